@@ -1,0 +1,2 @@
+class VirtualPoolError(Exception):
+    """Every refusal of this library: what is wrong, where, what was expected, what to do next."""
