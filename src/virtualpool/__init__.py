@@ -1,5 +1,28 @@
-"""Virtual pooling: a trained CNN in, a set of faster ones out."""
+"""Virtual pooling: a trained CNN in, a set of faster ones out.
 
+`apply` doubles the strides of convolutions and recovers their maps by linear interpolation;
+`search` decides where, in rounds with fine-tuning, and gives a `Frontier` to pick from.
+"""
+
+from virtualpool import measure
 from virtualpool.errors import VirtualPoolError
+from virtualpool.insert import apply
+from virtualpool.plan import Plan, PooledSite, plan_of
+from virtualpool.pool import VirtualPool, virtual_pool
+from virtualpool.sites import Site, sites
+from virtualpool.storage import load, save
 
-__all__ = ["VirtualPoolError"]
+__all__ = [
+    "Plan",
+    "PooledSite",
+    "Site",
+    "VirtualPool",
+    "VirtualPoolError",
+    "apply",
+    "load",
+    "measure",
+    "plan_of",
+    "save",
+    "sites",
+    "virtual_pool",
+]

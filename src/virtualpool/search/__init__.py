@@ -1,0 +1,34 @@
+"""The method: sensitivity, the rounds of Algorithm 1, recovery, and the frontier that results."""
+
+from virtualpool.search.agreement import output_agreement
+from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.observer import Observer
+from virtualpool.search.recover import by_distillation, by_labels, by_recalibration
+from virtualpool.search.rounds import Round, search
+from virtualpool.search.run import Run, read_records
+from virtualpool.search.schedule import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
+from virtualpool.search.score import Score
+from virtualpool.search.sensitivity import Sensitivity, SiteSensitivity, sensitivity
+
+__all__ = [
+    "ByTimeSaved",
+    "Frontier",
+    "Grouped",
+    "Listed",
+    "Observer",
+    "PerLayer",
+    "Point",
+    "Round",
+    "Run",
+    "Schedule",
+    "Score",
+    "Sensitivity",
+    "SiteSensitivity",
+    "by_distillation",
+    "by_labels",
+    "by_recalibration",
+    "output_agreement",
+    "read_records",
+    "search",
+    "sensitivity",
+]

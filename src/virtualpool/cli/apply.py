@@ -1,0 +1,39 @@
+"""`virtualpool apply`: pool sites of a network and save it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from virtualpool.cli import options
+from virtualpool.cli.terminal import results
+
+
+def apply(
+    model: options.Model,
+    sites: Annotated[list[str], typer.Argument(metavar="SITES...", help='Names of sites, or "all".')],
+    output: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    weights: options.Weights = None,
+    size: options.Size = None,
+    input_shape: options.InputShape = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Pool sites of a network, without fine-tuning, and save it with its plan."""
+    with results(as_json) as show:
+        import virtualpool
+        from virtualpool.cli.network import example_images, load_network
+
+        network = load_network(model, weights)
+        images = example_images(network, size, input_shape)
+        pooled = virtualpool.apply(network.module, "all" if sites == ["all"] else sites, images)
+        before, after = (virtualpool.measure.macs(m, images) for m in (network.module, pooled))
+        virtualpool.save(pooled, output)
+        names = virtualpool.plan_of(pooled).names
+        result = {"pooled": names, "macs": {"before": before, "after": after}, "file": str(output)}
+        show(
+            result,
+            lambda: print(
+                f"MACs for one image: {before:,} before, {after:,} after ({before / after:.2f}x "
+                f"fewer).\nSaved {output}; load it by virtualpool.load(your_model, {str(output)!r})."
+            ),
+        )

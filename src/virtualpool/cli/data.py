@@ -1,0 +1,45 @@
+"""The images that the command line names, prepared as the network wants them."""
+
+from dataclasses import dataclass, replace
+
+from virtualpool.cli.network import Network
+from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.preprocessing import Preprocessing
+from virtualpool.tasks.sources import open_source
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What the user said of how images are prepared; `None` is what was not said."""
+
+    size: int | None = None
+    resize: int | None = None
+    mean: Colour | None = None
+    std: Colour | None = None
+    augmentation: str | None = None
+
+    def for_images(self, source: str, network: Network) -> Preprocessing:
+        """How the images of `source` are prepared for `network`.
+
+        What the user said comes first, then what the network's weights were trained with, then what
+        is usual for the data set, then what is usual for the network.
+
+        Raises:
+            VirtualPoolError: nothing says how large the images should be, or there is no such data.
+        """
+        usual = network.preprocessing
+        if not network.trained and source.startswith(("sample:", "torchvision:")):
+            usual = open_source(source).preprocessing
+        said = {name: value for name, value in vars(self).items() if value is not None}
+        if usual is None:
+            if "size" not in said:
+                raise VirtualPoolError(
+                    f"{source}: say how large the images are that the model takes, by --size "
+                    "(and --resize, --mean, --std where they are not as usual for ImageNet)."
+                )
+            return Preprocessing(**said)
+        if "size" in said and usual.resize:
+            said = {"resize": round(usual.resize * said["size"] / usual.size)} | said
+        return replace(usual, **said)

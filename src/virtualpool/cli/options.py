@@ -1,0 +1,104 @@
+"""The arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+DATA = "Data"
+TIMING = "Timing"
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="torchvision:NAME, timm:NAME, virtualpool:all_cnn_c, or path/to/file.py:function, "
+        "a function without arguments that returns the network.",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="Weights that the network's source knows (DEFAULT, IMAGENET1K_V2, cifar10), or a "
+        "state dict (.safetensors, .pt); a file of `virtualpool apply` gives the pooled network.",
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(min=1, help="Side of the square images that the network takes."),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(metavar="N,C,H,W", help="Shape of the network's input, instead of --size."),
+]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a run.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")
+]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Device = Annotated[
+    str | None, typer.Option(help="Where to run, such as cpu or cuda; a GPU if there is one.")
+]
+
+Data = Annotated[
+    str,
+    typer.Option(
+        metavar="SOURCE",
+        rich_help_panel=DATA,
+        help="A folder {train,test}/CLASS/IMAGE (or val in place of test), sample:cifar10, "
+        "torchvision:CIFAR10[:ROOT], torchvision:CIFAR100[:ROOT] or torchvision:ImageNet:ROOT.",
+    ),
+]
+Resize = Annotated[
+    int | None,
+    typer.Option(
+        min=1, rich_help_panel=DATA, help="Shorter side of the images before --size is cut out."
+    ),
+]
+Mean = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option(
+        metavar="R G B", rich_help_panel=DATA, help="Mean of the colours, which are in [0, 1]."
+    ),
+]
+Std = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option(metavar="R G B", rich_help_panel=DATA, help="Standard deviation of the colours."),
+]
+Augment = Annotated[
+    Literal["none", "flip", "crop", "resized crop"] | None,
+    typer.Option(rich_help_panel=DATA, help="How the training images are varied."),
+]
+Subset = Annotated[
+    int | None,
+    typer.Option(
+        min=1, rich_help_panel=DATA, help="Evaluate on this many test images, of all classes."
+    ),
+]
+BatchSize = Annotated[int, typer.Option(min=1, rich_help_panel=DATA, help="Images in a batch.")]
+Workers = Annotated[
+    int, typer.Option(min=0, rich_help_panel=DATA, help="Processes that decode images.")
+]
+
+Mode = Annotated[
+    Literal["eager", "compiled"],
+    typer.Option(rich_help_panel=TIMING, help="As it is, or compiled by torch with fixed weights."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, rich_help_panel=TIMING, help="Threads of torch; as many as it takes itself."),
+]
+TimingBatch = Annotated[
+    int, typer.Option(min=1, rich_help_panel=TIMING, help="Images in a call that is timed.")
+]
+Dtype = Annotated[
+    Literal["float32", "float16", "bfloat16", "float64"],
+    typer.Option(rich_help_panel=TIMING, help="Of weights and images."),
+]
+Samples = Annotated[
+    int, typer.Option(min=1, rich_help_panel=TIMING, help="How often each network is timed.")
+]
+ChannelsLast = Annotated[
+    bool, typer.Option(rich_help_panel=TIMING, help="Layout of maps and weights in memory.")
+]

@@ -1,0 +1,95 @@
+"""The ways to make rounds, and their numbers, as the command line says them."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.files import read_json
+from virtualpool.search import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
+
+USUAL_ROUNDS = 3
+
+
+def schedule(
+    *,
+    rounds: int | None,
+    sizes: str | None,
+    thresholds: str | None,
+    per_layer: bool,
+    by_time: bool,
+    rounds_file: str | None,
+) -> Schedule:
+    """The schedule that options ask for; `USUAL_ROUNDS` groups if they say nothing.
+
+    Raises:
+        typer.BadParameter: the options ask for two things at once.
+        VirtualPoolError: the file is missing, or holds no rounds.
+    """
+    ways = {
+        "--rounds": rounds,
+        "--sizes": sizes,
+        "--thresholds": thresholds,
+        "--per-layer": per_layer,
+        "--rounds-file": rounds_file,
+    }
+    given = [name for name, value in ways.items() if value]
+    if len(given) > 1 or (by_time and not {*given} <= {"--rounds", "--sizes"}):
+        both = [*given, "--by-time"] if by_time else given
+        raise typer.BadParameter(f"{' and '.join(both)} cannot be given together.")
+    if rounds_file:
+        return _listed(rounds_file)
+    if per_layer:
+        return PerLayer()
+    if thresholds:
+        return Grouped(thresholds=tuple(numbers(thresholds, "--thresholds")))
+    grouped = ByTimeSaved if by_time else Grouped
+    if sizes:
+        return grouped(sizes=tuple(int(size) for size in numbers(sizes, "--sizes")))
+    return grouped(count=rounds or USUAL_ROUNDS)
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """Numbers with commas between them.
+
+    >>> numbers("0.01,0.05", "--thresholds")
+    [0.01, 0.05]
+
+    Raises:
+        typer.BadParameter: they are no numbers.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{option} {text}: numbers with commas between them are expected."
+        ) from None
+
+
+def one_or_each(text: str, option: str) -> float | list[float]:
+    """One number for all rounds, or one for each round."""
+    first, *more = numbers(text, option)
+    return [first, *more] if more else first
+
+
+def _listed(text: str) -> Listed:
+    """The rounds in a file: a list of lists; or by a key, also in an object that has "rounds"."""
+    file, key = Path(text), None
+    if not file.exists() and ":" in text:
+        name, _, key = text.rpartition(":")
+        file = Path(name)
+    value: Any = read_json(file)
+    if key is not None:
+        if not isinstance(value, dict) or key not in value:
+            known = ", ".join(value) if isinstance(value, dict) else "none, it holds a list"
+            raise VirtualPoolError(f"{file} has no key {key!r}; its keys: {known}.")
+        value = value[key]
+    if isinstance(value, dict):
+        value = value.get("rounds")
+    if not isinstance(value, list) or not all(isinstance(names, list) for names in value):
+        raise VirtualPoolError(
+            f"{text}: a list of rounds is expected, each a list of names of sites; "
+            "of a file with several, name one as FILE:KEY."
+        )
+    return Listed(tuple(tuple(map(str, names)) for names in value))

@@ -1,0 +1,103 @@
+"""`virtualpool sensitivity`: what each site costs when it alone is pooled."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virtualpool.cli import options
+from virtualpool.cli.terminal import progress, resumable, results, table
+
+if TYPE_CHECKING:
+    from virtualpool.search import Sensitivity
+
+_RECALIBRATION_BATCHES = 50
+
+
+def sensitivity(
+    model: options.Model,
+    data: options.Data,
+    weights: options.Weights = None,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels/--no-labels", help="Accuracy, or without labels how much of the output is left."
+        ),
+    ] = True,
+    recalibrate: Annotated[
+        bool, typer.Option("--recalibrate", help="Measure batch norm anew before each evaluation.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file, written after each site; a second start goes on from it."),
+    ] = None,
+    size: options.Size = None,
+    resize: options.Resize = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    subset: options.Subset = None,
+    batch_size: options.BatchSize = 128,
+    workers: options.Workers = 2,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Rank the sites of a network by the accuracy that each costs when it alone is pooled."""
+    with results(as_json) as show:
+        from dataclasses import replace
+
+        from virtualpool import search
+        from virtualpool.cli.data import Preparation
+        from virtualpool.cli.task import open_task
+        from virtualpool.tasks.classification import evaluator
+
+        task = open_task(
+            model,
+            weights,
+            data,
+            Preparation(size, resize, mean, std),
+            device=device,
+            batch_size=batch_size,
+            subset=subset,
+            workers=workers,
+            seed=seed,
+        )
+        evaluate = (
+            evaluator(task.data.test)
+            if labels
+            else search.output_agreement(task.module, task.data.test)
+        )
+        renew = (
+            search.by_recalibration(task.training_batches, batch_count=_RECALIBRATION_BATCHES)
+            if recalibrate
+            else None
+        )
+        kept = f"{output} with the sites so far" if output else "Nothing (see --output)"
+        with resumable(kept), progress() as observer:
+            found = search.sensitivity(
+                task.module,
+                task.images,
+                evaluate,
+                recalibrate=renew,
+                path=output,
+                observer=observer,
+            )
+        found = replace(found, baseline=found.baseline.summary)
+        show(found.to_json(), lambda: _print(found))
+
+
+def _print(found: "Sensitivity") -> None:
+    rows = [
+        [
+            site.name,
+            f"{site.score:.4f}",
+            f"{site.drop:+.4f}",
+            "" if site.standard_error is None else f"± {site.standard_error:.4f}",
+            "yes" if site.before_pool else "",
+            f"{site.macs / 1e6:,.1f}",
+        ]
+        for site in found.sites
+    ]
+    table(["site", ">score", ">drop", ">error", "before pool", ">MMACs"], rows)
+    samples = f" on {found.baseline.samples:,} images" if found.baseline.samples else ""
+    print(f"\nUnmodified: {found.baseline}{samples}; {found.method}.")

@@ -1,0 +1,131 @@
+"""What the command line prints: results on standard output, everything else on standard error."""
+
+import json
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as a shell gives it."""
+
+_QUIET_SECONDS = 15
+_NO_TERMINAL_WIDTH = 160
+
+Observe = Callable[[str, int, int, str], None]
+
+
+def messages() -> Console:
+    """The console for everything that is not a result."""
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+def show_log() -> None:
+    """Prints what the library logs, from INFO on, as messages."""
+    logger = logging.getLogger("virtualpool")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [_Messages()]
+
+
+@contextmanager
+def results(as_json: bool) -> Iterator[Callable[[Any, Callable[[], None]], None]]:
+    """Gives a function that prints a result: as JSON, or by a function of its own.
+
+    With `as_json`, whatever else the block prints (a user's model may) goes to standard error, so
+    that standard output is JSON and nothing else.
+    """
+    output = sys.stdout
+
+    def show(value: Any, readable: Callable[[], None]) -> None:
+        if as_json:
+            print(json.dumps(value, indent=2), file=output)
+        else:
+            readable()
+
+    with redirect_stdout(sys.stderr if as_json else output):
+        yield show
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Prints a table; columns whose name begins with ">" are aligned to the right."""
+    drawn = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        drawn.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    # A table in a pipe or a file has all the width that it wants.
+    console = Console(highlight=False, markup=False)
+    console.width = console.width if console.is_terminal else _NO_TERMINAL_WIDTH
+    console.print(drawn)
+
+
+@contextmanager
+def progress() -> Iterator[Observe]:
+    """An observer for long computations: bars with the time left, or a plain line now and then."""
+    console = messages()
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn("{task.description:12}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[message]}"),
+    )
+    with bars.Progress(*columns, console=console) as shown:
+        tasks: dict[str, Any] = {}
+
+        def observe(stage: str, done: int, total: int, message: str, /) -> None:
+            if stage not in tasks:
+                tasks[stage] = shown.add_task(stage, total=total, message=message)
+            shown.update(tasks[stage], completed=done, total=total, message=message)
+
+        yield observe
+
+
+@contextmanager
+def resumable(kept: str) -> Iterator[None]:
+    """After Ctrl-C, says what is kept and the command that goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        messages().print(f"Stopped. {kept} is kept; go on by the same command:\n  {command_line()}")
+        raise
+
+
+def command_line() -> str:
+    """The command that was given, as it can be typed again."""
+    return shlex.join(["virtualpool", *sys.argv[1:]])
+
+
+class _Messages(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        messages().print(prefix + record.getMessage())
+
+
+class _Lines:
+    """Says how far it is when a stage begins and ends, and every now and then between."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = 0.0
+        self._stage = ""
+
+    def __call__(self, stage: str, done: int, total: int, message: str, /) -> None:
+        now = time.monotonic()
+        same = stage == self._stage and done < total
+        if same and now - self._last < _QUIET_SECONDS:
+            return
+        self._stage, self._last = stage, now
+        self._console.print(f"{stage}: {done}/{total} {message}".rstrip())

@@ -1,0 +1,228 @@
+"""`virtualpool tune`: the whole of the paper's Algorithm 1."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from virtualpool.cli import options
+from virtualpool.cli.terminal import messages, progress, resumable, results, table
+
+if TYPE_CHECKING:
+    from virtualpool.search import Frontier
+
+_ROUNDS = "Rounds"
+_RECOVERY = "Recovery"
+
+
+def tune(
+    model: options.Model,
+    data: options.Data,
+    run_dir: Annotated[
+        Path, typer.Option(help="Where the run lives; the same command again goes on with it.")
+    ],
+    weights: options.Weights = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, rich_help_panel=_ROUNDS, help="Rounds of equal size (default: 3)."),
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(metavar="3,3,3", rich_help_panel=_ROUNDS, help="Sites that each round adds."),
+    ] = None,
+    thresholds: Annotated[
+        str | None,
+        typer.Option(
+            metavar=".01,.05", rich_help_panel=_ROUNDS, help="Drop up to which a round takes sites."
+        ),
+    ] = None,
+    per_layer: Annotated[
+        bool, typer.Option("--per-layer", rich_help_panel=_ROUNDS, help="One site a round.")
+    ] = False,
+    by_time: Annotated[
+        bool,
+        typer.Option(
+            "--by-time",
+            rich_help_panel=_ROUNDS,
+            help="First the sites that save most time for the accuracy that they cost.",
+        ),
+    ] = False,
+    rounds_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[:KEY]", rich_help_panel=_ROUNDS, help="JSON: the sites of each round."
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=_ROUNDS, help="Stop after a round that loses more; 0.01 is one point."
+        ),
+    ] = None,
+    recover: Annotated[
+        Literal["labels", "distillation", "both", "recalibration", "none"],
+        typer.Option(
+            rich_help_panel=_RECOVERY,
+            help="Fine-tune by labels, by the original's outputs, or both; or only measure batch "
+            "norm anew.",
+        ),
+    ] = "labels",
+    epochs: Annotated[
+        str,
+        typer.Option(rich_help_panel=_RECOVERY, help="Of each round; one number or one a round."),
+    ] = "5",
+    learning_rate: Annotated[
+        str,
+        typer.Option(rich_help_panel=_RECOVERY, help="At first; one number or one a round."),
+    ] = "0.001",
+    optimizer: Annotated[
+        Literal["sgd", "adamw"], typer.Option(rich_help_panel=_RECOVERY, help="What trains.")
+    ] = "sgd",
+    schedule: Annotated[
+        Literal["paper", "cosine"],
+        typer.Option(
+            rich_help_panel=_RECOVERY, help="Learning rate in steps down by ten, or a half wave."
+        ),
+    ] = "paper",
+    ema: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=_RECOVERY, help="Average the weights with this decay, such as 0.999."
+        ),
+    ] = None,
+    mixed_precision: Annotated[
+        Literal["no", "bf16", "fp16"],
+        typer.Option(rich_help_panel=_RECOVERY, help="Of fine-tuning and evaluation."),
+    ] = "no",
+    size: options.Size = None,
+    resize: options.Resize = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    augment: options.Augment = None,
+    subset: options.Subset = None,
+    batch_size: options.BatchSize = 128,
+    workers: options.Workers = 2,
+    mode: options.Mode = "eager",
+    threads: options.Threads = None,
+    timing_batch: options.TimingBatch = 1,
+    dtype: options.Dtype = "float32",
+    channels_last: options.ChannelsLast = True,
+    samples: options.Samples = 15,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make a set of faster networks out of a trained one: rank the sites, pool and fine-tune in rounds.
+
+    A run that was stopped goes on when the same command is given again. It ends with a table and a
+    report, RUN_DIR/report.html.
+    """
+    with results(as_json) as show:
+        from virtualpool import report
+        from virtualpool.cli import recovery
+        from virtualpool.cli.data import Preparation
+        from virtualpool.cli.rounds import one_or_each
+        from virtualpool.cli.rounds import schedule as schedule_of
+        from virtualpool.cli.task import open_task
+        from virtualpool.search import search
+        from virtualpool.tasks.classification import evaluator
+
+        made_by = schedule_of(
+            rounds=rounds,
+            sizes=sizes,
+            thresholds=thresholds,
+            per_layer=per_layer,
+            by_time=by_time,
+            rounds_file=rounds_file,
+        )
+        task = open_task(
+            model,
+            weights,
+            data,
+            Preparation(size, resize, mean, std, augment),
+            device=device,
+            batch_size=batch_size,
+            subset=subset,
+            workers=workers,
+            seed=seed,
+        )
+        training: dict[str, Any] = {
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "ema": ema,
+            "mixed_precision": mixed_precision,
+        }
+        with resumable(str(run_dir)), progress() as observer:
+            finetune = None
+            if recover != "none":
+                finetune = recovery.finetune(
+                    recover,
+                    task.module,
+                    task.training_batches,
+                    **training,
+                    seed=seed,
+                    observer=observer,
+                )
+            frontier = search(
+                task.module,
+                task.images,
+                evaluate=evaluator(task.data.test, mixed_precision=mixed_precision),
+                finetune=finetune,
+                rounds=made_by,
+                run_dir=run_dir,
+                learning_rates=one_or_each(learning_rate, "--learning-rate"),
+                epochs=one_or_each(epochs, "--epochs"),
+                max_drop=max_drop,
+                latency={
+                    "mode": mode,
+                    "threads": threads,
+                    "batch": timing_batch,
+                    "dtype": dtype,
+                    "channels_last": channels_last,
+                    "rounds": samples,
+                },
+                settings={
+                    "model": model,
+                    "weights": weights,
+                    **task.settings,
+                    "recovery": recover,
+                    "training": training,
+                },
+                seed=seed,
+                observer=observer,
+            )
+            page = run_dir / "report.html"
+            report.write(run_dir, page)
+        if skipped := task.data.skipped:
+            messages().print(f"{len(skipped)} images could not be read: {', '.join(skipped[:5])}")
+        show(
+            frontier.to_json() | {"report": str(page)}, lambda: _print(frontier, run_dir, page)
+        )
+
+
+def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
+    best = [point.name for point in frontier.pareto]
+    rows = [
+        [
+            point.name,
+            f"{100 * point.accuracy:.2f}",
+            _plus_minus(point.standard_error),
+            "" if point.weights is None else f"{100 * point.drop:+.2f}",
+            "" if point.weights is None else _plus_minus(point.drop_standard_error),
+            f"{point.latency.median_ms:.3g} ms",
+            f"{point.latency.lower_ms:.3g} to {point.latency.upper_ms:.3g}",
+            f"{point.speedup.median:.2f}x",
+            f"{point.macs / 1e6:,.1f}",
+            "*" if point.name in best else "",
+            "" if point.weights is None else str(run_dir / point.weights),
+        ]
+        for point in frontier.points
+    ]
+    columns = ["model", ">accuracy %", ">", ">drop", ">", ">latency", ">quartiles", ">speed-up"]
+    table([*columns, ">MMACs", "best", "file"], rows)
+    print(f"\nTimed: {frontier.original.latency.setting}")
+    print(f"Report: {page}")
+
+
+def _plus_minus(error: float | None) -> str:
+    return "" if error is None else f"± {100 * error:.2f}"

@@ -1,0 +1,143 @@
+"""Example inputs: how a model is called, and inputs like those that it was called with.
+
+Example inputs are a tensor, a tuple (positional arguments), a dict (keyword arguments), or anything
+else (the only argument, such as the list of images that a detector takes).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from virtualpool.errors import VirtualPoolError
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def as_call(example_inputs: Any) -> Call:
+    """Example inputs as positional and keyword arguments.
+
+    >>> as_call((1, 2)), as_call({"image": 1}), as_call([1, 2])
+    (((1, 2), {}), ((), {'image': 1}), (([1, 2],), {}))
+    """
+    if isinstance(example_inputs, tuple):
+        return example_inputs, {}
+    if isinstance(example_inputs, dict):
+        return (), example_inputs
+    return (example_inputs,), {}
+
+
+def call(model: nn.Module, example_inputs: Any) -> Any:
+    """Calls a model with example inputs.
+
+    >>> call(nn.Flatten(), torch.zeros(2, 3, 4)).shape
+    torch.Size([2, 12])
+    """
+    arguments, keywords = as_call(example_inputs)
+    return model(*arguments, **keywords)
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Applies `function` to every tensor inside tuples, lists and dicts; the rest stays.
+
+    >>> map_tensors(lambda x: x[:1], {"images": [torch.zeros(2)], "fast": True})
+    {'images': [tensor([0.])], 'fast': True}
+    """
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(function, item) for item in value))
+    if isinstance(value, tuple | list):
+        return type(value)(map_tensors(function, item) for item in value)
+    if isinstance(value, dict):
+        return {key: map_tensors(function, item) for key, item in value.items()}
+    return value
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """Every tensor inside tuples, lists and dicts, in order.
+
+    >>> [len(x) for x in tensors({"a": torch.zeros(2), "b": (torch.zeros(3), 1)})]
+    [2, 3]
+    """
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, tuple | list):
+        return [tensor for item in value for tensor in tensors(item)]
+    return [value] if isinstance(value, Tensor) else []
+
+
+def batch_size(example_inputs: Any) -> int:
+    """The number of images: the first axis of a batch, or the length of a list of images.
+
+    >>> batch_size(torch.zeros(8, 3, 32, 32)), batch_size([torch.zeros(3, 32, 40)] * 2)
+    (8, 2)
+    """
+    arguments, keywords = as_call(example_inputs)
+    first = next(iter([*arguments, *keywords.values()]), None)
+    if isinstance(first, list):
+        return len(first)
+    found = tensors(first)
+    if not found or found[0].ndim == 0:
+        raise VirtualPoolError("The example inputs hold no batch: give a tensor of shape (N, ...).")
+    return found[0].shape[0]
+
+
+def describe(example_inputs: Any) -> Any:
+    """Example inputs as a JSON-able value: shapes and dtypes in place of tensors.
+
+    >>> describe(torch.zeros(1, 3, 8, 8))
+    {'tensor': [1, 3, 8, 8], 'dtype': 'float32'}
+    """
+    if isinstance(example_inputs, Tensor):
+        dtype = str(example_inputs.dtype).removeprefix("torch.")
+        return {"tensor": list(example_inputs.shape), "dtype": dtype}
+    if isinstance(example_inputs, tuple | list):
+        kind = "tuple" if isinstance(example_inputs, tuple) else "list"
+        return {kind: [describe(item) for item in example_inputs]}
+    if isinstance(example_inputs, dict):
+        return {"dict": {str(key): describe(item) for key, item in example_inputs.items()}}
+    if example_inputs is None or isinstance(example_inputs, bool | int | float | str):
+        return {"value": example_inputs}
+    raise VirtualPoolError(
+        f"Example inputs hold a {type(example_inputs).__name__}, which a file cannot describe; "
+        "give tensors, numbers and texts in tuples, lists and dicts."
+    )
+
+
+def from_description(description: Any) -> Any:
+    """Random inputs of a description: uniform in [0, 1) for floats, zeros for the rest.
+
+    >>> from_description(describe([torch.zeros(3, 8, 9)]))[0].shape
+    torch.Size([3, 8, 9])
+    """
+    if "tensor" in description:
+        return _random(description["tensor"], getattr(torch, description["dtype"]))
+    if "tuple" in description:
+        return tuple(from_description(item) for item in description["tuple"])
+    if "list" in description:
+        return [from_description(item) for item in description["list"]]
+    if "dict" in description:
+        return {key: from_description(item) for key, item in description["dict"].items()}
+    return description["value"]
+
+
+def for_model(example_inputs: Any, model: nn.Module) -> Any:
+    """Example inputs on the device and, where they are floats, in the dtype of a model's weights."""
+    weight = next((each for each in model.parameters() if each.is_floating_point()), None)
+    if weight is None:
+        return example_inputs
+    return map_tensors(
+        lambda tensor: tensor.to(
+            weight.device, weight.dtype if tensor.is_floating_point() else tensor.dtype
+        ),
+        example_inputs,
+    )
+
+
+def _random(shape: list[int], dtype: torch.dtype) -> Tensor:
+    if not dtype.is_floating_point:
+        return torch.zeros(shape, dtype=dtype)
+    # Its own generator: to load a model must not change the caller's random numbers.
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(dtype)

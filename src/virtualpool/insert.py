@@ -1,0 +1,133 @@
+"""Inserts virtual pools: doubles the strides of sites and recovers their maps after them."""
+
+import copy
+import difflib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from torch import fx, nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.forward import rewrite_forward
+from virtualpool.geometry import double_stride, size_arguments
+from virtualpool.inputs import describe
+from virtualpool.placement import input_of, placement
+from virtualpool.plan import Record, attach, plan_of
+from virtualpool.pool import output_size, virtual_pool
+from virtualpool.sites import Site, check_model, sites_of
+from virtualpool.trace import Part, trace
+
+logger = logging.getLogger("virtualpool")
+
+
+def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> nn.Module:
+    """A new model with virtual pools at the named sites (paper, section 3.1).
+
+    The stride of each site is doubled and its map is recovered after the activation that follows
+    it. The model keeps its class (a subclass of it), its attributes and the names of its
+    parameters; sizes are computed when it runs, so other input sizes than the example's work.
+    What was done is logged to "virtualpool" at level INFO, and is what `plan_of` returns.
+
+    Args:
+        model: any module; it is not changed. If it is pooled already, `names` come on top.
+        names: names of eligible sites (see `sites`), or "all" for every eligible one.
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
+
+    Raises:
+        VirtualPoolError: a name is unknown or not eligible, no site is left to pool, or the model
+            does not run on the example inputs.
+
+    >>> import torch
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
+    >>> pooled = apply(model, "all", torch.zeros(1, 3, 32, 32))
+    >>> pooled[0].stride, pooled(torch.zeros(1, 3, 31, 20)).shape
+    ((2, 2), torch.Size([1, 8, 31, 20]))
+    """
+    check_model(model)
+    pooled = copy_of(model)
+    traced = trace(pooled, example_inputs)
+    available = sites_of(pooled, example_inputs, traced)
+    chosen = _choose(names, available)
+    for part in traced.parts:
+        inside = [name for name in chosen if name in _names_in(part)]
+        if inside:
+            _insert(part, inside)
+    plan = plan_of(model).extended(chosen)
+    attach(pooled, Record(plan, describe(example_inputs)))
+    left = sum(site.eligible for site in available) - len(chosen)
+    logger.info(
+        "pooled %d sites (%s); %d pooled in all, %d eligible ones left as they are",
+        len(chosen), ", ".join(chosen), len(plan.sites), left,
+    )  # fmt: skip
+    return pooled
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A copy of a model; one that cannot be copied is refused."""
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise VirtualPoolError(
+            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); "
+            "apply works on a copy: make copy.deepcopy(model) work."
+        ) from error
+
+
+def _choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
+    """The sites to pool now, in the given order; all that is wrong with the names is refused."""
+    if isinstance(names, str) and names != "all":
+        names = [names]
+    eligible = [site.name for site in available if site.eligible]
+    if names == "all":
+        chosen = eligible
+    else:
+        by_name = {site.name: site for site in available}
+        chosen = list(dict.fromkeys(names))
+        for name in chosen:
+            if name not in by_name:
+                raise VirtualPoolError(_unknown(name, list(by_name)))
+            if name not in eligible and by_name[name].reason != "already pooled":
+                raise VirtualPoolError(
+                    f"{name} (output {by_name[name].out_shape}) cannot be pooled: "
+                    f"{by_name[name].reason}. Leave it out."
+                )
+        chosen = [name for name in chosen if name in eligible]
+    if not chosen:
+        raise VirtualPoolError(
+            f"No site to pool: {len(available)} convolutions, {len(eligible)} of them eligible, none "
+            "chosen. virtualpool.sites(model, example_inputs) says of each why."
+        )
+    return chosen
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0)
+    return f"The model has no convolution {name!r}; the nearest names are {', '.join(nearest)}."
+
+
+def _names_in(part: Part) -> set[str]:
+    return {part.full_name(node.target) for node in part.evaluation.find_nodes(op="call_module")}
+
+
+def _insert(part: Part, names: list[str]) -> None:
+    targets = [name.removeprefix(part.name).removeprefix(".") for name in names]
+    graphs = [part.evaluation, part.training]
+    for target in targets:
+        convolution = part.module.get_submodule(target)
+        assert isinstance(convolution, nn.Conv2d)  # only those are eligible
+        for graph in graphs:
+            (node,) = graph.find_nodes(op="call_module", target=target)
+            _recover(graph, node, convolution, part.module)
+        double_stride(convolution)
+    rewrite_forward(part.module, *graphs)
+
+
+def _recover(graph: fx.Graph, node: fx.Node, convolution: nn.Conv2d, module: nn.Module) -> None:
+    """Adds the virtual pool of one site to one graph; `convolution` has its own stride yet."""
+    end, _ = placement(node, module)
+    with graph.inserting_before(node):
+        size = graph.call_function(output_size, (input_of(node), *size_arguments(convolution)))
+    with graph.inserting_after(end):
+        full = graph.call_function(virtual_pool, (end, size))
+    end.replace_all_uses_with(full, delete_user_cb=lambda user: user is not full)

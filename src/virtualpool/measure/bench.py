@@ -1,0 +1,97 @@
+"""The bench: copies of models and inputs on a device, in a dtype and a memory layout."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.inputs import map_tensors
+
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where models are put to be measured: a device, a dtype (None is as given) and a layout."""
+
+    device: torch.device
+    dtype: torch.dtype | None
+    layout: torch.memory_format
+
+    @classmethod
+    def of(
+        cls, device: torch.device | str, dtype: torch.dtype | str | None, channels_last: bool
+    ) -> "Bench":
+        """A bench that this machine has.
+
+        Raises:
+            VirtualPoolError: the device cannot be used, or the dtype is not a float.
+
+        >>> Bench.of("cpu", "bfloat16", True).dtype
+        torch.bfloat16
+        """
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return cls(_usable(device), _floating(dtype), layout)
+
+    def copy_of(self, model: nn.Module) -> nn.Module:
+        """A copy of a model, put here."""
+        here = copy.deepcopy(model).to(device=self.device, dtype=self.dtype)
+        return here.to(memory_format=self.layout)
+
+    def inputs(self, example_inputs: Any, batch: int | None) -> Any:
+        """Example inputs, put here, repeated to `batch` images (None is as given)."""
+
+        def here(tensor: Tensor) -> Tensor:
+            tensor = tensor.detach().to(
+                self.device, self.dtype if tensor.is_floating_point() else None
+            )
+            return tensor.contiguous(memory_format=self.layout) if tensor.ndim == 4 else tensor
+
+        given = example_inputs if batch is None else _repeated(example_inputs, batch)
+        return map_tensors(here, given)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's parameters are; the CPU for a model without any."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def dtype_of(model: nn.Module) -> str:
+    """The name of the dtype of a model's parameters, such as `float32`."""
+    floating = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return str(next(floating, torch.get_default_dtype())).removeprefix("torch.")
+
+
+def _repeated(value: Any, batch: int) -> Any:
+    # A list holds one image an item, a tensor one a row.
+    if isinstance(value, Tensor) and value.ndim > 0:
+        return value[torch.arange(batch, device=value.device) % len(value)]
+    if isinstance(value, list):
+        return [value[index % len(value)] for index in range(batch)]
+    if isinstance(value, tuple):
+        return tuple(_repeated(item, batch) for item in value)
+    if isinstance(value, dict):
+        return {key: _repeated(item, batch) for key, item in value.items()}
+    return value
+
+
+def _usable(device: torch.device | str) -> torch.device:
+    try:
+        return torch.empty(0, device=torch.device(device)).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise VirtualPoolError(
+            f'Device {device} cannot be used here ({reason}); give another, such as "cpu".'
+        ) from error
+
+
+def _floating(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    if dtype is None:
+        return None
+    name = str(dtype).removeprefix("torch.")
+    if name not in _DTYPES:
+        raise VirtualPoolError(f"dtype {name} is not measured; give one of {', '.join(_DTYPES)}.")
+    return getattr(torch, name)

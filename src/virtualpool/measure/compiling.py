@@ -1,0 +1,83 @@
+"""Compiling a model for measurement, with frozen weights, without a trace in the process."""
+
+import functools
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.inputs import as_call
+from virtualpool.measure.bench import device_of
+
+
+@functools.cache
+def can_compile(device: str = "cpu") -> bool:
+    """Whether `torch.compile` works here: it needs a C++ compiler, and Triton on a GPU.
+
+    Compiles one operation to find out, which takes seconds; asked once a process.
+    """
+    try:
+        with torch.no_grad():
+            _compile(nn.ReLU(), torch.zeros(8, device=device))
+    except Exception:
+        return False
+    return True
+
+
+def compiled(model: nn.Module, example_inputs: Any, name: str) -> Callable[[], Any]:
+    """Compiles a model with its weights as constants, for inputs of exactly these shapes.
+
+    Call it without gradients: torch freezes weights only then.
+
+    Args:
+        model: in eval mode; runs on the inputs.
+        example_inputs: see `virtualpool.inputs`.
+        name: what errors call the model.
+
+    Returns:
+        A function of nothing that runs the compiled model on the inputs.
+
+    Raises:
+        VirtualPoolError: there is no working compiler, or the model cannot be compiled.
+    """
+    try:
+        return _compile(model, example_inputs)
+    except Exception as error:
+        device = device_of(model).type
+        if not can_compile(device):
+            raise VirtualPoolError(
+                f"torch.compile does not work on this machine's {device}: it needs a C++ compiler "
+                'such as g++, and Triton on a GPU. Install them, or use mode="eager".'
+            ) from error
+        reason = str(error).strip().partition("\n")[0]
+        raise VirtualPoolError(
+            f"{name} cannot be compiled ({type(error).__name__}: {reason}); "
+            'use mode="eager" for it.'
+        ) from error
+
+
+def _compile(model: nn.Module, example_inputs: Any) -> Callable[[], Any]:
+    # Importing these takes seconds.
+    from torch._dynamo import config as dynamo
+    from torch._inductor import config as inductor
+
+    def forward(*arguments: Any, **keywords: Any) -> Any:
+        return model(*arguments, **keywords)
+
+    # Dynamo keeps what it compiled by code object, at most eight results to each, and tries them
+    # one after another. A code object of its own keeps models of one class apart from each other
+    # and from the caller's.
+    code = forward.__code__.replace()
+    own = FunctionType(code, forward.__globals__, closure=forward.__closure__)
+    arguments, keywords = as_call(example_inputs)
+    run = functools.partial(torch.compile(own, dynamic=False), *arguments, **keywords)
+    # Where code breaks a graph, the submodules' code objects are shared after all.
+    with (
+        inductor.patch(freezing=True),
+        dynamo.patch(recompile_limit=1024, accumulated_recompile_limit=4096),
+    ):
+        run()
+    return run

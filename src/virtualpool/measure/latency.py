@@ -1,0 +1,237 @@
+"""Latency: how long a model takes, next to others in the same minutes on the same machine."""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+
+import numpy
+import torch
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.inputs import as_call, batch_size, call
+from virtualpool.measure.bench import Bench, device_of, dtype_of
+from virtualpool.measure.compiling import compiled
+from virtualpool.measure.setting import Setting, device_name, from_fields
+from virtualpool.measure.timing import interleaved
+from virtualpool.measure.timing import threads as set_threads
+from virtualpool.trace import evaluating, run
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Mode = Literal["eager", "compiled"]
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """A ratio of latencies: median and quartiles of the ratios of paired samples.
+
+    >>> print(Speedup(1.83, 1.8, 1.87))
+    1.83x (1.80 to 1.87)
+    """
+
+    median: float
+    lower: float
+    upper: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f}x ({self.lower:.2f} to {self.upper:.2f})"
+
+    def to_json(self) -> dict[str, float]:
+        """A JSON-able value that `from_json` takes back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Speedup":
+        """The speedup of what `to_json` gave; anything else is a `VirtualPoolError`."""
+        return from_fields(cls, value)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Latency of one model in one setting.
+
+    Attributes:
+        samples_ms: milliseconds per call, one sample a round; each is the mean of a block of calls.
+        setting: what it was measured with.
+
+    >>> setting = Setting("cpu", "Xeon", "float32", 1, 2, "eager", True, "2.9.0")
+    >>> print(Latency((11.9, 12.3, 12.9), setting))
+    12.3 ms (12.1 to 12.6, 3 runs; cpu Xeon, float32, batch 1, 2 threads, eager, channels_last)
+    """
+
+    samples_ms: tuple[float, ...]
+    setting: Setting
+
+    @property
+    def lower_ms(self) -> float:
+        """The lower quartile of the samples."""
+        return _quartiles(self.samples_ms)[0]
+
+    @property
+    def median_ms(self) -> float:
+        """The median of the samples."""
+        return _quartiles(self.samples_ms)[1]
+
+    @property
+    def upper_ms(self) -> float:
+        """The upper quartile of the samples."""
+        return _quartiles(self.samples_ms)[2]
+
+    def __str__(self) -> str:
+        # Three significant digits of the median.
+        decimals = max(0, 2 - math.floor(math.log10(self.median_ms)))
+        quartiles = _quartiles(self.samples_ms)
+        lower, median, upper = (f"{value:.{decimals}f}" for value in quartiles)
+        runs = "1 run" if len(self.samples_ms) == 1 else f"{len(self.samples_ms)} runs"
+        return f"{median} ms ({lower} to {upper}, {runs}; {self.setting})"
+
+    def speedup_over(self, other: "Latency") -> Speedup:
+        """How many times faster than `other` this is, sample by sample.
+
+        Measure both in one call of `latency`: samples of a round are then neighbours in time, and
+        what slows the machine for a while slows both.
+
+        Raises:
+            VirtualPoolError: the two were not measured alike.
+
+        >>> setting = Setting("cpu", "Xeon", "float32", 1, 2, "eager", True, "2.9.0")
+        >>> print(Latency((10, 10, 12), setting).speedup_over(Latency((20, 21, 24), setting)))
+        2.00x (2.00 to 2.05)
+        """
+        differences = self.setting.differences(other.setting)
+        if len(self.samples_ms) != len(other.samples_ms):
+            differences.append(f"runs {len(self.samples_ms)} and {len(other.samples_ms)}")
+        if differences:
+            raise VirtualPoolError(
+                f"These latencies cannot be compared: they differ in {', '.join(differences)}. "
+                "Measure both models in one call of latency."
+            )
+        pairs = zip(other.samples_ms, self.samples_ms, strict=True)
+        lower, median, upper = _quartiles([theirs / mine for theirs, mine in pairs])
+        return Speedup(median, lower, upper)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value that `from_json` takes back."""
+        return {"samples_ms": list(self.samples_ms), "setting": self.setting.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Latency":
+        """The latency of what `to_json` gave; anything else is a `VirtualPoolError`."""
+        found = from_fields(cls, value)
+        return cls(tuple(found.samples_ms), Setting.from_json(found.setting))
+
+
+class Options(TypedDict, total=False):
+    """What `latency` can be told by keyword; see there."""
+
+    mode: Mode
+    device: torch.device | str | None
+    dtype: torch.dtype | str | None
+    batch: int | None
+    threads: int | None
+    channels_last: bool
+    rounds: int
+    seconds: float | None
+
+
+@overload
+def latency(models: nn.Module, example_inputs: Any, **options: "Unpack[Options]") -> Latency: ...
+@overload
+def latency(
+    models: Mapping[str, nn.Module], example_inputs: Any, **options: "Unpack[Options]"
+) -> dict[str, Latency]: ...
+def latency(
+    models: nn.Module | Mapping[str, nn.Module],
+    example_inputs: Any,
+    *,
+    mode: Mode = "eager",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    batch: int | None = None,
+    threads: int | None = None,
+    channels_last: bool = True,
+    rounds: int = 15,
+    seconds: float | None = None,
+) -> Latency | dict[str, Latency]:
+    """Measures the time of a forward pass, for one model or for several side by side.
+
+    Every round times each model once, in a new order; a sample is the mean of a block of calls of
+    50 ms or more, after one call that is not timed. A GPU is waited for at both ends of a block,
+    not after each call. The models run as copies, in eval mode and without gradients; all copies
+    are in memory at once.
+
+    Args:
+        models: one model, or models by name.
+        example_inputs: what they are called with; see `virtualpool.inputs`.
+        mode: `eager`, or `compiled` by `torch.compile` with frozen weights and fixed shapes.
+        device: where to run; None is where the first model's parameters are.
+        dtype: of parameters and inputs (float16, bfloat16, float32, float64); None is as given.
+        batch: images per call, made by repeating those of the inputs; None is as given.
+        threads: of torch, for the time of the measurement; None is as it is set.
+        channels_last: memory layout of weights and maps; otherwise they are made contiguous.
+        rounds: samples per model, at most.
+        seconds: time per model after which no further round begins, though never before 3 rounds.
+
+    Returns:
+        A `Latency`, or for models by name a dict of them in the same order.
+
+    Raises:
+        VirtualPoolError: an argument is out of range, a model does not run on the inputs, or this
+            machine cannot do what was asked.
+
+    >>> measured = latency(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 16, 16), rounds=1)
+    >>> measured.setting.dtype, measured.setting.batch, len(measured.samples_ms)
+    ('float32', 1, 1)
+    """
+    named = {"the model": models} if isinstance(models, nn.Module) else models
+    _check(named, mode, seconds, batch=batch, threads=threads, rounds=rounds)
+    if device is None:
+        device = device_of(next(iter(named.values())))
+    bench = Bench.of(device, dtype, channels_last)
+    inputs = bench.inputs(example_inputs, batch)
+    copies = nn.ModuleList(bench.copy_of(model) for model in named.values())
+    with evaluating(copies), set_threads(threads):
+        functions = []
+        for name, model in zip(named, copies, strict=True):
+            run(model, as_call(inputs))
+            ready = compiled(model, inputs, name) if mode == "compiled" else None
+            functions.append(ready or functools.partial(call, model, inputs))
+        samples = interleaved(functions, bench.device, rounds, seconds)
+        settings = [
+            Setting(
+                device=str(bench.device),
+                device_name=device_name(bench.device),
+                dtype=dtype_of(model),
+                batch=batch_size(inputs),
+                threads=torch.get_num_threads(),
+                mode=mode,
+                channels_last=channels_last,
+                torch=torch.__version__,
+            )
+            for model in copies
+        ]
+    results = dict(zip(named, map(Latency, samples, settings), strict=True))
+    return results["the model"] if isinstance(models, nn.Module) else results
+
+
+def _check(
+    models: Mapping[str, nn.Module], mode: str, seconds: float | None, **counts: int | None
+) -> None:
+    if not models:
+        raise VirtualPoolError("There is no model to measure; give one, or a dict of some by name.")
+    if mode not in ("eager", "compiled"):
+        raise VirtualPoolError(f'mode {mode!r} is not known; give "eager" or "compiled".')
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise VirtualPoolError(f"{name} is {count}; give 1 or more.")
+    if seconds is not None and not seconds > 0:
+        raise VirtualPoolError(f"seconds is {seconds}; give more than 0.")
+
+
+def _quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
+    lower, median, upper = numpy.quantile(samples, (0.25, 0.5, 0.75)).tolist()
+    return lower, median, upper

@@ -1,0 +1,79 @@
+"""Timing functions side by side, warm, in blocks of calls."""
+
+import random
+import time
+import timeit
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+# A block of calls lasts at least this long: then the clock and single interruptions count little.
+_BLOCK_SECONDS = 0.05
+_FEWEST_ROUNDS = 3
+
+
+class Block:
+    """Calls of one function that are timed together."""
+
+    def __init__(self, function: Callable[[], Any], device: torch.device) -> None:
+        self._timer = timeit.Timer(function, timer=_clock(device))
+        self._timer.timeit(2)
+        self.calls = 1
+        while self._timer.timeit(self.calls) < _BLOCK_SECONDS:
+            self.calls *= 2
+
+    def milliseconds(self) -> float:
+        """Time per call, after one call that is not timed."""
+        self._timer.timeit(1)
+        return 1e3 * self._timer.timeit(self.calls) / self.calls
+
+
+def interleaved(
+    functions: list[Callable[[], Any]], device: torch.device, rounds: int, seconds: float | None
+) -> list[tuple[float, ...]]:
+    """Times functions in rounds, each once a round, in a new order every time.
+
+    Args:
+        functions: of nothing.
+        device: what they keep busy; it is waited for at both ends of a block.
+        rounds: samples per function, at most.
+        seconds: time per function after which no further round begins, though never before 3.
+
+    Returns:
+        For each function its samples, in milliseconds per call.
+    """
+    blocks = [Block(function, device) for function in functions]
+    samples: list[list[float]] = [[] for _ in blocks]
+    shuffle = random.Random(0)
+    start = time.perf_counter()
+    for finished in range(rounds):
+        spent = time.perf_counter() - start
+        if seconds is not None and finished >= _FEWEST_ROUNDS and spent > seconds * len(blocks):
+            break
+        for index in shuffle.sample(range(len(blocks)), len(blocks)):
+            samples[index].append(blocks[index].milliseconds())
+    return [tuple(times) for times in samples]
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Sets the number of torch's threads for a while; None leaves it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _clock(device: torch.device) -> Callable[[], float]:
+    if device.type == "cpu":
+        return time.perf_counter
+
+    def synchronised() -> float:
+        torch.accelerator.synchronize(device)
+        return time.perf_counter()
+
+    return synchronised

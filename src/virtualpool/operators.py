@@ -1,0 +1,112 @@
+"""What the operations of a traced graph are, as far as placing a virtual pool asks."""
+
+from typing import Any, Literal
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+Kind = Literal["activation", "norm", "pool", "pass", "other"]
+
+_ACTIVATION_MODULES = (
+    nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
+    nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.PReLU, nn.ReLU, nn.RReLU, nn.SELU, nn.SiLU,
+    nn.Sigmoid, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold,
+)  # fmt: skip
+_NORM_MODULES = (
+    nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.RMSNorm,
+)  # fmt: skip
+_POOL_MODULES = (
+    nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.FractionalMaxPool2d,
+    nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d,
+)  # fmt: skip
+_PASS_MODULES = (nn.Identity, nn.modules.dropout._DropoutNd)
+
+_ACTIVATION_NAMES = """
+    celu elu gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu logsigmoid mish prelu relu
+    relu6 rrelu selu silu sigmoid softplus softshrink softsign tanh tanhshrink threshold clamp clip
+""".split()
+_NORM_NAMES = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm"]
+_POOL_NAMES = """
+    max_pool2d avg_pool2d lp_pool2d fractional_max_pool2d adaptive_avg_pool2d adaptive_max_pool2d
+""".split()
+_PASS_NAMES = ["dropout", "dropout2d", "feature_dropout", "alpha_dropout"]
+
+
+def kind_of(node: fx.Node, module: nn.Module) -> Kind:
+    """What a node does to a map: the kind that matters to where a virtual pool goes.
+
+    Args:
+        node: a node of a graph that was traced from `module`.
+        module: holds the submodules that the graph calls.
+    """
+    if node.op == "call_module":
+        return module_kind(module.get_submodule(str(node.target)))
+    if node.op == "call_function":
+        return _FUNCTION_KINDS.get(node.target, "other")
+    if node.op == "call_method":
+        return _METHOD_KINDS.get(str(node.target), "other")
+    return "other"
+
+
+def module_kind(module: nn.Module) -> Kind:
+    """The kind of a module that a graph calls as one operation.
+
+    >>> module_kind(nn.ReLU6()), module_kind(nn.BatchNorm2d(8)), module_kind(nn.Linear(8, 8))
+    ('activation', 'norm', 'other')
+    """
+    if isinstance(module, _ACTIVATION_MODULES):
+        return "activation"
+    # torchvision's FrozenBatchNorm2d is one by name only; importing torchvision is not cheap.
+    if isinstance(module, _NORM_MODULES) or type(module).__name__ == "FrozenBatchNorm2d":
+        # Some libraries (timm) put the activation inside the normalisation.
+        inner = any(isinstance(child, _ACTIVATION_MODULES) for child in module.modules())
+        return "activation" if inner else "norm"
+    if isinstance(module, _POOL_MODULES):
+        return "pool"
+    if isinstance(module, _PASS_MODULES):
+        return "pass"
+    return "activation" if _is_composed_activation(module) else "other"
+
+
+def _is_composed_activation(module: nn.Module) -> bool:
+    """Whether a user's own module (`x * sigmoid(x)`, say) works on each element by itself."""
+    if next(module.parameters(), None) is not None or type(module).__module__.startswith("torch."):
+        return False
+    try:
+        graph = fx.Tracer().trace(module)
+    except Exception:
+        return False
+    nodes = [node for node in graph.nodes if node.op not in ("placeholder", "output")]
+    is_activation = [kind_of(node, module) == "activation" for node in nodes]
+    is_arithmetic = [node.target in _ARITHMETIC for node in nodes]
+    return any(is_activation) and all(map(max, is_activation, is_arithmetic))
+
+
+def _by_name(names: list[str], *places: Any) -> set[Any]:
+    # `relu_` beside `relu`: the same function in place.
+    spelled = [spelling for name in names for spelling in (name, name + "_")]
+    return {getattr(place, name) for place in places for name in spelled if hasattr(place, name)}
+
+
+def _kinds(*places: Any) -> dict[Any, Kind]:
+    named: list[tuple[Kind, list[str]]] = [
+        ("activation", _ACTIVATION_NAMES),
+        ("norm", _NORM_NAMES),
+        ("pool", _POOL_NAMES),
+        ("pass", _PASS_NAMES),
+    ]
+    return {function: kind for kind, names in named for function in _by_name(names, *places)}
+
+
+_FUNCTION_KINDS = _kinds(torch, functional)
+_METHOD_KINDS: dict[str, Kind] = {
+    name: "activation"
+    for name in [*_ACTIVATION_NAMES, *(name + "_" for name in _ACTIVATION_NAMES)]
+    if hasattr(torch.Tensor, name)
+}
+_ARITHMETIC = {
+    *_by_name(["add", "mul", "sub", "div", "exp", "log1p"], torch),
+    *_by_name(["add", "mul", "sub", "truediv"], __import__("operator")),
+    *["add", "mul", "sub", "div", "exp", "log1p"],
+}

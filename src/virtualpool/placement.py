@@ -1,0 +1,59 @@
+"""Where in a graph a site's map is recovered."""
+
+from typing import Literal
+
+from torch import fx, nn
+
+from virtualpool.operators import kind_of
+from virtualpool.pool import virtual_pool
+
+Follows = Literal["activation", "norm", "conv"]
+
+
+def placement(convolution: fx.Node, module: nn.Module) -> tuple[fx.Node, Follows]:
+    """The node that the virtual pool comes after, and what that node is.
+
+    It is the activation that follows the convolution (paper, section 3.2), with or without a
+    normalisation between; where none follows directly, the normalisation, else the convolution.
+
+    Args:
+        convolution: the node that calls the convolution.
+        module: what the graph was traced from.
+    """
+    end, follows = convolution, "conv"
+    following = _only_user(end)
+    if following is not None and kind_of(following, module) == "norm":
+        end, follows = following, "norm"
+        following = _only_user(end)
+    if following is not None and kind_of(following, module) == "activation":
+        return following, "activation"
+    return end, follows
+
+
+def is_before_pool(convolution: fx.Node, module: nn.Module) -> bool:
+    """Whether a pooling layer is the first that sees the recovered map."""
+    following = _only_user(placement(convolution, module)[0])
+    while following is not None and (
+        kind_of(following, module) == "pass" or following.target is virtual_pool
+    ):
+        following = _only_user(following)
+    return following is not None and kind_of(following, module) == "pool"
+
+
+def input_of(node: fx.Node) -> fx.Node:
+    """The map that a node works on.
+
+    >>> graph = fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 8, 1))).graph
+    >>> input_of(next(iter(graph.find_nodes(op="call_module", target="0"))))
+    input_1
+    """
+    return node.args[0] if node.args else node.kwargs["input"]  # pyright: ignore[reportReturnType]
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    if len(node.users) != 1:
+        return None
+    (user,) = node.users
+    # As an index or a weight it would be used too, but not as the map.
+    is_map = user.op != "output" and [*user.args, *user.kwargs.values()][0] is node
+    return user if is_map else None

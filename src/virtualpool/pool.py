@@ -1,0 +1,120 @@
+"""The operator: a reduced map brought back to its full size by linear interpolation."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from virtualpool.errors import VirtualPoolError
+
+
+def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
+    """Recovers a map of `size` from the samples at its even positions (paper, equations 3 to 5).
+
+    Per axis `out[2i] = x[i]` and `out[2i+1] = (x[i] + x[i+1]) / 2`; where a neighbour does not exist,
+    at the last row of an even H or the last column of an even W, the mean is over those that do.
+    The samples that were computed keep their value and their position.
+
+    Args:
+        reduced: map of shape (N, C, h, w), of any floating-point dtype; N may be 0.
+        size: (H, W), the size to recover: H is 2h or 2h-1, W is 2w or 2w-1.
+
+    Returns:
+        A map of shape (N, C, H, W) in the dtype, device and memory format of `reduced`.
+
+    Raises:
+        VirtualPoolError: `reduced` is not a floating-point map, or cannot come from `size`.
+
+    >>> virtual_pool(torch.tensor([[[[0.0, 2.0], [4.0, 6.0]]]]), (3, 4))
+    tensor([[[[0., 1., 2., 2.],
+              [2., 3., 4., 4.],
+              [4., 5., 6., 6.]]]])
+    """
+    if has_torch_function_unary(reduced):
+        # A tracer's stand-in (or a tensor subclass) sees one operation, not the code below.
+        return handle_torch_function(virtual_pool, (reduced,), reduced, size)
+    _check(reduced, size)
+    height, width = 2 * reduced.shape[-2] - 1, 2 * reduced.shape[-1] - 1
+    bottom, right = size[0] - height, size[1] - width
+    with _without_autocast(reduced):
+        # With aligned corners and this size every even output lies on a sample and every odd one
+        # half-way between two: bilinear resizing is then the operator, in the form that runtimes
+        # run fastest. Only a last even row or column is missing from it, and repeats the one before.
+        full = functional.interpolate(
+            reduced, size=(height, width), mode="bilinear", align_corners=True
+        )
+        if bottom or right:
+            full = functional.pad(full, (0, right, 0, bottom), mode="replicate")
+    return full
+
+
+class VirtualPool(nn.Module):
+    """`virtual_pool` as a module without parameters.
+
+    >>> VirtualPool()(torch.zeros(1, 3, 7, 7), (14, 13)).shape
+    torch.Size([1, 3, 14, 13])
+    """
+
+    def forward(self, reduced: Tensor, size: tuple[int, int]) -> Tensor:
+        """See `virtual_pool`."""
+        return virtual_pool(reduced, size)
+
+
+def output_size(
+    map: Tensor,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> tuple[int, int]:
+    """The size (H, W) that a convolution makes of `map`, from the shape at the time of the call.
+
+    Args:
+        map: shape (..., H, W).
+        kernel: kernel size per axis.
+        stride: stride per axis.
+        padding: the sum of the padding on both sides, per axis.
+        dilation: dilation per axis.
+
+    >>> output_size(torch.zeros(1, 3, 224, 225), (3, 3), (2, 2), (2, 2), (1, 1))
+    (112, 113)
+    """
+    if has_torch_function_unary(map):
+        return handle_torch_function(
+            output_size, (map,), map, kernel, stride, padding, dilation
+        )
+    height, width = (
+        (length + pad - spread * (taps - 1) - 1) // step + 1
+        for length, taps, step, pad, spread in zip(
+            map.shape[-2:], kernel, stride, padding, dilation, strict=True
+        )
+    )
+    return height, width
+
+
+def _check(reduced: Tensor, size: tuple[int, int]) -> None:
+    shape = tuple(reduced.shape)
+    if len(shape) != 4 or not reduced.is_floating_point():
+        raise VirtualPoolError(
+            f"virtual_pool: a floating-point map of shape (N, C, h, w) is expected, not {shape} of "
+            f"{reduced.dtype}; unsqueeze a batch axis or convert it first."
+        )
+    if len(size) != 2 or not all(
+        half >= 1 and full in (2 * half - 1, 2 * half)
+        for half, full in zip(shape[2:], size, strict=True)
+    ):
+        height, width = shape[2:]
+        raise VirtualPoolError(
+            f"virtual_pool: a reduced map of shape {shape} cannot be recovered to size {tuple(size)}; "
+            f"H must be {2 * height - 1} or {2 * height} and W {2 * width - 1} or {2 * width}."
+        )
+
+
+def _without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    # Autocast would make a float32 map of a bfloat16 one here, four times its size, for nothing.
+    kind = tensor.device.type
+    if torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()

@@ -1,0 +1,183 @@
+"""The report's figures: the frontier, the sensitivity bars, the training curves.
+
+Each is drawn for a width in pixels, so that a phone gets its own figure with letters of full size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from virtualpool.report import svg
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A model on the frontier's figure; speeds are ratios to the original, `error` a standard error."""
+
+    label: str
+    speed: float
+    speed_range: tuple[float, float]
+    score: float
+    error: float | None
+    pareto: bool = False
+    picked: bool = False
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A site on the sensitivity's figure: what is lost when it alone is pooled, without fine-tuning."""
+
+    site: str
+    drop: float
+    error: float | None
+    before_pool: bool
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What was recorded of one round while it was fine-tuned: (step, value) pairs."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+
+
+def frontier(dots: Sequence[Dot], width: float, unit: str) -> Markup:
+    """Accuracy against measured speed, with error bars and the line through the Pareto set."""
+    height = round(width * 0.5 + 90)
+    left, top, right, bottom = 48, 34, width - 16, height - 46
+    across = svg.scale([limit for dot in dots for limit in dot.speed_range], left, right)
+    up = svg.scale([limit for dot in dots for limit in _limits(dot.score, dot.error)], bottom, top)
+    root = svg.figure(
+        width,
+        height,
+        "Accuracy against measured speed",
+        "; ".join(f"{dot.label}: {dot.speed:.2f}x, {dot.score:.1f}" for dot in dots),
+    )
+    svg.axis_left(root, up, left, right, f"accuracy{unit}", svg.plain)
+    svg.axis_below(root, across, top, bottom, "speed-up, measured", lambda tick: f"{tick:g}×")
+    original = up(dots[0].score)
+    svg.line(root, (left, original), (right, original), "original")
+    front = sorted((dot for dot in dots if dot.pareto), key=lambda dot: dot.speed)
+    svg.polyline(root, [(across(dot.speed), up(dot.score)) for dot in front], class_="pareto")
+    for dot in dots:
+        _dot(root, dot, across, up)
+    taken = [_around(across(dot.speed), up(dot.score), 7) for dot in dots]
+    for dot in dots:
+        x, y = _free_place(dot.label, across(dot.speed), up(dot.score), taken, (left, top, right, bottom))
+        class_ = "name picked" if dot.picked else "name"
+        svg.add(root, "text", dot.label, x=x, y=y, class_=class_)
+    return svg.to_markup(root)
+
+
+def sensitivity(bars: Sequence[Bar], width: float, unit: str) -> Markup:
+    """A bar for each site, in the network's order, the sites before a pooling layer in another colour."""
+    longest = int(width * 0.4 / 7)
+    left = 16 + 7 * min(longest, max(len(bar.site) for bar in bars))
+    top, row = 8, 20
+    bottom = top + row * len(bars)
+    limits = [limit for bar in bars for limit in _limits(bar.drop, bar.error)]
+    across = svg.scale([0, *limits], left, width - 16)
+    root = svg.figure(
+        width,
+        bottom + 46,
+        "Accuracy lost by each site pooled alone",
+        "; ".join(f"{bar.site}: {bar.drop:.1f}" for bar in bars),
+    )
+    svg.axis_below(root, across, top, bottom, f"accuracy lost{unit}", svg.plain)
+    for index, bar in enumerate(bars):
+        middle = top + row * (index + 0.5)
+        group = svg.add(root, "g")
+        svg.add(group, "title", _said(bar, unit))
+        name = bar.site if len(bar.site) <= longest else "…" + bar.site[1 - longest :]
+        svg.add(group, "text", name, x=left - 8, y=middle + 4, text_anchor="end", class_="site")
+        begin, end = sorted((across(0), across(bar.drop)))
+        class_ = "bar before-pool" if bar.before_pool else "bar"
+        svg.add(group, "rect", x=begin, y=middle - 6, width=end - begin, height=12, class_=class_)
+        low, high = _limits(bar.drop, bar.error)
+        svg.line(group, (across(low), middle), (across(high), middle), "error")
+    svg.line(root, (across(0), top), (across(0), bottom), "zero")
+    return svg.to_markup(root)
+
+
+def curves(lines: Sequence[Curve], width: float, title: str, zero: bool = False) -> Markup:
+    """One line a round against its steps; with `zero`, a line at zero, which is the original's accuracy."""
+    height = round(width * 0.55 + 60)
+    left, top, right, bottom = 48, 34, width - 12, height - 46
+    across = svg.scale([0, *(step for curve in lines for step, _ in curve.points)], left, right, 4)
+    values = [value for curve in lines for _, value in curve.points]
+    up = svg.scale([0, *values] if zero else values, bottom, top)
+    ends = "; ".join(f"{curve.label} ends at {curve.points[-1][1]:.3g}" for curve in lines)
+    root = svg.figure(width, height, title, ends)
+    svg.axis_left(root, up, left, right, title, svg.plain)
+    svg.axis_below(root, across, top, bottom, "steps in the round", svg.plain)
+    if zero:
+        svg.line(root, (left, up(0)), (right, up(0)), "original")
+    for index, curve in enumerate(lines):
+        places = [(across(step), up(value)) for step, value in curve.points]
+        style = f"--shade: {shade(index, len(lines))}"
+        svg.polyline(root, places, class_="curve", style=style)
+        for x, y in (places[0], places[-1]):
+            svg.add(root, "circle", cx=x, cy=y, r=2.6, class_="end", style=style)
+    return svg.to_markup(root)
+
+
+def shade(index: int, count: int) -> str:
+    """How far along the page's ramp of colours a round is.
+
+    >>> [shade(index, 3) for index in range(3)]
+    ['0%', '50%', '100%']
+    """
+    return f"{100 * index / max(1, count - 1):.0f}%"
+
+
+def _dot(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -> None:
+    x, y = across(dot.speed), up(dot.score)
+    group = svg.add(root, "g", class_="model picked" if dot.picked else "model")
+    svg.add(group, "title", f"{dot.label}: {dot.speed:.2f}× at {dot.score:.1f}")
+    slow, fast = dot.speed_range
+    low, high = _limits(dot.score, dot.error)
+    svg.line(group, (across(slow), y), (across(fast), y), "error")
+    svg.line(group, (x, up(low)), (x, up(high)), "error")
+    svg.add(group, "circle", cx=x, cy=y, r=5.5, class_="dot" if dot.pareto else "dot dominated")
+
+
+def _said(bar: Bar, unit: str) -> str:
+    error = "" if bar.error is None else f" ± {bar.error:.1f}"
+    place = ", before a pooling layer" if bar.before_pool else ""
+    return f"{bar.site}{place}: {bar.drop:.1f}{error}{unit}"
+
+
+def _limits(value: float, error: float | None) -> tuple[float, float]:
+    return value - (error or 0), value + (error or 0)
+
+
+def _around(x: float, y: float, radius: float) -> Box:
+    return x - radius, y - radius, x + radius, y + radius
+
+
+def _free_place(label: str, x: float, y: float, taken: list[Box], inside: Box) -> tuple[float, float]:
+    """Where a label near (x, y) covers nothing; the first of eight places if all are taken."""
+    wide = 7.2 * len(label)
+    offsets = [(10, -9), (10, 18), (-10 - wide, 18), (-10 - wide, -9)]
+    offsets += [(-wide / 2, -16), (-wide / 2, 26), (16, 4), (-16 - wide, 4)]
+    places = [(x + right, y + down) for right, down in offsets]
+    boxes = [(left, base - 11, left + wide, base + 3) for left, base in places]
+    free = [
+        index
+        for index, box in enumerate(boxes)
+        if _within(box, inside) and not any(_overlap(box, other) for other in taken)
+    ]
+    chosen = free[0] if free else 0
+    taken.append(boxes[chosen])
+    return places[chosen]
+
+
+def _within(box: Box, outer: Box) -> bool:
+    return box[0] >= outer[0] and box[1] >= outer[1] and box[2] <= outer[2] and box[3] <= outer[3]
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -1,0 +1,295 @@
+"""A run as one HTML page that needs nothing but itself."""
+
+import os
+import shlex
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from virtualpool.files import write_text
+from virtualpool.report import charts, record, wording
+from virtualpool.report.record import Record
+from virtualpool.report.wording import Unit
+from virtualpool.search.frontier import Point
+
+WIDE, PANEL, NARROW = 940, 450, 350
+"""Widths of figures in pixels: across the page, two side by side, on a phone."""
+
+_NOTHING = "–"
+
+
+def write(run_dir: Path | str, path: Path | str) -> None:
+    """Writes the report of a run: one HTML file, without scripts, that asks no server for anything.
+
+    An unfinished run gives a page of what there is, which says so.
+
+    Args:
+        run_dir: the run's directory.
+        path: the file to write, whole or not at all; links to models are relative to it.
+
+    Raises:
+        VirtualPoolError: there is no run in the directory, or one of its files is broken.
+    """
+    write_text(path, render(record.read(run_dir), Path(path)))
+
+
+def render(run: Record, path: Path) -> str:
+    """The page of a run, as it will lie at `path`."""
+    pages = Environment(
+        loader=PackageLoader("virtualpool.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return pages.get_template("page.html.jinja").render(_content(run, path))
+
+
+def _content(run: Record, path: Path) -> dict[str, Any]:
+    unit = Unit.of([point.accuracy for point in run.points])
+    said = (
+        wording.claim(run.points, run.config.get("max_drop"), unit)
+        if run.points
+        else wording.Claim("Nothing measured yet", "The original is being evaluated and timed.")
+    )
+    setting = str(run.points[0].latency.setting) if run.points else None
+    return {
+        "model": run.settings.get("model") or run.config.get("model"),
+        "headline": said.headline,
+        "summary": said.summary,
+        "unfinished": None if run.finished else _progress(run),
+        "tiles": _tiles(run, said.point, unit),
+        "unit": " in %" if unit.percent else "",
+        "setting": setting,
+        "batch": run.points[0].latency.setting.batch if run.points else None,
+        "metrics": _metrics(run),
+        "models": [_model(run, point, said.point, unit, path) for point in run.points],
+        "rounds": [_round(run, index, unit) for index in range(1, len(run.rounds) + 1)],
+        "code": _code(run, said.point),
+        "command": _command(run),
+        "facts": _facts(run, setting),
+        "version": metadata.version("virtualpool"),
+        "directory": str(run.directory),
+    } | _figures(run, said.point, unit)
+
+
+def _figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
+    points = " (points)" if unit.percent else ""
+    figures: dict[str, Any] = {}
+    if run.frontier:
+        percent = " (%)" if unit.percent else ""
+        dots = _dots(run, picked, unit)
+        figures["frontier"] = _drawn(lambda width: charts.frontier(dots, width, percent), WIDE)
+    if run.sensitivity and run.sensitivity.sites:
+        bars = _bars(run, unit)
+        figures["sensitivity"] = _drawn(lambda width: charts.sensitivity(bars, width, points), WIDE)
+        samples = run.sensitivity.baseline.samples
+        figures["method"] = run.sensitivity.method + (f"; {samples:,} samples" if samples else "")
+    accuracy, loss = _curves(run, "accuracy", unit), _curves(run, "loss", unit)
+    label = f"accuracy against the original{points}"
+    panels = []
+    if accuracy:
+        panels.append(_drawn(lambda width: charts.curves(accuracy, width, label, zero=True), PANEL))
+    if loss:
+        panels.append(_drawn(lambda width: charts.curves(loss, width, "training loss"), PANEL))
+    rounds = accuracy or loss
+    figures["curves"] = panels
+    figures["legend"] = [
+        {"label": curve.label, "shade": charts.shade(index, len(rounds))}
+        for index, curve in enumerate(rounds)
+    ]
+    return figures
+
+
+def _drawn(draw: Callable[[float], Markup], wide: float) -> dict[str, Markup]:
+    return {"wide": draw(wide), "narrow": draw(NARROW)}
+
+
+def _dots(run: Record, picked: Point | None, unit: Unit) -> list[charts.Dot]:
+    assert run.frontier is not None
+    pareto = [point.name for point in run.frontier.pareto]
+    return [
+        charts.Dot(
+            label=_label(point.name),
+            speed=point.speedup.median,
+            speed_range=(point.speedup.lower, point.speedup.upper),
+            score=point.accuracy * unit.factor,
+            error=point.standard_error and point.standard_error * unit.factor,
+            pareto=point.name in pareto,
+            picked=point is picked,
+        )
+        for point in run.points
+    ]
+
+
+def _bars(run: Record, unit: Unit) -> list[charts.Bar]:
+    assert run.sensitivity is not None
+    order = {name: place for place, name in enumerate(run.network_order)}
+    return [
+        charts.Bar(
+            site=site.name,
+            drop=site.drop * unit.factor,
+            error=site.standard_error and site.standard_error * unit.factor,
+            before_pool=site.before_pool,
+        )
+        for site in sorted(run.sensitivity.sites, key=lambda site: order.get(site.name, len(order)))
+    ]
+
+
+def _curves(run: Record, measure: str, unit: Unit) -> list[charts.Curve]:
+    """Of each round that recorded it: accuracy relative to the original, or the loss as it was."""
+    curves = []
+    for index, records in enumerate(run.training, 1):
+        values = [(line["step"], line[measure]) for line in records if measure in line]
+        if measure == "accuracy" and run.points:
+            original = run.points[0].accuracy
+            values = [(step, (value - original) * unit.factor) for step, value in values]
+        if values:
+            curves.append(charts.Curve(f"round {index}", tuple(values)))
+    return curves
+
+
+def _tiles(run: Record, picked: Point | None, unit: Unit) -> list[dict[str, str]]:
+    if picked is None:
+        return []
+    original = run.points[0]
+    sites = f"{len(picked.plan.sites)} of {len(run.network_order)}"
+    triples = [
+        ("accuracy", unit.score(picked.accuracy), f"{unit.score(original.accuracy)} before"),
+        (
+            "latency",
+            wording.milliseconds(picked.latency.median_ms),
+            f"{wording.milliseconds(picked.baseline.median_ms)} before",
+        ),
+        (
+            "MACs for one image",
+            wording.millions(picked.macs),
+            f"{wording.millions(original.macs)} before",
+        ),
+        ("sites pooled", sites, f"after {_label(picked.name)}"),
+    ]
+    return [{"name": name, "value": value, "beside": beside} for name, value, beside in triples]
+
+
+def _metrics(run: Record) -> list[str]:
+    # "top1" of the classification task is the accuracy itself.
+    names = [name for point in run.points for name in point.metrics if name != "top1"]
+    return list(dict.fromkeys(names))
+
+
+def _model(
+    run: Record, point: Point, picked: Point | None, unit: Unit, path: Path
+) -> dict[str, Any]:
+    assert run.frontier is not None
+    file = None if point.weights is None else run.directory / point.weights
+    metrics = [point.metrics.get(name) for name in _metrics(run)]
+    is_original = point.weights is None
+    return {
+        "name": _label(point.name),
+        "sites": len(point.plan.sites),
+        "accuracy": unit.number(point.accuracy),
+        "error": unit.plus_minus(point.standard_error).strip(),
+        "metrics": [_NOTHING if value is None else unit.number(value) for value in metrics],
+        "drop": _NOTHING if is_original else unit.number(point.drop),
+        "drop_error": "" if is_original else unit.plus_minus(point.drop_standard_error).strip(),
+        "latency": wording.milliseconds(point.latency.median_ms),
+        "spread": f"{point.latency.lower_ms:.3g} to {point.latency.upper_ms:.3g}",
+        "speedup": f"{point.speedup.median:.2f}×",
+        "speedup_range": f"{point.speedup.lower:.2f} to {point.speedup.upper:.2f}",
+        "macs": wording.millions(point.macs),
+        "macs_ratio": f"{point.macs / run.points[0].macs:.0%}",
+        "file": point.weights,
+        "href": file and quote(Path(os.path.relpath(file, path.parent)).as_posix()),
+        "pareto": point.name in [better.name for better in run.frontier.pareto],
+        "picked": point is picked,
+    }
+
+
+def _round(run: Record, index: int, unit: Unit) -> dict[str, Any]:
+    point = next((p for p in run.points if p.name == f"round-{index:02d}"), None)
+    records = run.training[index - 1]
+    before = next((line["accuracy"] for line in records if "accuracy" in line), None)
+    return {
+        "index": index,
+        "added": run.rounds[index - 1],
+        "learning_rate": _of_round(run.config.get("learning_rates"), index),
+        "epochs": _of_round(run.config.get("epochs"), index),
+        "before": _NOTHING if before is None else unit.number(before),
+        "after": _NOTHING if point is None else unit.number(point.accuracy),
+        "state": _state(run, index, point),
+    }
+
+
+def _state(run: Record, index: int, point: Point | None) -> str:
+    if point is not None:
+        return "over the limit, the last one" if point.over_limit else "done"
+    if steps := [line["step"] for line in run.training[index - 1] if "step" in line]:
+        return f"fine-tuned for {max(steps):,} steps so far"
+    return "left out" if run.finished else "to come"
+
+
+def _of_round(values: list[float | None] | None, index: int) -> str:
+    value = values[index - 1] if values and index <= len(values) else None
+    return _NOTHING if value is None else f"{value:g}"
+
+
+def _progress(run: Record) -> str:
+    done = len(run.points) - 1
+    if run.rounds:
+        stage = f"{max(0, done)} of {len(run.rounds)} rounds are done"
+    elif run.sensitivity:
+        sites = f"{len(run.sensitivity.sites)} of {len(run.network_order)}"
+        stage = f"the sensitivity of {sites} sites is known"
+    else:
+        stage = "it has just begun"
+    return f"This run is not finished: {stage}. The command at the end of the page goes on with it."
+
+
+def _code(run: Record, picked: Point | None) -> str | None:
+    if picked is None or picked.weights is None:
+        return None
+    file = (run.directory / picked.weights).as_posix()
+    return (
+        "import virtualpool\n\n"
+        "# your_model: the network as it was, built as always; its weights do not matter\n"
+        f"model = virtualpool.load(your_model, {file!r}).eval()"
+    )
+
+
+def _command(run: Record) -> str | None:
+    arguments = run.environment.get("command")
+    if not arguments:
+        return None
+    return shlex.join([Path(arguments[0]).name, *arguments[1:]])
+
+
+def _facts(run: Record, setting: str | None) -> list[tuple[str, str]]:
+    """What was asked and where it ran, but for what has a place of its own on the page."""
+    shown_elsewhere = ("command", "seed")
+    asked = run.settings | {
+        "seed": run.config.get("seed"),
+        "largest drop": run.config.get("max_drop"),
+        "timed on": setting,
+    }
+    ran = {name: value for name, value in run.environment.items() if name not in shown_elsewhere}
+    return [
+        (name.replace("_", " "), _text(value))
+        for name, value in (asked | ran).items()
+        if value not in (None, "")
+    ]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_text(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _label(name: str) -> str:
+    return wording.title(name).lower()

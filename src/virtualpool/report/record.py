@@ -1,0 +1,92 @@
+"""What a run directory holds, finished or not, read into one value."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.files import read_json
+from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.run import read_records
+from virtualpool.search.sensitivity import Sensitivity
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run as its directory tells it.
+
+    Attributes:
+        directory: where the run lives.
+        config: what was asked.
+        environment: the machine, the versions and the command.
+        frontier: the models so far; None before the original was judged.
+        sensitivity: the sites that were tried so far, or None.
+        rounds: the sites that each round adds; empty before that was decided.
+        training: what was logged while fine-tuning, of each round that began.
+        finished: whether the run came to its end.
+    """
+
+    directory: Path
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    frontier: Frontier | None
+    sensitivity: Sensitivity | None
+    rounds: list[list[str]]
+    training: list[list[dict[str, Any]]]
+    finished: bool
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the caller of the search noted besides its own arguments."""
+        return self.config.get("settings") or {}
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The models so far, the original first."""
+        return self.frontier.points if self.frontier else ()
+
+    @property
+    def network_order(self) -> list[str]:
+        """The sites that were considered, in the order of the network."""
+        return self.config.get("sites") or []
+
+
+def read(run_dir: Path | str) -> Record:
+    """Reads a run directory.
+
+    Raises:
+        VirtualPoolError: it is none, or one of its files is broken.
+    """
+    directory = Path(run_dir)
+    if not (directory / "config.json").is_file():
+        raise VirtualPoolError(
+            f"{directory}: no run lives here (it has no config.json); give the --run-dir of "
+            "virtualpool tune, or the run_dir of virtualpool.search."
+        )
+    sensitivity = _optional(directory / "sensitivity.json")
+    rounds = _optional(directory / "rounds.json") or []
+    return Record(
+        directory=directory,
+        config=read_json(directory / "config.json"),
+        environment=_optional(directory / "environment.json") or {},
+        frontier=_frontier(directory),
+        sensitivity=sensitivity and Sensitivity.from_json(sensitivity),
+        rounds=rounds,
+        training=[
+            read_records(directory / f"round-{index:02d}" / "training.jsonl")
+            for index in range(1, len(rounds) + 1)
+        ],
+        finished=(directory / "frontier.json").is_file(),
+    )
+
+
+def _frontier(directory: Path) -> Frontier | None:
+    # While a run goes on its frontier is the rounds that are done, which are those that have a point.
+    if (directory / "frontier.json").is_file():
+        return Frontier.load(directory / "frontier.json")
+    points = [Point.from_json(read_json(path)) for path in sorted(directory.glob("round-*/point.json"))]
+    return Frontier(tuple(points), directory) if points else None
+
+
+def _optional(path: Path) -> Any:
+    return read_json(path) if path.is_file() else None

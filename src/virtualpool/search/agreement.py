@@ -1,0 +1,89 @@
+"""A score without labels: how much of the original's output is left."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.inputs import call, map_tensors, tensors
+from virtualpool.search.fingerprint import fingerprint
+from virtualpool.search.score import Evaluate, Score
+from virtualpool.trace import evaluating
+
+
+def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Evaluate:
+    """Makes an `evaluate(model)` for those who have inputs and no labels.
+
+    The score is 1 - ||y' - y|| / ||y||, where y is what `original` gives now for a sample and y'
+    what the model gives: the mean over all samples, with its standard error. Outputs in tuples,
+    lists and dicts are taken together.
+
+    >>> network = nn.Conv2d(3, 4, 3)
+    >>> evaluate = output_agreement(network, [torch.rand(2, 3, 8, 8)])
+    >>> print(evaluate(network))
+    1.0000 ± 0.0000
+
+    Args:
+        original: the network to agree with; what it gives for all samples is kept in memory.
+        batches: inputs, or (inputs, labels) pairs of which the labels are not used; they are gone
+            through once now and once in each evaluation, and must be the same each time.
+
+    Raises:
+        VirtualPoolError: there are no batches, they can be gone through only once or differ from
+            the first time, or the outputs are no tensors of shape (samples, ...).
+    """
+    if iter(batches) is batches:
+        raise VirtualPoolError(
+            "output_agreement goes through its batches for every model, and an iterator can do so "
+            "once; give a list or a DataLoader."
+        )
+    expected = [(_identity(batch), _outputs(original, batch)) for batch in batches]
+    if not expected:
+        raise VirtualPoolError("output_agreement was given no batches; give at least one.")
+
+    def evaluate(model: nn.Module) -> Score:
+        agreements = []
+        for index, batch in enumerate(batches):
+            if index >= len(expected) or _identity(batch) != expected[index][0]:
+                raise VirtualPoolError(
+                    f"Batch {index} is another one than at first, so outputs cannot be compared; "
+                    "give batches in a fixed order (no shuffle) without random transforms."
+                )
+            agreements.append(_agreement(_outputs(model, batch), expected[index][1]))
+        return Score.of(torch.cat(agreements))
+
+    return evaluate
+
+
+def _inputs(batch: Any) -> Any:
+    return batch[0] if isinstance(batch, tuple | list) else batch
+
+
+def _identity(batch: Any) -> str:
+    return fingerprint({str(index): x for index, x in enumerate(tensors(_inputs(batch)))})
+
+
+def _outputs(model: nn.Module, batch: Any) -> Tensor:
+    """(samples, values) in float32 on the CPU."""
+    place = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    with evaluating(model):
+        outputs = call(model, map_tensors(lambda x: x.to(place), _inputs(batch)))
+    found = [output for output in tensors(outputs) if output.is_floating_point()]
+    if not found or any(x.ndim == 0 or len(x) != len(found[0]) for x in found):
+        raise VirtualPoolError(
+            f"{type(model).__name__} gives {[tuple(x.shape) for x in found]}, and output_agreement "
+            "compares outputs of shape (samples, ...); wrap it so that it gives such tensors."
+        )
+    return torch.cat([x.unsqueeze(-1).flatten(1).float() for x in found], 1).cpu()
+
+
+def _agreement(actual: Tensor, expected: Tensor) -> Tensor:
+    if actual.shape != expected.shape:
+        raise VirtualPoolError(
+            f"The model gives {tuple(actual.shape)} values where the original gives "
+            f"{tuple(expected.shape)}; output_agreement needs the same network, pooled."
+        )
+    smallest = torch.finfo(expected.dtype).tiny
+    return 1 - (actual - expected).norm(dim=1) / expected.norm(dim=1).clamp_min(smallest)

@@ -1,0 +1,93 @@
+"""A frontier's picture: accuracy against measured speed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from virtualpool.search.frontier import Frontier, Point
+
+_INK, _FAINT, _LINE, _ORIGINAL = "#1f2933", "#9aa5b1", "#0b6e99", "#c2410c"
+
+
+def draw(frontier: "Frontier", path: Path) -> None:
+    """Writes the picture, in the format that the file's suffix names.
+
+    Raises:
+        VirtualPoolError: the suffix is no format that matplotlib writes.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    known = figure.canvas.get_supported_filetypes()
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in known:
+        raise VirtualPoolError(
+            f"{path}: a picture's name ends with its format, one of {', '.join(sorted(known))}."
+        )
+    axes = figure.add_subplot()
+    pareto = frontier.pareto
+    axes.plot(
+        [point.speedup.median for point in pareto],
+        [point.accuracy for point in pareto],
+        color=_LINE,
+        linewidth=1.5,
+        zorder=1,
+    )
+    axes.axhline(frontier.original.accuracy, color=_FAINT, linestyle=(0, (1, 3)), zorder=0)
+    for point in frontier.points:
+        _mark(axes, point, _colour(point, frontier))
+    _dress(axes, frontier)
+    with replacing(path) as beside:
+        figure.savefig(beside, format=kind, dpi=200)
+
+
+def _colour(point: "Point", frontier: "Frontier") -> str:
+    if point == frontier.original:
+        return _ORIGINAL
+    return _LINE if point in frontier.pareto else _FAINT
+
+
+def _mark(axes: "Axes", point: "Point", colour: str) -> None:
+    speedup = point.speedup
+    axes.errorbar(
+        speedup.median,
+        point.accuracy,
+        xerr=[[speedup.median - speedup.lower], [speedup.upper - speedup.median]],
+        yerr=point.standard_error,
+        color=colour,
+        marker="D" if point.weights is None else "o",
+        markersize=7,
+        elinewidth=1,
+        capsize=2,
+        zorder=2,
+    )
+    pooled = f", {len(point.plan.sites)} pooled" if point.plan.sites else ""
+    axes.annotate(
+        f"{point.name}{pooled}",
+        (speedup.median, point.accuracy),
+        xytext=(7, 6),
+        textcoords="offset points",
+        color=_INK,
+        fontsize=8.5,
+    )
+
+
+def _dress(axes: "Axes", frontier: "Frontier") -> None:
+    axes.set_title("Accuracy against measured speed", loc="left", color=_INK, fontsize=12, pad=22)
+    axes.text(
+        0, 1.025, str(frontier.original.latency.setting),
+        transform=axes.transAxes, color=_FAINT, fontsize=8,
+    )  # fmt: skip
+    axes.set_xlabel("speedup over the original (median, quartiles)", color=_INK)
+    axes.set_ylabel("accuracy (± standard error)", color=_INK)
+    axes.xaxis.set_major_formatter("{x:.3g}x")
+    axes.grid(color="#e4e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=_INK, length=0)
+    axes.margins(x=0.18, y=0.14)

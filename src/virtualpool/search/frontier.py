@@ -1,0 +1,227 @@
+"""The models that a search gave, each with its accuracy and its measured speed: the user's knob."""
+
+import copy
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.files import read_json, write_json
+from virtualpool.measure.latency import Latency, Speedup
+from virtualpool.plan import Plan
+from virtualpool.storage import load
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model of a frontier.
+
+    Attributes:
+        name: "original", or the round's name.
+        accuracy: its score.
+        standard_error: of the accuracy, or None where it is not known.
+        latency: how long it takes.
+        baseline: how long the unmodified model takes, measured by turns with it.
+        speedup: how many times faster it is than the unmodified model, from the pairs of samples.
+        macs: multiply-accumulates per image.
+        plan: which sites are pooled.
+        weights: its file, relative to the frontier's directory; None for the original.
+        metrics: other measures of the same evaluation, by name.
+        drop: how much lower the accuracy is than the original's.
+        drop_standard_error: of the drop (paired where it can be), or None where it is not known.
+        over_limit: whether the drop was more than the search's `max_drop`, which ended it.
+    """
+
+    name: str
+    accuracy: float
+    standard_error: float | None
+    latency: Latency
+    baseline: Latency
+    speedup: Speedup
+    macs: int
+    plan: Plan
+    weights: str | None
+    metrics: dict[str, float] = field(default_factory=dict)
+    drop: float = 0.0
+    drop_standard_error: float | None = None
+    over_limit: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value."""
+        return vars(self) | {
+            "latency": self.latency.to_json(),
+            "baseline": self.baseline.to_json(),
+            "speedup": self.speedup.to_json(),
+            "plan": self.plan.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Point":
+        """The point of a JSON value; one that is none is refused."""
+        try:
+            parts = {
+                "latency": Latency.from_json(value["latency"]),
+                "baseline": Latency.from_json(value["baseline"]),
+                "speedup": Speedup.from_json(value["speedup"]),
+                "plan": Plan.from_json(value["plan"]),
+            }
+            return cls(**value | parts)
+        except (KeyError, TypeError) as error:
+            raise VirtualPoolError(
+                f"Not a point of a frontier: {value!r:.100} ({error!r}); expected what to_json "
+                "gave."
+            ) from error
+
+    def __str__(self) -> str:
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.4f}"
+        speed = f"{self.speedup}, {self.latency.median_ms:.4g} ms, {self.macs / 1e6:.4g} M MACs"
+        return f"{self.name}: {self.accuracy:.4f}{error}, {speed}, {len(self.plan.sites)} pooled"
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """The models of a search: the original first, then one a round.
+
+    Attributes:
+        points: the models.
+        directory: what the points' files are relative to.
+    """
+
+    points: tuple[Point, ...]
+    directory: Path
+
+    @property
+    def original(self) -> Point:
+        """The unmodified model."""
+        return self.points[0]
+
+    @property
+    def pareto(self) -> tuple[Point, ...]:
+        """The models that no other one beats, by rising speed.
+
+        One model beats another if it is as accurate and as fast at least, and better in one of the
+        two. Fast means the measured speedup: each latency was measured by turns with the original,
+        while those of two rounds may be hours apart.
+        """
+        unbeaten = [
+            point for point in self.points if not any(_beats(other, point) for other in self.points)
+        ]
+        return tuple(sorted(unbeaten, key=lambda point: point.speedup.median))
+
+    def pick(
+        self,
+        *,
+        max_drop: float | None = None,
+        min_speedup: float | None = None,
+        max_latency_ms: float | None = None,
+    ) -> Point:
+        """The best model within limits: the fastest if `max_drop` is given, else the most accurate.
+
+        Args:
+            max_drop: how much accuracy may be lost against the original, in the score's own unit
+                (0.01 is one point of an accuracy between 0 and 1).
+            min_speedup: how many times faster than the original it must be.
+            max_latency_ms: how long it may take, by the median, in the setting of the search.
+
+        Raises:
+            VirtualPoolError: no limit is given, or no model is within all of them.
+        """
+        excess = _limits(max_drop, min_speedup, max_latency_ms)
+
+        def worst(point: Point) -> float:
+            return max(over(point) for over in excess.values())
+
+        within = [point for point in self.points if worst(point) <= 0]
+        if not within:
+            closest = min(self.points, key=worst)
+            raise VirtualPoolError(
+                f"No model is within {' and '.join(excess)}: the closest, {closest.name}, has a "
+                f"drop of {closest.drop:.4f}, a speedup of {closest.speedup.median:.2f} and "
+                f"{closest.latency.median_ms:.4g} ms. Loosen a limit, or search on."
+            )
+        if max_drop is not None:
+            return max(within, key=lambda point: (point.speedup.median, point.accuracy))
+        return max(within, key=lambda point: (point.accuracy, point.speedup.median))
+
+    def restore(self, model: nn.Module, point: Point) -> nn.Module:
+        """The model of a point, as a new model.
+
+        Args:
+            model: the user's own unmodified model; it is not changed.
+            point: one of the points.
+
+        Raises:
+            VirtualPoolError: the weights are missing or broken, or are another model's.
+        """
+        if point.weights is None:
+            return copy.deepcopy(model)
+        return load(model, self.directory / point.weights)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value; files are relative to the frontier's directory."""
+        return {"points": [point.to_json() for point in self.points]}
+
+    def save(self, path: Path | str) -> None:
+        """Writes the frontier as a JSON file, whole or not at all; weights stay where they are."""
+        path = Path(path)
+        points = tuple(self._moved(point, path.parent) for point in self.points)
+        write_json(path, replace(self, points=points).to_json())
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Frontier":
+        """Reads what `save` wrote; a file that is missing or is no frontier is refused."""
+        path, value = Path(path), read_json(path)
+        points = value.get("points") if isinstance(value, dict) else None
+        if not points:
+            raise VirtualPoolError(f"{path}: not a frontier; expected what Frontier.save writes.")
+        return cls(tuple(Point.from_json(point) for point in points), path.parent)
+
+    def plot(self, path: Path | str) -> None:
+        """Draws accuracy against measured speedup; the file's suffix says whether PNG, SVG or PDF.
+
+        Bars are quartiles of the speedup and standard errors of the accuracy; the line joins the
+        Pareto set.
+        """
+        from virtualpool.search.figure import draw
+
+        draw(self, Path(path))
+
+    def _moved(self, point: Point, folder: Path) -> Point:
+        if point.weights is None:
+            return point
+        weights = os.path.relpath(self.directory / point.weights, folder)
+        return replace(point, weights=Path(weights).as_posix())
+
+
+def _beats(one: Point, other: Point) -> bool:
+    ours = (one.accuracy, one.speedup.median)
+    theirs = (other.accuracy, other.speedup.median)
+    return ours != theirs and all(mine >= its for mine, its in zip(ours, theirs, strict=True))
+
+
+def _limits(
+    max_drop: float | None, min_speedup: float | None, max_latency_ms: float | None
+) -> dict[str, Callable[[Point], float]]:
+    """Of each limit that is given, how far a point is outside, as a part of the limit."""
+    limits: dict[str, Callable[[Point], float]] = {}
+    if max_drop is not None:
+        unit = max(abs(max_drop), 1e-3)
+        limits[f"max_drop={max_drop:g}"] = lambda point: (point.drop - max_drop) / unit
+    if min_speedup is not None:
+        limits[f"min_speedup={min_speedup:g}"] = lambda point: (
+            1 - point.speedup.median / min_speedup
+        )
+    if max_latency_ms is not None:
+        limits[f"max_latency_ms={max_latency_ms:g}"] = lambda point: (
+            point.latency.median_ms / max_latency_ms - 1
+        )
+    if not limits:
+        raise VirtualPoolError("pick needs a limit: give max_drop, min_speedup or max_latency_ms.")
+    for name, value in (("min_speedup", min_speedup), ("max_latency_ms", max_latency_ms)):
+        if value is not None and not value > 0:
+            raise VirtualPoolError(f"{name} is {value}; give more than zero.")
+    return limits

@@ -1,0 +1,26 @@
+"""How a long computation says how far it is."""
+
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """A callable that is told of progress, such as a progress bar.
+
+    It is called when a stage begins (`done` is 0), after each of its steps, and whenever the
+    message changes. Steps that an earlier start has done are told of as done.
+    """
+
+    def __call__(self, stage: str, done: int, total: int, message: str, /) -> None:
+        """Takes note.
+
+        Args:
+            stage: what is going on: "original", "sensitivity", "time saved", "rounds", or the
+                name of a round ("round-01") while it is fine-tuned.
+            done: steps of the stage that are done.
+            total: steps of the stage in all.
+            message: what the next step is about, such as a site's name.
+        """
+
+
+def unobserved(stage: str, done: int, total: int, message: str, /) -> None:
+    """The observer that takes no note."""

@@ -1,0 +1,80 @@
+"""Recovery: ready callables that win back what pooling has cost, for `search(finetune=...)`."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from virtualpool.search.recover.batch_norm import by_recalibration
+from virtualpool.search.recover.objectives import Distillation, Labels
+from virtualpool.search.recover.settings import Training
+from virtualpool.search.recover.training import train
+
+if TYPE_CHECKING:
+    from virtualpool.search.rounds import Round
+
+__all__ = ["Training", "by_distillation", "by_labels", "by_recalibration"]
+
+Finetune = Callable[[nn.Module, "Round"], None]
+
+
+def by_labels(batches: Iterable[Any], **settings: Any) -> Finetune:
+    """Fine-tuning on labelled images by cross entropy, as the paper does.
+
+    Args:
+        batches: pairs of (N, C, H, W) images and (N,) int64 labels, gone through once an epoch,
+            such as `load_data(...).train`, any `DataLoader`, or a list.
+        settings: the fields of `Training`: epochs, learning_rate, optimizer, schedule, ema, ...
+
+    Returns:
+        A `finetune(model, round)` for `search`, which trains the model in place. Run by
+        `accelerate launch`, each process takes its share of the batches.
+
+    Raises (when called):
+        VirtualPoolError: see `training.train`; labels that the model has no output for.
+    """
+    training = Training(**settings)
+
+    def finetune(model: nn.Module, current: "Round") -> None:
+        train(model, current, batches, Labels(), training)
+
+    return finetune
+
+
+def by_distillation(
+    original: nn.Module,
+    batches: Iterable[Any],
+    *,
+    temperature: float = 2.0,
+    features: float = 1.0,
+    labels: float = 0.0,
+    **settings: Any,
+) -> Finetune:
+    """Fine-tuning towards what the original model gives; needs no labels.
+
+    The loss of logits (N, classes) is their divergence from the original's (Hinton et al., 2015),
+    plus the squared relative change of the last feature map: the input of the last layer that
+    takes a map (N, C, H, W) of more than one row. A model whose output is a map itself has the
+    squared relative change of that map as its loss.
+
+    Args:
+        original: the model as it was; a copy of it teaches, in eval mode.
+        batches: batches of images, or of (images, labels), gone through once an epoch.
+        temperature: softens the logits of both.
+        features: the weight of the feature map; 0 leaves it out.
+        labels: the weight of the labels' cross entropy; 0 needs no labels.
+        settings: the fields of `Training`: epochs, learning_rate, optimizer, schedule, ema, ...
+
+    Returns:
+        A `finetune(model, round)` for `search`, which trains the model in place.
+
+    Raises (when called):
+        VirtualPoolError: see `training.train`; an output that is neither logits nor a map.
+    """
+    training = Training(**settings)
+    objective = Distillation(original, temperature, features, labels)
+
+    def finetune(model: nn.Module, current: "Round") -> None:
+        train(model, current, batches, objective, training)
+
+    return finetune

@@ -1,0 +1,78 @@
+"""Batch-norm statistics measured anew: recovery without training."""
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.trace import evaluating
+
+
+def by_recalibration(
+    batches: Iterable[Any], *, batch_count: int | None = None
+) -> Callable[..., None]:
+    """Recovery by measuring the statistics of batch norm anew, without labels or gradients.
+
+    Serves as the `finetune` of `search` and as the `recalibrate` of `sensitivity`. Only the
+    running means and variances change: each becomes the average over the batches.
+
+    Args:
+        batches: batches of images, or of tuples that start with images.
+        batch_count: use only the first ones.
+
+    Raises (when called):
+        VirtualPoolError: the model has no batch norm with running statistics, there is no batch,
+            or a statistic is not finite.
+
+    >>> model = nn.Sequential(nn.BatchNorm2d(1))
+    >>> by_recalibration([torch.full((2, 1, 4, 4), 3.0), torch.full((2, 1, 4, 4), 5.0)])(model)
+    >>> model[0].running_mean
+    tensor([4.])
+    """
+
+    def recalibrate(model: nn.Module, current: Any = None) -> None:
+        norms = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, _BatchNorm) and module.running_mean is not None
+        }
+        if not norms:
+            raise VirtualPoolError(
+                f"{type(model).__name__} has no batch norm with running statistics to measure "
+                "anew; recover by labels or by distillation."
+            )
+        _measure(model, list(norms.values()), islice(batches, batch_count))
+        for name, module in norms.items():
+            if not all(bool(value.isfinite().all()) for value in _statistics(module)):
+                raise VirtualPoolError(f"{name}: a statistic measured anew is not finite.")
+
+    return recalibrate
+
+
+def _measure(model: nn.Module, norms: list[_BatchNorm], batches: Iterable[Any]) -> None:
+    device = next(model.parameters()).device
+    momenta = [module.momentum for module in norms]
+    seen = False
+    with evaluating(model):
+        try:
+            for module in norms:
+                module.reset_running_stats()
+                module.momentum = None  # a cumulative average
+                module.train()
+            for batch in batches:
+                images = batch if isinstance(batch, Tensor) else batch[0]
+                model(images.to(device, memory_format=torch.channels_last))
+                seen = True
+        finally:
+            for module, momentum in zip(norms, momenta, strict=True):
+                module.momentum = momentum
+    if not seen:
+        raise VirtualPoolError("There is no batch to measure the statistics of batch norm on.")
+
+
+def _statistics(module: _BatchNorm) -> list[Tensor]:
+    return [value for value in (module.running_mean, module.running_var) if value is not None]

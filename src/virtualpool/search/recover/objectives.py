@@ -1,0 +1,189 @@
+"""What fine-tuning minimises: the labels' cross entropy, or the distance to the original model."""
+
+import copy
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.trace import evaluating
+
+_log = logging.getLogger(__name__)
+
+Loss = Callable[[nn.Module, Any], Tensor]
+"""The loss, a scalar, of a model on a batch of images or (images, labels)."""
+
+
+class Objective(Protocol):
+    """What a training minimises; as a text, it names all that its loss depends on."""
+
+    def on(self, device: torch.device) -> Loss:
+        """The loss on a device."""
+        ...
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The cross entropy of logits (N, classes) with labels (N,)."""
+
+    def on(self, device: torch.device) -> Loss:
+        """The loss, which needs nothing on the device."""
+        return lambda model, batch: _cross_entropy(_output(model, _images(batch)), batch)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """The distance from the original model's outputs and last feature map."""
+
+    original: nn.Module = field(repr=False)
+    temperature: float
+    features: float
+    labels: float
+
+    def on(self, device: torch.device) -> Loss:
+        """The distance from a copy of the original, which runs on `device` in eval mode."""
+        teacher = copy.deepcopy(self.original).eval().requires_grad_(False)
+        return _Distance(self, teacher.to(device, memory_format=torch.channels_last))
+
+
+def relative_square(changed: Tensor, original: Tensor) -> Tensor:
+    """The squared distance of two tensors as a part of the original's squared length.
+
+    >>> relative_square(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 4.0]))
+    tensor(0.1000)
+    """
+    original = original.float()
+    return (changed.float() - original).square().sum() / original.square().sum().clamp_min(1e-12)
+
+
+class _Distance:
+    def __init__(self, weights: Distillation, teacher: nn.Module) -> None:
+        self._weights = weights
+        self._teacher = teacher
+        self._layer: str | None = None
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        images = _images(batch)
+        if self._layer is None:
+            self._layer = self._compared_layer(model, images)
+        with _input_of(self._teacher, self._layer) as expected_map, torch.no_grad():
+            expected = _output(self._teacher, images)
+        with _input_of(model, self._layer) as given_map:
+            given = _output(model, images)
+        if expected.ndim == 4:
+            return relative_square(given, expected)
+        loss = self._divergence(given, expected)
+        if self._layer:
+            loss = loss + self._weights.features * relative_square(given_map[-1], expected_map[-1])
+        if self._weights.labels:
+            loss = loss + self._weights.labels * _cross_entropy(given, batch)
+        return loss
+
+    def _divergence(self, given: Tensor, expected: Tensor) -> Tensor:
+        temperature = self._weights.temperature
+        log_given, log_expected = (
+            functional.log_softmax(logits.float() / temperature, dim=1)
+            for logits in (given, expected)
+        )
+        divergence = functional.kl_div(
+            log_given, log_expected, reduction="batchmean", log_target=True
+        )
+        # Hinton et al. (2015): the square keeps the gradient's size when the temperature changes.
+        return divergence * temperature**2
+
+    def _compared_layer(self, model: nn.Module, images: Any) -> str:
+        # The layer whose input is the last feature map, or "" where no map is to be compared.
+        with evaluating(model):
+            output = _output(self._teacher, images)
+            if output.ndim not in (2, 4):
+                raise VirtualPoolError(
+                    f"The model gives a tensor of shape {tuple(output.shape)}; distillation "
+                    "compares logits (N, classes) or a feature map (N, C, H, W)."
+                )
+            if output.ndim == 4 or not self._weights.features:
+                return ""
+            original, changed = (_input_shapes(net, images) for net in (self._teacher, model))
+        for name, shape in reversed(original.items()):
+            if changed.get(name) == shape:
+                return name
+        _log.warning("no feature map is compared: no layer takes one of the same size in both")
+        return ""
+
+
+def _images(batch: Any) -> Any:
+    images = batch if isinstance(batch, Tensor) else batch[0]
+    if isinstance(images, Tensor) and images.ndim == 4:
+        return images.contiguous(memory_format=torch.channels_last)
+    return images
+
+
+def _output(model: nn.Module, images: Any) -> Tensor:
+    output = model(images)
+    # Some networks of torchvision add auxiliary outputs in training.
+    output = output[0] if isinstance(output, tuple) and output else output
+    if not isinstance(output, Tensor):
+        raise VirtualPoolError(
+            f"The model gives a {type(output).__name__}; fine-tuning needs a tensor: "
+            "wrap the model or write a finetune(model, round) of your own."
+        )
+    return output
+
+
+def _cross_entropy(logits: Tensor, batch: Any) -> Tensor:
+    if isinstance(batch, Tensor) or len(batch) < 2:
+        raise VirtualPoolError("The batches have no labels; give pairs of images and labels.")
+    labels = batch[1]
+    if logits.ndim != 2 or int(labels.max()) >= logits.shape[1]:
+        raise VirtualPoolError(
+            f"The model gives a tensor of shape {tuple(logits.shape)} and the labels go up to "
+            f"{int(labels.max())}; expected logits (N, classes) with a class for each label."
+        )
+    return functional.cross_entropy(logits.float(), labels)
+
+
+def _input_shapes(model: nn.Module, images: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of the maps of more than one row that modules take, in the order of execution."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str) -> Callable[[nn.Module, Any], None]:
+        def hook(_: nn.Module, inputs: Any) -> None:
+            if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == 4:
+                shape = tuple(inputs[0].shape)
+                shapes.pop(name, None)
+                if shape[2] > 1:
+                    shapes[name] = shape
+
+        return hook
+
+    handles = [
+        module.register_forward_pre_hook(note(name))
+        for name, module in model.named_modules()
+        if name
+    ]
+    try:
+        _output(model, images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shapes
+
+
+@contextmanager
+def _input_of(model: nn.Module, layer: str) -> Iterator[list[Tensor]]:
+    """What the layer of that name takes while the block runs; nothing for the name ""."""
+    inputs: list[Tensor] = []
+    if not layer:
+        yield inputs
+        return
+    module = model.get_submodule(layer)
+    handle = module.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    try:
+        yield inputs
+    finally:
+        handle.remove()

@@ -1,0 +1,90 @@
+"""How a recovery trains: its length, optimiser, schedule and precision."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.search.observer import Observer
+from virtualpool.search.recover.learning_rate import Schedule, factor
+from virtualpool.search.recover.precision import Precision
+
+Optimizer = Literal["sgd", "adamw"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The settings of a training.
+
+    Attributes:
+        epochs: its length, 0.5 for half an epoch; a round's own number goes before.
+        learning_rate: of the first step; a round's own number goes before.
+        optimizer: "sgd" (with momentum) or "adamw".
+        momentum: of SGD.
+        weight_decay: of weights; biases and normalisations have none.
+        schedule: "paper" multiplies the learning rate by 0.1 at each of `drops`; "cosine" has a
+            warm-up and falls to zero.
+        drops: where the paper's schedule steps down, as parts of the whole length.
+        warm_up: the part of the whole length in which the cosine schedule rises.
+        ema: the decay of an exponential moving average of the weights, such as 0.999, which the
+            model then ends with; `None` for none. It averages over less in the first steps.
+        clip: the largest gradient norm; longer gradients are shortened to it.
+        mixed_precision: "no", "bf16" or "fp16" (GPUs only).
+        seed: of the order of the data, augmentation and dropout.
+        log_steps: a record of the loss and learning rate after so many steps.
+        checkpoint_seconds: a checkpoint at least so often, besides that of each epoch's end.
+        observer: is told of each step; see `Observer`.
+    """
+
+    epochs: float = 5.0
+    learning_rate: float = 1e-3
+    optimizer: Optimizer = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Schedule = "paper"
+    drops: tuple[float, ...] = (1 / 3, 2 / 3)
+    warm_up: float = 0.05
+    ema: float | None = None
+    clip: float | None = None
+    mixed_precision: Precision = "no"
+    seed: int = 0
+    log_steps: int = 10
+    checkpoint_seconds: float = 120.0
+    observer: Observer | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("optimizer", Optimizer),
+            ("schedule", Schedule),
+            ("mixed_precision", Precision),
+        ):
+            given, known = getattr(self, name), get_args(kind)
+            if given not in known:
+                raise VirtualPoolError(f"{name} is {given!r}; there are: {', '.join(known)}.")
+        for name in ("epochs", "learning_rate", "log_steps"):
+            if not getattr(self, name) > 0:
+                raise VirtualPoolError(f"{name} is {getattr(self, name)}; it must be above zero.")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise VirtualPoolError(f"ema is {self.ema}; a decay lies between 0 and 1.")
+
+    def make_optimizer(self, model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        """The optimiser of a model's trainable parameters."""
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if not trained:
+            raise VirtualPoolError(
+                f"{type(model).__name__} has no parameter that requires a gradient; "
+                "nothing can be fine-tuned."
+            )
+        groups = [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        if self.optimizer == "adamw":
+            return torch.optim.AdamW(groups, lr=learning_rate)
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=self.momentum)
+
+    def factor(self, progress: float) -> float:
+        """What the learning rate is multiplied by at a progress between 0 and 1."""
+        return factor(self.schedule, progress, drops=self.drops, warm_up=self.warm_up)

@@ -1,0 +1,126 @@
+"""What a training has reached: weights, optimiser, averages, random numbers, in one file."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from virtualpool.search.recover.checkpoint import Checkpoint
+from virtualpool.search.recover.settings import Training
+
+
+class TrainingState:
+    """A model in training; `save` and `load` keep all of it, whole or absent.
+
+    Attributes:
+        model: what is trained, in place.
+        step: optimiser steps that are done.
+        finished: there is nothing left to do; the model has its last weights.
+    """
+
+    def __init__(
+        self, model: nn.Module, learning_rate: float, training: Training, checkpoint: Checkpoint
+    ) -> None:
+        self.model = model
+        self.step = 0
+        self.finished = False
+        self._checkpoint = checkpoint
+        self._clip = training.clip
+        self._device = next(model.parameters()).device
+        self._optimizer = training.make_optimizer(model, learning_rate)
+        self._scaler = torch.amp.GradScaler(
+            self._device.type, enabled=training.mixed_precision == "fp16"
+        )
+        self._average: AveragedModel | None = None
+        if training.ema is not None:
+            self._average = AveragedModel(
+                model, multi_avg_fn=_warming_up(training.ema), use_buffers=True
+            )
+
+    @property
+    def result(self) -> nn.Module:
+        """The model whose weights count: the average where there is one."""
+        return self.model if self._average is None else self._average.module
+
+    def backward(self, loss: Tensor) -> float:
+        """Computes the gradients; gives their norm (with fp16, of the gradients as scaled down)."""
+        self._optimizer.zero_grad()
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self._optimizer)
+        trained = [p for p in self.model.parameters() if p.grad is not None]
+        norm = get_total_norm([p.grad for p in trained if p.grad is not None])
+        if self._clip is not None:
+            clip_grads_with_norm_(trained, self._clip, norm)
+        return float(norm)
+
+    def update(self, learning_rate: float) -> None:
+        """Takes a step along the gradients."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if self._average is not None:
+            self._average.update_parameters(self.model)
+        self.step += 1
+
+    @property
+    def skips_overflow(self) -> bool:
+        """Whether a step whose gradients are not finite is left out, as fp16 does by design."""
+        return self._scaler.is_enabled()
+
+    def end(self) -> None:
+        """Gives the model the weights that count."""
+        self.model.load_state_dict(self.result.state_dict())
+        self.finished = True
+
+    def save(self) -> None:
+        """Writes all of it in the place of what was written before."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "finished": self.finished,
+            "model": self.model.state_dict(),
+        }
+        if not self.finished:
+            state["optimizer"] = self._optimizer.state_dict()
+            state["scaler"] = self._scaler.state_dict()
+            state["average"] = self._average and self._average.state_dict()
+            state["random numbers"] = self._random_numbers()
+        self._checkpoint.save(state)
+
+    def load(self) -> None:
+        """Goes on from what was written last; stays as it is where nothing was."""
+        state = self._checkpoint.load()
+        if state is None:
+            return
+        self.step, self.finished = state["step"], state["finished"]
+        self.model.load_state_dict(state["model"])
+        if self.finished:
+            return
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        self._saved_random_numbers = state["random numbers"]
+
+    def restore_random_numbers(self) -> None:
+        """Draws go on as after the step that was written last."""
+        cpu, *cuda = self._saved_random_numbers
+        torch.set_rng_state(cpu)
+        if cuda:
+            torch.cuda.set_rng_state(cuda[0], self._device)
+
+    def _random_numbers(self) -> list[Tensor]:
+        cuda = [torch.cuda.get_rng_state(self._device)] if self._device.type == "cuda" else []
+        return [torch.get_rng_state(), *cuda]
+
+
+def _warming_up(decay: float) -> Any:
+    # The random or pooled start would weigh for 1 / (1 - decay) steps without the smaller decays.
+    def average(averages: Any, current: Any, count: Tensor | int) -> None:
+        get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(
+            averages, current, count
+        )
+
+    return average

@@ -1,0 +1,268 @@
+"""Fine-tuning a model in place: epochs and steps, and going on after a kill."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.plan import plan_of
+from virtualpool.search.observer import unobserved
+from virtualpool.search.recover.checkpoint import Checkpoint
+from virtualpool.search.recover.objectives import Loss, Objective
+from virtualpool.search.recover.precision import Precision, autocast
+from virtualpool.search.recover.random_numbers import drawn, mixed_seed
+from virtualpool.search.recover.settings import Training
+from virtualpool.search.recover.state import TrainingState
+from virtualpool.search.score import judge
+from virtualpool.search.seed import seeded
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from virtualpool.search.rounds import Round
+
+
+def train(
+    model: nn.Module,
+    current: "Round",
+    batches: Iterable[Any],
+    objective: Objective,
+    training: Training,
+) -> None:
+    """Fine-tunes `model` in place for one round, from the round's checkpoint where there is one.
+
+    A training that was killed and started again ends with the same weights, bit by bit, as one
+    that ran through: in one process, if the operators give the same twice and worker processes
+    that augment are not persistent (these draw on from one epoch to the next).
+
+    Args:
+        model: what is trained; its training flags are as before afterwards.
+        current: the round; says how long and how fast, takes the log, has a folder for checkpoints.
+        batches: batches of images or (images, labels), gone through once an epoch.
+        objective: what is minimised.
+        training: the settings.
+
+    Raises:
+        VirtualPoolError: the batches are none or have no length, nothing can be trained, or a
+            loss or gradient is not finite; the model then has the weights of the last checkpoint.
+    """
+    flags = {module: module.training for module in model.modules()}
+    try:
+        with seeded(training.seed, current.index):
+            _Session(model, current, batches, objective, training).run()
+    finally:
+        for module, flag in flags.items():
+            module.training = flag
+
+
+class _Session:
+    def __init__(
+        self,
+        model: nn.Module,
+        current: "Round",
+        batches: Iterable[Any],
+        objective: Objective,
+        training: Training,
+    ) -> None:
+        self.round = current
+        self.objective = objective
+        self.training = training
+        self.observer = training.observer or unobserved
+        self.device, self.accelerator = _place(model)
+        self.batches = _share(batches, self.accelerator)
+        self.epoch_steps = _length(self.batches)
+        self.steps = max(1, int((current.epochs or training.epochs) * self.epoch_steps + 0.5))
+        self.learning_rate = current.learning_rate or training.learning_rate
+        self.losses: list[float] = []
+        self.saved_at = time.monotonic()
+        model.to(self.device).to(memory_format=torch.channels_last)
+        checkpoint = Checkpoint(
+            current.directory / "checkpoint" / "training.pt", self._settings(model)
+        )
+        self.state = TrainingState(model, self.learning_rate, training, checkpoint)
+
+    def run(self) -> None:
+        """Takes the steps that are left, and leaves the model with the weights of the end."""
+        state = self.state
+        self.accelerator.wait_for_everyone()
+        state.load()
+        if state.finished:
+            return
+        loss = self.objective.on(self.device)
+        trained = self.accelerator.prepare_model(
+            _Trained(state.model, loss, self.training.mixed_precision)
+        )
+        if state.step == 0:
+            self._evaluate()
+            self._save()
+        epochs = math.ceil(self.steps / self.epoch_steps)
+        for epoch in range(state.step // self.epoch_steps, epochs):
+            self._epoch(trained, epoch)
+        state.end()
+        self._save()
+        self.accelerator.wait_for_everyone()
+        state.load()  # where there are several processes, all end with the same statistics
+
+    def _epoch(self, trained: nn.Module, epoch: int) -> None:
+        start = epoch * self.epoch_steps
+        end = min(start + self.epoch_steps, self.steps)
+        seed = self.training.seed, self.round.index, epoch
+        if self.state.step > start:
+            self.state.restore_random_numbers()
+        else:
+            torch.manual_seed(mixed_seed(*seed, 1 + self.accelerator.process_index))
+        trained.train()
+        batches = drawn(self.batches, mixed_seed(*seed))
+        for step, batch in zip(range(start, end), batches, strict=False):
+            if step < self.state.step:
+                continue  # done before the training was killed
+            self._step(trained, batch)
+            if self.state.step < end and self._checkpoint_is_due():
+                self._save()
+        if self.state.step != end:
+            raise VirtualPoolError(
+                f"The batches ended after {self.state.step - start} of {end - start} in epoch "
+                f"{epoch + 1}; give a DataLoader or a list, which can be gone through every epoch."
+            )
+        self._evaluate()
+        self._save()
+
+    def _step(self, trained: nn.Module, batch: Any) -> None:
+        from accelerate.utils import send_to_device
+
+        loss = trained(send_to_device(batch, self.device))
+        reduced: Any = self.accelerator.reduce(loss.detach(), "mean")
+        mean = float(reduced)
+        self._check("loss", mean)
+        norm = self.state.backward(loss)
+        if not self.state.skips_overflow:
+            self._check("gradient's norm", norm)
+        rate = self.learning_rate * self.training.factor((self.state.step + 0.5) / self.steps)
+        self.state.update(rate)
+        self.losses.append(mean)
+        if self.state.step % self.training.log_steps == 0 or self.state.step == self.steps:
+            self._log(loss=sum(self.losses) / len(self.losses), learning_rate=rate)
+            self.losses.clear()
+        self._tell(f"loss {mean:.4g}")
+
+    def _check(self, what: str, value: float) -> None:
+        if math.isfinite(value):
+            return
+        failed = self.state.step + 1
+        self.state.load()
+        raise VirtualPoolError(
+            f"Round {self.round.index}: the {what} is {value} at step {failed} of {self.steps}; "
+            f"the model has the weights of the last checkpoint, after step {self.state.step}. "
+            f"Lower the learning rate ({self.learning_rate:g}) or set clip."
+        )
+
+    def _evaluate(self) -> None:
+        if self.round.evaluate is None:
+            return
+        self._tell("evaluating")
+        with seeded(self.training.seed, "evaluation"):
+            score = judge(
+                self.round.evaluate, self.state.result, f"the model after step {self.state.step}"
+            )
+        self._log(accuracy=float(score))
+
+    def _checkpoint_is_due(self) -> bool:
+        return time.monotonic() - self.saved_at >= self.training.checkpoint_seconds
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            self.state.save()
+        self.saved_at = time.monotonic()
+
+    def _log(self, **record: float) -> None:
+        if self.accelerator.is_main_process:
+            epoch = round(self.state.step / self.epoch_steps, 4)
+            self.round.log(step=self.state.step, epoch=epoch, **record)
+
+    def _tell(self, message: str) -> None:
+        if self.accelerator.is_main_process:
+            stage = f"round-{self.round.index:02d}"
+            self.observer(stage, self.state.step, self.steps, message)
+
+    def _settings(self, model: nn.Module) -> dict[str, Any]:
+        """What a checkpoint belongs to: another start with other values cannot go on from it."""
+        shown = ("observer", "log_steps", "checkpoint_seconds", "epochs", "learning_rate")
+        settings = {name: value for name, value in vars(self.training).items() if name not in shown}
+        return settings | {
+            "objective": str(self.objective),
+            "plan": ", ".join(plan_of(model).names),
+            "learning_rate": self.learning_rate,
+            "steps": self.steps,
+            "steps per epoch": self.epoch_steps,
+        }
+
+
+class _Trained(nn.Module):
+    """The model and its loss as one module, which is what several processes wrap."""
+
+    def __init__(self, model: nn.Module, loss: Loss, precision: Precision) -> None:
+        super().__init__()
+        self.model = model
+        self._loss = loss
+        self._precision: Precision = precision
+
+    def forward(self, batch: Any) -> Tensor:
+        device = next(self.model.parameters()).device
+        with autocast(device, self._precision):
+            return self._loss(self.model, batch)
+
+
+class _Share:
+    """Every n-th batch of any iterable, for one of n processes; all get as many."""
+
+    def __init__(self, batches: Any, index: int, processes: int) -> None:
+        self._batches, self._index, self._processes = batches, index, processes
+
+    def __len__(self) -> int:
+        return len(self._batches) // self._processes
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(islice(self._batches, self._index, None, self._processes), len(self))
+
+
+def _place(model: nn.Module) -> tuple[torch.device, "Accelerator"]:
+    """Where this process trains: where the model is, or on its own device if one of several."""
+    from accelerate import Accelerator
+
+    device = next(model.parameters()).device
+    try:
+        accelerator = Accelerator(cpu=device.type == "cpu", device_placement=False)
+    except ValueError as error:
+        raise VirtualPoolError(
+            f"The model is on {device}, but accelerate has set this process up for another device "
+            f"({error})."
+        ) from error
+    return device if accelerator.num_processes == 1 else accelerator.device, accelerator
+
+
+def _share(batches: Any, accelerator: "Accelerator") -> Any:
+    """The part of the batches that this process trains on."""
+    if accelerator.num_processes == 1:
+        return batches
+    if isinstance(batches, DataLoader):
+        return accelerator.prepare_data_loader(batches)
+    return _Share(batches, accelerator.process_index, accelerator.num_processes)
+
+
+def _length(batches: Any) -> int:
+    try:
+        length = len(batches)
+    except TypeError as error:
+        raise VirtualPoolError(
+            f"Batches of type {type(batches).__name__} have no length, which the schedule needs; "
+            "give a DataLoader or a list of batches."
+        ) from error
+    if length == 0:
+        raise VirtualPoolError("There is no batch to train on.")
+    return length

@@ -1,0 +1,78 @@
+"""One step of Algorithm 1, as the fine-tuning of it sees it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from virtualpool.plan import Plan
+from virtualpool.search.observer import Observer, unobserved
+from virtualpool.search.processes import is_main
+from virtualpool.search.run import append_line, read_records, write_records
+from virtualpool.search.score import Score
+
+
+@dataclass(frozen=True)
+class Round:
+    """What `finetune(model, round)` is told of the round that it fine-tunes.
+
+    Attributes:
+        index: 1 for the first round.
+        added: the sites that this round pools in addition.
+        plan: all the sites that the model has pooled.
+        directory: the round's folder. A fine-tuning that can go on after a kill keeps its state in
+            the folder's "checkpoint", which is removed when the round is tuned.
+        learning_rate: as asked of `search` for this round, or None.
+        epochs: likewise.
+        evaluate: gives a model's score in eval mode; training flags are as before afterwards.
+        observer: may be told of progress, with `name` for the stage.
+    """
+
+    index: int
+    added: tuple[str, ...]
+    plan: Plan
+    directory: Path
+    learning_rate: float | None
+    epochs: float | None
+    evaluate: Callable[[nn.Module], Score]
+    observer: Observer = unobserved
+
+    @property
+    def name(self) -> str:
+        """The name of the round and its folder, such as "round-01"."""
+        return self.directory.name
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where a fine-tuning keeps what it needs to go on after a kill."""
+        return self.directory / "checkpoint"
+
+    @property
+    def journal(self) -> Path:
+        """The file with what was logged, a JSON object a line."""
+        return self.directory / "training.jsonl"
+
+    def log(self, **record: Any) -> None:
+        """Appends a record, such as `step=10, loss=0.3`, to training.jsonl in the round's folder.
+
+        A tensor with one value, and anything else that `float` takes, is written as a number.
+        """
+        if is_main():
+            append_line(self.journal, json.dumps(record, default=_number))
+
+    def rewind(self, step: float) -> None:
+        """Drops the records of later steps: a training that goes on from `step` logs them again."""
+        if is_main():
+            records = read_records(self.journal)
+            write_records(self.journal, [it for it in records if it.get("step", step) <= step])
+
+
+def _number(value: Any) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
+Finetune = Callable[[nn.Module, Round], object]
+"""What a user gives to recover accuracy: it changes the model's weights in place."""

@@ -1,0 +1,163 @@
+"""The paper's Algorithm 1: pool the robust sites first, fine-tune, evaluate, time, and go on."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.measure.latency import latency as latency_of
+from virtualpool.plan import plan_of
+from virtualpool.search.fingerprint import name_of
+from virtualpool.search.frontier import Frontier
+from virtualpool.search.observer import Observer, unobserved
+from virtualpool.search.round import Finetune, Round
+from virtualpool.search.run import Run
+from virtualpool.search.schedule import Schedule, as_schedule
+from virtualpool.search.score import Evaluate
+from virtualpool.search.sensitivity import Recalibrate, Sensitivity, eligible
+from virtualpool.search.steps import Steps
+
+__all__ = ["Round", "search"]
+
+OneARound = float | Sequence[float] | None
+
+
+def search(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    evaluate: Evaluate,
+    finetune: Finetune | None = None,
+    rounds: int | Sequence[Sequence[str]] | Schedule = 3,
+    run_dir: Path | str,
+    names: Sequence[str] | None = None,
+    sensitivity: Sensitivity | None = None,
+    recalibrate: Recalibrate | None = None,
+    learning_rates: OneARound = None,
+    epochs: OneARound = None,
+    max_drop: float | None = None,
+    latency: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    observer: Observer | None = None,
+) -> Frontier:
+    """Makes a set of faster models out of a trained one (the paper's Algorithm 1, section 3.2).
+
+    The sites are ranked by their sensitivity and shared out among rounds. Each round pools more
+    sites, goes on from the last round's weights, fine-tunes, evaluates, and times the model by
+    turns with the unmodified one. All that is found is kept in `run_dir`: a search that was
+    stopped at any moment goes on when it is called again with the same arguments, and ends with
+    the same models. Every stage begins with random numbers of its own, drawn from `seed`.
+
+    Args:
+        model: the trained network; it is not changed.
+        example_inputs: inputs that it runs on; also what it is timed with.
+        evaluate: gives a model's score, higher is better; a float, or a `Score` that knows more.
+        finetune: is called with each round's model, in training mode, and the `Round`; it changes
+            the model's weights in place. Without it the models stay as they are pooled.
+        rounds: how many rounds, or the sites of each, or a schedule (see `Schedule`). Sites that
+            no round takes stay unpooled.
+        run_dir: the directory of the run.
+        names: the sites to consider; all eligible ones if not given.
+        sensitivity: the ranking, if it is known; otherwise it is found, unless `rounds` is a list.
+        recalibrate: see `virtualpool.sensitivity`.
+        learning_rates: handed to `finetune` by the round: one number, or one for each round.
+        epochs: likewise.
+        max_drop: a round that loses more, in the score's own unit, is kept, marked, and the last.
+        latency: keyword arguments of `virtualpool.measure.latency`, such as mode and threads.
+        settings: more that a second start must be given alike; JSON-able.
+        seed: of all random numbers.
+        observer: is told of progress; see `Observer`.
+
+    Returns:
+        The frontier: the original, and a model of each round.
+
+    Raises:
+        VirtualPoolError: the arguments do not fit the model or each other, the directory holds
+            a run with others, another process runs it, or a score is not finite.
+    """
+    schedule = as_schedule(rounds)
+    candidates = _candidates(model, example_inputs, names, schedule, sensitivity)
+    count = schedule.most_rounds(len(candidates))
+    steps = Steps(
+        run=Run(run_dir),
+        model=model,
+        example_inputs=example_inputs,
+        evaluate=evaluate,
+        finetune=finetune,
+        learning_rates=_one_a_round("learning_rates", learning_rates, count),
+        epochs=_one_a_round("epochs", epochs, count),
+        max_drop=max_drop,
+        latency=_latency_options(latency),
+        seed=seed,
+        observer=observer or unobserved,
+    )
+    config = steps.config() | {
+        "sites": candidates,
+        "sensitivity": sensitivity and sensitivity.names,
+        "schedule": schedule.to_json(),
+        "recalibrate": name_of(recalibrate),
+        "settings": dict(settings or {}),
+    }
+    with steps.run.started(config):
+        points = [steps.original()]
+        ranking = saved_ms = None
+        if sensitivity is not None:
+            ranking = steps.given(sensitivity.limited_to(candidates))
+        elif schedule.needs_sensitivity:
+            ranking = steps.sensitivity(candidates, recalibrate)
+        if schedule.needs_time:
+            saved_ms = steps.saved_ms(candidates)
+        decided = steps.decided(candidates, lambda: schedule.rounds(ranking, saved_ms))
+        frontier = steps.frontier(points)
+        for index, added in enumerate(decided, 1):
+            points.append(steps.round(index, added, len(decided)))
+            frontier = steps.frontier(points)
+            if points[-1].over_limit:
+                break
+        return frontier
+
+
+def _candidates(
+    model: nn.Module,
+    example_inputs: Any,
+    names: Sequence[str] | None,
+    schedule: Schedule,
+    sensitivity: Sensitivity | None,
+) -> list[str]:
+    """The sites to share out, in the order of execution."""
+    if plan_of(model).sites:
+        raise VirtualPoolError(
+            f"The model has {len(plan_of(model).sites)} pooled sites already; search begins with "
+            "the unmodified model."
+        )
+    if names is None:
+        names = schedule.names or (sensitivity and sensitivity.names)
+    found = [site.name for site in eligible(model, example_inputs, names)]
+    outside = [name for name in schedule.names or () if name not in found]
+    if outside:
+        raise VirtualPoolError(f"rounds lists {', '.join(outside)}, which names leaves out.")
+    return found
+
+
+def _one_a_round(name: str, value: OneARound, rounds: int) -> list[float | None]:
+    if value is None or isinstance(value, int | float):
+        return [value] * rounds
+    if len(value) != rounds:
+        raise VirtualPoolError(
+            f"{name} has {len(value)} numbers for {rounds} rounds; give one or one for each."
+        )
+    return list(value)
+
+
+def _latency_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    known = list(inspect.signature(latency_of).parameters)[2:]
+    unknown = [name for name in options or () if name not in known]
+    if unknown:
+        raise VirtualPoolError(
+            f"latency has no option {', '.join(unknown)}; it takes {', '.join(known)}."
+        )
+    return dict(options or {})

@@ -1,0 +1,237 @@
+"""The directory of a run: what was asked, what was found, and a log; one process at a time."""
+
+import json
+import logging
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.files import read_json, write_json, write_text
+from virtualpool.measure.setting import device_name
+from virtualpool.search.processes import agreed, is_main
+
+_log = logging.getLogger(__name__)
+_CONFIG, _ENVIRONMENT = "config.json", "environment.json"
+# What virtualpool.files.replacing writes to before it renames.
+_HALF_WRITTEN = re.compile(r"\..+\.(json|jsonl|safetensors)\.\w{8}")
+_PACKAGES = ("virtualpool", "torch", "torchvision")
+
+
+class Run:
+    """A run directory.
+
+    Whatever a run finds is a file in it, and a file that is there is never made again: that is all
+    that it takes to go on after a kill.
+
+    >>> import tempfile
+    >>> run = Run(tempfile.mkdtemp())
+    >>> with run.started({"seed": 0}):
+    ...     run.remember("answer.json", lambda: 42)
+    42
+    >>> with run.started({"seed": 0}):
+    ...     run.remember("answer.json", lambda: 43)
+    42
+    >>> with run.started({"seed": 1}):
+    ...     pass
+    Traceback (most recent call last):
+    virtualpool.errors.VirtualPoolError: ...: made with seed 0, now 1. Start ...
+
+    Attributes:
+        directory: where the run lives.
+    """
+
+    def __init__(self, directory: Path | str) -> None:
+        self.directory = Path(directory)
+
+    def folder(self, index: int) -> Path:
+        """The folder of a round; the unmodified model has round 0."""
+        return self.directory / f"round-{index:02d}"
+
+    @contextmanager
+    def started(self, config: dict[str, Any]) -> Iterator[None]:
+        """Takes the directory for the time of the block.
+
+        Args:
+            config: what is asked, JSON-able. An earlier start must have been asked the same.
+
+        Raises:
+            VirtualPoolError: another process has the directory, or it was made with another config.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with _locked(self.directory):
+            if is_main():
+                self._sweep()
+            self._check(config)
+            self._note_environment(config.get("seed"))
+            try:
+                yield
+            except BaseException as error:
+                reason = f"{type(error).__name__}: {error}".rstrip(": ")
+                self.log(f"stopped by {reason}; the same command goes on from here")
+                raise
+            self.log("finished")
+
+    def remember(self, name: Path | str, compute: Callable[[], Any]) -> Any:
+        """The JSON value in the file `name`, which is computed and written if it is not there."""
+        path = self.directory / name
+        if not self.has(path):
+            value = compute()
+            if is_main():
+                write_json(path, value)
+        return agreed(read_json(path) if is_main() else None)
+
+    def has(self, name: Path | str) -> bool:
+        """Whether the run has the file `name`."""
+        return agreed((self.directory / name).exists())
+
+    def log(self, message: str) -> None:
+        """Adds a line with the time to log.txt, and tells `logging`."""
+        _log.info("%s", message)
+        if is_main():
+            append_line(
+                self.directory / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}"
+            )
+
+    def _check(self, config: dict[str, Any]) -> None:
+        try:
+            asked = json.loads(json.dumps(config))
+        except (TypeError, ValueError) as error:
+            raise VirtualPoolError(
+                f"The settings of a run must be numbers, texts, lists and dicts ({error})."
+            ) from error
+        if not agreed(self._has_results()):
+            (self.directory / _CONFIG).unlink(missing_ok=True)
+        before, now = _flat(self.remember(_CONFIG, lambda: asked)), _flat(asked)
+        changed = [key for key in before | now if before.get(key) != now.get(key)]
+        if changed:
+            differences = ", ".join(
+                f"{key} {_short(before.get(key))}, now {_short(now.get(key))}" for key in changed
+            )
+            raise VirtualPoolError(
+                f"{self.directory}: made with {differences}. Start with the same settings to go "
+                "on, or in another directory."
+            )
+
+    def _has_results(self) -> bool:
+        # Until something is found, a wrong setting can still be put right.
+        return any(
+            path.name not in (_CONFIG, _ENVIRONMENT) for path in self.directory.rglob("*.json*")
+        )
+
+    def _sweep(self) -> None:
+        """Removes files that a kill has left half written."""
+        for folder in (self.directory, *self.directory.glob("round-*")):
+            for path in folder.glob(".*"):
+                if _HALF_WRITTEN.fullmatch(path.name):
+                    path.unlink()
+
+    def _note_environment(self, seed: Any) -> None:
+        now = _environment(seed)
+        first = self.remember(_ENVIRONMENT, lambda: now)
+        if first == now:
+            self.log(f"started: {' '.join(sys.argv)}")
+            return
+        moved = [key for key in now if key not in ("command", "started") and now[key] != first[key]]
+        elsewhere = "".join(f"; {key} was {first[key]}, is {now[key]}" for key in moved)
+        self.log(f"going on: {' '.join(sys.argv)}{elsewhere}")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Appends a line to a file, on a line of its own even if a kill has cut the last one short."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        cut = False
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            cut = file.read(1) != b"\n"
+        file.write(("\n" if cut else "").encode() + f"{line}\n".encode())
+
+
+def read_records(path: Path | str) -> list[dict[str, Any]]:
+    """The records of a file with a JSON object a line, such as training.jsonl.
+
+    A line that a kill has cut short is left out; a file that does not exist has no records.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [record for record in map(_record, lines) if record is not None]
+
+
+def write_records(path: Path | str, records: list[dict[str, Any]]) -> None:
+    """Writes such a file anew, whole or not at all."""
+    write_text(path, "".join(f"{json.dumps(record)}\n" for record in records))
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Holds a lock that the system takes back when the process dies, however it dies."""
+    if not is_main():
+        yield
+        return
+    with (directory / "lock").open("a") as file:
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such lock.
+            yield
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise VirtualPoolError(
+                f"{directory}: another process is running it. Wait for that one, stop it, or "
+                "start in another directory."
+            ) from error
+        # Workers that load data would hold the lock for as long as they outlive this process.
+        os.register_at_fork(after_in_child=file.close)
+        yield
+
+
+def _environment(seed: Any) -> dict[str, Any]:
+    gpu = device_name(torch.device("cuda", 0)) if torch.cuda.is_available() else None
+    return {
+        "machine": platform.platform(),
+        "processor": device_name(torch.device("cpu")),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in _PACKAGES},
+        "command": sys.argv,
+        "seed": seed,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted keys."""
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    return {
+        key: item
+        for name, nested in value.items()
+        for key, item in _flat(nested, f"{prefix}.{name}" if prefix else name).items()
+    }
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

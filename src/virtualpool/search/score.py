@@ -1,0 +1,166 @@
+"""What an evaluation gives: a number that may know how sure it is."""
+
+import base64
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.trace import evaluating
+
+Evaluate = Callable[[nn.Module], float]
+"""What a user gives to judge a model: higher is better. It may return a `Score`."""
+
+
+class Score(float):
+    """A float that may know its standard error and the score of each sample.
+
+    The difference of two scores of the same samples has the paired standard error, which is much
+    the smaller one where two models mostly agree; otherwise the errors add up as squares.
+
+    >>> before = Score.of(torch.tensor([1.0, 1.0, 1.0, 0.0]))
+    >>> after = Score.of(torch.tensor([1.0, 1.0, 0.0, 0.0]))
+    >>> print(before, "|", after, "|", before - after)
+    0.7500 ± 0.2500 | 0.5000 ± 0.2887 | 0.2500 ± 0.2500
+    >>> print(Score.of(0.75))
+    0.7500
+
+    Attributes:
+        standard_error: of the value, or None where it is not known.
+        samples: how many samples the value is the mean of, or None.
+        per_sample: (samples,) float32 tensor, the score of each sample, or None.
+        metrics: other measures of the same evaluation, by name, such as "top5".
+    """
+
+    standard_error: float | None
+    samples: int | None
+    per_sample: Tensor | None
+    metrics: dict[str, float]
+
+    def __new__(
+        cls,
+        value: float,
+        *,
+        standard_error: float | None = None,
+        samples: int | None = None,
+        per_sample: Tensor | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> "Score":
+        """A score of which the caller knows what is given."""
+        self = super().__new__(cls, value)
+        self.standard_error = standard_error
+        self.samples = samples
+        self.per_sample = per_sample
+        self.metrics = dict(metrics or {})
+        return self
+
+    @classmethod
+    def of(cls, value: float | Tensor, metrics: Mapping[str, float] | None = None) -> "Score":
+        """The score of a plain number, or of a 1-D tensor with the score of each sample."""
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, Tensor) and value.ndim:
+            each = value.detach().to("cpu", torch.float32)
+            return cls(
+                each.double().mean().item(),
+                standard_error=_standard_error(each),
+                samples=len(each),
+                per_sample=each,
+                metrics=metrics,
+            )
+        return cls(float(value), metrics=metrics)
+
+    @property
+    def summary(self) -> "Score":
+        """The same without the score of each sample."""
+        return Score(
+            self, standard_error=self.standard_error, samples=self.samples, metrics=self.metrics
+        )
+
+    def __sub__(self, other: float) -> "Score":
+        if not isinstance(other, Score):
+            return Score(_difference(self, other))
+        mine, its = self.per_sample, other.per_sample
+        if mine is not None and its is not None and len(mine) == len(its):
+            error = _standard_error(mine.double() - its.double())
+        elif self.standard_error is not None and other.standard_error is not None:
+            error = math.hypot(self.standard_error, other.standard_error)
+        else:
+            error = None
+        samples = self.samples if self.samples == other.samples else None
+        return Score(_difference(self, other), standard_error=error, samples=samples)
+
+    def __str__(self) -> str:
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.4f}"
+        return f"{float(self):.4f}{error}"
+
+    def __repr__(self) -> str:
+        samples = "" if self.samples is None else f", {self.samples} samples"
+        return f"Score({self}{samples})"
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value."""
+        value = {
+            "value": float(self),
+            "standard_error": self.standard_error,
+            "samples": self.samples,
+            "metrics": self.metrics,
+        }
+        return value if self.per_sample is None else value | {"per_sample": _pack(self.per_sample)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Score":
+        """The score of a JSON value."""
+        return cls(
+            value["value"],
+            standard_error=value["standard_error"],
+            samples=value["samples"],
+            per_sample=_unpack(value["per_sample"]) if "per_sample" in value else None,
+            metrics=value["metrics"],
+        )
+
+
+def judge(evaluate: Evaluate, model: nn.Module, subject: str) -> Score:
+    """The score that `evaluate` gives a model in eval mode; its training flags are restored.
+
+    Raises:
+        VirtualPoolError: what it gives is no finite number; the message names `subject`.
+    """
+    with evaluating(model):
+        value = evaluate(model)
+    try:
+        score = Score.of(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise VirtualPoolError(
+            f"evaluate gave a {type(value).__name__} for {subject}; it must return a number, "
+            "higher for a better model."
+        ) from error
+    if not math.isfinite(score):
+        raise VirtualPoolError(
+            f"The score of {subject} is {float(score)}: a model or an evaluation that gives no "
+            "finite number cannot be ranked. Look at its outputs."
+        )
+    return score
+
+
+def _difference(one: float, other: float) -> float:
+    # From 0.91 to 0.90 is a drop of 0.01, not of 0.010000000000000009, which a limit would refuse.
+    return round(float(one) - float(other), 12)
+
+
+def _standard_error(each: Tensor) -> float | None:
+    return each.double().std().item() / math.sqrt(len(each)) if len(each) > 1 else None
+
+
+# The scores of 50,000 images that are right or wrong take some kilobytes in this form.
+def _pack(each: Tensor) -> str:
+    return base64.b64encode(zlib.compress(each.numpy().astype("<f4").tobytes())).decode()
+
+
+def _unpack(text: str) -> Tensor:
+    return torch.from_numpy(np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f4").copy())

@@ -1,0 +1,252 @@
+"""How much accuracy each site costs, pooled alone (the paper's Algorithm 1, lines 7 to 11)."""
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.files import read_json, write_json
+from virtualpool.insert import apply
+from virtualpool.search.fingerprint import fingerprint, name_of
+from virtualpool.search.observer import Observer, unobserved
+from virtualpool.search.score import Evaluate, Score, judge
+from virtualpool.search.seed import seeded
+from virtualpool.sites import Site, sites
+
+Recalibrate = Callable[[nn.Module], object]
+
+
+@dataclass(frozen=True)
+class SiteSensitivity:
+    """What it costs to pool one site alone.
+
+    Attributes:
+        name: the site.
+        score: of the model with this site pooled.
+        drop: how much lower that is than the unmodified model's score.
+        standard_error: of the drop (paired where each sample's score is known), or None.
+        before_pool: whether a pooling layer comes next.
+        macs: multiply-accumulates of the site's convolution per image, before pooling.
+    """
+
+    name: str
+    score: Score
+    drop: float
+    standard_error: float | None
+    before_pool: bool
+    macs: int
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value."""
+        return asdict(self) | {"score": self.score.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "SiteSensitivity":
+        """The sensitivity of a JSON value."""
+        return cls(**value | {"score": Score.from_json(value["score"])})
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The sites of a model, the most robust first (the paper's `ViPLayers`).
+
+    Attributes:
+        baseline: the unmodified model's score; it knows on how many samples, if its evaluation did.
+        sites: by rising drop; of two with the same drop, the one with more work first.
+        method: how the drops were found, for people to read.
+    """
+
+    baseline: Score
+    sites: tuple[SiteSensitivity, ...]
+    method: str
+
+    @property
+    def names(self) -> list[str]:
+        """The sites' names, the most robust first."""
+        return [site.name for site in self.sites]
+
+    def including(self, site: SiteSensitivity) -> "Sensitivity":
+        """The same with one site more, at its place."""
+        ranked = sorted((*self.sites, site), key=lambda site: (site.drop, -site.macs))
+        return replace(self, sites=tuple(ranked))
+
+    def limited_to(self, names: Iterable[str]) -> "Sensitivity":
+        """The same with the named sites only; a name that it does not know is refused."""
+        names = list(names)
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise VirtualPoolError(
+                f"The sensitivity does not know {', '.join(missing)}; find it with these sites."
+            )
+        return replace(self, sites=tuple(site for site in self.sites if site.name in names))
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value."""
+        return {
+            "method": self.method,
+            "baseline": self.baseline.to_json(),
+            "sites": [site.to_json() for site in self.sites],
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Sensitivity":
+        """The sensitivity of a JSON value; one that is none is refused."""
+        try:
+            found = tuple(SiteSensitivity.from_json(site) for site in value["sites"])
+            return cls(Score.from_json(value["baseline"]), found, value["method"])
+        except (KeyError, TypeError) as error:
+            raise VirtualPoolError(
+                f"Not a sensitivity: {value!r:.100} ({error!r}); expected what to_json gave."
+            ) from error
+
+
+def sensitivity(
+    model: nn.Module,
+    example_inputs: Any,
+    evaluate: Evaluate,
+    *,
+    names: Sequence[str] | None = None,
+    recalibrate: Recalibrate | None = None,
+    baseline: Score | None = None,
+    path: Path | str | None = None,
+    observer: Observer | None = None,
+) -> Sensitivity:
+    """Pools each site alone, without fine-tuning, and ranks the sites by the score that it costs.
+
+    This is the paper's Algorithm 1, lines 7 to 11, and its figure 2. Every model is evaluated in
+    eval mode and sees the same random numbers.
+
+    >>> import torch
+    >>> from virtualpool.search import output_agreement
+    >>> images = torch.rand(4, 3, 16, 16)
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())
+    >>> ranking = sensitivity(model, images, output_agreement(model, [images]))
+    >>> sorted(ranking.names), print(ranking.baseline)
+    1.0000 ± 0.0000
+    (['0', '2'], None)
+
+    Args:
+        model: the trained network; it is not changed.
+        example_inputs: inputs that it runs on, such as an (N, C, H, W) tensor.
+        evaluate: gives a model's score, higher is better; see also `output_agreement`.
+        names: the sites to try; all eligible ones if not given.
+        recalibrate: is called with each pooled model before it is evaluated, to renew the
+            statistics of its batch norms, say.
+        baseline: the unmodified model's score, if it is known.
+        path: a file that is written after each site; a second start goes on from there.
+        observer: is told of progress; see `Observer`.
+
+    Raises:
+        VirtualPoolError: a name is no eligible site, a score is not finite, or `path` holds the
+            answer to another question.
+    """
+    observer = observer or unobserved
+    tried = eligible(model, example_inputs, names)
+    method = "each site pooled alone, without fine-tuning"
+    if recalibrate is not None:
+        method += f", recalibrated by {name_of(recalibrate)}"
+    asked = {
+        "model": fingerprint(model.state_dict()),
+        "sites": [site.name for site in tried],
+        "method": method,
+    }
+
+    def keep(result: Sensitivity) -> Sensitivity:
+        if path is not None:
+            write_json(path, {"asked": asked} | result.to_json())
+        return result
+
+    result = _earlier(path, asked)
+    if result is None:
+        if baseline is None:
+            observer("original", 0, 1, "the unmodified model")
+            with seeded("sensitivity"):
+                baseline = judge(evaluate, model, "the unmodified model")
+        result = keep(Sensitivity(baseline, (), method))
+    for done, site in enumerate(tried):
+        observer("sensitivity", done, len(tried), site.name)
+        if site.name not in result.names:
+            with seeded("sensitivity"):
+                score = _pooled_alone(model, site.name, example_inputs, evaluate, recalibrate)
+            result = keep(result.including(_compared(site, result.baseline, score)))
+    observer("sensitivity", len(tried), len(tried), "done")
+    return result
+
+
+def eligible(
+    model: nn.Module, example_inputs: Any, names: Sequence[str] | None = None
+) -> list[Site]:
+    """The sites that can be pooled, or the named ones of them, in the order of execution.
+
+    Raises:
+        VirtualPoolError: a name is no site or not eligible (with the reason), or no site is.
+    """
+    known = {site.name: site for site in sites(model, example_inputs)}
+    if names is not None:
+        names = [names] if isinstance(names, str) else names
+        for name in names:
+            _check_eligible(name, known)
+        known = {name: site for name, site in known.items() if name in names}
+    chosen = [site for site in known.values() if site.eligible]
+    if not chosen:
+        reasons = "; ".join(sorted({str(site.reason) for site in known.values()}))
+        raise VirtualPoolError(
+            f"{type(model).__name__} has no site to pool: of {len(known)} convolutions none is "
+            f"eligible ({reasons or 'nothing to choose from'})."
+        )
+    return chosen
+
+
+def _check_eligible(name: str, known: dict[str, Site]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3) or list(known)[:3]
+        raise VirtualPoolError(
+            f"There is no site {name!r}; did you mean {' or '.join(near)}? "
+            "virtualpool.sites lists them all."
+        )
+    if not known[name].eligible:
+        raise VirtualPoolError(f"{name} cannot be pooled: {known[name].reason}. Leave it out.")
+
+
+def _pooled_alone(
+    model: nn.Module,
+    name: str,
+    example_inputs: Any,
+    evaluate: Evaluate,
+    recalibrate: Recalibrate | None,
+) -> Score:
+    pooled = apply(model, [name], example_inputs)
+    if recalibrate is not None:
+        recalibrate(pooled)
+    return judge(evaluate, pooled.eval(), f"the model with {name} pooled")
+
+
+def _compared(site: Site, baseline: Score, score: Score) -> SiteSensitivity:
+    drop = baseline - score
+    return SiteSensitivity(
+        name=site.name,
+        score=score.summary,
+        drop=float(drop),
+        standard_error=drop.standard_error,
+        before_pool=site.before_pool,
+        macs=site.macs,
+    )
+
+
+def _earlier(path: Path | str | None, asked: dict[str, Any]) -> Sensitivity | None:
+    """What an earlier start wrote, if it was asked the same."""
+    if path is None or not Path(path).exists():
+        return None
+    value = read_json(path)
+    before = value.get("asked") if isinstance(value, dict) else None
+    if before != asked:
+        others = [key for key in asked if not before or before.get(key) != asked[key]]
+        raise VirtualPoolError(
+            f"{path}: holds the sensitivity for another {' and '.join(others)}; give another path, "
+            "or remove it."
+        )
+    return Sensitivity.from_json(value)

@@ -1,0 +1,236 @@
+"""The steps of Algorithm 1, each of which finds its result in the run directory or makes it."""
+
+import functools
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.files import write_json
+from virtualpool.inputs import describe
+from virtualpool.insert import apply
+from virtualpool.measure.latency import Latency, latency
+from virtualpool.measure.macs import macs
+from virtualpool.plan import plan_of
+from virtualpool.search.fingerprint import fingerprint, name_of
+from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.observer import Observer
+from virtualpool.search.processes import agreed, is_main
+from virtualpool.search.round import Finetune, Round
+from virtualpool.search.run import Run
+from virtualpool.search.schedule import Rounds
+from virtualpool.search.score import Evaluate, Score, judge
+from virtualpool.search.seed import seeded
+from virtualpool.search.sensitivity import Recalibrate, Sensitivity, sensitivity
+from virtualpool.storage import load, save
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A search's arguments (see `search`), and the steps that it takes with them."""
+
+    run: Run
+    model: nn.Module
+    example_inputs: Any
+    evaluate: Evaluate
+    finetune: Finetune | None
+    learning_rates: list[float | None]
+    epochs: list[float | None]
+    max_drop: float | None
+    latency: dict[str, Any]
+    seed: int
+    observer: Observer
+
+    def config(self) -> dict[str, Any]:
+        """The arguments as a JSON-able value."""
+        return {
+            "model": type(self.model).__name__,
+            "weights": fingerprint(self.model.state_dict()),
+            "inputs": describe(self.example_inputs),
+            "evaluate": name_of(self.evaluate),
+            "finetune": name_of(self.finetune),
+            "learning_rates": self.learning_rates,
+            "epochs": self.epochs,
+            "max_drop": self.max_drop,
+            "latency": {name: _named(value) for name, value in self.latency.items()},
+            "seed": self.seed,
+        }
+
+    def original(self) -> Point:
+        """Evaluates and times the unmodified model."""
+        self.observer("original", 0, 1, "the unmodified model")
+        point = self._point(0, lambda: self.model)
+        self.observer("original", 1, 1, "done")
+        return point
+
+    def given(self, ranking: Sensitivity) -> Sensitivity:
+        """Keeps a ranking that the user brought."""
+        return Sensitivity.from_json(self.run.remember("sensitivity.json", ranking.to_json))
+
+    def sensitivity(self, names: list[str], recalibrate: Recalibrate | None) -> Sensitivity:
+        """Ranks the sites by what each costs alone."""
+        ranking = sensitivity(
+            self.model,
+            self.example_inputs,
+            self.evaluate,
+            names=names,
+            recalibrate=recalibrate,
+            baseline=self._score(0, self.model),
+            path=self.run.directory / "sensitivity.json",
+            observer=self.observer,
+        )
+        self.run.log(f"the most robust first: {', '.join(ranking.names)}")
+        return ranking
+
+    def saved_ms(self, names: list[str]) -> dict[str, float]:
+        """Milliseconds that each site saves when it alone is pooled."""
+        saved = {}
+        for done, name in enumerate(names):
+            self.observer("time saved", done, len(names), name)
+            measure = functools.partial(self._saved_ms, name)
+            saved[name] = self.run.remember(f"time-saved/{name}.json", measure)
+        self.observer("time saved", len(names), len(names), "done")
+        return saved
+
+    def decided(self, names: list[str], rounds: Callable[[], Rounds]) -> Rounds:
+        """Decides, once, which sites join in which round."""
+
+        def decide() -> Rounds:
+            decided = rounds()
+            for index, added in enumerate(decided, 1):
+                self.run.log(f"{self.run.folder(index).name} will pool {', '.join(added)}")
+            left = [name for name in names if not any(name in added for added in decided)]
+            if left:
+                self.run.log(f"no round will pool {', '.join(left)}")
+            return decided
+
+        return self.run.remember("rounds.json", decide)
+
+    def round(self, index: int, added: list[str], count: int) -> Point:
+        """Pools more sites on top of the last round's model, fine-tunes, evaluates and times."""
+        name = self.run.folder(index).name
+        self.observer("rounds", index - 1, count, name)
+        point = self._point(index, lambda: self._tuned(index, added))
+        self.observer("rounds", index, count, f"{name} done")
+        if point.over_limit:
+            self.run.log(f"{name} drops more than {self.max_drop:g}: it is the last round")
+        return point
+
+    def frontier(self, points: list[Point]) -> Frontier:
+        """Keeps the frontier of the points."""
+        frontier = Frontier(tuple(points), self.run.directory)
+        if is_main():
+            frontier.save(self.run.directory / "frontier.json")
+        return frontier
+
+    def _point(self, index: int, model: Callable[[], nn.Module]) -> Point:
+        """A round's point, whose file is the last that the round writes."""
+
+        def measure() -> Any:
+            point = self._measured(index, model())
+            self.run.log(str(point))
+            return point.to_json()
+
+        return Point.from_json(self.run.remember(self.run.folder(index) / "point.json", measure))
+
+    def _tuned(self, index: int, added: list[str]) -> nn.Module:
+        """A round's model, read from its file: what is measured is what the user will load."""
+        if not self.run.has(self._weights(index)):
+            self._tune(index, added)
+        return load(self.model, self._weights(index))
+
+    def _tune(self, index: int, added: list[str]) -> None:
+        previous = self.model if index == 1 else load(self.model, self._weights(index - 1))
+        pooled = apply(previous, added, self.example_inputs)
+        current = Round(
+            index=index,
+            added=tuple(added),
+            plan=plan_of(pooled),
+            directory=self.run.folder(index),
+            learning_rate=self.learning_rates[index - 1],
+            epochs=self.epochs[index - 1],
+            evaluate=functools.partial(self._judge, subject=f"a model in round {index}"),
+            observer=self.observer,
+        )
+        if is_main():
+            write_json(current.directory / "plan.json", current.plan.to_json())
+            if not current.checkpoint.exists():
+                current.journal.unlink(missing_ok=True)
+        if self.finetune is not None:
+            self.run.log(f"{current.name}: fine-tuning")
+            with seeded(self.seed, "finetune", index):
+                self.finetune(pooled.train(), current)
+        _check_finite(pooled.eval(), current.name)
+        if is_main():
+            save(pooled, self._weights(index))
+            shutil.rmtree(current.checkpoint, ignore_errors=True)
+        agreed(None)
+
+    def _measured(self, index: int, model: nn.Module) -> Point:
+        ours, original = self._times(model)
+        score = self._score(index, model)
+        drop = self._score(0, self.model) - score
+        weights = self._weights(index).relative_to(self.run.directory).as_posix()
+        return Point(
+            name=self.run.folder(index).name if index else "original",
+            accuracy=float(score),
+            standard_error=score.standard_error,
+            latency=ours,
+            baseline=original,
+            speedup=ours.speedup_over(original),
+            macs=macs(model, self.example_inputs),
+            plan=plan_of(model),
+            weights=weights if index else None,
+            metrics=score.metrics,
+            drop=float(drop),
+            drop_standard_error=drop.standard_error,
+            over_limit=self.max_drop is not None and drop > self.max_drop,
+        )
+
+    def _score(self, index: int, model: nn.Module) -> Score:
+        folder = self.run.folder(index)
+        subject = f"the model of {folder}" if index else "the unmodified model"
+        value = self.run.remember(
+            folder / "score.json", lambda: self._judge(model, subject).to_json()
+        )
+        return Score.from_json(value)
+
+    def _judge(self, model: nn.Module, subject: str) -> Score:
+        with seeded(self.seed, "evaluate"):
+            return judge(self.evaluate, model, subject)
+
+    def _times(self, model: nn.Module) -> tuple[Latency, Latency]:
+        """Of a model, and of the unmodified one by turns with it."""
+        models = {"original": self.model}
+        if model is not self.model:
+            models["pooled"] = model
+        timed = list(latency(models, self.example_inputs, **self.latency).values())
+        return timed[-1], timed[0]
+
+    def _saved_ms(self, name: str) -> float:
+        ours, original = self._times(apply(self.model, [name], self.example_inputs))
+        pairs = zip(original.samples_ms, ours.samples_ms, strict=True)
+        return median(before - after for before, after in pairs)
+
+    def _weights(self, index: int) -> Path:
+        return self.run.folder(index) / "model.safetensors"
+
+
+def _named(value: Any) -> Any:
+    """Dtypes and devices as texts, for JSON."""
+    return str(value) if isinstance(value, torch.dtype | torch.device) else value
+
+
+def _check_finite(model: nn.Module, name: str) -> None:
+    for parameter, values in model.named_parameters():
+        if not values.isfinite().all():
+            raise VirtualPoolError(
+                f"{name}: after fine-tuning, {parameter} holds values that are not finite, so the "
+                "round is not kept. Lower the learning rate, in another directory."
+            )

@@ -1,0 +1,255 @@
+"""Where virtual pooling can go: every convolution of a model, and whether it is eligible."""
+
+import copy
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.geometry import keeps_samples, size_arguments
+from virtualpool.inputs import as_call
+from virtualpool.placement import Follows, is_before_pool, placement
+from virtualpool.plan import plan_of
+from virtualpool.pool import output_size
+from virtualpool.trace import Part, Traced, evaluating, run, trace
+from virtualpool.tracer import CONVOLUTION
+
+
+@dataclass(frozen=True)
+class Site:
+    """One convolution of a model.
+
+    Attributes:
+        name: its fully-qualified module name.
+        kernel: kernel size per axis.
+        stride: stride per axis; of a pooled site, before it was doubled.
+        in_shape: shape of its input on the example inputs; empty if it was not reached.
+        out_shape: shape of its output, full size also of a pooled site; empty if not reached.
+        macs: multiply-accumulates per image as the model stands.
+        follows: what the virtual pool would come after: the activation that follows the
+            convolution, else its normalisation, else the convolution itself.
+        before_pool: whether a pooling layer comes next (the robust sites; paper, figure 2).
+        eligible: whether it can be pooled now.
+        reason: why it is not eligible; None if it is.
+    """
+
+    name: str
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    macs: int
+    follows: Follows
+    before_pool: bool
+    eligible: bool
+    reason: str | None
+
+
+def sites(model: nn.Module, example_inputs: Any) -> list[Site]:
+    """Every convolution of a model in the order of execution; those that are not reached come last.
+
+    Args:
+        model: any module; it is not changed.
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
+
+    Raises:
+        VirtualPoolError: the model does not run on the example inputs.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    >>> [site] = sites(model, torch.zeros(1, 3, 32, 32))
+    >>> site.name, site.out_shape, site.macs, site.follows, site.before_pool, site.eligible
+    ('0', (1, 8, 32, 32), 221184, 'activation', True, True)
+    """
+    check_model(model)
+    # Tracing may leave constants on the module that it traces: not on the user's.
+    shallow = copy.copy(model)
+    return sites_of(shallow, example_inputs, trace(shallow, example_inputs))
+
+
+def sites_of(model: nn.Module, example_inputs: Any, traced: Traced) -> list[Site]:
+    """`sites` of a model that was traced."""
+    nodes = _nodes_by_name(traced)
+    pooled = {site.name: site.factor for site in plan_of(model).sites}
+    return [
+        _pooled_site(seen, nodes[name], pooled[name])
+        if name in pooled
+        else _site(seen, nodes.get(name), traced)
+        for name, seen in _observe(model, example_inputs).items()
+    ]
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuses what looks like a model and cannot be pooled.
+
+    Raises:
+        VirtualPoolError: not a module, or one that is wrapped, scripted or without shapes yet.
+    """
+    kind = type(model).__name__
+    if not isinstance(model, nn.Module):
+        raise VirtualPoolError(
+            f"A torch.nn.Module is expected, not a {kind}; "
+            "load weights into the model that they belong to and give that."
+        )
+    if kind in ("OptimizedModule", "DistributedDataParallel", "DataParallel"):
+        raise VirtualPoolError(f"The model is wrapped in {kind}: pool it first, then wrap it.")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise VirtualPoolError("The model is scripted: pool the module that it was made from.")
+    if any(isinstance(module, nn.modules.lazy.LazyModuleMixin) for module in model.modules()):
+        raise VirtualPoolError("The model has lazy modules without shape: run it once first.")
+
+
+@dataclass
+class _Observed:
+    """A convolution as it was seen while the model ran."""
+
+    names: list[str]
+    module: Any
+    calls: int = 0
+    in_shape: tuple[int, ...] = ()
+    out_shape: tuple[int, ...] = ()
+    keeps_samples: bool = True
+
+    def macs(self) -> int:
+        """Multiply-accumulates per image; 0 where its input was never seen."""
+        if not self.calls:
+            return 0
+        spatial = len(self.module.kernel_size)
+        # A transposed convolution works once for each input position, the others for each output.
+        positions = self.in_shape if self.module.transposed else self.out_shape
+        return self.calls * self.module.weight.numel() * math.prod(positions[-spatial:])
+
+    def site(self, follows: Follows, before_pool: bool, reason: str | None) -> Site:
+        return Site(
+            name=self.names[0],
+            kernel=tuple(self.module.kernel_size),
+            stride=tuple(self.module.stride),
+            in_shape=self.in_shape,
+            out_shape=self.out_shape,
+            macs=self.macs(),
+            follows=follows,
+            before_pool=before_pool,
+            eligible=reason is None,
+            reason=reason,
+        )
+
+
+def _observe(model: nn.Module, example_inputs: Any) -> dict[str, _Observed]:
+    """Runs the model and watches its convolutions, in the order of execution."""
+    watched: dict[nn.Module, _Observed] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, CONVOLUTION):
+            watched.setdefault(module, _Observed([], module)).names.append(name)
+    executed: list[_Observed] = []
+
+    def record(module: nn.Module, arguments: Any, keywords: Any, out: Tensor) -> None:
+        seen = watched[module]
+        seen.calls += 1
+        if seen.calls > 1:
+            return
+        executed.append(seen)
+        map = arguments[0] if arguments else keywords["input"]
+        seen.in_shape, seen.out_shape = tuple(map.shape), tuple(out.shape)
+        if isinstance(module, nn.Conv2d):
+            seen.keeps_samples = keeps_samples(module, map, out)
+
+    handles = [module.register_forward_hook(record, with_kwargs=True) for module in watched]
+    try:
+        with evaluating(model):
+            run(model, as_call(example_inputs))
+    finally:
+        for handle in handles:
+            handle.remove()
+    unreached = [seen for seen in watched.values() if not seen.calls]
+    return {seen.names[0]: seen for seen in executed + unreached}
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """The calls of one convolution in the graphs of the part that it is in."""
+
+    part: Part
+    evaluation: list[fx.Node]
+    training: list[fx.Node]
+
+
+def _nodes_by_name(traced: Traced) -> dict[str, _Nodes]:
+    return {
+        part.full_name(target): _Nodes(
+            part, _calls(part.evaluation, target), _calls(part.training, target)
+        )
+        for part in traced.parts
+        for target in dict.fromkeys(
+            str(node.target)
+            for graph in (part.evaluation, part.training)
+            for node in graph.find_nodes(op="call_module")
+            if isinstance(part.module.get_submodule(str(node.target)), CONVOLUTION)
+        )
+    }
+
+
+def _calls(graph: fx.Graph, target: str) -> list[fx.Node]:
+    return list(graph.find_nodes(op="call_module", target=target))
+
+
+def _pooled_site(seen: _Observed, nodes: _Nodes, factor: tuple[int, int]) -> Site:
+    (node,) = nodes.evaluation
+    site = seen.site(
+        placement(node, nodes.part.module)[1],
+        is_before_pool(node, nodes.part.module),
+        "already pooled",
+    )
+    arguments = size_arguments(seen.module, factor)
+    size = output_size(torch.empty(seen.in_shape, device="meta"), *arguments)
+    return replace(site, stride=arguments[1], out_shape=(*seen.out_shape[:2], *size))
+
+
+def _site(seen: _Observed, nodes: _Nodes | None, traced: Traced) -> Site:
+    reason = _why_not_by_itself(seen) or _why_not_in_graph(seen, nodes, traced)
+    if nodes is None or not nodes.evaluation:
+        return seen.site("conv", False, reason)
+    node, module = nodes.evaluation[0], nodes.part.module
+    return seen.site(placement(node, module)[1], is_before_pool(node, module), reason)
+
+
+def _why_not_by_itself(seen: _Observed) -> str | None:
+    if not isinstance(seen.module, nn.Conv2d):
+        return f"a {type(seen.module).__name__}, not a two-dimensional convolution"
+    if len(seen.names) > 1:
+        return f"one module under several names ({', '.join(seen.names)})"
+    if not seen.calls:
+        return "not reached by the example inputs in eval mode"
+    if len(seen.out_shape) != 4:
+        return "its input has no batch axis"
+    if seen.out_shape[2] < 2:
+        return "its output has one row"
+    if seen.out_shape[3] < 2:
+        return "its output has one column"
+    if not seen.keeps_samples:
+        return f"with its stride doubled, {type(seen.module).__name__} gives other samples"
+    return None
+
+
+def _why_not_in_graph(seen: _Observed, nodes: _Nodes | None, traced: Traced) -> str | None:
+    if nodes is None:
+        return _why_untraced(seen.names[0], traced)
+    calls = Counter(evaluation=len(nodes.evaluation), training=len(nodes.training))
+    for mode, count in calls.items():
+        if count != 1:
+            return f"used {'twice' if count == 2 else f'{count} times'} in {mode}"
+    return None
+
+
+def _why_untraced(name: str, traced: Traced) -> str:
+    around = [
+        whole
+        for whole in traced.untraced
+        if whole in ("", name) or name.startswith(whole + ".")
+    ]
+    if not around:
+        return "its parameters are used without calling it"
+    innermost = max(around, key=len)
+    return f"inside {innermost or 'the model'}, which {traced.untraced[innermost]}"

@@ -1,0 +1,134 @@
+"""The classification task: images by class as batches, and their accuracy."""
+
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from torchvision.models import WeightsEnum
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.evaluation import evaluator
+from virtualpool.tasks.images import SMALL, Images
+from virtualpool.tasks.preprocessing import Preprocessing
+from virtualpool.tasks.sources import open_source
+
+__all__ = ["Classification", "Preprocessing", "evaluator", "load_data"]
+
+Batches = DataLoader[Any]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A classification data set: batches of (images, labels) for training and for evaluation.
+
+    `train` is `None` where the folder has only a test split.
+    """
+
+    train: Batches | None
+    test: Batches
+    classes: list[str]
+
+    @property
+    def skipped(self) -> list[str]:
+        """The files that were met so far and could not be read."""
+        loaders = [loader for loader in (self.train, self.test) if loader is not None]
+        return [name for loader in loaders for name in _images(loader).skipped]
+
+
+def load_data(
+    source: str | Path,
+    *,
+    preprocessing: Preprocessing | WeightsEnum | str | None = None,
+    batch_size: int = 128,
+    subset: int | None = None,
+    workers: int = 2,
+    seed: int = 0,
+) -> Classification:
+    """Opens a classification data set.
+
+    Batches are (N, 3, size, size) float32 images, normalised, channels last, and (N,) int64
+    labels. Small images, and an evaluation's images that fit in a GiB, are decoded once.
+
+    Args:
+        source: a folder `<split>/<class>/<image>` with the splits train and test (or val);
+            "sample:cifar10"; "torchvision:CIFAR10" or "torchvision:CIFAR100", downloaded if need
+            be, with ":<root>" if wanted; "torchvision:ImageNet:<root>".
+        preprocessing: how images are prepared: a `Preprocessing`, or torchvision's weights, such
+            as "ResNet50_Weights.IMAGENET1K_V2". Only a folder needs it; the others have their own.
+        batch_size: images in a batch, of each process.
+        subset: use only this many test images, as many of each class as can be.
+        workers: processes that decode images; images of at most 64 x 64 need none.
+        seed: chooses the subset.
+
+    Raises:
+        VirtualPoolError: the source is not there or laid out otherwise, a download failed, or the
+            preprocessing is missing or unknown.
+
+    >>> data = load_data("sample:cifar10", subset=100)
+    >>> images, labels = next(iter(data.test))
+    >>> images.shape, labels.bincount().tolist(), len(data.classes)
+    (torch.Size([100, 3, 32, 32]), [10, 10, 10, 10, 10, 10, 10, 10, 10, 10], 10)
+    """
+    opened = open_source(source)
+    chosen = preprocessing or opened.preprocessing
+    if chosen is None:
+        raise VirtualPoolError(
+            f"{source}: say how these images are prepared, by preprocessing=Preprocessing(size=...)"
+            ' or by the name of torchvision weights such as "ResNet50_Weights.IMAGENET1K_V2".'
+        )
+    if not isinstance(chosen, Preprocessing):
+        chosen = Preprocessing.of(chosen)
+    indices = None if subset is None else _balanced(opened.test.targets, subset, seed)
+    test = Images(opened.test, chosen, training=False, indices=indices)
+    train = None if opened.train is None else Images(opened.train, chosen, training=True)
+    return Classification(
+        train=None if train is None else _loader(train, batch_size, workers, training=True),
+        test=_loader(test, batch_size, workers, training=False),
+        classes=test.classes,
+    )
+
+
+def _images(loader: Batches) -> Images:
+    dataset = loader.dataset
+    assert isinstance(dataset, Images)
+    return dataset
+
+
+def _loader(images: Images, batch_size: int, workers: int, *, training: bool) -> Batches:
+    workers = 0 if images.in_memory and images.size <= SMALL else workers
+    return DataLoader(
+        images,
+        batch_size=min(batch_size, len(images)),
+        shuffle=training,
+        drop_last=training,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        collate_fn=_as_it_is,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    # `Images` makes whole batches. A named function, so that worker processes can be started anew.
+    return batch
+
+
+def _balanced(targets: list[int], count: int, seed: int) -> list[int]:
+    """Indices of `count` images: a round takes one of each class, drawn at random."""
+    if not 0 < count <= len(targets):
+        raise VirtualPoolError(
+            f"A subset of {count} images cannot be taken of {len(targets)} test images."
+        )
+    shuffled = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed)).tolist()
+    taken: dict[int, int] = {}
+    rounds = []
+    for index in shuffled:
+        label = targets[index]
+        rounds.append((taken.get(label, 0), index))
+        taken[label] = taken.get(label, 0) + 1
+    # A stable sort by round alone: which classes are one image ahead is random too.
+    chosen = sorted(rounds, key=itemgetter(0))[:count]
+    return sorted(index for _, index in chosen)

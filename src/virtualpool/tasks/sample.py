@@ -1,0 +1,59 @@
+"""The CIFAR-10 sample that comes with the package, as a folder of images."""
+
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from virtualpool.errors import VirtualPoolError
+
+_ARCHIVE = "cifar10_sample.tar.xz"
+
+
+def cache_folder() -> Path:
+    """Where data is kept between runs: `$VIRTUALPOOL_CACHE`, or the user's cache folder."""
+    if given := os.environ.get("VIRTUALPOOL_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "virtualpool"
+
+
+def cifar10_sample() -> Path:
+    """The folder of the sample, `{train,test}/<class>/<image>`, unpacked the first time.
+
+    2,000 training and 1,000 test images of CIFAR-10, balanced over its ten classes. The folder is
+    whole or absent, also when several processes ask for it at once.
+
+    Raises:
+        VirtualPoolError: the cache folder cannot be written.
+    """
+    with as_file(files("virtualpool.tasks") / _ARCHIVE) as archive:
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        folder = cache_folder() / f"cifar10-sample-{digest[:12]}"
+        if not folder.is_dir():
+            try:
+                _unpack(archive, folder)
+            except OSError as error:
+                raise VirtualPoolError(
+                    f"{folder}: the sample cannot be unpacked ({error.strerror}); "
+                    "set VIRTUALPOOL_CACHE to a folder that can be written."
+                ) from error
+    return folder
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(beside, filter="data")
+        beside.chmod(0o755)
+        beside.rename(folder)
+    except OSError:
+        # Another process may have been faster: its folder is as good.
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

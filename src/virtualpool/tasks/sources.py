@@ -1,0 +1,117 @@
+"""Where images come from: a folder, torchvision's own data sets, the sample in the package."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torchvision import datasets
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD
+from virtualpool.tasks.images import LabelledImages
+from virtualpool.tasks.preprocessing import Preprocessing
+from virtualpool.tasks.sample import cache_folder, cifar10_sample
+
+_CIFAR10 = Preprocessing(32, mean=CIFAR10_MEAN, std=CIFAR10_STD, augmentation="crop")
+_CIFAR100 = Preprocessing(
+    32, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762), augmentation="crop"
+)
+_IMAGENET = Preprocessing(224, resize=256, augmentation="resized crop")
+_LAYOUT = "<folder>/{train,test}/<class>/<image> (or val in place of test)"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The images of a data set and how they are prepared unless the user says otherwise."""
+
+    train: LabelledImages | None
+    test: LabelledImages
+    preprocessing: Preprocessing | None = None
+
+
+def open_source(source: str | Path) -> Source:
+    """Finds the images that `source` names; nothing is decoded yet.
+
+    Args:
+        source: a folder `<split>/<class>/<image>`; "sample:cifar10"; "torchvision:CIFAR10" or
+            "torchvision:CIFAR100", each with ":<root>" if wanted; "torchvision:ImageNet:<root>".
+
+    Raises:
+        VirtualPoolError: there is no such source, it is laid out otherwise, or it cannot be
+            downloaded.
+    """
+    text = str(source)
+    if text == "sample:cifar10":
+        return _folder(cifar10_sample(), _CIFAR10)
+    if text.startswith("sample:"):
+        raise VirtualPoolError(f"{text}: the only sample in the package is sample:cifar10.")
+    if text.startswith("torchvision:"):
+        return _torchvision(text)
+    return _folder(Path(source))
+
+
+def _torchvision(text: str) -> Source:
+    _, name, *rest = text.split(":", 2)
+    root = rest[0] if rest else str(cache_folder() / name.lower())
+    if name == "ImageNet":
+        if not rest:
+            raise VirtualPoolError(
+                "torchvision:ImageNet needs its folder: torchvision:ImageNet:<root>."
+            )
+        train, test = (_opened(datasets.ImageNet, root, split=name) for name in ("train", "val"))
+        return Source(train, test, _IMAGENET)
+    if name not in ("CIFAR10", "CIFAR100"):
+        raise VirtualPoolError(
+            f"torchvision:{name}: there are torchvision:CIFAR10, torchvision:CIFAR100 and "
+            "torchvision:ImageNet:<root>; give other data as a folder."
+        )
+    kind, preprocessing = (
+        (datasets.CIFAR10, _CIFAR10) if name == "CIFAR10" else (datasets.CIFAR100, _CIFAR100)
+    )
+    train, test = (_opened(kind, root, train=part, download=True) for part in (True, False))
+    return Source(train, test, preprocessing)
+
+
+def _opened(kind: Any, root: str, **options: Any) -> Any:
+    try:
+        return kind(root, **options)
+    except (OSError, RuntimeError, ImportError) as error:
+        raise VirtualPoolError(
+            f"torchvision's {kind.__name__} is not in {root} and cannot be fetched ({error}); "
+            "put its files there, or give the images as a folder."
+        ) from error
+
+
+def _folder(folder: Path, preprocessing: Preprocessing | None = None) -> Source:
+    if not folder.is_dir():
+        raise VirtualPoolError(f"{folder}: no such folder; images are read from {_LAYOUT}.")
+    found = sorted(child.name for child in folder.iterdir() if child.is_dir())
+    test = next((split for split in ("test", "val") if split in found), None)
+    if test is None:
+        raise VirtualPoolError(
+            f"{folder}: no test or val folder in it, only {_listed(found)}; "
+            f"images are read from {_LAYOUT}."
+        )
+    train = _split(folder / "train") if "train" in found else None
+    tested = _split(folder / test)
+    if train is not None and train.classes != tested.classes:
+        different = sorted(set(train.classes) ^ set(tested.classes))
+        raise VirtualPoolError(
+            f"{folder}: train has {len(train.classes)} classes and {test} {len(tested.classes)}; "
+            f"not in both: {_listed(different)}."
+        )
+    return Source(train, tested, preprocessing)
+
+
+def _split(folder: Path) -> Any:
+    try:
+        return datasets.ImageFolder(folder)
+    except FileNotFoundError as error:
+        raise VirtualPoolError(f"{folder}: {error}; images are read from {_LAYOUT}.") from error
+
+
+def _listed(names: list[str], limit: int = 5) -> str:
+    if not names:
+        return "nothing"
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
