@@ -16,6 +16,9 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+CONSTANT = "_tensor_constant"
+"""What fx calls a tensor that the traced code makes by itself, with a number behind it."""
+
 _numbers = itertools.count()
 
 
@@ -117,7 +120,7 @@ def _keep_constants(module: nn.Module, *graphs: fx.Graph) -> None:
     targets = {node.target for graph in graphs for node in graph.nodes if node.op == "get_attr"}
     for name in sorted(str(target) for target in targets):
         value = vars(module).get(name)
-        if name.startswith("_tensor_constant") and isinstance(value, Tensor):
+        if name.startswith(CONSTANT) and isinstance(value, Tensor):
             delattr(module, name)
             module.register_buffer(name, value, persistent=False)
 

@@ -22,7 +22,12 @@ def size_arguments(convolution: nn.Conv2d, factor: Axes = (1, 1)) -> tuple[Axes,
     """
     rows, columns = convolution.stride
     stride = (rows // factor[0], columns // factor[1])
-    return _pair(convolution.kernel_size), stride, _padding(convolution), _pair(convolution.dilation)
+    return (
+        _pair(convolution.kernel_size),
+        stride,
+        _padding(convolution),
+        _pair(convolution.dilation),
+    )
 
 
 def double_stride(convolution: nn.Conv2d) -> None:
@@ -72,7 +77,7 @@ def _make_padding_explicit(convolution: nn.Conv2d) -> None:
         convolution.padding = (top, left)
     else:
         # An even kernel pads unequally, which nn.Conv2d does for every mode but "zeros".
-        convolution.padding_mode = "constant"
+        convolution.padding_mode = "constant"  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _pair(values: tuple[int, ...]) -> Axes:

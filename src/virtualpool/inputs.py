@@ -124,7 +124,7 @@ def from_description(description: Any) -> Any:
 
 
 def for_model(example_inputs: Any, model: nn.Module) -> Any:
-    """Example inputs on the device and, where they are floats, in the dtype of a model's weights."""
+    """Example inputs on the device of a model's weights; those that are floats in their dtype."""
     weight = next((each for each in model.parameters() if each.is_floating_point()), None)
     if weight is None:
         return example_inputs

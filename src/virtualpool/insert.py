@@ -95,8 +95,8 @@ def _choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
         chosen = [name for name in chosen if name in eligible]
     if not chosen:
         raise VirtualPoolError(
-            f"No site to pool: {len(available)} convolutions, {len(eligible)} of them eligible, none "
-            "chosen. virtualpool.sites(model, example_inputs) says of each why."
+            f"No site to pool: {len(available)} convolutions, {len(eligible)} of them eligible, "
+            "none chosen. virtualpool.sites(model, example_inputs) says of each why."
         )
     return chosen
 

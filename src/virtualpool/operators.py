@@ -1,5 +1,7 @@
 """What the operations of a traced graph are, as far as placing a virtual pool asks."""
 
+import operator
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -83,14 +85,14 @@ def _is_composed_activation(module: nn.Module) -> bool:
     return any(is_activation) and all(map(max, is_activation, is_arithmetic))
 
 
-def _by_name(names: list[str], *places: Any) -> set[Any]:
+def _by_name(names: Sequence[str], *places: Any) -> set[Any]:
     # `relu_` beside `relu`: the same function in place.
     spelled = [spelling for name in names for spelling in (name, name + "_")]
     return {getattr(place, name) for place in places for name in spelled if hasattr(place, name)}
 
 
 def _kinds(*places: Any) -> dict[Any, Kind]:
-    named: list[tuple[Kind, list[str]]] = [
+    named: list[tuple[Kind, Sequence[str]]] = [
         ("activation", _ACTIVATION_NAMES),
         ("norm", _NORM_NAMES),
         ("pool", _POOL_NAMES),
@@ -107,6 +109,6 @@ _METHOD_KINDS: dict[str, Kind] = {
 }
 _ARITHMETIC = {
     *_by_name(["add", "mul", "sub", "div", "exp", "log1p"], torch),
-    *_by_name(["add", "mul", "sub", "truediv"], __import__("operator")),
+    *_by_name(["add", "mul", "sub", "truediv"], operator),
     *["add", "mul", "sub", "div", "exp", "log1p"],
 }

@@ -13,9 +13,9 @@ from virtualpool.errors import VirtualPoolError
 def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     """Recovers a map of `size` from the samples at its even positions (paper, equations 3 to 5).
 
-    Per axis `out[2i] = x[i]` and `out[2i+1] = (x[i] + x[i+1]) / 2`; where a neighbour does not exist,
-    at the last row of an even H or the last column of an even W, the mean is over those that do.
-    The samples that were computed keep their value and their position.
+    Per axis `out[2i] = x[i]` and `out[2i+1] = (x[i] + x[i+1]) / 2`; where a neighbour is missing (at
+    the last row of an even H, the last column of an even W) the mean is over those that exist. The
+    samples that were computed keep their value and their position.
 
     Args:
         reduced: map of shape (N, C, h, w), of any floating-point dtype; N may be 0.
@@ -41,7 +41,7 @@ def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     with _without_autocast(reduced):
         # With aligned corners and this size every even output lies on a sample and every odd one
         # half-way between two: bilinear resizing is then the operator, in the form that runtimes
-        # run fastest. Only a last even row or column is missing from it, and repeats the one before.
+        # run fastest. Only the last row or column of an even size is missing, and repeats.
         full = functional.interpolate(
             reduced, size=(height, width), mode="bilinear", align_corners=True
         )
@@ -82,9 +82,7 @@ def output_size(
     (112, 113)
     """
     if has_torch_function_unary(map):
-        return handle_torch_function(
-            output_size, (map,), map, kernel, stride, padding, dilation
-        )
+        return handle_torch_function(output_size, (map,), map, kernel, stride, padding, dilation)
     height, width = (
         (length + pad - spread * (taps - 1) - 1) // step + 1
         for length, taps, step, pad, spread in zip(
@@ -107,8 +105,9 @@ def _check(reduced: Tensor, size: tuple[int, int]) -> None:
     ):
         height, width = shape[2:]
         raise VirtualPoolError(
-            f"virtual_pool: a reduced map of shape {shape} cannot be recovered to size {tuple(size)}; "
-            f"H must be {2 * height - 1} or {2 * height} and W {2 * width - 1} or {2 * width}."
+            f"virtual_pool: a reduced map of shape {shape} cannot be recovered to size "
+            f"{tuple(size)}; H must be {2 * height - 1} or {2 * height}, and W {2 * width - 1} or "
+            f"{2 * width}."
         )
 
 

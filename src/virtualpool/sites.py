@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.geometry import keeps_samples, size_arguments
@@ -98,7 +99,7 @@ def check_model(model: nn.Module) -> None:
         raise VirtualPoolError(f"The model is wrapped in {kind}: pool it first, then wrap it.")
     if isinstance(model, torch.jit.ScriptModule):
         raise VirtualPoolError("The model is scripted: pool the module that it was made from.")
-    if any(isinstance(module, nn.modules.lazy.LazyModuleMixin) for module in model.modules()):
+    if any(isinstance(module, LazyModuleMixin) for module in model.modules()):
         raise VirtualPoolError("The model has lazy modules without shape: run it once first.")
 
 
@@ -245,9 +246,7 @@ def _why_not_in_graph(seen: _Observed, nodes: _Nodes | None, traced: Traced) -> 
 
 def _why_untraced(name: str, traced: Traced) -> str:
     around = [
-        whole
-        for whole in traced.untraced
-        if whole in ("", name) or name.startswith(whole + ".")
+        whole for whole in traced.untraced if whole in ("", name) or name.startswith(whole + ".")
     ]
     if not around:
         return "its parameters are used without calling it"

@@ -130,9 +130,7 @@ def _set_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in model.state_dict(keep_vars=True).items():
             # Its dtype too: a file in another precision is given back as it was saved.
-            tensor.data = weights[name].to(tensor.device).to(
-                memory_format=_memory_format(tensor)
-            )
+            tensor.data = weights[name].to(tensor.device).to(memory_format=_memory_format(tensor))
 
 
 def _memory_format(tensor: Tensor) -> torch.memory_format:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -62,10 +63,10 @@ def trace(model: nn.Module, example_inputs: Any) -> Traced:
     Raises:
         VirtualPoolError: the model does not run on the example inputs.
     """
-    traced = Traced()
+    walk = _Walk(model, example_inputs)
     with evaluating(model):
-        _trace_into(traced, model, example_inputs, "", as_call(example_inputs))
-    return traced
+        walk.into("", as_call(example_inputs))
+    return walk.traced
 
 
 @contextmanager
@@ -102,13 +103,45 @@ def run(model: nn.Module, call: Call) -> Any:
     except Exception as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors(call)) or "none"
         raise VirtualPoolError(
-            f"{type(model).__name__} does not run on the example inputs (tensors of shape {shapes}): "
-            f"{type(error).__name__}: {error}. Give inputs that its forward takes."
+            f"{type(model).__name__} does not run on the example inputs (tensors of shape "
+            f"{shapes}): {type(error).__name__}: {error}. Give inputs that its forward takes."
         ) from error
 
 
-def calls_of(model: nn.Module, example_inputs: Any, names: list[str]) -> dict[str, Call]:
-    """What the named submodules receive, the first time, when the model runs on its inputs."""
+class _Walk:
+    """Goes down a model until its submodules can be traced."""
+
+    def __init__(self, model: nn.Module, example_inputs: Any) -> None:
+        self.traced = Traced()
+        self._model = model
+        self._example_inputs = example_inputs
+
+    @cached_property
+    def calls(self) -> dict[str, Call]:
+        """What each submodule with convolutions receives first; needed where the whole fails."""
+        return _calls(self._model, self._example_inputs)
+
+    def into(self, name: str, call: Call | None) -> None:
+        module = self._model.get_submodule(name)
+        if not convolutions(module):
+            return
+        if isinstance(module, CONVOLUTION):
+            # What comes after a convolution is outside of it: its own graph is of no use.
+            self.traced.untraced[name] = "is called by code that cannot be traced"
+            return
+        part, left_whole = None, {"": "is never called in eval mode"}
+        if call is not None:
+            part, left_whole = _trace_part(name, module, call)
+        if part is not None:
+            self.traced.parts.append(part)
+        for opaque, reason in left_whole.items():
+            self.traced.untraced[join(name, opaque)] = reason
+            for child, _ in module.get_submodule(opaque).named_children():
+                path = join(join(name, opaque), child)
+                self.into(path, self.calls.get(path))
+
+
+def _calls(model: nn.Module, example_inputs: Any) -> dict[str, Call]:
     calls: dict[str, Call] = {}
 
     def recorder(name: str) -> Any:
@@ -119,8 +152,9 @@ def calls_of(model: nn.Module, example_inputs: Any, names: list[str]) -> dict[st
         return record
 
     handles = [
-        model.get_submodule(name).register_forward_pre_hook(recorder(name), with_kwargs=True)
-        for name in names
+        module.register_forward_pre_hook(recorder(name), with_kwargs=True)
+        for name, module in model.named_modules()
+        if convolutions(module) and not isinstance(module, CONVOLUTION)
     ]
     try:
         run(model, as_call(example_inputs))
@@ -128,31 +162,6 @@ def calls_of(model: nn.Module, example_inputs: Any, names: list[str]) -> dict[st
         for handle in handles:
             handle.remove()
     return calls
-
-
-def _trace_into(
-    traced: Traced, model: nn.Module, example_inputs: Any, name: str, call: Call | None
-) -> None:
-    module = model.get_submodule(name)
-    if not convolutions(module):
-        return
-    if call is None:
-        traced.untraced[name] = "not reached by the example inputs in eval mode"
-        return
-    if isinstance(module, CONVOLUTION):
-        # What comes after a convolution is outside of it: its own graph is of no use.
-        traced.untraced[name] = "called by code that cannot be traced"
-        return
-    part, left_whole = _trace_part(name, module, call)
-    if part is not None:
-        traced.parts.append(part)
-    for opaque, reason in left_whole.items():
-        whole = join(name, opaque)
-        traced.untraced[whole] = reason
-        children = [join(whole, child) for child, _ in model.get_submodule(whole).named_children()]
-        calls = calls_of(model, example_inputs, children)
-        for child in children:
-            _trace_into(traced, model, example_inputs, child, calls.get(child))
 
 
 def _trace_part(name: str, module: nn.Module, call: Call) -> tuple[Part | None, dict[str, str]]:

@@ -1,14 +1,18 @@
 """One module to one graph: a `torch.fx` tracer that goes through code with convolutions in it."""
 
 import inspect
-import operator
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.fx._symbolic_trace import PH
+from torch.fx.graph import CodeGen, _PyTreeCodeGen
 from torch.utils import _pytree as pytree
 
+from virtualpool.forward import CONSTANT
 from virtualpool.inputs import Call
 
 CONVOLUTION = nn.modules.conv._ConvNd
@@ -49,7 +53,8 @@ class Tracer(fx.Tracer):
         with warnings.catch_warnings():
             # fx cannot check every fixed argument at run time, and says so each time.
             warnings.filterwarnings("ignore", "Was not able to add assertion")
-            graph = self.trace(module, fixed)
+            with _state_kept(module):
+                graph = self.trace(module, fixed)
         _restore_parameters(graph, module, fixed)
         return graph
 
@@ -60,12 +65,31 @@ class Tracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """See `torch.fx.Tracer`."""
         try:
+            if any(isinstance(value, list | dict) for value in [*args, *kwargs.values()]):
+                # What takes a structure may return one, which the code that follows takes apart.
+                return forward(*args, **kwargs)
             return super().call_module(m, forward, args, kwargs)
         except Exception:
-            # The innermost comes first: only that module has to stay whole.
-            if self.failed is None:
-                self.failed = self.path_of_module(m)
+            # The innermost comes first: only that module has to stay whole. Where one operation
+            # cannot be recorded, the fault lies with the code that calls it.
+            name = self.path_of_module(m)
+            if self.failed is None and name in self._through:
+                self.failed = name
             raise
+
+
+@contextmanager
+def _state_kept(module: nn.Module) -> Iterator[None]:
+    """Puts back what traced code leaves in modules (a cache, say), but not new constants."""
+    before = {submodule: dict(vars(submodule)) for submodule in module.modules()}
+    try:
+        yield
+    finally:
+        for submodule, attributes in before.items():
+            now = vars(submodule)
+            constants = {name: now[name] for name in now if name.startswith(CONSTANT)}
+            now.clear()
+            now.update(attributes | constants)
 
 
 def _ancestors_of_convolutions(module: nn.Module) -> set[str]:
@@ -84,7 +108,7 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = bound.signature.parameters
     return {
-        name: pytree.tree_map_only(torch.Tensor, lambda _: fx.PH, value)
+        name: pytree.tree_map_only(torch.Tensor, lambda _: PH, value)
         for name, value in bound.arguments.items()
         if name not in given and parameters[name].kind not in variadic
     }
@@ -92,7 +116,6 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
 
 def _restore_parameters(graph: fx.Graph, module: nn.Module, fixed: dict[str, Any]) -> None:
     """Gives a graph the parameters of `forward`, where fx has one per leaf of a fixed argument."""
-    codegen = graph._codegen
     placeholders = iter(list(graph.find_nodes(op="placeholder")))
     for name in inspect.signature(module.forward).parameters:
         if name not in fixed:
@@ -104,32 +127,26 @@ def _restore_parameters(graph: fx.Graph, module: nn.Module, fixed: dict[str, Any
             nodes[0].target = name
         else:
             _gather(graph, name, nodes, [path for path, _ in leaves])
-    if isinstance(codegen, fx.graph._PyTreeCodeGen):
+    if isinstance(graph._codegen, _PyTreeCodeGen):
         (output,) = graph.find_nodes(op="output")
-        structure = codegen.pytree_info.out_spec
+        structure = graph._codegen.pytree_info.out_spec
+        assert structure is not None  # known once the graph is traced
         output.args = (pytree.tree_unflatten(list(output.args[0]), structure),)
-        graph.set_codegen(fx.graph.CodeGen())
+        graph.set_codegen(CodeGen())
 
 
-def _gather(
-    graph: fx.Graph, name: str, leaves: list[fx.Node], paths: list[pytree.KeyPath]
-) -> None:
+def _gather(graph: fx.Graph, name: str, leaves: list[fx.Node], paths: list[pytree.KeyPath]) -> None:
     """One parameter in place of the leaves of its structure, which are taken from it by index."""
     if not leaves:
         return
     with graph.inserting_before(leaves[0]):
         parameter = graph.placeholder(name)
     # Parameters come first in a graph: the indexing follows the last of them.
-    last = list(graph.find_nodes(op="placeholder"))[-1]
-    for leaf, path in reversed(list(zip(leaves, paths, strict=True))):
-        with graph.inserting_after(last):
-            chain = []
-            value = parameter
+    with graph.inserting_before(list(graph.find_nodes(op="placeholder"))[-1].next):
+        for leaf, path in zip(leaves, paths, strict=True):
+            value = fx.Proxy(parameter)
             for key in path:
-                index = key.idx if isinstance(key, pytree.SequenceKey) else key.key
-                with graph.inserting_after(chain[-1] if chain else last):
-                    value = graph.call_function(operator.getitem, (value, index))
-                chain.append(value)
-        leaf.replace_all_uses_with(value)
+                value = key.get(value)
+            leaf.replace_all_uses_with(value.node)
     for leaf in leaves:
         graph.erase_node(leaf)

@@ -20,9 +20,12 @@ def apply(
 ) -> None:
     """Pool sites of a network, without fine-tuning, and save it with its plan."""
     with results(as_json) as show:
+        import logging
+
         import virtualpool
         from virtualpool.cli.network import example_images, load_network
 
+        logging.getLogger("virtualpool").setLevel(logging.INFO)  # apply logs what it changes
         network = load_network(model, weights)
         images = example_images(network, size, input_shape)
         pooled = virtualpool.apply(network.module, "all" if sites == ["all"] else sites, images)

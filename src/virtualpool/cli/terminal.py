@@ -27,10 +27,11 @@ def messages() -> Console:
 
 
 def show_log() -> None:
-    """Prints what the library logs, from INFO on, as messages."""
+    """Prints the library's warnings, and the log of a search, as messages."""
     logger = logging.getLogger("virtualpool")
-    logger.setLevel(logging.INFO)
     logger.handlers = [_Messages()]
+    logger.setLevel(logging.WARNING)
+    logging.getLogger("virtualpool.search").setLevel(logging.INFO)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class Curve:
 
 def frontier(dots: Sequence[Dot], width: float, unit: str) -> Markup:
     """Accuracy against measured speed, with error bars and the line through the Pareto set."""
-    height = round(width * 0.5 + 90)
+    height = round(width * 0.4 + 100)
     left, top, right, bottom = 48, 34, width - 16, height - 46
     across = svg.scale([limit for dot in dots for limit in dot.speed_range], left, right)
     up = svg.scale([limit for dot in dots for limit in _limits(dot.score, dot.error)], bottom, top)
@@ -106,7 +106,8 @@ def curves(lines: Sequence[Curve], width: float, title: str, zero: bool = False)
     """One line a round against its steps; with `zero`, a line at zero, which is the original's accuracy."""
     height = round(width * 0.55 + 60)
     left, top, right, bottom = 48, 34, width - 12, height - 46
-    across = svg.scale([0, *(step for curve in lines for step, _ in curve.points)], left, right, 4)
+    steps = [step for curve in lines for step, _ in curve.points]
+    across = svg.scale([0, *steps], left, right, 4, tight=True)
     values = [value for curve in lines for _, value in curve.points]
     up = svg.scale([0, *values] if zero else values, bottom, top)
     ends = "; ".join(f"{curve.label} ends at {curve.points[-1][1]:.3g}" for curve in lines)

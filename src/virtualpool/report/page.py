@@ -60,6 +60,7 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
     return {
         "model": run.settings.get("model") or run.config.get("model"),
         "headline": said.headline,
+        "headline_model": said.point and _label(said.point.name),
         "summary": said.summary,
         "unfinished": None if run.finished else _progress(run),
         "tiles": _tiles(run, said.point, unit),
@@ -87,6 +88,7 @@ def _figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
     if run.sensitivity and run.sensitivity.sites:
         bars = _bars(run, unit)
         figures["sensitivity"] = _drawn(lambda width: charts.sensitivity(bars, width, points), WIDE)
+        figures["any_before_pool"] = any(bar.before_pool for bar in bars)
         samples = run.sensitivity.baseline.samples
         figures["method"] = run.sensitivity.method + (f"; {samples:,} samples" if samples else "")
     accuracy, loss = _curves(run, "accuracy", unit), _curves(run, "loss", unit)
@@ -197,9 +199,11 @@ def _model(
         "drop": _NOTHING if is_original else unit.number(point.drop),
         "drop_error": "" if is_original else unit.plus_minus(point.drop_standard_error).strip(),
         "latency": wording.milliseconds(point.latency.median_ms),
-        "spread": f"{point.latency.lower_ms:.3g} to {point.latency.upper_ms:.3g}",
+        "spread": wording.quartiles(point.latency),
         "speedup": f"{point.speedup.median:.2f}×",
-        "speedup_range": f"{point.speedup.lower:.2f} to {point.speedup.upper:.2f}",
+        "speedup_range": ""
+        if is_original
+        else f"{point.speedup.lower:.2f} to {point.speedup.upper:.2f}",
         "macs": wording.millions(point.macs),
         "macs_ratio": f"{point.macs / run.points[0].macs:.0%}",
         "file": point.weights,
@@ -285,9 +289,10 @@ def _facts(run: Record, setting: str | None) -> list[tuple[str, str]]:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {_text(item)}" for name, item in value.items())
+        known = {name: item for name, item in value.items() if item is not None}
+        return ", ".join(f"{name.replace('_', ' ')} {_text(item)}" for name, item in known.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_text(item) for item in value)
+        return " ".join(_text(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

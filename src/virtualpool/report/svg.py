@@ -66,19 +66,26 @@ class Scale:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
-def scale(values: Iterable[float], start: float, end: float, ticks: int = 5) -> Scale:
-    """A scale around `values` that begins and ends at round numbers.
+def scale(
+    values: Iterable[float], start: float, end: float, ticks: int = 5, tight: bool = False
+) -> Scale:
+    """A scale around `values` that begins and ends at round numbers, or with `tight` at the values.
 
     >>> scale([0.2, 8.7], 0, 100).ticks
     (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
+    >>> scale([0, 8.7], 0, 100, tight=True).ticks
+    (0.0, 2.0, 4.0, 6.0, 8.0)
     """
     from matplotlib.ticker import MaxNLocator
 
-    low, high = min(values := list(values)), max(values)
+    values = list(values)
+    low, high = min(values), max(values)
     if low == high:
         low, high = low - 0.5, high + 0.5
     found = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     round_ticks = tuple(round(float(tick), 10) for tick in found)
+    if tight:
+        return Scale(low, high, start, end, tuple(t for t in round_ticks if low <= t <= high))
     return Scale(round_ticks[0], round_ticks[-1], start, end, round_ticks)
 
 

@@ -1,8 +1,10 @@
 """The report's numbers as text, and its headline: what the run's best model is worth, no more."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from virtualpool.measure import Latency
 from virtualpool.search.frontier import Point
 
 USUAL_LIMIT = 0.01
@@ -35,8 +37,8 @@ class Unit:
     def score(self, value: float, error: float | None = None) -> str:
         """A score, with its standard error if it is known.
 
-        >>> print(Unit(percent=True).score(0.8871, 0.0103))
-        88.7 ± 1.0%
+        >>> Unit(percent=True).score(0.8871, 0.0103)
+        '88.7\\xa0±\\xa01.0%'
         """
         sign = "%" if self.percent else ""
         return f"{self.number(value)}{self.plus_minus(error)}{sign}"
@@ -76,7 +78,8 @@ def claim(points: Sequence[Point], max_drop: float | None, unit: Unit) -> Claim:
     if not made:
         return Claim("No faster model yet", f"The original scores {_scored(original, unit)}.")
     limit = max_drop if max_drop is not None else USUAL_LIMIT * 100 / unit.factor
-    allowed = f"at most {unit.number(limit)} points"
+    points = f"{limit * unit.factor:.3g}"
+    allowed = f"at most {points} {'point' if points == '1' else 'points'}"
     faster = [point for point in made if point.speedup.median > 1]
     within = [point for point in faster if point.drop <= limit]
     if within:
@@ -114,25 +117,38 @@ def title(name: str) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """A time with three digits.
+    """A time with three significant digits.
 
-    >>> print(milliseconds(3.1416), milliseconds(1234.5))
-    3.14 ms 1,234 ms
+    >>> milliseconds(3.1416), milliseconds(1234.5)
+    ('3.14\\xa0ms', '1,234\\xa0ms')
     """
-    decimals = max(0, 2 - len(str(int(value))) + (value < 1)) if value >= 100 else 2 - (value >= 10)
-    return f"{value:,.{decimals}f}{_SPACE}ms"
+    return f"{value:,.{_decimals(value)}f}{_SPACE}ms"
+
+
+def quartiles(latency: Latency) -> str:
+    """The quartiles of a latency, with as many digits as its median.
+
+    >>> from virtualpool.measure import Setting
+    >>> setting = Setting("cpu", "Intel Xeon", "float32", 1, 2, "eager", True, "2.9.0")
+    >>> quartiles(Latency((3.9, 4.0, 4.2), setting))
+    '3.95 to 4.10'
+    """
+    decimals = _decimals(latency.median_ms)
+    return f"{latency.lower_ms:.{decimals}f} to {latency.upper_ms:.{decimals}f}"
 
 
 def millions(value: float) -> str:
-    """A count of operations.
+    """A count of operations with three significant digits.
 
-    >>> print(millions(281_174_016), millions(4_089_184_256))
-    281 M 4.09 G
+    >>> millions(281_174_016), millions(4_089_184_256)
+    ('281\\xa0M', '4.09\\xa0G')
     """
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{_SPACE}{letter}"
-    return f"{value:g}"
+    size, letter = (1e9, "G") if value >= 1e9 else (1e6, "M")
+    return f"{value / size:.3g}{_SPACE}{letter}"
+
+
+def _decimals(value: float) -> int:
+    return max(0, 2 - math.floor(math.log10(value)))
 
 
 def _price(point: Point, unit: Unit) -> str:

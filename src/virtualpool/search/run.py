@@ -81,18 +81,20 @@ class Run:
                 raise
             self.log("finished")
 
-    def remember(self, name: Path | str, compute: Callable[[], Any]) -> Any:
-        """The JSON value in the file `name`, which is computed and written if it is not there."""
-        path = self.directory / name
-        if not self.has(path):
-            value = compute()
+    def remember(self, path: Path | str, compute: Callable[[], Any], *, alone: bool = False) -> Any:
+        """The JSON value in a file of the run, which is computed and written if it is not there.
+
+        Args:
+            path: in the run's directory.
+            compute: gives a JSON-able value.
+            alone: whether only the main process computes, of several that search together.
+        """
+        path = self.directory / path
+        if not agreed(path.exists()):
+            value = compute() if is_main() or not alone else None
             if is_main():
                 write_json(path, value)
         return agreed(read_json(path) if is_main() else None)
-
-    def has(self, name: Path | str) -> bool:
-        """Whether the run has the file `name`."""
-        return agreed((self.directory / name).exists())
 
     def log(self, message: str) -> None:
         """Adds a line with the time to log.txt, and tells `logging`."""
@@ -109,7 +111,7 @@ class Run:
             raise VirtualPoolError(
                 f"The settings of a run must be numbers, texts, lists and dicts ({error})."
             ) from error
-        if not agreed(self._has_results()):
+        if is_main() and not self._has_results():
             (self.directory / _CONFIG).unlink(missing_ok=True)
         before, now = _flat(self.remember(_CONFIG, lambda: asked)), _flat(asked)
         changed = [key for key in before | now if before.get(key) != now.get(key)]

@@ -13,6 +13,7 @@ from virtualpool.files import read_json, write_json
 from virtualpool.insert import apply
 from virtualpool.search.fingerprint import fingerprint, name_of
 from virtualpool.search.observer import Observer, unobserved
+from virtualpool.search.processes import agreed, is_main
 from virtualpool.search.score import Evaluate, Score, judge
 from virtualpool.search.seed import seeded
 from virtualpool.sites import Site, sites
@@ -156,7 +157,7 @@ def sensitivity(
     }
 
     def keep(result: Sensitivity) -> Sensitivity:
-        if path is not None:
+        if path is not None and is_main():
             write_json(path, {"asked": asked} | result.to_json())
         return result
 
@@ -239,9 +240,9 @@ def _compared(site: Site, baseline: Score, score: Score) -> SiteSensitivity:
 
 def _earlier(path: Path | str | None, asked: dict[str, Any]) -> Sensitivity | None:
     """What an earlier start wrote, if it was asked the same."""
-    if path is None or not Path(path).exists():
+    value = agreed(read_json(path) if path is not None and Path(path).exists() else None)
+    if value is None:
         return None
-    value = read_json(path)
     before = value.get("asked") if isinstance(value, dict) else None
     if before != asked:
         others = [key for key in asked if not before or before.get(key) != asked[key]]

@@ -94,7 +94,7 @@ class Steps:
         for done, name in enumerate(names):
             self.observer("time saved", done, len(names), name)
             measure = functools.partial(self._saved_ms, name)
-            saved[name] = self.run.remember(f"time-saved/{name}.json", measure)
+            saved[name] = self.run.remember(f"time-saved/{name}.json", measure, alone=True)
         self.observer("time saved", len(names), len(names), "done")
         return saved
 
@@ -141,7 +141,7 @@ class Steps:
 
     def _tuned(self, index: int, added: list[str]) -> nn.Module:
         """A round's model, read from its file: what is measured is what the user will load."""
-        if not self.run.has(self._weights(index)):
+        if not agreed(self._weights(index).exists()):
             self._tune(index, added)
         return load(self.model, self._weights(index))
 
@@ -173,7 +173,7 @@ class Steps:
         agreed(None)
 
     def _measured(self, index: int, model: nn.Module) -> Point:
-        ours, original = self._times(model)
+        original, ours = self._latencies(index, model)
         score = self._score(index, model)
         drop = self._score(0, self.model) - score
         weights = self._weights(index).relative_to(self.run.directory).as_posix()
@@ -205,16 +205,25 @@ class Steps:
         with seeded(self.seed, "evaluate"):
             return judge(self.evaluate, model, subject)
 
-    def _times(self, model: nn.Module) -> tuple[Latency, Latency]:
-        """Of a model, and of the unmodified one by turns with it."""
-        models = {"original": self.model}
-        if model is not self.model:
-            models["pooled"] = model
-        timed = list(latency(models, self.example_inputs, **self.latency).values())
-        return timed[-1], timed[0]
+    def _latencies(self, index: int, model: nn.Module) -> list[Latency]:
+        values = self.run.remember(
+            self.run.folder(index) / "latency.json",
+            lambda: [measured.to_json() for measured in self._time(model)],
+            alone=True,
+        )
+        return [Latency.from_json(value) for value in values]
+
+    def _time(self, model: nn.Module) -> tuple[Latency, Latency]:
+        """The latency of the unmodified model, and of this one by turns with it."""
+        if model is self.model:
+            alone = latency(model, self.example_inputs, **self.latency)
+            return alone, alone
+        models = {"original": self.model, "pooled": model}
+        timed = latency(models, self.example_inputs, **self.latency)
+        return timed["original"], timed["pooled"]
 
     def _saved_ms(self, name: str) -> float:
-        ours, original = self._times(apply(self.model, [name], self.example_inputs))
+        original, ours = self._time(apply(self.model, [name], self.example_inputs))
         pairs = zip(original.samples_ms, ours.samples_ms, strict=True)
         return median(before - after for before, after in pairs)
 

@@ -1,0 +1,109 @@
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from virtualpool.report import charts, svg
+from virtualpool.report.charts import Bar, Curve, Dot
+
+
+def parsed(figure: str) -> ElementTree.Element:
+    return ElementTree.fromstring(figure)
+
+
+def named(root: ElementTree.Element, class_: str) -> list[ElementTree.Element]:
+    return [item for item in root.iter() if class_ in item.get("class", "").split()]
+
+
+def dots(count: int) -> list[Dot]:
+    first = [Dot("original", 1.0, (1.0, 1.0), 88.0, 1.0, pareto=True)]
+    rest = [
+        Dot(f"round {i}", 1 + i / 9, (1 + i / 10, 1 + i / 8), 88 - i / 5, 1.0, pareto=i % 3 > 0)
+        for i in range(1, count)
+    ]
+    return first + rest
+
+
+@pytest.mark.parametrize("width", [350, 940])
+@pytest.mark.parametrize("count", [1, 4, 17])
+def test_the_frontier_marks_and_names_every_model(count: int, width: float) -> None:
+    root = parsed(charts.frontier(dots(count), width, " (%)"))
+    assert len(named(root, "dot")) == count
+    assert len(named(root, "dominated")) == sum(not dot.pareto for dot in dots(count))
+    assert [item.text for item in named(root, "name")] == [dot.label for dot in dots(count)]
+    (line,) = named(root, "pareto")
+    assert len(line.get("points", "").split()) == sum(dot.pareto for dot in dots(count))
+
+
+def test_better_models_are_higher_and_faster_ones_to_the_right() -> None:
+    root = parsed(charts.frontier(dots(2), 940, ""))
+    original, faster = named(root, "dot")
+    assert float(original.get("cy", 0)) < float(faster.get("cy", 0))
+    assert float(original.get("cx", 0)) < float(faster.get("cx", 0))
+
+
+def test_names_on_the_frontier_do_not_cover_each_other() -> None:
+    crowd = [Dot(f"round {i}", 2.0, (2.0, 2.0), 88.0 + i / 1e3, None) for i in range(4)]
+    spread = [Dot("original", 1.0, (1.0, 1.0), 89.0, None), Dot("far", 3.0, (3, 3), 80.0, None)]
+    root = parsed(charts.frontier(spread + crowd, 940, ""))
+    places = [(float(item.get("x", 0)), float(item.get("y", 0))) for item in named(root, "name")]
+    for index, (x, y) in enumerate(places):
+        for other_x, other_y in places[index + 1 :]:
+            assert abs(x - other_x) > 40 or abs(y - other_y) > 12
+
+
+def test_sensitivity_bars_are_in_order_from_zero_and_marked_before_a_pool() -> None:
+    bars = [
+        Bar("late <site>", 4.0, 1.0, before_pool=True),
+        Bar("better", -2.0, None, before_pool=False),
+        Bar("none", 0.0, None, before_pool=False),
+    ]
+    root = parsed(charts.sensitivity(bars, 940, " (points)"))
+    rectangles = named(root, "bar")
+    widths = [float(item.get("width", 0)) for item in rectangles]
+    assert widths[0] == pytest.approx(2 * widths[1], abs=0.05)
+    assert widths[2] == 0
+    zero = float(named(root, "zero")[0].get("x1", 0))
+    assert float(rectangles[0].get("x", 0)) == pytest.approx(zero, abs=0.02)
+    assert float(rectangles[1].get("x", 0)) + widths[1] == pytest.approx(zero, abs=0.02)
+    assert ["before-pool" in item.get("class", "") for item in rectangles] == [True, False, False]
+    assert [item.text for item in named(root, "site")] == [bar.site for bar in bars]
+    assert root.find(".//title").text == "late <site>, before a pooling layer: 4.0 ± 1.0 (points)"
+
+
+def test_long_names_of_sites_are_cut_at_their_beginning() -> None:
+    name = "backbone." * 12 + "conv2"
+    figure = charts.sensitivity([Bar(name, 1.0, None, before_pool=False)], 350, "")
+    (shown,) = named(parsed(figure), "site")
+    assert shown.text is not None
+    assert re.fullmatch(r"….*conv2", shown.text)
+    assert len(shown.text) <= 20
+    assert name in figure  # whole in its title
+
+
+def test_curves_have_a_line_each_and_one_for_the_original() -> None:
+    lines = [
+        Curve("round 1", ((0, -6.0), (50, -1.0))),
+        Curve("round 2", ((0, -9.0), (50, -4.0), (90, -2.0))),
+    ]
+    root = parsed(charts.curves(lines, 450, "accuracy", zero=True))
+    drawn = named(root, "curve")
+    assert [len(item.get("points", "").split()) for item in drawn] == [2, 3]
+    assert len(named(root, "original")) == 1
+    assert not named(parsed(charts.curves(lines, 450, "loss")), "original")
+
+
+def test_a_curve_of_one_record_is_a_point() -> None:
+    root = parsed(charts.curves([Curve("round 1", ((10, 0.5),))], 450, "loss"))
+    assert len(named(root, "end")) == 2
+
+
+@pytest.mark.parametrize("values", [[1.0], [3.0, 3.0], [-0.4, 0.0001], [0.0, 1e6], [-5.0, -4.99]])
+def test_scales_enclose_their_values_and_tick_inside(values: list[float]) -> None:
+    scale = svg.scale(values, 0, 100)
+    assert scale.low <= min(values) <= max(values) <= scale.high
+    assert scale(scale.low) == 0
+    assert scale(scale.high) == pytest.approx(100)
+    assert 2 <= len(scale.ticks) <= 8
+    tight = svg.scale(values, 0, 100, tight=True)
+    assert all(tight.low <= tick <= tight.high for tick in tight.ticks)

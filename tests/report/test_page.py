@@ -1,0 +1,98 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from virtualpool import VirtualPoolError, report
+from virtualpool.files import write_json, write_text
+
+MakeRun = Callable[..., Path]
+
+
+def page_of(run: Path, path: Path | None = None) -> str:
+    path = path or run / "report.html"
+    report.write(run, path)
+    return path.read_text(encoding="utf-8")
+
+
+def test_a_finished_run_is_told_from_its_headline_to_its_command(make_run: MakeRun) -> None:
+    page = page_of(make_run())
+    for said in (
+        "2.3× faster for 0.8 points of accuracy</h1>",
+        "virtualpool tune &#39;model.py:my net&#39; --run-dir run",
+        "sample:cifar10",
+        "Some &lt;Processor&gt;",
+        "round-02/model.safetensors&#39;).eval()",
+    ):
+        assert said in page
+    assert "not finished" not in page
+
+
+@pytest.mark.parametrize(
+    ("rounds", "without", "said", "sections"),
+    [
+        (1, (), "1 of 3 rounds are done", {"frontier", "models", "sensitivity", "training", "rounds"}),
+        (0, (), "0 of 3 rounds are done", {"frontier", "models", "sensitivity", "rounds"}),
+        (0, ("rounds.json",), "the sensitivity of 9 of 9", {"frontier", "models", "sensitivity"}),
+        (0, ("rounds.json", "sensitivity.json"), "just begun", {"frontier", "models"}),
+        (0, ("rounds.json", "sensitivity.json", "round-00/point.json"), "just begun", set()),
+        (3, ("frontier.json",), "3 of 3 rounds", {"frontier", "models", "training", "rounds"}),
+        (0, ("environment.json",), "not finished", {"frontier"}),
+    ],
+)
+def test_an_unfinished_run_shows_what_there_is_and_says_so(
+    make_run: MakeRun, rounds: int, without: tuple[str, ...], said: str, sections: set[str]
+) -> None:
+    page = page_of(make_run(rounds=rounds, without=without))
+    assert said in page
+    shown = set(re.findall(r'<section id="(\w+)">', page))
+    assert sections <= shown
+    if not sections:
+        assert shown == {"made"}
+
+
+def test_a_round_that_is_being_fine_tuned_says_how_far_it_is(make_run: MakeRun) -> None:
+    run = make_run(rounds=1)
+    write_text(
+        run / "round-02" / "training.jsonl",
+        '{"step": 0, "accuracy": 0.5}\n{"step": 40, "loss": 0.4}\n{"step": 50, "lo',
+    )
+    page = page_of(run)
+    assert "fine-tuned for 40 steps so far" in page
+    assert "to come" in page
+
+
+def test_what_comes_from_outside_is_escaped(make_run: MakeRun) -> None:
+    evil = "<script>alert('x')</script>"
+    run = make_run(settings={"model": evil, "data": evil}, sites=[evil])
+    write_json(run / "rounds.json", [[evil]])
+    page = page_of(run)
+    assert evil not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_links_to_models_are_relative_to_the_page(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    assert 'href="round-01/model.safetensors"' in page_of(run)
+    elsewhere = page_of(run, tmp_path / "my pages" / "report.html")
+    assert 'href="../run/round-01/model.safetensors"' in elsewhere
+
+
+def test_the_same_run_gives_the_same_page(make_run: MakeRun) -> None:
+    run = make_run()
+    assert page_of(run) == page_of(run)
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VirtualPoolError, match="no run lives here"):
+        report.write(tmp_path, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("file", ["frontier.json", "sensitivity.json", "config.json"])
+def test_a_broken_file_of_a_run_is_named(make_run: MakeRun, file: str) -> None:
+    run = make_run()
+    (run / file).write_text("{", encoding="utf-8")
+    with pytest.raises(VirtualPoolError, match=file):
+        report.write(run, run / "report.html")

@@ -1,0 +1,77 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from virtualpool.report.wording import Unit, claim, milliseconds, title
+from virtualpool.search import Point
+
+PERCENT = Unit(percent=True)
+
+
+@pytest.mark.parametrize(
+    ("models", "max_drop", "headline", "named"),
+    [
+        ([], None, "No faster model yet", None),
+        ([(0.003, 1.4), (0.008, 2.3), (0.024, 2.9)], None, "2.3× faster for 0.8 points", 2),
+        ([(0.003, 1.4), (0.008, 2.3), (0.024, 2.9)], 0.03, "2.9× faster for 2.4 points", 3),
+        ([(0.003, 1.4), (0.008, 2.3)], 0.005, "1.4× faster for 0.3 points", 1),
+        ([(0.05, 1.4), (0.08, 2.3)], None, "1.4× faster for 5.0 points", 1),
+        ([(0.0001, 1.5)], None, "1.5× faster at the same accuracy", 1),
+        ([(-0.004, 1.5)], None, "1.5× faster at the same accuracy", 1),
+        ([(-0.02, 1.5)], None, "1.5× faster and 2.0 points more accurate", 1),
+        ([(0.003, 0.9), (0.008, 0.8)], None, "No model is faster than the original here", 1),
+        ([(0.003, 0.9), (0.03, 1.2)], None, "1.2× faster for 3.0 points", 2),
+    ],
+)
+def test_the_headline_says_what_the_run_is_worth_and_no_more(
+    make_point: Callable[..., Point],
+    models: list[tuple[float, float]],
+    max_drop: float | None,
+    headline: str,
+    named: int | None,
+) -> None:
+    points = [make_point("original", 0.0, 1.0, [])]
+    for index, (drop, speedup) in enumerate(models, 1):
+        points.append(make_point(f"round-{index:02d}", drop, speedup, ["a"]))
+    said = claim(points, max_drop, PERCENT)
+    assert said.headline.startswith(headline)
+    assert said.point is (None if named is None else points[named])
+
+
+def test_the_summary_names_its_rule_and_both_models(make_point: Callable[..., Point]) -> None:
+    points = [make_point("original", 0.0, 1.0, []), make_point("round-01", 0.008, 2.0, ["a"])]
+    summary = claim(points, None, PERCENT).summary.replace("\N{NO-BREAK SPACE}", " ")
+    assert summary == (
+        "Round 1, the fastest model that loses at most 1 point, scores 87.9 ± 1.0% where the "
+        "original scores 88.7 ± 1.0%, and takes 4.55 ms where the original takes 9.10 ms."
+    )
+    far = claim([points[0], make_point("round-01", 0.2, 2.0, ["a"])], 0.02, PERCENT)
+    assert "no faster model loses at most 2 points" in far.summary
+
+
+def test_scores_that_are_no_shares_of_one_are_written_as_they_are(
+    make_point: Callable[..., Point],
+) -> None:
+    original = replace(make_point("original", 0.0, 1.0, []), accuracy=76.1, standard_error=None)
+    pooled = replace(make_point("round-01", 0.6, 2.0, ["a"]), accuracy=75.5, standard_error=None)
+    unit = Unit.of([original.accuracy, pooled.accuracy])
+    said = claim([original, pooled], None, unit)
+    assert said.headline == "2.0× faster for 0.6 points of accuracy"
+    assert "scores 75.5 where the original scores 76.1" in said.summary
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("round-12", "Round 12"), ("original", "Original"), ("my-own", "My-own")],
+)
+def test_titles(name: str, expected: str) -> None:
+    assert title(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.01234, "0.0123"), (0.95, "0.950"), (9.1, "9.10"), (42.06, "42.1"), (1234.5, "1,234")],
+)
+def test_times_have_three_digits(value: float, expected: str) -> None:
+    assert milliseconds(value) == f"{expected}\N{NO-BREAK SPACE}ms"

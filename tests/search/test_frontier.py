@@ -1,0 +1,168 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import virtualpool as vp
+from virtualpool import Plan, VirtualPoolError
+from virtualpool.measure import Latency, Setting
+from virtualpool.plan import PooledSite
+from virtualpool.search.frontier import Frontier, Point
+
+SETTING = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
+BASELINE = Latency((20.0, 22.0, 21.0), SETTING)
+
+
+def _point(name: str, accuracy: float, speedup: float) -> Point:
+    latency = Latency(tuple(sample / speedup for sample in BASELINE.samples_ms), SETTING)
+    pooled = name != "original"
+    return Point(
+        name=name,
+        accuracy=accuracy,
+        standard_error=0.004,
+        latency=latency,
+        baseline=BASELINE,
+        speedup=latency.speedup_over(BASELINE),
+        macs=1000,
+        plan=Plan((PooledSite("0"),)) if pooled else Plan(),
+        weights=f"{name}/model.safetensors" if pooled else None,
+        metrics={"top5": 0.99},
+        drop=round(0.9 - accuracy, 12),
+        drop_standard_error=0.002,
+    )
+
+
+def _frontier(directory: Path, **points: tuple[float, float]) -> Frontier:
+    rounds = [_point(name, *values) for name, values in points.items()]
+    return Frontier((_point("original", 0.9, 1.0), *rounds), directory)
+
+
+@pytest.fixture
+def frontier(tmp_path) -> Frontier:
+    return _frontier(tmp_path, r1=(0.91, 1.5), r2=(0.895, 1.4), r3=(0.89, 2.0), r4=(0.8, 3.0))
+
+
+def _names(points) -> list[str]:
+    return [point.name for point in points]
+
+
+PARETO = {
+    "a better and faster round beats the original": (
+        {"r1": (0.91, 1.5), "r2": (0.895, 1.4), "r3": (0.89, 2.0)},
+        ["r1", "r3"],
+    ),
+    "nothing is faster": ({"r1": (0.85, 0.9)}, ["original"]),
+    "equals stay": ({"r1": (0.9, 1.0)}, ["original", "r1"]),
+    "by speed": ({"r1": (0.7, 3.0), "r2": (0.8, 2.0)}, ["original", "r2", "r1"]),
+    "as accurate and faster": ({"r1": (0.9, 1.1)}, ["r1"]),
+}
+
+
+@pytest.mark.parametrize("case", PARETO)
+def test_pareto(tmp_path, case):
+    points, expected = PARETO[case]
+    assert _names(_frontier(tmp_path, **points).pareto) == expected
+
+
+PICKS = [
+    ({"max_drop": 0.0}, "r1"),
+    ({"max_drop": 0.01}, "r3"),
+    ({"max_drop": 0.0099}, "r1"),
+    ({"max_drop": 1}, "r4"),
+    ({"max_drop": -0.01}, "r1"),
+    ({"min_speedup": 1}, "r1"),
+    ({"min_speedup": 1.6}, "r3"),
+    ({"max_latency_ms": 10.5}, "r3"),
+    ({"max_latency_ms": 10.4}, "r4"),
+    ({"max_drop": 0.05, "min_speedup": 1.2, "max_latency_ms": 15}, "r3"),
+    ({"min_speedup": 1.2, "max_latency_ms": 15}, "r1"),
+]
+
+
+@pytest.mark.parametrize(("limits", "expected"), PICKS)
+def test_pick(frontier, limits, expected):
+    assert frontier.pick(**limits).name == expected
+
+
+REFUSED_PICKS = [
+    ({}, "needs a limit"),
+    ({"max_drop": 0.01, "min_speedup": 2.2}, "max_drop=0.01 and min_speedup=2.2: the closest, r3, "),
+    ({"max_latency_ms": 5}, r"closest, r4, has a drop of 0\.1000, a speedup of 3\.00 and 7 ms"),
+    ({"max_drop": -0.5}, "the closest, r1, has a drop of -0.01"),
+    ({"min_speedup": 0}, "min_speedup is 0; give more than zero"),
+    ({"max_latency_ms": -1.0}, "max_latency_ms is -1.0"),
+]
+
+
+@pytest.mark.parametrize(("limits", "message"), REFUSED_PICKS)
+def test_refused_picks(frontier, limits, message):
+    with pytest.raises(VirtualPoolError, match=message):
+        frontier.pick(**limits)
+
+
+def test_save_and_load(frontier, tmp_path):
+    frontier.save(tmp_path / "frontier.json")
+    assert Frontier.load(tmp_path / "frontier.json") == frontier
+    frontier.save(tmp_path / "elsewhere" / "frontier.json")
+    moved = Frontier.load(tmp_path / "elsewhere" / "frontier.json")
+    assert moved.points[1].weights == "../r1/model.safetensors"
+    assert moved.points[0] == frontier.points[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"points": []}', '{"points": [{"name": "a"}]}', '{"points": [3]}']
+)
+def test_a_file_that_is_no_frontier_is_refused(tmp_path, text):
+    (tmp_path / "frontier.json").write_text(text)
+    with pytest.raises(VirtualPoolError, match=r"[Nn]ot a"):
+        Frontier.load(tmp_path / "frontier.json")
+    with pytest.raises(VirtualPoolError, match="cannot be read"):
+        Frontier.load(tmp_path / "none.json")
+
+
+def test_a_point_as_json_and_as_text(frontier):
+    point = replace(frontier.points[3], over_limit=True)
+    assert Point.from_json(json.loads(json.dumps(point.to_json()))) == point
+    assert str(point) == (
+        "r3: 0.8900 ± 0.0040, 2.00x (2.00 to 2.00), 10.5 ms, 0.001 M MACs, 1 pooled"
+    )
+
+
+def test_restore(frontier, network, images, tmp_path):
+    pooled = vp.apply(network, ["0"], images).eval()
+    pooled[0].weight.data.mul_(1.5)
+    vp.save(pooled, tmp_path / "r1" / "model.safetensors")
+    restored = frontier.restore(network, frontier.points[1]).eval()
+    assert torch.equal(restored(images), pooled(images))
+    original = frontier.restore(network, frontier.original)
+    assert original is not network
+    assert torch.equal(original.eval()(images), network.eval()(images))
+    with pytest.raises(VirtualPoolError, match=r"r2.*no such file"):
+        frontier.restore(network, frontier.points[2])
+
+
+@pytest.mark.parametrize(("suffix", "begin"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("PDF", b"%PDF")])
+def test_plot(frontier, tmp_path, suffix, begin):
+    path = tmp_path / "figures" / f"frontier.{suffix}"
+    frontier.plot(path)
+    assert path.read_bytes().startswith(begin)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_plot_shows_every_model(frontier, tmp_path, monkeypatch):
+    import matplotlib
+
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
+    unknown = replace(frontier.points[1], name="unsure", standard_error=None)
+    replace(frontier, points=(*frontier.points, unknown)).plot(tmp_path / "frontier.svg")
+    text = (tmp_path / "frontier.svg").read_text()
+    for label in ("original", "r1, 1 pooled", "r4, 1 pooled", "unsure", "batch 1, 1 thread, eager"):
+        assert label in text
+
+
+@pytest.mark.parametrize("name", ["frontier.txt", "frontier"])
+def test_plot_refuses_other_suffixes(frontier, tmp_path, name):
+    with pytest.raises(VirtualPoolError, match=f"{name}: .* one of .*png.*svg"):
+        frontier.plot(tmp_path / name)

@@ -1,0 +1,149 @@
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from virtualpool import VirtualPoolError
+from virtualpool.search.run import Run, append_line, read_records, write_records
+
+CONFIG = {"seed": 3, "latency": {"batch": 1, "mode": "eager"}, "sites": ["a", "b"], "settings": {}}
+
+
+def test_what_was_found_is_not_found_again(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"found": [1, 2]}
+
+    for _ in range(2):
+        with Run(tmp_path / "new" / "run").started(CONFIG):
+            found = Run(tmp_path / "new" / "run").remember("deep/found.json", compute)
+            assert found == {"found": [1, 2]}
+    assert len(calls) == 1
+
+
+CHANGES = {
+    "a number": (CONFIG | {"seed": 4}, "seed 3, now 4"),
+    "inside": (CONFIG | {"latency": {"batch": 8, "mode": "eager"}}, r"latency\.batch 1, now 8"),
+    "a list": (CONFIG | {"sites": ["a"]}, r'sites \["a", "b"\], now \["a"\]'),
+    "added": (CONFIG | {"settings": {"epochs": 2}}, r"settings\.epochs null, now 2"),
+    "two": (CONFIG | {"seed": 4, "sites": []}, "seed 3, now 4, sites .*, now "),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_another_config_is_refused(tmp_path, case):
+    config, message = CHANGES[case]
+    run = Run(tmp_path)
+    with run.started(CONFIG):
+        run.remember("found.json", lambda: 1)
+    with pytest.raises(VirtualPoolError, match=message), run.started(config):
+        pass
+    assert json.loads((tmp_path / "config.json").read_text()) == CONFIG
+    with run.started(CONFIG | {"sites": ("a", "b")}):
+        assert run.remember("found.json", lambda: 2) == 1
+
+
+def test_a_config_can_be_put_right_while_nothing_is_found(tmp_path):
+    with pytest.raises(RuntimeError), Run(tmp_path).started(CONFIG):
+        raise RuntimeError("mode 'egaer' is not known")
+    with Run(tmp_path).started(CONFIG | {"seed": 4}):
+        assert json.loads((tmp_path / "config.json").read_text())["seed"] == 4
+
+
+def test_a_config_that_json_cannot_hold_is_refused(tmp_path):
+    with pytest.raises(VirtualPoolError, match="numbers, texts"), Run(tmp_path).started({"a": {1}}):
+        pass
+
+
+def test_one_process_at_a_time(tmp_path):
+    script = (
+        "import sys; from virtualpool.search.run import Run\n"
+        f"with Run(sys.argv[1]).started({CONFIG!r}): pass"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with Run(tmp_path).started(CONFIG):
+        with pytest.raises(VirtualPoolError, match="another process"):
+            Run(tmp_path).started(CONFIG).__enter__()
+        refused = subprocess.run(command, capture_output=True, text=True)
+    assert "another process is running it" in refused.stderr
+    assert subprocess.run(command).returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_worker_that_lives_on_does_not_hold_the_run(tmp_path):
+    ready, say_ready = os.pipe()
+    wait, let_go = os.pipe()
+    with Run(tmp_path).started(CONFIG), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer Pythons warn of threads
+        worker = os.fork()
+        if worker == 0:
+            os.close(let_go)
+            os.write(say_ready, b"!")
+            os.read(wait, 1)  # until the parent closes its end
+            os._exit(0)
+        os.read(ready, 1)
+    try:
+        with Run(tmp_path).started(CONFIG):
+            pass
+    finally:
+        os.close(let_go)
+        os.waitpid(worker, 0)
+        for end in (ready, say_ready, wait):
+            os.close(end)
+
+
+def test_environment_and_log(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["virtualpool", "tune"])
+    with Run(tmp_path).started(CONFIG):
+        pass
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    assert environment["command"] == ["virtualpool", "tune"]
+    assert environment["seed"] == 3
+    assert environment["cores"] == os.cpu_count()
+    assert {"machine", "processor", "gpu", "python", "torch", "torchvision", "virtualpool"} < set(
+        environment
+    )
+    environment["torch"] = "1.0"
+    (tmp_path / "environment.json").write_text(json.dumps(environment))
+    with pytest.raises(KeyboardInterrupt), Run(tmp_path).started(CONFIG):
+        raise KeyboardInterrupt
+    lines = [line.split("  ", 1)[1] for line in (tmp_path / "log.txt").read_text().splitlines()]
+    assert lines[:2] == ["started: virtualpool tune", "finished"]
+    assert lines[2].startswith("going on: virtualpool tune; torch was 1.0, is ")
+    assert lines[3] == "stopped by KeyboardInterrupt; the same command goes on from here"
+    assert json.loads((tmp_path / "environment.json").read_text()) == environment
+
+
+def test_half_written_files_are_swept(tmp_path):
+    left = [".config.json.abcd1234", "round-01/.model.safetensors.k3_d9x2a"]
+    kept = [".hidden", ".note.json", "round-01/model.safetensors", "round-01/.gitignore"]
+    for name in left + kept:
+        append_line(tmp_path / name, "{}")
+    with Run(tmp_path).started(CONFIG):
+        pass
+    assert [name for name in left + kept if (tmp_path / name).exists()] == kept
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["", '{"step": 1}\n', '{"step": 1}', '{"step": 1}\n{"st', '{"step": 1}\n\xff{"step'],
+)
+def test_records_survive_a_cut_line(tmp_path, before):
+    path = tmp_path / "training.jsonl"
+    path.write_bytes(before.encode("latin-1"))
+    append_line(path, json.dumps({"step": 2}))
+    expected = [{"step": 1}, {"step": 2}] if before else [{"step": 2}]
+    assert read_records(path) == expected
+    write_records(path, expected[-1:])
+    append_line(path, "[3]")
+    assert read_records(path) == [{"step": 2}]
+
+
+def test_no_file_has_no_records(tmp_path):
+    assert read_records(Path(tmp_path / "none.jsonl")) == []

@@ -1,0 +1,136 @@
+import copy
+import json
+import math
+import pickle
+import statistics
+
+import pytest
+import torch
+from torch import nn
+
+from virtualpool import VirtualPoolError
+from virtualpool.search.score import Score, judge
+
+RIGHT = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
+LESS = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0])
+
+
+def test_score_of_samples_is_their_mean_with_its_standard_error():
+    score = Score.of(RIGHT.bool(), metrics={"top5": 0.9})
+    expected = statistics.stdev(RIGHT.tolist()) / math.sqrt(6)
+    assert score == pytest.approx(4 / 6)
+    assert score.standard_error == pytest.approx(expected)
+    assert score.samples == 6
+    assert score.metrics == {"top5": 0.9}
+
+
+@pytest.mark.parametrize("value", [0.5, torch.tensor(0.5), 1])
+def test_score_of_a_number_knows_nothing_else(value):
+    score = Score.of(value)
+    assert score == float(value)
+    assert (score.standard_error, score.samples, score.per_sample) == (None, None, None)
+    assert Score.of(score) is score
+
+
+def test_score_of_one_sample_has_no_standard_error():
+    assert Score.of(torch.tensor([0.5])).standard_error is None
+
+
+DIFFERENCES = {
+    "same samples": (
+        Score.of(RIGHT),
+        Score.of(LESS),
+        statistics.stdev([0, 1, 0, 0, 0, 1]) / math.sqrt(6),
+    ),
+    "other samples": (
+        Score.of(RIGHT),
+        Score.of(LESS[:4]),
+        math.hypot(
+            statistics.stdev(RIGHT.tolist()) / math.sqrt(6), statistics.stdev([1, 0, 0, 1]) / 2
+        ),
+    ),
+    "both errors": (Score(0.9, standard_error=0.03), Score(0.8, standard_error=0.04), 0.05),
+    "one error": (Score(0.9, standard_error=0.03), Score(0.8), None),
+    "a plain float": (Score.of(RIGHT), 0.5, None),
+}
+
+
+@pytest.mark.parametrize("case", DIFFERENCES)
+def test_difference(case):
+    one, other, error = DIFFERENCES[case]
+    difference = one - other
+    assert isinstance(difference, Score)
+    assert difference == pytest.approx(float(one) - float(other))
+    assert difference.standard_error == (None if error is None else pytest.approx(error))
+
+
+def test_difference_of_one_point_is_one_point():
+    assert 0.91 - 0.90 > 0.01
+    assert Score(0.91) - Score(0.90) == 0.01
+
+
+@pytest.mark.parametrize(
+    "score",
+    [Score(0.5), Score.of(RIGHT, {"top5": 0.9}), Score.of(torch.rand(50)), Score(0.1, samples=9)],
+)
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda score: Score.from_json(json.loads(json.dumps(score.to_json()))),
+        lambda score: pickle.loads(pickle.dumps(score)),
+        copy.deepcopy,
+    ],
+    ids=["json", "pickle", "deepcopy"],
+)
+def test_score_is_the_same_again(score, again):
+    other = again(score)
+    assert other == score
+    assert (other.standard_error, other.samples) == (score.standard_error, score.samples)
+    assert other.metrics == score.metrics
+    if score.per_sample is None:
+        assert other.per_sample is None
+    else:
+        torch.testing.assert_close(other.per_sample, score.per_sample, rtol=0, atol=0)
+
+
+def test_summary_forgets_the_samples_only():
+    summary = Score.of(RIGHT, {"top5": 0.9}).summary
+    assert summary.per_sample is None
+    assert "per_sample" not in summary.to_json()
+    assert (summary.samples, summary.metrics) == (6, {"top5": 0.9})
+    assert summary.standard_error == Score.of(RIGHT).standard_error
+
+
+def test_score_is_a_float():
+    score = Score.of(RIGHT)
+    assert f"{score:.2f}" == "0.67"
+    assert json.dumps({"score": Score(0.25)}) == '{"score": 0.25}'
+    assert str(score) == "0.6667 ± 0.2108"
+    assert repr(score) == "Score(0.6667 ± 0.2108, 6 samples)"
+    assert max(Score(0.1), Score(0.2)) == 0.2
+
+
+def test_judge_evaluates_in_eval_mode_without_gradients_and_restores_flags():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train()
+    model[1].eval()
+    seen = []
+
+    def evaluate(model: nn.Module) -> float:
+        seen.append((model.training, model[0].training, torch.is_grad_enabled()))
+        return 0.5
+
+    assert judge(evaluate, model, "it") == 0.5
+    assert seen == [(False, False, False)]
+    assert (model.training, model[0].training, model[1].training) == (True, True, False)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, torch.tensor([1.0, math.nan])])
+def test_judge_refuses_what_is_not_finite(value):
+    with pytest.raises(VirtualPoolError, match="features.3 pooled is (nan|inf)"):
+        judge(lambda _: value, nn.Identity(), "the model with features.3 pooled")
+
+
+@pytest.mark.parametrize("value", [None, "much", {"top1": 0.5}, torch.zeros(0)])
+def test_judge_refuses_what_is_no_number(value):
+    with pytest.raises(VirtualPoolError, match="for the model of round-02|is nan"):
+        judge(lambda _: value, nn.Identity(), "the model of round-02")

@@ -1,0 +1,203 @@
+import copy
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import virtualpool as vp
+from virtualpool import VirtualPoolError
+from virtualpool.search.score import Score
+from virtualpool.search.sensitivity import Sensitivity, eligible, sensitivity
+
+COSTS = {"0": 0.3, "2": 0.1, "5": 0.2}
+
+
+def evaluate(model: nn.Module) -> float:
+    """As if each pooled site cost a fixed part of the accuracy."""
+    return 0.9 - sum(COSTS[name] for name in vp.plan_of(model).names)
+
+
+def test_most_robust_first(network, images):
+    found = sensitivity(network, images, evaluate)
+    assert found.names == ["2", "5", "0"]
+    assert found.baseline == 0.9
+    assert [site.drop for site in found.sites] == [0.1, 0.2, 0.3]
+    sites = {site.name: site for site in vp.sites(network, images)}
+    assert all(site.before_pool == sites[site.name].before_pool for site in found.sites)
+    assert [site.macs for site in found.sites] == [31104, 11664, 15552]
+    assert "without fine-tuning" in found.method
+
+
+def test_of_equal_drops_the_site_with_more_work_comes_first(network, images):
+    assert sensitivity(network, images, lambda _: 0.5).names == ["2", "0", "5"]
+
+
+def test_the_model_stays_as_it_is(network, images):
+    network.train()
+    before = copy.deepcopy(network.state_dict())
+    sensitivity(network, images, evaluate, recalibrate=lambda model: model[0].weight.data.zero_())
+    assert all(module.training for module in network.modules())
+    assert vp.plan_of(network).names == []
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_drops_are_paired_and_know_their_samples(network, images):
+    right = torch.ones(50)
+    wrong = right.clone()
+    wrong[:5] = 0
+
+    found = sensitivity(
+        network, images, lambda model: Score.of(wrong if vp.plan_of(model).names else right)
+    )
+    assert found.baseline.samples == 50
+    assert [site.score.samples for site in found.sites] == [50, 50, 50]
+    assert found.sites[0].standard_error == pytest.approx((right - wrong).std().item() / 50**0.5)
+
+
+def test_names_limit_the_sites(network, images):
+    assert sensitivity(network, images, evaluate, names=["5", "2"]).names == ["2", "5"]
+
+
+def test_recalibrate_runs_on_each_pooled_model_and_is_noted(network, images):
+    seen = []
+
+    def renewed(model: nn.Module) -> None:
+        seen.append(vp.plan_of(model).names)
+
+    found = sensitivity(network, images, evaluate, recalibrate=renewed)
+    assert seen == [["0"], ["2"], ["5"]]
+    assert "recalibrated by" in found.method
+
+
+def test_every_model_sees_the_same_random_numbers(network, images):
+    drawn = []
+
+    def evaluate(_: nn.Module) -> float:
+        drawn.append(torch.rand(()).item())
+        return 0.5
+
+    before = torch.get_rng_state()
+    sensitivity(network, images, evaluate)
+    assert len(drawn) == 4
+    assert len(set(drawn)) == 1
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_known_baseline_is_not_evaluated(network, images):
+    plans = []
+
+    def noted(model: nn.Module) -> float:
+        plans.append(vp.plan_of(model).names)
+        return evaluate(model)
+
+    found = sensitivity(network, images, noted, baseline=Score(1.0))
+    assert [] not in plans
+    assert found.sites[0].drop == 0.2
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 4])
+def test_goes_on_after_a_stop(network, images, tmp_path, calls):
+    path = tmp_path / "sensitivity.json"
+    done = []
+
+    def stopped(model: nn.Module) -> float:
+        if len(done) == calls:
+            raise KeyboardInterrupt
+        done.append(vp.plan_of(model).names)
+        return evaluate(model)
+
+    if calls < 4:
+        with pytest.raises(KeyboardInterrupt):
+            sensitivity(network, images, stopped, path=path)
+        partial = Sensitivity.from_json(json.loads(path.read_text()))
+        assert len(partial.sites) == calls - 1
+        calls = 9
+    found = sensitivity(network, images, stopped, path=path)
+    assert found == sensitivity(network, images, evaluate)
+    assert sorted(done) == [[], ["0"], ["2"], ["5"]]
+    # A finished one is only read.
+    assert sensitivity(network, images, lambda _: pytest.fail(), path=path) == found
+
+
+OTHER_QUESTIONS = {
+    "model": lambda network: network[0].weight.data.mul_(2) is None or {},
+    "sites": lambda network: {"names": ["0"]},
+    "method": lambda network: {"recalibrate": lambda model: None},
+}
+
+
+@pytest.mark.parametrize("changed", OTHER_QUESTIONS)
+def test_the_answer_to_another_question_is_refused(network, images, tmp_path, changed):
+    path = tmp_path / "sensitivity.json"
+    sensitivity(network, images, evaluate, path=path)
+    kept = path.read_text()
+    options = OTHER_QUESTIONS[changed](network)
+    with pytest.raises(VirtualPoolError, match=f"sensitivity.json.* another {changed}"):
+        sensitivity(network, images, evaluate, path=path, **options)
+    assert path.read_text() == kept
+
+
+@pytest.mark.parametrize("text", ['{"sites": [', "[1]", "{}"])
+def test_a_broken_file_is_refused(network, images, tmp_path, text):
+    path = tmp_path / "sensitivity.json"
+    path.write_text(text)
+    with pytest.raises(VirtualPoolError, match=r"sensitivity\.json"):
+        sensitivity(network, images, evaluate, path=path)
+
+
+def test_a_score_that_is_not_finite_names_the_site(network, images):
+    def broken(model: nn.Module) -> float:
+        return float("nan") if vp.plan_of(model).names == ["2"] else 0.5
+
+    with pytest.raises(VirtualPoolError, match="with 2 pooled is nan"):
+        sensitivity(network, images, broken)
+    with pytest.raises(VirtualPoolError, match="unmodified model is nan"):
+        sensitivity(network, images, lambda _: float("nan"))
+
+
+def test_observer_is_told_of_each_site(network, images):
+    told = []
+    sensitivity(network, images, evaluate, observer=lambda *event: told.append(event))
+    assert told == [
+        ("original", 0, 1, "the unmodified model"),
+        ("sensitivity", 0, 3, "0"),
+        ("sensitivity", 1, 3, "2"),
+        ("sensitivity", 2, 3, "5"),
+        ("sensitivity", 3, 3, "done"),
+    ]
+
+
+NAMES = {
+    "unknown": (["features.2"], r"no site 'features\.2'.*0 or 2 or 5"),
+    "near": (["22"], "did you mean 2"),
+    "not eligible": (["10"], "10 cannot be pooled: "),
+    "pooled already": (["0"], "0 cannot be pooled: already pooled"),
+    "none": ([], "has no site to pool"),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_refused_names(network, images, case):
+    names, message = NAMES[case]
+    # "10" works on a map of a single pixel.
+    whole = nn.Sequential(*network[:8], nn.Identity(), nn.Identity(), nn.Conv2d(6, 4, 1))
+    whole = vp.apply(whole, ["0"], images)
+    with pytest.raises(VirtualPoolError, match=message):
+        eligible(whole, images, names)
+
+
+def test_a_model_without_sites_is_refused(images):
+    with pytest.raises(VirtualPoolError, match="Flatten has no site to pool"):
+        eligible(nn.Flatten(), images)
+
+
+def test_json_and_limits(network, images):
+    found = sensitivity(network, images, evaluate)
+    assert Sensitivity.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert found.limited_to(["0", "2"]).names == ["2", "0"]
+    with pytest.raises(VirtualPoolError, match=r"does not know 7\.x"):
+        found.limited_to(["0", "7.x"])
+    with pytest.raises(VirtualPoolError, match="Not a sensitivity"):
+        Sensitivity.from_json({"sites": [{"name": "0"}]})
