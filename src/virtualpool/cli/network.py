@@ -83,7 +83,8 @@ def example_images(network: Network, size: int | None = None, shape: str | None 
     """
     side = size or network.size
     numbers = (shape or f"1,3,{side},{side}").split(",")
-    if (size and shape) or not all(part.isdecimal() and int(part) for part in numbers):
+    is_shape = len(numbers) == 4 and all(part.isdecimal() and int(part) for part in numbers)
+    if (size and shape) or not is_shape:
         raise VirtualPoolError(
             f"--input-shape {shape}: four positive numbers N,C,H,W with commas between them are "
             "expected, without --size."
@@ -194,7 +195,7 @@ def _from_file(path: Path, function: str) -> nn.Module:
         here = [
             name
             for name, value in namespace.items()
-            if callable(value) and getattr(value, "__module__", None) == path.stem
+            if callable(value) and getattr(value, "__module__", None) == namespace["__name__"]
         ]
         raise VirtualPoolError(f"{path} has no function {function!r}{_nearest(function, here)}.")
     if missing := _required(create):
@@ -212,11 +213,12 @@ def _from_file(path: Path, function: str) -> nn.Module:
 def _imported(path: Path) -> Any:
     # Like `python file.py`: the file's own folder can be imported from.
     sys.path.insert(0, str(path.parent.resolve()))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"_users_{path.stem}"  # a user's random.py must not take the place of Python's
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

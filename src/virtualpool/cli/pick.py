@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from virtualpool.cli import options
-from virtualpool.cli.terminal import results
+from virtualpool.cli.terminal import messages, results
+from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
 
 
@@ -31,23 +32,34 @@ def pick(
 
     The fastest one where --max-drop is given, else the most accurate one.
     """
+    if max_drop is None and min_speedup is None and max_latency_ms is None:
+        raise typer.BadParameter("give --max-drop, --min-speedup or --max-latency-ms.")
     with results(as_json) as show:
-        from virtualpool.errors import VirtualPoolError
-        from virtualpool.search import Frontier
+        from virtualpool.report import record
 
-        frontier = Frontier.load(run_dir)
-        point = frontier.pick(
+        run = record.read(run_dir)
+        if run.frontier is None:
+            raise VirtualPoolError(f"{run_dir}: no model is measured yet; go on with the run first.")
+        if not run.finished:
+            messages().print(f"{run_dir} is not finished: this is the best of its models so far.")
+        point = run.frontier.pick(
             max_drop=max_drop, min_speedup=min_speedup, max_latency_ms=max_latency_ms
         )
         file = None if point.weights is None else run_dir / point.weights
         if output is not None:
-            if file is None:
-                raise VirtualPoolError(
-                    "Within these limits the original is the best; there is no file to copy. "
-                    "Allow a larger drop."
-                )
-            with replacing(output) as beside:
-                shutil.copyfile(file, beside)
-            file = output
+            file = _copied(file, output)
         value = point.to_json() | {"file": file and str(file)}
         show(value, lambda: print(f"{point}\n{file or 'the original, with its own weights'}"))
+
+
+def _copied(file: Path | None, output: Path) -> Path:
+    if file is None:
+        raise VirtualPoolError(
+            "Within these limits the original is the best, and there is no file to copy; allow a "
+            "larger drop."
+        )
+    if not file.is_file():
+        raise VirtualPoolError(f"{file}: the model's file is gone; run the command of the run again.")
+    with replacing(output) as beside:
+        shutil.copyfile(file, beside)
+    return output

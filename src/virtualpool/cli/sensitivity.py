@@ -82,6 +82,7 @@ def sensitivity(
                 path=output,
                 observer=observer,
             )
+        task.say_skipped()
         found = replace(found, baseline=found.baseline.summary)
         show(found.to_json(), lambda: _print(found))
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from virtualpool.cli.data import Preparation
 from virtualpool.cli.network import device_of, example_images, load_network
+from virtualpool.cli.terminal import messages
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.classification import Classification, load_data
 
@@ -30,6 +31,14 @@ class Task:
                 "leave out what trains (--recover none, no --recalibrate)."
             )
         return self.data.train
+
+    def say_skipped(self) -> None:
+        """Says how many images could not be read, and which first."""
+        if skipped := self.data.skipped:
+            count = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
+            was = "was" if len(skipped) == 1 else "were"
+            first = ", ".join(skipped[:5])
+            messages().print(f"{count} could not be read and {was} left out: {first}")
 
 
 def open_task(

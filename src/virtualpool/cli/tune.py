@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from virtualpool.cli import options
-from virtualpool.cli.terminal import messages, progress, resumable, results, table
+from virtualpool.cli.terminal import progress, resumable, results, table
 
 if TYPE_CHECKING:
     from virtualpool.search import Frontier
@@ -193,8 +193,7 @@ def tune(
             )
             page = run_dir / "report.html"
             report.write(run_dir, page)
-        if skipped := task.data.skipped:
-            messages().print(f"{len(skipped)} images could not be read: {', '.join(skipped[:5])}")
+        task.say_skipped()
         show(
             frontier.to_json() | {"report": str(page)}, lambda: _print(frontier, run_dir, page)
         )

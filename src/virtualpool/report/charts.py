@@ -10,6 +10,8 @@ from markupsafe import Markup
 
 from virtualpool.report import svg
 
+_ROOM_FOR_A_NAME = 45
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -65,10 +67,12 @@ def frontier(dots: Sequence[Dot], width: float, unit: str) -> Markup:
     for dot in dots:
         _dot(root, dot, across, up)
     taken = [_around(across(dot.speed), up(dot.score), 7) for dot in dots]
+    inside = (left, top, right, bottom)
     for dot in dots:
-        x, y = _free_place(dot.label, across(dot.speed), up(dot.score), taken, (left, top, right, bottom))
-        class_ = "name picked" if dot.picked else "name"
-        svg.add(root, "text", dot.label, x=x, y=y, class_=class_)
+        # Where it is crowded, "12" stands for "round 12".
+        name = dot.label if width > _ROOM_FOR_A_NAME * len(dots) else dot.label.split()[-1]
+        x, y = _free_place(name, across(dot.speed), up(dot.score), taken, inside)
+        svg.add(root, "text", name, x=x, y=y, class_="name picked" if dot.picked else "name")
     return svg.to_markup(root)
 
 

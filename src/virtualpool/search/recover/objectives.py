@@ -49,7 +49,7 @@ class Distillation:
     def on(self, device: torch.device) -> Loss:
         """The distance from a copy of the original, which runs on `device` in eval mode."""
         teacher = copy.deepcopy(self.original).eval().requires_grad_(False)
-        return _Distance(self, teacher.to(device, memory_format=torch.channels_last))
+        return _Distance(self, teacher.to(device).to(memory_format=torch.channels_last))
 
 
 def relative_square(changed: Tensor, original: Tensor) -> Tensor:

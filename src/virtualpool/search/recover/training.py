@@ -170,7 +170,7 @@ class _Session:
             score = judge(
                 self.round.evaluate, self.state.result, f"the model after step {self.state.step}"
             )
-        self._log(accuracy=float(score))
+        self._log(accuracy=float(score), **score.metrics)
 
     def _checkpoint_is_due(self) -> bool:
         return time.monotonic() - self.saved_at >= self.training.checkpoint_seconds

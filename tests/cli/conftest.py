@@ -1,0 +1,120 @@
+"""A tiny network in a file, and tiny images in folders."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from virtualpool.cli import app
+
+NETWORK = '''
+import torch
+from torch import nn
+
+
+def tiny():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(6, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    )
+
+
+def normalised():
+    return nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), *tiny())
+
+
+def loud():
+    print("this network talks")
+    return tiny()
+
+
+def needy(classes):
+    return tiny()
+
+
+def broken():
+    raise ValueError("no weights today")
+
+
+def not_a_network():
+    return {"layers": 3}
+'''
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with functions that give networks of three sites for 16 x 16 images in three classes."""
+    path = tmp_path_factory.mktemp("network") / "network.py"
+    path.write_text(NETWORK, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of images whose class is their strongest colour, 24 for training and 12 for tests."""
+    folder = tmp_path_factory.mktemp("data") / "images"
+    generator = torch.Generator().manual_seed(0)
+    for split, count in (("train", 8), ("test", 4)):
+        for channel, name in enumerate(("red", "green", "blue")):
+            (folder / split / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = torch.randint(0, 160, (16, 16, 3), generator=generator, dtype=torch.uint8)
+                pixels[..., channel] += 60
+                Image.fromarray(pixels.numpy()).save(folder / split / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture
+def tune_options(network: Path, images: Path) -> list[str]:
+    """The arguments of a tune that takes a second."""
+    return [
+        "tune", f"{network}:tiny", "--data", str(images), "--size", "16", "--batch-size", "8",
+        "--workers", "0", "--epochs", "1", "--samples", "1", "--threads", "1", "--device", "cpu",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Any]]:
+    """Runs the command in this process; gives exit_code, stdout and stderr."""
+    names = ("virtualpool", "virtualpool.search")
+    before = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
+    yield lambda *arguments: CliRunner().invoke(app, [str(part) for part in arguments])
+    for logger, level in before:
+        logger.setLevel(level)
+        logger.handlers = []
+
+
+@pytest.fixture
+def refused(run: Callable[..., Any]) -> Callable[..., str]:
+    """Runs a command that is refused; gives its one line on standard error."""
+
+    def refused(*arguments: Any) -> str:
+        result = run(*arguments)
+        assert result.exit_code == 1, result.output
+        assert result.stdout == ""
+        lines = result.stderr.splitlines()
+        assert lines[-1].startswith("error: ")
+        assert not [line for line in lines if "Traceback" in line]
+        return lines[-1]
+
+    return refused
+
+
+@pytest.fixture
+def as_json(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs a command with --json; gives what is on standard output, which is JSON and nothing else."""
+
+    def as_json(*arguments: Any) -> Any:
+        result = run(*arguments, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    return as_json

@@ -1,0 +1,189 @@
+"""The commands, in this process."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import virtualpool
+from virtualpool.cli.network import load_network
+
+Run = Callable[..., Any]
+
+
+def test_sites_lists_every_convolution(run: Run, as_json: Run, network: Path) -> None:
+    found = as_json("sites", f"{network}:tiny", "--size", "16")
+    assert [(site["name"], site["eligible"], site["before_pool"]) for site in found] == [
+        ("0", True, True),
+        ("3", True, False),
+        ("5", True, True),
+    ]
+    table = run("sites", f"{network}:tiny", "--size", "16").stdout
+    assert "3 of 3 convolutions can be pooled" in table
+    small = run("sites", f"{network}:tiny", "--input-shape", "1,3,2,16").stdout
+    assert "no: its output has one row" in small
+
+
+def test_apply_saves_what_it_says(as_json: Run, network: Path, tmp_path: Path) -> None:
+    path = tmp_path / "out" / "pooled.safetensors"
+    result = as_json("apply", f"{network}:tiny", "0", "3", "--output", path, "--size", "16")
+    assert result["pooled"] == ["0", "3"]
+    assert result["macs"]["before"] > result["macs"]["after"]
+    loaded = virtualpool.load(load_network(f"{network}:tiny").module, path)
+    assert virtualpool.plan_of(loaded).names == ["0", "3"]
+
+
+def test_apply_says_what_it_changed(run: Run, network: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pooled.safetensors"
+    result = run("apply", f"{network}:tiny", "all", "--output", path, "--size", "16")
+    assert "pooled 3 sites (0, 3, 5)" in result.stderr
+    assert f"Saved {path}" in result.stdout
+
+
+def test_apply_on_a_pooled_file_goes_on_from_it(
+    as_json: Run, network: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    as_json("apply", f"{network}:tiny", "3", "--output", first, "--size", "16")
+    options = ("--weights", first, "--output", second, "--size", "16")
+    assert as_json("apply", f"{network}:tiny", "0", *options)["pooled"] == ["3", "0"]
+
+
+def test_unknown_sites_are_refused_with_the_nearest(
+    refused: Run, network: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "pooled.safetensors"
+    said = refused("apply", "virtualpool:all_cnn_c", "conv.2", "--output", path)
+    assert "'conv.2'" in said
+    assert "convs.2" in said
+    assert not path.exists()
+
+
+def test_sensitivity_ranks_goes_on_and_refuses_other_questions(
+    run: Run, as_json: Run, refused: Run, network: Path, images: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "sensitivity.json"
+    options = ["--data", images, "--size", "16", "--workers", "0", "--device", "cpu"]
+    asked = ["sensitivity", f"{network}:tiny", *options, "--output", path]
+    found = as_json(*asked)
+    assert sorted(site["name"] for site in found["sites"]) == ["0", "3", "5"]
+    assert [site["drop"] for site in found["sites"]] == sorted(site["drop"] for site in found["sites"])
+    assert found["baseline"]["samples"] == 12
+    assert "per_sample" not in found["baseline"]
+    written = path.read_bytes()
+    shown = run(*asked).stdout
+    assert path.read_bytes() == written
+    assert "on 12 images; each site pooled alone" in shown
+    other = ["sensitivity", f"{network}:loud", *options, "--output", path]
+    assert as_json(*other) == found  # the same network by another name
+    said = refused("sensitivity", f"{network}:normalised", *options, "--output", path)
+    assert "another model" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "network_function"), [(["--no-labels"], "tiny"), (["--recalibrate"], "normalised")]
+)
+def test_other_ways_to_find_the_sensitivity(
+    as_json: Run, network: Path, images: Path, options: list[str], network_function: str
+) -> None:
+    usual = ["--data", images, "--size", "16", "--workers", "0", "--subset", "6", "--device", "cpu"]
+    found = as_json("sensitivity", f"{network}:{network_function}", *usual, *options)
+    assert found["baseline"]["samples"] == 6
+    if "--no-labels" in options:
+        assert found["baseline"]["value"] == 1
+        assert all(0 < site["drop"] for site in found["sites"])
+    else:
+        assert "recalibrated" in found["method"]
+
+
+def test_bench_times_side_by_side_and_says_how(
+    run: Run, as_json: Run, network: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "pooled.safetensors"
+    as_json("apply", f"{network}:tiny", "3", "--output", path, "--size", "16")
+    timing = ["--samples", "3", "--timing-batch", "2", "--threads", "1", "--device", "cpu"]
+    asked = ["bench", f"{network}:tiny", path, "--all", "--size", "16", *timing]
+    found = as_json(*asked)
+    assert list(found) == ["unmodified", str(path), "all sites"]
+    assert found["all sites"]["macs"] < found[str(path)]["macs"] < found["unmodified"]["macs"]
+    setting = found["all sites"]["latency"]["setting"]
+    assert (setting["batch"], setting["threads"], setting["device"]) == (2, 1, "cpu")
+    assert len(found["all sites"]["latency"]["samples_ms"]) == 3
+    shown = run(*asked).stdout
+    assert "3 samples each, interleaved; cpu " in shown
+    assert "float32, batch 2, 1 thread, eager, channels_last" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sites", "nowhere.py:build"], "nowhere.py: no such file"),
+        (["sites", "FILE:tiny", "--input-shape", "1,3,8"], "--input-shape 1,3,8"),
+        (["bench", "FILE:tiny", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["bench", "FILE:tiny", "--device", "cuda:77"], "--device cuda:77"),
+        (["sensitivity", "FILE:tiny", "--data", "nowhere", "--size", "16"], "nowhere: no such folder"),
+        (["sensitivity", "FILE:tiny", "--data", "IMAGES"], "by --size"),
+        (["sensitivity", "FILE:tiny", "--data", "IMAGES/train", "--size", "16"], "no test or val folder"),
+        (["sensitivity", "virtualpool:all_cnn_c", "--data", "IMAGES"], "10 outputs, the data 3 classes"),
+        (["sensitivity", "FILE:tiny", "--data", "IMAGES", "--size", "16", "--recalibrate"], "batch norm"),
+        (["report", "NOWHERE"], "no run lives here"),
+        (["pick", "NOWHERE", "--max-drop", "0.1"], "no run lives here"),
+    ],
+)
+def test_misuse_is_said_in_one_line(
+    refused: Run, network: Path, images: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    stand_ins = {"FILE": network, "IMAGES": images, "NOWHERE": tmp_path / "nowhere"}
+    for name, path in stand_ins.items():
+        arguments = [part.replace(name, str(path)) for part in arguments]
+    assert said in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["sites"],
+        ["sites", "virtualpool:all_cnn_c", "--size", "small"],
+        ["sites", "virtualpool:all_cnn_c", "--size", "0"],
+        ["bench", "virtualpool:all_cnn_c", "--mode", "fast"],
+        ["tune", "virtualpool:all_cnn_c", "--data", "sample:cifar10"],
+        ["pick", "run"],
+    ],
+)
+def test_wrong_usage_has_its_own_exit_code(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+
+
+def test_an_unexpected_error_is_one_line_and_a_traceback_on_demand(
+    run: Run, refused: Run, network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise ZeroDivisionError("a mistake\nof ours")
+
+    # The package has a function where it has this module, so the name alone does not lead there.
+    monkeypatch.setattr(sys.modules["virtualpool.sites"], "sites", fails)
+    said = refused("sites", f"{network}:tiny")
+    assert said == (
+        "error: unexpected: ZeroDivisionError: a mistake of ours; run again with --debug"
+    )
+    result = run("--debug", "sites", f"{network}:tiny")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert "ZeroDivisionError" in result.stderr
+
+
+def test_version(run: Run) -> None:
+    from importlib.metadata import version
+
+    assert run("--version").stdout == f"virtualpool {version('virtualpool')}\n"
+
+
+def test_help_tells_the_exit_codes(run: Run) -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert "130 interrupted" in " ".join(result.stdout.split())

@@ -1,0 +1,81 @@
+"""The command by its real entry point, in processes of their own."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("virtualpool")
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    line = [str(part) for part in (COMMAND, *arguments)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help() -> None:
+    result = command("--help")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    for name in ("sites", "apply", "sensitivity", "tune", "bench", "pick", "report"):
+        assert name in result.stdout
+
+
+def test_a_refusal_is_one_line_and_exit_code_1(network: Path) -> None:
+    result = command("sites", f"{network}:broken")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert line.endswith("raised ValueError: no weights today.")
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    result = command("sites", "virtualpool:all_cnn_c", "--sise", "32")
+    assert result.returncode == 2
+    assert "--sise" in result.stderr
+
+
+def test_json_is_all_there_is_on_standard_output(network: Path) -> None:
+    result = command("sites", f"{network}:loud", "--size", "16", "--json")
+    assert result.returncode == 0
+    assert [site["name"] for site in json.loads(result.stdout)] == ["0", "3", "5"]
+    assert "this network talks" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_leaves_a_run_that_the_printed_command_finishes(
+    tune_options: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "my run"
+    asked = [*tune_options, "--run-dir", str(folder), "--sizes", "2", "--epochs", "100"]
+    started = subprocess.Popen(
+        [COMMAND, *asked], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    journal = folder / "round-01" / "training.jsonl"
+    deadline = time.monotonic() + 100
+    while not journal.exists() and started.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    started.send_signal(signal.SIGINT)
+    output, messages = started.communicate(timeout=100)
+    assert started.returncode == 130, messages
+    assert output == ""
+    assert "Traceback" not in messages
+    resume = shlex.join(["virtualpool", *asked])
+    assert resume in [line.strip() for line in messages.splitlines()]
+    assert not (folder / "frontier.json").exists()
+    before = (folder / "sensitivity.json").stat().st_mtime_ns
+
+    result = command(*shlex.split(resume)[1:], "--json")
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads(result.stdout)["points"]) == 2
+    assert (folder / "sensitivity.json").stat().st_mtime_ns == before
+    steps = [json.loads(line)["step"] for line in journal.read_text().splitlines()]
+    assert steps == sorted(steps)
+    assert steps[-1] == 300  # 24 images in batches of 8, a hundred times
+    assert (folder / "report.html").is_file()

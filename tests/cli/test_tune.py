@@ -1,0 +1,177 @@
+"""`virtualpool tune` and what follows on it, in this process."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import virtualpool
+from virtualpool.cli.network import load_network
+
+Run = Callable[..., Any]
+
+
+def test_a_run_from_its_command_to_the_picked_file(
+    run: Run, as_json: Run, refused: Run, tune_options: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    asked = [*tune_options, "--run-dir", folder, "--sizes", "2,1", "--learning-rate", "0.01,0.001"]
+    result = run(*asked)
+    assert result.exit_code == 0, result.output
+    for said in ("original", "round-01", "round-02", "speed-up", f"Report: {folder}/report.html"):
+        assert said in result.stdout
+    assert "cpu" in result.stdout.splitlines()[-2]
+    assert "faster" in (folder / "report.html").read_text(encoding="utf-8")
+
+    # The same command again does nothing anew.
+    found = as_json(*asked)
+    assert found["points"] == json.loads((folder / "frontier.json").read_text())["points"]
+    assert [len(point["plan"]["sites"]) for point in found["points"]] == [0, 2, 3]
+    assert found["report"] == str(folder / "report.html")
+
+    config = json.loads((folder / "config.json").read_text())
+    assert config["learning_rates"] == [0.01, 0.001]
+    assert config["settings"]["images"]["size"] == 16
+    said = refused(*asked, "--optimizer", "adamw")
+    assert "optimizer" in said
+
+
+@pytest.fixture
+def finished(as_json: Run, tune_options: list[str], tmp_path: Path) -> Path:
+    """A finished run of one round, whose model is made out to be twice as fast as the original."""
+    folder = tmp_path / "run"
+    as_json(*tune_options, "--run-dir", folder, "--sizes", "2", "--recover", "none")
+    frontier = json.loads((folder / "frontier.json").read_text())
+    frontier["points"][1] |= {"speedup": {"median": 2.0, "lower": 1.9, "upper": 2.1}, "drop": 0.25}
+    (folder / "frontier.json").write_text(json.dumps(frontier))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("limits", "name"),
+    [
+        (["--max-drop", "0.3"], "round-01"),
+        (["--max-drop", "0.2"], "original"),
+        (["--min-speedup", "1.5"], "round-01"),
+        (["--max-latency-ms", "1e9", "--max-drop", "0.1"], "original"),
+    ],
+)
+def test_pick_keeps_the_limits(as_json: Run, finished: Path, limits: list[str], name: str) -> None:
+    picked = as_json("pick", finished, *limits)
+    assert picked["name"] == name
+    file = None if name == "original" else str(finished / "round-01" / "model.safetensors")
+    assert picked["file"] == file
+
+
+def test_pick_copies_the_file_of_its_model(
+    run: Run, refused: Run, network: Path, finished: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "out" / "chosen.safetensors"
+    result = run("pick", finished, "--min-speedup", "1.5", "--output", copied)
+    assert result.stdout.startswith("round-01: ")
+    assert result.stdout.splitlines()[-1] == str(copied)
+    model = virtualpool.load(load_network(f"{network}:tiny").module, copied)
+    assert len(virtualpool.plan_of(model).names) == 2
+
+    assert "no file to copy" in refused("pick", finished, "--max-drop", "0.1", "--output", copied)
+    assert "No model is within" in refused("pick", finished, "--min-speedup", "3")
+    (finished / "round-01" / "model.safetensors").unlink()
+    said = refused("pick", finished, "--min-speedup", "1.5", "--output", tmp_path / "other")
+    assert "the model's file is gone" in said
+
+
+def test_pick_and_report_of_an_unfinished_run(run: Run, refused: Run, finished: Path) -> None:
+    (finished / "frontier.json").unlink()
+    result = run("pick", finished, "--max-drop", "1")
+    assert result.exit_code == 0
+    assert "not finished" in result.stderr
+    assert run("report", finished).exit_code == 0
+    assert "not finished" in (finished / "report.html").read_text(encoding="utf-8")
+    for point in finished.glob("round-*/point.json"):
+        point.unlink()
+    assert "no model is measured yet" in refused("pick", finished, "--max-drop", "1")
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "rounds"),
+    [
+        ("tiny", ["--recover", "distillation", "--rounds", "1", "--schedule", "cosine"], 1),
+        ("tiny", ["--recover", "both", "--optimizer", "adamw", "--rounds", "1", "--ema", "0.9"], 1),
+        ("normalised", ["--recover", "recalibration", "--rounds", "2"], 2),
+        ("tiny", ["--recover", "none", "--per-layer"], 3),
+        ("tiny", ["--recover", "none", "--by-time", "--rounds", "2"], 2),
+        ("tiny", ["--recover", "none", "--thresholds", "1"], 1),
+        ("tiny", ["--recover", "none", "--per-layer", "--max-drop", "-1"], 1),
+    ],
+)
+def test_other_rounds_and_recoveries(
+    as_json: Run,
+    network: Path,
+    tune_options: list[str],
+    tmp_path: Path,
+    function: str,
+    options: list[str],
+    rounds: int,
+) -> None:
+    _, _, *rest = tune_options
+    found = as_json("tune", f"{network}:{function}", *rest, "--run-dir", tmp_path / "run", *options)
+    assert len(found["points"]) == 1 + rounds
+    assert found["points"][-1]["over_limit"] == ("--max-drop" in options)
+
+
+def test_the_users_own_rounds(
+    as_json: Run, refused: Run, tune_options: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "rounds.json"
+    path.write_text(json.dumps({"tiny": {"rounds": [["5"], ["0"]]}, "wrong": [["conv"]]}))
+    options = [*tune_options, "--recover", "none", "--rounds-file"]
+    found = as_json(*options, f"{path}:tiny", "--run-dir", tmp_path / "run")
+    plans = [[site["name"] for site in point["plan"]["sites"]] for point in found["points"]]
+    assert plans == [[], ["5"], ["5", "0"]]
+    said = refused(*options, f"{path}:wrong", "--run-dir", tmp_path / "other")
+    assert "'conv'" in said
+
+
+def test_data_without_training_images_can_only_be_pooled(
+    run: Run, refused: Run, images: Path, tune_options: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(images / "test", folder / "val")
+    asked = [str(folder) if part == str(images) else part for part in tune_options]
+    asked += ["--rounds", "1", "--run-dir", str(tmp_path / "run")]
+    assert "no training images" in refused(*asked)
+    assert run(*asked, "--recover", "none").exit_code == 0
+
+
+def test_images_that_cannot_be_read_are_named_and_left_out(
+    run: Run, images: Path, tune_options: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(images, folder)
+    (folder / "test" / "red" / "0.png").write_bytes(b"not an image")
+    asked = [str(folder) if part == str(images) else part for part in tune_options]
+    result = run(*asked, "--rounds", "1", "--recover", "none", "--run-dir", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "1 image could not be read and was left out" in result.stderr
+    assert "0.png" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--rounds", "2", "--per-layer"],
+        ["--epochs", "many"],
+        ["--sizes", "a,b"],
+        ["--recover", "prayer"],
+        ["--rounds", "0"],
+    ],
+)
+def test_wrong_usage_of_tune(
+    run: Run, tune_options: list[str], tmp_path: Path, options: list[str]
+) -> None:
+    result = run(*tune_options, "--run-dir", tmp_path / "run", *options)
+    assert result.exit_code == 2
+    assert not (tmp_path / "run").exists()

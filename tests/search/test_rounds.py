@@ -1,0 +1,481 @@
+import importlib
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import virtualpool as vp
+from virtualpool import VirtualPoolError
+from virtualpool.measure import Latency, Setting
+from virtualpool.search import ByTimeSaved, Frontier, Grouped, Round, Score, Sensitivity, search
+from virtualpool.search import sensitivity as find_sensitivity
+from virtualpool.search.run import read_records
+
+COSTS = {"0": 0.3, "2": 0.1, "5": 0.2}
+LATENCY = {"rounds": 1, "threads": 1}
+
+
+def evaluate(model: nn.Module) -> float:
+    """As if each pooled site cost a fixed part of the accuracy: the order is 2, 5, 0."""
+    return round(0.9 - sum(COSTS[name] for name in vp.plan_of(model).names), 6)
+
+
+def finetune(model: nn.Module, current: Round) -> None:
+    """Adds a random number and leaves a record."""
+    with torch.no_grad():
+        model[0].bias += torch.rand(4)
+    current.log(step=1, loss=0.5)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A clock that needs no time: the original takes 8 ms, and a pooled model less by its sites."""
+    saved = {"0": 1.0, "2": 1.5, "5": 2.5}
+    setting = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
+
+    def latency(models: dict[str, nn.Module] | nn.Module, inputs: Tensor, **_: object):
+        if isinstance(models, nn.Module):
+            return latency({"": models}, inputs)[""]
+        left = {
+            name: 8 - sum(saved[site] for site in vp.plan_of(model).names)
+            for name, model in models.items()
+        }
+        return {name: Latency((ms, ms * 1.1), setting) for name, ms in left.items()}
+
+    monkeypatch.setattr(importlib.import_module("virtualpool.search.steps"), "latency", latency)
+
+
+@pytest.fixture
+def start(network, images, tmp_path):
+    """Starts a search of the small network in one run directory; options can be changed."""
+
+    def start(**options) -> Frontier:
+        defaults = {"evaluate": evaluate, "run_dir": tmp_path / "run", "latency": LATENCY}
+        return search(network, images[:1], **defaults | options)
+
+    return start
+
+
+def _biases(network: nn.Module, frontier: Frontier) -> list[Tensor]:
+    return [frontier.restore(network, point)[0].bias.detach() for point in frontier.points]
+
+
+def test_each_round_pools_more_from_the_robust_end(start, tmp_path, images, network):
+    frontier = start(rounds=3, finetune=finetune)
+    assert [point.name for point in frontier.points] == [
+        "original", "round-01", "round-02", "round-03",
+    ]  # fmt: skip
+    assert [point.plan.names for point in frontier.points] == [
+        [], ["2"], ["2", "5"], ["2", "5", "0"],
+    ]  # fmt: skip
+    assert [point.accuracy for point in frontier.points] == [0.9, 0.8, 0.6, 0.3]
+    assert [point.drop for point in frontier.points] == [0.0, 0.1, 0.3, 0.6]
+    macs = [point.macs for point in frontier.points]
+    assert macs == sorted(macs, reverse=True)
+    for point in frontier.points[1:]:
+        assert len(point.latency.samples_ms) == len(point.baseline.samples_ms) == 1
+        assert point.speedup == point.latency.speedup_over(point.baseline)
+        restored = frontier.restore(network, point)
+        assert vp.measure.macs(restored, images) == point.macs
+    assert frontier.points[0].speedup.median == 1
+
+    run = tmp_path / "run"
+    assert Frontier.load(run / "frontier.json") == frontier
+    assert json.loads((run / "rounds.json").read_text()) == [["2"], ["5"], ["0"]]
+    assert Sensitivity.from_json(json.loads((run / "sensitivity.json").read_text())).names == [
+        "2", "5", "0",
+    ]  # fmt: skip
+    assert read_records(run / "round-02" / "training.jsonl") == [{"step": 1, "loss": 0.5}]
+    assert (run / "round-02" / "plan.json").exists()
+    assert "round-03: 0.3000" in (run / "log.txt").read_text()
+
+
+@pytest.mark.usefixtures("quick")
+def test_each_round_goes_on_from_the_last_ones_weights(start, network):
+    before = network[0].bias.clone()
+
+    def add_one(model: nn.Module, current: Round) -> None:
+        model[0].bias.data += 1
+
+    frontier = start(rounds=2, finetune=add_one)
+    for index, bias in enumerate(_biases(network, frontier)):
+        torch.testing.assert_close(bias, before + index)
+    assert torch.equal(network[0].bias, before)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_finetune_is_told(start, network):
+    told = []
+
+    def noted(model: nn.Module, current: Round) -> None:
+        model[1].eval()
+        scores = current.evaluate(model)
+        told.append(
+            (
+                current.index, current.name, current.added, current.plan.names,
+                current.learning_rate, current.epochs, scores, model.training, model[1].training,
+            )
+        )  # fmt: skip
+        current.checkpoint.mkdir()
+
+    start(rounds=[["5", "2"], ["0"]], finetune=noted, learning_rates=[0.1, 0.01], epochs=2)
+    assert told == [
+        (1, "round-01", ("5", "2"), ["5", "2"], 0.1, 2, 0.6, True, False),
+        (2, "round-02", ("0",), ["5", "2", "0"], 0.01, 2, 0.3, True, False),
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_tuned_rounds_checkpoint_is_removed(start, tmp_path):
+    start(rounds=1, finetune=lambda _, current: (current.checkpoint / "deep").mkdir(parents=True))
+    assert not (tmp_path / "run" / "round-01" / "checkpoint").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_without_fine_tuning_only_the_plan_changes(start, network):
+    frontier = start(rounds=1)
+    for name, tensor in frontier.restore(network, frontier.points[1]).state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name])
+
+
+@pytest.mark.usefixtures("quick")
+def test_scores_know_their_errors(start):
+    right = torch.ones(100)
+    wrong = right.clone()
+    wrong[:10] = 0
+
+    def evaluate(model: nn.Module) -> Score:
+        return Score.of(wrong if vp.plan_of(model).names else right, {"top5": 0.95})
+
+    original, pooled = start(rounds=1, evaluate=evaluate).points
+    assert (original.standard_error, original.drop_standard_error) == (0, 0)
+    assert pooled.standard_error == pytest.approx(wrong.std().item() / 10)
+    assert pooled.drop_standard_error == pytest.approx(wrong.std().item() / 10)
+    assert pooled.metrics == {"top5": 0.95}
+
+
+@pytest.mark.usefixtures("quick")
+def test_ends_when_the_drop_is_too_large(start, tmp_path):
+    for _ in range(2):  # a second start ends at the same place
+        frontier = start(rounds=3, max_drop=0.1, evaluate=evaluate)
+        assert [point.over_limit for point in frontier.points] == [False, False, True]
+    assert "round-02 drops more than 0.1" in (tmp_path / "run" / "log.txt").read_text()
+    assert not (tmp_path / "run" / "round-03").exists()
+
+
+SITES = {
+    "names": ({"names": ["0", "5"], "rounds": 1}, [["5", "0"]]),
+    "some rounds": ({"rounds": Grouped(sizes=(2,))}, [["2", "5"]]),
+    "thresholds": ({"rounds": Grouped(thresholds=(0.15, 0.16, 0.5))}, [["2"], ["5", "0"]]),
+    "listed": ({"rounds": [["0"], ["2"]]}, [["0"], ["2"]]),
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("case", SITES)
+def test_which_sites_when(start, tmp_path, case):
+    options, expected = SITES[case]
+    frontier = start(**options)
+    plans = [point.plan.names for point in frontier.points]
+    assert plans == [sum(expected[:index], []) for index in range(len(expected) + 1)]
+    assert (tmp_path / "run" / "sensitivity.json").exists() == (case != "listed")
+
+
+@pytest.mark.usefixtures("quick")
+def test_left_over_sites_are_said(start, tmp_path):
+    start(rounds=Grouped(sizes=(1,)))
+    assert "no round will pool 0, 5" in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_given_sensitivity_is_used(start, network, images, tmp_path):
+    other = find_sensitivity(network, images, lambda model: -evaluate(model), names=["0", "2"])
+    assert other.names == ["0", "2"]
+    frontier = start(rounds=2, sensitivity=other)
+    assert frontier.points[-1].plan.names == ["0", "2"]
+    kept = json.loads((tmp_path / "run" / "sensitivity.json").read_text())
+    assert Sensitivity.from_json(kept) == other
+
+
+@pytest.mark.usefixtures("quick")
+def test_by_time_saved(start, tmp_path):
+    frontier = start(rounds=ByTimeSaved(count=3))
+    # Milliseconds per accuracy lost: 2 saves 15, 5 saves 12.5 and 0 saves 3.3.
+    assert frontier.points[-1].plan.names == ["2", "5", "0"]
+    assert [point.speedup.median for point in frontier.points] == [1, 8 / 6.5, 2, 8 / 3]
+    times = {
+        path.stem: json.loads(path.read_text())
+        for path in (tmp_path / "run" / "time-saved").iterdir()
+    }
+    assert times == pytest.approx({"0": 1.05, "2": 1.575, "5": 2.625})
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_seed_and_nothing_else_decides_the_random_numbers(start, network, tmp_path):
+    def biases(seed: int, name: str) -> list[Tensor]:
+        torch.manual_seed(torch.seed())
+        options = {"rounds": [["2"], ["5"]], "finetune": finetune, "seed": seed}
+        return _biases(network, start(run_dir=tmp_path / name, **options))
+
+    one, same, other = biases(0, "one"), biases(0, "same"), biases(1, "other")
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not torch.equal(one[1], other[1])
+    assert not torch.equal(one[1] - one[0], one[2] - one[1])
+
+
+STOPS = ["evaluate 1", "evaluate 3", "evaluate 5", "evaluate 6", "finetune 1", "finetune 2"]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("stop", STOPS)
+def test_goes_on_after_ctrl_c(start, network, tmp_path, stop):
+    calls = {"evaluate": 0, "finetune": 0}
+
+    def count(what: str) -> None:
+        calls[what] += 1
+        if stop == f"{what} {calls[what]}":
+            raise KeyboardInterrupt
+
+    def counted_evaluate(model: nn.Module) -> float:
+        count("evaluate")
+        return evaluate(model)
+
+    def counted_finetune(model: nn.Module, current: Round) -> None:
+        finetune(model, current)
+        count("finetune")
+
+    options = {"evaluate": counted_evaluate, "finetune": counted_finetune, "rounds": 2}
+    with pytest.raises(KeyboardInterrupt):
+        start(**options)
+    resumed = start(**options)
+    # Nothing but what was interrupted was done twice.
+    assert sum(calls.values()) == 1 + 3 + 2 + 2 + 1
+    whole = start(**options, run_dir=tmp_path / "whole")
+    assert [point.accuracy for point in resumed.points] == [p.accuracy for p in whole.points]
+    assert [point.plan for point in resumed.points] == [p.plan for p in whole.points]
+    for one, other in zip(_biases(network, resumed), _biases(network, whole), strict=True):
+        assert torch.equal(one, other)
+    assert read_records(tmp_path / "run" / "round-01" / "training.jsonl") == [
+        {"step": 1, "loss": 0.5}
+    ]
+    assert "stopped by KeyboardInterrupt" in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_resumable_training_keeps_its_records(start, tmp_path):
+    steps = []
+
+    def resumable(model: nn.Module, current: Round) -> None:
+        state = current.checkpoint / "step"
+        first = int(state.read_text()) + 1 if state.exists() else 0
+        current.rewind(first - 1)
+        current.checkpoint.mkdir(parents=True, exist_ok=True)
+        for step in range(first, 4):
+            steps.append(step)
+            current.log(step=step)
+            if len(steps) == 3:
+                raise KeyboardInterrupt
+            state.write_text(str(step))
+
+    with pytest.raises(KeyboardInterrupt):
+        start(rounds=1, finetune=resumable)
+    start(rounds=1, finetune=resumable)
+    assert steps == [0, 1, 2, 2, 3]
+    records = read_records(tmp_path / "run" / "round-01" / "training.jsonl")
+    assert records == [{"step": step} for step in range(4)]
+
+
+CHANGES = {
+    r"schedule\.kind": {"rounds": 1},
+    "sites": {"rounds": [["2"], ["5"]]},
+    "learning_rates": {"learning_rates": 0.1},
+    "epochs": {"epochs": [1]},
+    "max_drop": {"max_drop": 0.5},
+    r"latency\.threads": {"latency": {"rounds": 1, "threads": 2}},
+    r"latency\.dtype": {"latency": LATENCY | {"dtype": torch.float64}},
+    "seed": {"seed": 1},
+    "finetune": {"finetune": finetune},
+    "recalibrate": {"recalibrate": lambda model: None},
+    "evaluate": {"evaluate": lambda model: 0.5},
+    r"settings\.subset": {"settings": {"subset": 100}},
+}
+
+
+@pytest.mark.usefixtures("quick")
+def test_another_config_is_refused(start, network):
+    frontier = start(rounds=[["2"]])
+    for key, options in CHANGES.items():
+        with pytest.raises(VirtualPoolError, match=f"made with .*{key} "):
+            start(**{"rounds": [["2"]]} | options)
+    before = network[0].bias.data
+    network[0].bias.data = before + 1
+    with pytest.raises(VirtualPoolError, match="made with weights"):
+        start(rounds=[["2"]])
+    network[0].bias.data = before
+    assert start(rounds=[["2"]]).points[1].plan == frontier.points[1].plan
+
+
+@pytest.mark.usefixtures("quick")
+def test_scores_and_weights_that_are_not_finite_name_the_round(start):
+    def broken(model: nn.Module) -> float:
+        return float("nan") if len(vp.plan_of(model).names) == 2 else 0.5
+
+    with pytest.raises(VirtualPoolError, match="score of the model of .*round-02 is nan"):
+        start(rounds=[["2"], ["5"]], evaluate=broken)
+
+
+@pytest.mark.usefixtures("quick")
+def test_weights_that_are_not_finite_are_not_kept(start, tmp_path):
+    with pytest.raises(VirtualPoolError, match=r"round-01: after fine-tuning, 2\.bias holds"):
+        start(rounds=1, finetune=lambda model, _: model[2].bias.data.fill_(float("inf")))
+    assert not (tmp_path / "run" / "round-01" / "model.safetensors").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_observer_and_logging(start, caplog):
+    told = []
+    with caplog.at_level(logging.INFO, "virtualpool"):
+        start(rounds=1, observer=lambda *event: told.append(event))
+    assert told[0] == ("original", 0, 1, "the unmodified model")
+    assert told[-2:] == [("rounds", 0, 1, "round-01"), ("rounds", 1, 1, "round-01 done")]
+    stages = [stage for stage, *_ in told]
+    assert list(dict.fromkeys(stages)) == ["original", "sensitivity", "rounds"]
+    assert "finished" in caplog.text
+
+
+REFUSED = {
+    "too many rounds": ({"rounds": 4}, "4 rounds, for 3 sites"),
+    "learning rates": ({"rounds": 2, "learning_rates": [0.1]}, "1 numbers for 2 rounds"),
+    "epochs": ({"rounds": 1, "epochs": [1, 2]}, "epochs has 2 numbers for 1 rounds"),
+    "unknown name": ({"names": ["1"]}, "no site '1'"),
+    "unknown listed name": ({"rounds": [["2"], ["7"]]}, "no site '7'"),
+    "listed outside names": ({"rounds": [["2"], ["5"]], "names": ["2"]}, "lists 5, which names"),
+    "latency": ({"latency": {"mod": "eager"}}, "no option mod; it takes mode, "),
+    "settings": ({"settings": {"a": object()}}, "must be numbers"),
+    "text": ({"rounds": "all"}, "rounds is 'all'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_come_before_any_work(start, case):
+    options, message = REFUSED[case]
+    with pytest.raises(VirtualPoolError, match=message):
+        start(**{"evaluate": lambda _: pytest.fail("evaluated")} | options)
+
+
+def test_a_bad_latency_setting_can_be_put_right(start):
+    with pytest.raises(VirtualPoolError, match="mode"):
+        start(rounds=1, latency={"mode": "egaer"}, evaluate=lambda _: pytest.fail("evaluated"))
+    assert len(start(rounds=1).points) == 2
+
+
+def test_a_pooled_model_is_refused(network, images, tmp_path):
+    pooled = vp.apply(network, ["0"], images)
+    with pytest.raises(VirtualPoolError, match="1 pooled sites already"):
+        search(pooled, images, evaluate=evaluate, run_dir=tmp_path)
+
+
+# Runs one search whole, and one that is killed again and again: at any evaluation, optimiser step
+# or file, before the file takes its place. Each start is a process of its own, forked from one
+# that has imported torch, for speed.
+KILLED = """
+import os, random, signal, sys
+import torch
+from torch import nn
+from virtualpool.search import Score, search
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+images = torch.randn(32, 3, 8, 8)
+labels = torch.randint(4, (32,))
+model = nn.Sequential(
+    nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(),
+    nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+    nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(),
+    nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(6, 4),
+)
+left = None
+
+def event():
+    global left
+    if left is not None:
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def evaluate(model):
+    event()
+    return Score.of(-nn.functional.cross_entropy(model(images), labels, reduction="none"))
+
+def finetune(model, round):
+    optimizer = torch.optim.SGD(model.parameters(), lr=round.learning_rate, momentum=0.9)
+    for step in range(3):
+        event()
+        chosen = torch.randperm(32)[:16]
+        loss = nn.functional.cross_entropy(model(images[chosen]), labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        round.log(step=step, loss=loss)
+
+fsync = os.fsync
+def counted_fsync(descriptor):
+    event()
+    fsync(descriptor)
+os.fsync = counted_fsync
+
+def start(folder, events):
+    global left
+    left = events
+    pid = os.fork()
+    if pid == 0:
+        search(
+            model, images[:1], evaluate=evaluate, finetune=finetune, rounds=2,
+            run_dir=folder, learning_rates=0.05, latency={"rounds": 1, "threads": 1},
+        )
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+if start(f"{sys.argv[1]}/whole", None) != 0:
+    sys.exit("the whole run failed")
+draw = random.Random(0)
+codes = []
+while not codes or codes[-1] == -signal.SIGKILL:
+    codes.append(start(f"{sys.argv[1]}/killed", draw.randint(0, 6)))
+print(*codes)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
+def test_killed_again_and_again_it_ends_with_the_same_frontier(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    *kills, end = result.stdout.split()
+    assert end == "0", result.stderr
+    assert len(kills) > 8
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    expected, found = (Frontier.load(run / "frontier.json") for run in (whole, killed))
+    assert len(expected.points) == 3
+    for one, other in zip(expected.points, found.points, strict=True):
+        assert (one.name, one.accuracy, one.drop) == (other.name, other.accuracy, other.drop)
+        assert (one.plan, one.macs, one.metrics) == (other.plan, other.macs, other.metrics)
+        assert one.drop_standard_error == other.drop_standard_error
+    for name in ("sensitivity.json", "rounds.json", "config.json", "round-01/plan.json",
+                 "round-01/training.jsonl", "round-02/training.jsonl",
+                 "round-01/model.safetensors", "round-02/model.safetensors"):  # fmt: skip
+        assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
+    assert _files(killed) == _files(whole)
+
+
+def _files(run: Path) -> set[str]:
+    return {path.relative_to(run).as_posix() for path in run.rglob("*")}
