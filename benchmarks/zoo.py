@@ -122,7 +122,7 @@ def page(rows: list[Row], command: str) -> str:
         f"Made on {datetime.date.today().isoformat()} with torch {torch.__version__} and "
         f"torchvision {torchvision.__version__} by `{command}`, from random weights.",
         "",
-        'Of each network: the side of its input in pixels, its convolutions, those at which '
+        "Of each network: the side of its input in pixels, its convolutions, those at which "
         "virtual pooling can go, how many it cannot go at and why, its multiply-accumulates "
         '(10^9 per image) before and after `apply(model, "all", image)`, their ratio, and whether '
         "the pooled network gives finite outputs of the network's shapes in eval and in training "

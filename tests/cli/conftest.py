@@ -14,6 +14,9 @@ from typer.testing import CliRunner
 from virtualpool.cli import app
 
 NETWORK = '''
+import os
+import signal
+
 import torch
 from torch import nn
 
@@ -36,6 +39,19 @@ def loud():
     return tiny()
 
 
+def interrupted():
+    """Ctrl-C in its thirtieth step of training, where the environment asks for it."""
+    network, steps = tiny(), []
+
+    def press(module, inputs):
+        steps.append(module.training and torch.is_grad_enabled())
+        if sum(steps) == 30 and "PRESS_CTRL_C" in os.environ:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    network[0].register_forward_pre_hook(press)
+    return network
+
+
 def needy(classes):
     return tiny()
 
@@ -51,7 +67,7 @@ def not_a_network():
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with functions that give networks of three sites for 16 x 16 images in three classes."""
+    """A file with functions that give networks of three sites, for 16 x 16 images."""
     path = tmp_path_factory.mktemp("network") / "network.py"
     path.write_text(NETWORK, encoding="utf-8")
     return path
@@ -59,7 +75,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of images whose class is their strongest colour, 24 for training and 12 for tests."""
+    """A folder of images, 24 and 12 for tests, whose class is their strongest colour."""
     folder = tmp_path_factory.mktemp("data") / "images"
     generator = torch.Generator().manual_seed(0)
     for split, count in (("train", 8), ("test", 4)):
@@ -110,7 +126,7 @@ def refused(run: Callable[..., Any]) -> Callable[..., str]:
 
 @pytest.fixture
 def as_json(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Runs a command with --json; gives what is on standard output, which is JSON and nothing else."""
+    """Runs a command with --json; gives the value on standard output, which is nothing else."""
 
     def as_json(*arguments: Any) -> Any:
         result = run(*arguments, "--json")

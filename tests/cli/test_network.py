@@ -1,5 +1,4 @@
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from safetensors.torch import save_file
 import virtualpool
 from virtualpool import VirtualPoolError
 from virtualpool.cli.network import Network, device_of, example_images, load_network
+from virtualpool.models import all_cnn_c
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_networks_by_name(name: str, size: int, kind: str) -> None:
 def test_named_weights_are_loaded() -> None:
     network = load_network("virtualpool:all_cnn_c", "cifar10")
     assert network.trained
-    trained = virtualpool.models.all_cnn_c("cifar10").state_dict()
+    trained = all_cnn_c("cifar10").state_dict()
     for name, weight in network.module.state_dict().items():
         assert torch.equal(weight, trained[name])
 
@@ -82,7 +82,7 @@ def test_a_pooled_file_gives_the_pooled_network(network: Path, tmp_path: Path) -
         ("missing.py:tiny", None, "missing.py: no such file"),
         ("FILE:tini", None, "no function 'tini'; the nearest are tiny"),
         ("FILE:needy", None, "needs classes; give a function that can be called without"),
-        ("FILE:broken", None, "line 29 raised ValueError: no weights today"),
+        ("FILE:broken", None, "line 45 raised ValueError: no weights today"),
         ("FILE:not_a_network", None, "gave a dict; it must return a torch.nn.Module"),
         ("FILE:tiny", "cifar10", "for a network from a file, give the path of a state dict"),
         ("FILE:tiny", "missing.pt", "missing.pt: no such file of weights"),

@@ -50,17 +50,27 @@ def test_two_ways_at_once_are_wrong_usage(options: dict[str, Any]) -> None:
         schedule(**NOTHING | options)
 
 
+def from_file(name: str) -> Schedule:
+    options: dict[str, Any] = {**NOTHING, "rounds_file": name}
+    return schedule(**options)
+
+
 ROUNDS = [["a", "b"], ["c"]]
 
 
 @pytest.mark.parametrize(
     ("content", "key"),
-    [(ROUNDS, ""), ({"rounds": ROUNDS}, ""), ({"vgg16": {"rounds": ROUNDS}}, ":vgg16"), ({"v": ROUNDS}, ":v")],
+    [
+        (ROUNDS, ""),
+        ({"rounds": ROUNDS}, ""),
+        ({"vgg16": {"rounds": ROUNDS}}, ":vgg16"),
+        ({"v": ROUNDS}, ":v"),
+    ],
 )
 def test_rounds_from_a_file(tmp_path: Path, content: Any, key: str) -> None:
     path = tmp_path / "rounds.json"
     path.write_text(json.dumps(content), encoding="utf-8")
-    assert schedule(**NOTHING | {"rounds_file": f"{path}{key}"}) == Listed((("a", "b"), ("c",)))
+    assert from_file(f"{path}{key}") == Listed((("a", "b"), ("c",)))
 
 
 @pytest.mark.parametrize(
@@ -83,12 +93,12 @@ def test_files_without_rounds_are_refused(
     if content is not None:
         path.write_text(content, encoding="utf-8")
     with pytest.raises(VirtualPoolError, match=said):
-        schedule(**NOTHING | {"rounds_file": f"{path}{key}"})
+        from_file(f"{path}{key}")
 
 
 def test_numbers() -> None:
     assert one_or_each("0.1", "--epochs") == 0.1
     assert one_or_each("5,10", "--epochs") == [5.0, 10.0]
     for wrong in ("", "a", "1,", "1;2"):
-        with pytest.raises(typer.BadParameter, match="--epochs .*numbers with commas"):
+        with pytest.raises(typer.BadParameter, match=r"--epochs .*numbers with commas"):
             numbers(wrong, "--epochs")

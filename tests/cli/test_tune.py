@@ -44,9 +44,9 @@ def finished(as_json: Run, tune_options: list[str], tmp_path: Path) -> Path:
     """A finished run of one round, whose model is made out to be twice as fast as the original."""
     folder = tmp_path / "run"
     as_json(*tune_options, "--run-dir", folder, "--sizes", "2", "--recover", "none")
-    frontier = json.loads((folder / "frontier.json").read_text())
-    frontier["points"][1] |= {"speedup": {"median": 2.0, "lower": 1.9, "upper": 2.1}, "drop": 0.25}
-    (folder / "frontier.json").write_text(json.dumps(frontier))
+    path = folder / "round-01" / "point.json"
+    twice = {"speedup": {"median": 2.0, "lower": 1.9, "upper": 2.1}, "drop": 0.25}
+    path.write_text(json.dumps(json.loads(path.read_text()) | twice))
     return folder
 
 
@@ -84,14 +84,13 @@ def test_pick_copies_the_file_of_its_model(
 
 
 def test_pick_and_report_of_an_unfinished_run(run: Run, refused: Run, finished: Path) -> None:
-    (finished / "frontier.json").unlink()
+    (finished / "round-01" / "point.json").unlink()
     result = run("pick", finished, "--max-drop", "1")
     assert result.exit_code == 0
     assert "not finished" in result.stderr
     assert run("report", finished).exit_code == 0
     assert "not finished" in (finished / "report.html").read_text(encoding="utf-8")
-    for point in finished.glob("round-*/point.json"):
-        point.unlink()
+    (finished / "round-00" / "point.json").unlink()
     assert "no model is measured yet" in refused("pick", finished, "--max-drop", "1")
 
 

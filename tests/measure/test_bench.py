@@ -40,6 +40,12 @@ def test_layout(channels_last, given):
     assert next(bench.copy_of(convolution).parameters()).is_contiguous(memory_format=asked)
 
 
+@pytest.mark.parametrize("model", [nn.Conv1d(2, 3, 1), nn.Conv3d(2, 3, 1), nn.Linear(2, 2)])
+def test_other_models_have_one_layout(model):
+    copied = dict(BENCH.copy_of(model).named_parameters())
+    assert all(torch.equal(value, copied[name]) for name, value in model.named_parameters())
+
+
 def test_only_floats_are_converted():
     bench = Bench.of("cpu", "float64", channels_last=False)
     image, label = bench.inputs((torch.zeros(1, 3), torch.zeros(1, dtype=torch.long)), None)

@@ -3,7 +3,9 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torchvision.models import vgg16
 
+import virtualpool as vp
 from virtualpool import VirtualPoolError
 from virtualpool.measure import macs
 
@@ -35,6 +37,13 @@ def test_attention_is_counted_without_its_fast_path():
     projections = 4 * 16 * 16 + 2 * 16 * 32
     attention = 2 * 10 * 16
     assert macs(model, torch.zeros(1, 10, 16)) == 10 * (projections + attention)
+
+
+def test_the_papers_factor_of_four():
+    features, image = vgg16().features, torch.zeros(1, 3, 64, 64)
+    pooled = vp.apply(features, "all", image)
+    assert len(vp.plan_of(pooled).sites) == 13
+    assert macs(features, image) == 4 * macs(pooled, image)
 
 
 def test_the_model_stays_as_it_was():

@@ -11,7 +11,7 @@ import pytest
 from virtualpool.files import write_json, write_text
 from virtualpool.measure import Latency, Setting, Speedup
 from virtualpool.plan import Plan
-from virtualpool.search import Frontier, Point, Score, Sensitivity, SiteSensitivity
+from virtualpool.search import Point, Score, Sensitivity, SiteSensitivity
 
 SETTING = Setting("cpu", "Some <Processor>", "float32", 1, 2, "eager", True, "2.9.0")
 SITES = [f"convs.{index}" for index in range(9)]
@@ -61,7 +61,11 @@ def _sensitivity() -> Sensitivity:
 def _training(round_index: int) -> list[dict[str, float]]:
     lost = 0.06 * round_index
     accuracies = [
-        {"step": step, "epoch": step / 50, "accuracy": ORIGINAL - 0.01 - lost * math.exp(-step / 60)}
+        {
+            "step": step,
+            "epoch": step / 50,
+            "accuracy": ORIGINAL - 0.01 - lost * math.exp(-step / 60),
+        }
         for step in range(0, 201, 50)
     ]
     losses = [
@@ -73,7 +77,7 @@ def _training(round_index: int) -> list[dict[str, float]]:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Makes a run directory; `rounds` of its three are done, and `without` names files to leave out."""
+    """Makes a run of which some of three rounds are done; `without` names files to leave out."""
 
     def make(*, rounds: int = 3, without: tuple[str, ...] = (), **config: Any) -> Path:
         run = tmp_path / "run"
@@ -103,8 +107,6 @@ def make_run(tmp_path: Path) -> MakeRun:
         }
         for index in range(rounds + 1):
             files[f"round-{index:02d}/point.json"] = POINTS[index].to_json()
-        if rounds == len(ROUNDS):
-            files["frontier.json"] = Frontier(tuple(POINTS), run).to_json()
         for name, value in files.items():
             if name not in without:
                 write_json(run / name, value)

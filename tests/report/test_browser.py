@@ -27,7 +27,12 @@ def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=path,
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--disable-background-networking",
+            ],
         )
         yield launched
         launched.close()
@@ -35,7 +40,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any, make_run: MakeRun) -> Iterator[Callable[..., Any]]:
-    """Opens the report of a run in a window of some width; any request but the page's fails the test."""
+    """Opens the report of a run in a window; any request but that for the page fails the test."""
     requests: list[str] = []
 
     def open_page(width: int, **run: Any) -> Any:
@@ -71,9 +76,10 @@ def test_nothing_is_wider_than_the_window(
     page = opened(width, rounds=rounds)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     outside = page.evaluate(
-        """() => [...document.querySelectorAll("body *")].filter(element =>
-            !element.closest(".scroll, pre") && element.getBoundingClientRect().right >
-            document.documentElement.clientWidth + 1).map(element => element.outerHTML.slice(0, 80))"""
+        """() => [...document.querySelectorAll("body *")]
+            .filter(element => !element.closest(".scroll, pre"))
+            .filter(element => element.getBoundingClientRect().right > window.innerWidth + 1)
+            .map(element => element.outerHTML.slice(0, 80))"""
     )
     assert outside == []
 

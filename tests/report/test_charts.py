@@ -71,7 +71,7 @@ def test_sensitivity_bars_are_in_order_from_zero_and_marked_before_a_pool() -> N
     assert float(rectangles[1].get("x", 0)) + widths[1] == pytest.approx(zero, abs=0.02)
     assert ["before-pool" in item.get("class", "") for item in rectangles] == [True, False, False]
     assert [item.text for item in named(root, "site")] == [bar.site for bar in bars]
-    assert root.find(".//title").text == "late <site>, before a pooling layer: 4.0 ± 1.0 (points)"
+    assert root.findtext(".//title") == "late <site>, before a pooling layer: 4.0 ± 1.0 (points)"
 
 
 def test_long_names_of_sites_are_cut_at_their_beginning() -> None:

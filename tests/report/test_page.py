@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from virtualpool import VirtualPoolError, report
-from virtualpool.files import write_json, write_text
+from virtualpool.files import read_json, write_json, write_text
 
 MakeRun = Callable[..., Path]
 
@@ -32,12 +32,17 @@ def test_a_finished_run_is_told_from_its_headline_to_its_command(make_run: MakeR
 @pytest.mark.parametrize(
     ("rounds", "without", "said", "sections"),
     [
-        (1, (), "1 of 3 rounds are done", {"frontier", "models", "sensitivity", "training", "rounds"}),
+        (
+            1,
+            (),
+            "1 of 3 rounds are done",
+            {"frontier", "models", "sensitivity", "training", "rounds"},
+        ),
         (0, (), "0 of 3 rounds are done", {"frontier", "models", "sensitivity", "rounds"}),
         (0, ("rounds.json",), "the sensitivity of 9 of 9", {"frontier", "models", "sensitivity"}),
         (0, ("rounds.json", "sensitivity.json"), "just begun", {"frontier", "models"}),
         (0, ("rounds.json", "sensitivity.json", "round-00/point.json"), "just begun", set()),
-        (3, ("frontier.json",), "3 of 3 rounds", {"frontier", "models", "training", "rounds"}),
+        (2, (), "2 of 3 rounds", {"frontier", "models", "training", "rounds"}),
         (0, ("environment.json",), "not finished", {"frontier"}),
     ],
 )
@@ -50,6 +55,16 @@ def test_an_unfinished_run_shows_what_there_is_and_says_so(
     assert sections <= shown
     if not sections:
         assert shown == {"made"}
+
+
+def test_a_run_that_its_limit_ended_is_finished(make_run: MakeRun) -> None:
+    run = make_run(rounds=2)
+    path = run / "round-02" / "point.json"
+    write_json(path, read_json(path) | {"over_limit": True})
+    page = page_of(run)
+    assert "not finished" not in page
+    assert "over the limit, the last one" in page
+    assert "left out" in page
 
 
 def test_a_round_that_is_being_fine_tuned_says_how_far_it_is(make_run: MakeRun) -> None:
@@ -90,7 +105,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize("file", ["frontier.json", "sensitivity.json", "config.json"])
+@pytest.mark.parametrize("file", ["round-01/point.json", "sensitivity.json", "config.json"])
 def test_a_broken_file_of_a_run_is_named(make_run: MakeRun, file: str) -> None:
     run = make_run()
     (run / file).write_text("{", encoding="utf-8")

@@ -21,6 +21,8 @@ PERCENT = Unit(percent=True)
         ([(-0.004, 1.5)], None, "1.5× faster at the same accuracy", 1),
         ([(-0.02, 1.5)], None, "1.5× faster and 2.0 points more accurate", 1),
         ([(0.003, 0.9), (0.008, 0.8)], None, "No model is faster than the original here", 1),
+        ([(0.003, 1.02)], None, "No model is faster", 1),  # its lower quartile is below one
+        ([(0.003, 1.05)], None, "1.05× faster for 0.3 points", 1),
         ([(0.003, 0.9), (0.03, 1.2)], None, "1.2× faster for 3.0 points", 2),
     ],
 )

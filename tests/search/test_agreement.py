@@ -99,7 +99,7 @@ REFUSED_OUTPUTS = {
 
 @pytest.mark.parametrize("case", REFUSED_OUTPUTS)
 def test_refused_outputs(images, case):
-    with pytest.raises(VirtualPoolError, match="Outputs gives .*wrap it"):
+    with pytest.raises(VirtualPoolError, match=r"Outputs gives .*wrap it"):
         output_agreement(Outputs(REFUSED_OUTPUTS[case]), [images])
 
 

@@ -45,7 +45,7 @@ def _maker():
         (None, None),
         (_maker, "_maker"),
         (_maker(), "_maker"),
-        (functools.partial(_maker, 1), "_maker"),
+        (functools.partial(_maker), "_maker"),
         (nn.Flatten(), "Flatten"),
     ],
 )

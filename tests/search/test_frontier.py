@@ -88,7 +88,10 @@ def test_pick(frontier, limits, expected):
 
 REFUSED_PICKS = [
     ({}, "needs a limit"),
-    ({"max_drop": 0.01, "min_speedup": 2.2}, "max_drop=0.01 and min_speedup=2.2: the closest, r3, "),
+    (
+        {"max_drop": 0.01, "min_speedup": 2.2},
+        "max_drop=0.01 and min_speedup=2.2: the closest, r3",
+    ),
     ({"max_latency_ms": 5}, r"closest, r4, has a drop of 0\.1000, a speedup of 3\.00 and 7 ms"),
     ({"max_drop": -0.5}, "the closest, r1, has a drop of -0.01"),
     ({"min_speedup": 0}, "min_speedup is 0; give more than zero"),
@@ -132,7 +135,7 @@ def test_a_point_as_json_and_as_text(frontier):
 
 def test_restore(frontier, network, images, tmp_path):
     pooled = vp.apply(network, ["0"], images).eval()
-    pooled[0].weight.data.mul_(1.5)
+    pooled.get_parameter("0.weight").data.mul_(1.5)
     vp.save(pooled, tmp_path / "r1" / "model.safetensors")
     restored = frontier.restore(network, frontier.points[1]).eval()
     assert torch.equal(restored(images), pooled(images))
@@ -143,7 +146,9 @@ def test_restore(frontier, network, images, tmp_path):
         frontier.restore(network, frontier.points[2])
 
 
-@pytest.mark.parametrize(("suffix", "begin"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("PDF", b"%PDF")])
+@pytest.mark.parametrize(
+    ("suffix", "begin"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("PDF", b"%PDF")]
+)
 def test_plot(frontier, tmp_path, suffix, begin):
     path = tmp_path / "figures" / f"frontier.{suffix}"
     frontier.plot(path)

@@ -29,7 +29,9 @@ def test_log_writes_numbers_as_they_come(current):
     ]
 
 
-@pytest.mark.parametrize(("step", "kept"), [(0, [1]), (10, [1, 2]), (15, [1, 2]), (99, [1, 2, 3, 4])])
+@pytest.mark.parametrize(
+    ("step", "kept"), [(0, [1]), (10, [1, 2]), (15, [1, 2]), (99, [1, 2, 3, 4])]
+)
 def test_rewind_drops_later_steps(current, step, kept):
     records = [{"note": "begin"}, {"step": 10}, {"step": 20}, {"step": 30, "loss": 1.0}]
     for record in records:

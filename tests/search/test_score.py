@@ -116,21 +116,22 @@ def test_judge_evaluates_in_eval_mode_without_gradients_and_restores_flags():
     seen = []
 
     def evaluate(model: nn.Module) -> float:
-        seen.append((model.training, model[0].training, torch.is_grad_enabled()))
+        flags = [module.training for module in model.modules()]
+        seen.append((flags, torch.is_grad_enabled()))
         return 0.5
 
     assert judge(evaluate, model, "it") == 0.5
-    assert seen == [(False, False, False)]
+    assert seen == [([False, False, False], False)]
     assert (model.training, model[0].training, model[1].training) == (True, True, False)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, torch.tensor([1.0, math.nan])])
 def test_judge_refuses_what_is_not_finite(value):
-    with pytest.raises(VirtualPoolError, match="features.3 pooled is (nan|inf)"):
+    with pytest.raises(VirtualPoolError, match=r"features\.3 pooled is (nan|inf)"):
         judge(lambda _: value, nn.Identity(), "the model with features.3 pooled")
 
 
 @pytest.mark.parametrize("value", [None, "much", {"top1": 0.5}, torch.zeros(0)])
 def test_judge_refuses_what_is_no_number(value):
-    with pytest.raises(VirtualPoolError, match="for the model of round-02|is nan"):
+    with pytest.raises(VirtualPoolError, match=r"for the model of round-02|is nan"):
         judge(lambda _: value, nn.Identity(), "the model of round-02")

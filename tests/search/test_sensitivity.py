@@ -36,7 +36,12 @@ def test_of_equal_drops_the_site_with_more_work_comes_first(network, images):
 def test_the_model_stays_as_it_is(network, images):
     network.train()
     before = copy.deepcopy(network.state_dict())
-    sensitivity(network, images, evaluate, recalibrate=lambda model: model[0].weight.data.zero_())
+    sensitivity(
+        network,
+        images,
+        evaluate,
+        recalibrate=lambda model: model.get_parameter("0.weight").data.zero_(),
+    )
     assert all(module.training for module in network.modules())
     assert vp.plan_of(network).names == []
     for name, tensor in network.state_dict().items():
@@ -118,7 +123,7 @@ def test_goes_on_after_a_stop(network, images, tmp_path, calls):
     assert found == sensitivity(network, images, evaluate)
     assert sorted(done) == [[], ["0"], ["2"], ["5"]]
     # A finished one is only read.
-    assert sensitivity(network, images, lambda _: pytest.fail(), path=path) == found
+    assert sensitivity(network, images, lambda _: pytest.fail("evaluated"), path=path) == found
 
 
 OTHER_QUESTIONS = {

@@ -11,7 +11,9 @@ from virtualpool.cli.terminal import results
 
 def apply(
     model: options.Model,
-    sites: Annotated[list[str], typer.Argument(metavar="SITES...", help='Names of sites, or "all".')],
+    sites: Annotated[
+        list[str], typer.Argument(metavar="SITES...", help='Names of sites, or "all".')
+    ],
     output: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
     weights: options.Weights = None,
     size: options.Size = None,
@@ -36,7 +38,8 @@ def apply(
         show(
             result,
             lambda: print(
-                f"MACs for one image: {before:,} before, {after:,} after ({before / after:.2f}x "
-                f"fewer).\nSaved {output}; load it by virtualpool.load(your_model, {str(output)!r})."
+                f"MACs for one image: {before:,} before, {after:,} after "
+                f"({before / after:.2f}x fewer).\n"
+                f"Saved {output}; load it by virtualpool.load(your_model, {str(output)!r})."
             ),
         )

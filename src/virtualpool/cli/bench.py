@@ -17,7 +17,9 @@ def bench(
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILES]...", help="Pooled .safetensors files.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also with every eligible site pooled.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also with every eligible site pooled.")
+    ] = False,
     weights: options.Weights = None,
     size: options.Size = None,
     input_shape: options.InputShape = None,

@@ -1,19 +1,15 @@
 """The networks that the command line can name."""
 
-import difflib
-import importlib.util
-import inspect
-import sys
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from urllib.error import URLError
 
 import torch
 from torch import nn
 
+from virtualpool.cli.nearest import nearest
+from virtualpool.cli.user_code import network_from
+from virtualpool.cli.weights import SUFFIXES, with_weights
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.preprocessing import Preprocessing
 
@@ -55,7 +51,7 @@ def load_network(name: str, weights: str | None = None) -> Network:
     32
     """
     source, _, rest = name.rpartition(":")
-    is_file = weights is not None and Path(weights).suffix in (".safetensors", ".pt", ".pth")
+    is_file = weights is not None and Path(weights).suffix in SUFFIXES
     named = None if is_file else weights
     if source in _SOURCES:
         network = _SOURCES[source](rest, named)
@@ -63,20 +59,22 @@ def load_network(name: str, weights: str | None = None) -> Network:
         if named:
             raise VirtualPoolError(
                 f"--weights {named}: for a network from a file, give the path of a state dict "
-                "(.safetensors, .pt, .pth), or load the weights in the function."
+                f"({', '.join(SUFFIXES)}), or load the weights in the function."
             )
-        network = Network(_from_file(Path(source), rest), size=224)
+        network = Network(network_from(Path(source), rest), size=224)
     else:
         raise VirtualPoolError(f"{name}: a model is given as {_FORMS}.")
     if named:
         return replace(network, trained=True)
     if weights:
-        return replace(network, module=_with_weights(network.module, Path(weights)))
+        return replace(network, module=with_weights(network.module, Path(weights)))
     return network
 
 
-def example_images(network: Network, size: int | None = None, shape: str | None = None) -> torch.Tensor:
-    """Random images that a network runs on: (1, 3, size, size), or of a shape such as "1,3,224,160".
+def example_images(
+    network: Network, size: int | None = None, shape: str | None = None
+) -> torch.Tensor:
+    """Random images that a network runs on: (1, 3, size, size), or of a shape, "1,3,224,160".
 
     Raises:
         VirtualPoolError: both are given, or the shape is no shape.
@@ -114,7 +112,7 @@ def _torchvision(name: str, weights: str | None) -> Network:
     try:
         choices = models.get_model_weights(name)
     except ValueError as error:
-        known = _nearest(name, models.list_models())
+        known = nearest(name, models.list_models())
         raise VirtualPoolError(f"torchvision has no model {name!r}{known}.") from error
     if weights and weights not in choices.__members__:
         raise VirtualPoolError(
@@ -133,20 +131,21 @@ def _torchvision(name: str, weights: str | None) -> Network:
 def _timm(name: str, weights: str | None) -> Network:
     try:
         import timm
+        from timm.data.config import resolve_model_data_config
     except ImportError as error:
         raise VirtualPoolError(
             "timm is not installed; install it by: pip install 'virtualpool[timm]'."
         ) from error
     if not timm.is_model(name.split(".")[0]):
-        raise VirtualPoolError(f"timm has no model {name!r}{_nearest(name, timm.list_models())}.")
+        raise VirtualPoolError(f"timm has no model {name!r}{nearest(name, timm.list_models())}.")
     if weights not in (None, "DEFAULT"):
         raise VirtualPoolError(
             f"--weights {weights}: for timm give DEFAULT, with the tag in the model's name "
             "(timm:resnet50.a1_in1k), or the path of a state dict."
         )
-    create = lambda: timm.create_model(name, pretrained=weights == "DEFAULT")  # noqa: E731
-    module = _fetched(create, f"timm:{name}")
-    config = timm.data.resolve_model_data_config(module)
+    pretrained = weights is not None
+    module = _fetched(lambda: timm.create_model(name, pretrained=pretrained), f"timm:{name}")
+    config = resolve_model_data_config(module)
     size = config["input_size"][-1]
     preprocessing = Preprocessing(
         size,
@@ -177,115 +176,10 @@ _SOURCES: dict[str, Callable[[str, str | None], Network]] = {
 
 
 def _fetched(create: Callable[[], nn.Module], name: str) -> nn.Module:
-    # Hubs raise their own kinds of error where there is no network; what they have in common is OSError.
     try:
         return create()
-    except (URLError, OSError) as error:
+    except Exception as error:  # hubs raise their own kinds of error where there is no network
         raise VirtualPoolError(
-            f"{name}: its weights cannot be fetched ({error}); "
+            f"{name}: its weights cannot be fetched ({type(error).__name__}: {error}); "
             "download them elsewhere and give the file by --weights."
         ) from error
-
-
-def _from_file(path: Path, function: str) -> nn.Module:
-    if not path.is_file():
-        raise VirtualPoolError(f"{path}: no such file; a model is given as {_FORMS}.")
-    namespace = vars(_guarded(path, lambda: _imported(path)))
-    if not callable(create := namespace.get(function)):
-        here = [
-            name
-            for name, value in namespace.items()
-            if callable(value) and getattr(value, "__module__", None) == namespace["__name__"]
-        ]
-        raise VirtualPoolError(f"{path} has no function {function!r}{_nearest(function, here)}.")
-    if missing := _required(create):
-        raise VirtualPoolError(
-            f"{path}:{function} needs {', '.join(missing)}; "
-            "give a function that can be called without arguments."
-        )
-    module = _guarded(path, create)
-    if not isinstance(module, nn.Module):
-        kind = type(module).__name__
-        raise VirtualPoolError(f"{path}:{function} gave a {kind}; it must return a torch.nn.Module.")
-    return module
-
-
-def _imported(path: Path) -> Any:
-    # Like `python file.py`: the file's own folder can be imported from.
-    sys.path.insert(0, str(path.parent.resolve()))
-    name = f"_users_{path.stem}"  # a user's random.py must not take the place of Python's
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _guarded(path: Path, function: Callable[[], Any]) -> Any:
-    # The user's code: whatever it raises is said with the line of their file.
-    try:
-        return function()
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-        line = f", line {lines[-1]}" if lines else ""
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise VirtualPoolError(f"{path}{line} raised {what}.") from error
-
-
-def _required(function: Callable[..., Any]) -> list[str]:
-    return [
-        parameter.name
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
-
-
-def _with_weights(module: nn.Module, path: Path) -> nn.Module:
-    if not path.is_file():
-        raise VirtualPoolError(f"{path}: no such file of weights.")
-    if path.suffix == ".safetensors" and _is_pooled(path):
-        from virtualpool import storage
-
-        return storage.load(module, path)
-    state = _read_state(path)
-    try:
-        module.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        what = " ".join(str(error).split())
-        raise VirtualPoolError(f"{path}: these weights do not fit the model. {what:.300}") from error
-    return module
-
-
-def _is_pooled(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            return "virtualpool" in (file.metadata() or {})
-    except SafetensorError as error:
-        raise VirtualPoolError(f"{path}: not a safetensors file, or cut short ({error}).") from error
-
-
-def _read_state(path: Path) -> Any:
-    from safetensors.torch import load_file
-
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises UnpicklingError, RuntimeError, EOFError, ...
-        what = str(error).splitlines()[0]
-        raise VirtualPoolError(
-            f"{path}: cannot be read as a state dict ({what}); "
-            "save it by torch.save(model.state_dict(), path)."
-        ) from error
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    known = list(names)
-    near = difflib.get_close_matches(name, known, n=3) or (known if len(known) <= 5 else [])
-    return f"; the nearest are {', '.join(near)}" if near else ""

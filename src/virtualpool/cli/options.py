@@ -87,7 +87,9 @@ Mode = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, rich_help_panel=TIMING, help="Threads of torch; as many as it takes itself."),
+    typer.Option(
+        min=1, rich_help_panel=TIMING, help="Threads of torch; as many as it takes itself."
+    ),
 ]
 TimingBatch = Annotated[
     int, typer.Option(min=1, rich_help_panel=TIMING, help="Images in a call that is timed.")

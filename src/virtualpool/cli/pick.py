@@ -39,7 +39,9 @@ def pick(
 
         run = record.read(run_dir)
         if run.frontier is None:
-            raise VirtualPoolError(f"{run_dir}: no model is measured yet; go on with the run first.")
+            raise VirtualPoolError(
+                f"{run_dir}: no model is measured yet; go on with the run first."
+            )
         if not run.finished:
             messages().print(f"{run_dir} is not finished: this is the best of its models so far.")
         point = run.frontier.pick(
@@ -59,7 +61,9 @@ def _copied(file: Path | None, output: Path) -> Path:
             "larger drop."
         )
     if not file.is_file():
-        raise VirtualPoolError(f"{file}: the model's file is gone; run the command of the run again.")
+        raise VirtualPoolError(
+            f"{file}: the model's file is gone; run the command of the run again."
+        )
     with replacing(output) as beside:
         shutil.copyfile(file, beside)
     return output

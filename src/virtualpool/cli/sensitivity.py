@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from virtualpool.cli import options
-from virtualpool.cli.terminal import progress, resumable, results, table
+from virtualpool.cli.terminal import progress, results, resumable, table
 
 if TYPE_CHECKING:
     from virtualpool.search import Sensitivity
@@ -21,7 +21,8 @@ def sensitivity(
     labels: Annotated[
         bool,
         typer.Option(
-            "--labels/--no-labels", help="Accuracy, or without labels how much of the output is left."
+            "--labels/--no-labels",
+            help="Accuracy, or without labels how much of the output is left.",
         ),
     ] = True,
     recalibrate: Annotated[

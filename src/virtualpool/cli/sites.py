@@ -29,7 +29,16 @@ def sites(
 
 
 def _print(found: "list[Site]") -> None:
-    columns = ["site", "kernel", ">stride", ">output", ">MMACs", "follows", "before pool", "eligible"]
+    columns = [
+        "site",
+        "kernel",
+        ">stride",
+        ">output",
+        ">MMACs",
+        "follows",
+        "before pool",
+        "eligible",
+    ]
     table(columns, [_row(site) for site in found])
     eligible = [site for site in found if site.eligible]
     every, some = (sum(site.macs for site in group) for group in (found, eligible))

@@ -15,7 +15,14 @@ from virtualpool.tasks.classification import Classification, load_data
 
 @dataclass(frozen=True)
 class Task:
-    """A network on its device, data, an image of their size, and what a second start must have alike."""
+    """A network and the data that it is judged by.
+
+    Attributes:
+        module: the network, on its device.
+        data: the images.
+        images: example inputs, (1, 3, size, size), on the same device.
+        settings: what a run must be given alike when it goes on.
+    """
 
     module: nn.Module
     data: Classification

@@ -53,9 +53,9 @@ def results(as_json: bool) -> Iterator[Callable[[Any, Callable[[], None]], None]
         yield show
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table; columns whose name begins with ">" are aligned to the right."""
-    drawn = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    drawn = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         right = column.startswith(">")
         drawn.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")

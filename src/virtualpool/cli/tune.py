@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from virtualpool.cli import options
-from virtualpool.cli.terminal import progress, resumable, results, table
+from virtualpool.cli.terminal import progress, results, resumable, table
 
 if TYPE_CHECKING:
     from virtualpool.search import Frontier
@@ -112,10 +112,11 @@ def tune(
     device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Make a set of faster networks out of a trained one: rank the sites, pool and fine-tune in rounds.
+    """Make a set of faster networks out of a trained one.
 
-    A run that was stopped goes on when the same command is given again. It ends with a table and a
-    report, RUN_DIR/report.html.
+    Ranks the sites by the accuracy that each costs, then pools and fine-tunes in rounds. A run that
+    was stopped goes on when the same command is given again. It ends with a table and a report,
+    RUN_DIR/report.html.
     """
     with results(as_json) as show:
         from virtualpool import report
@@ -161,7 +162,6 @@ def tune(
                     task.training_batches,
                     **training,
                     seed=seed,
-                    observer=observer,
                 )
             frontier = search(
                 task.module,
@@ -194,34 +194,31 @@ def tune(
             page = run_dir / "report.html"
             report.write(run_dir, page)
         task.say_skipped()
-        show(
-            frontier.to_json() | {"report": str(page)}, lambda: _print(frontier, run_dir, page)
-        )
+        show(frontier.to_json() | {"report": str(page)}, lambda: _print(frontier, run_dir, page))
 
 
 def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
     best = [point.name for point in frontier.pareto]
     rows = [
         [
-            point.name,
-            f"{100 * point.accuracy:.2f}",
-            _plus_minus(point.standard_error),
-            "" if point.weights is None else f"{100 * point.drop:+.2f}",
-            "" if point.weights is None else _plus_minus(point.drop_standard_error),
+            point.name + ("*" if point.name in best else ""),
+            _percent(point.accuracy, point.standard_error),
+            _percent(point.drop, point.drop_standard_error) if point.weights else "",
             f"{point.latency.median_ms:.3g} ms",
             f"{point.latency.lower_ms:.3g} to {point.latency.upper_ms:.3g}",
             f"{point.speedup.median:.2f}x",
             f"{point.macs / 1e6:,.1f}",
-            "*" if point.name in best else "",
-            "" if point.weights is None else str(run_dir / point.weights),
+            point.weights or "",
         ]
         for point in frontier.points
     ]
-    columns = ["model", ">accuracy %", ">", ">drop", ">", ">latency", ">quartiles", ">speed-up"]
-    table([*columns, ">MMACs", "best", "file"], rows)
-    print(f"\nTimed: {frontier.original.latency.setting}")
+    columns = [">accuracy %", ">drop", ">latency", ">quartiles", ">speed-up", ">MMACs"]
+    table(["model", *columns, f"file in {run_dir}"], rows)
+    print("\n* no other model is both faster and more accurate")
+    print(f"Timed: {frontier.original.latency.setting}")
     print(f"Report: {page}")
 
 
-def _plus_minus(error: float | None) -> str:
-    return "" if error is None else f"± {100 * error:.2f}"
+def _percent(value: float, error: float | None) -> str:
+    plus_minus = "" if error is None else f" ± {100 * error:.2f}"
+    return f"{100 * value:.2f}{plus_minus}"

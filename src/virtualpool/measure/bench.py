@@ -1,6 +1,7 @@
 """The bench: copies of models and inputs on a device, in a dtype and a memory layout."""
 
 import copy
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,9 @@ class Bench:
     def copy_of(self, model: nn.Module) -> nn.Module:
         """A copy of a model, put here."""
         here = copy.deepcopy(model).to(device=self.device, dtype=self.dtype)
-        return here.to(memory_format=self.layout)
+        for tensor in itertools.chain(here.parameters(), here.buffers()):
+            tensor.data = self._laid_out(tensor.data)
+        return here
 
     def inputs(self, example_inputs: Any, batch: int | None) -> Any:
         """Example inputs, put here, repeated to `batch` images (None is as given)."""
@@ -48,10 +51,14 @@ class Bench:
             tensor = tensor.detach().to(
                 self.device, self.dtype if tensor.is_floating_point() else None
             )
-            return tensor.contiguous(memory_format=self.layout) if tensor.ndim == 4 else tensor
+            return self._laid_out(tensor)
 
         given = example_inputs if batch is None else _repeated(example_inputs, batch)
         return map_tensors(here, given)
+
+    def _laid_out(self, tensor: Tensor) -> Tensor:
+        # Only tensors with four axes have a place for their channels to go.
+        return tensor.contiguous(memory_format=self.layout) if tensor.ndim == 4 else tensor
 
 
 def device_of(model: nn.Module) -> torch.device:

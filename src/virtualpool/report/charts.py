@@ -17,7 +17,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Dot:
-    """A model on the frontier's figure; speeds are ratios to the original, `error` a standard error."""
+    """A model of the frontier: speeds relative to the original, `error` a standard error."""
 
     label: str
     speed: float
@@ -30,7 +30,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Bar:
-    """A site on the sensitivity's figure: what is lost when it alone is pooled, without fine-tuning."""
+    """A site, and what is lost when it alone is pooled, without fine-tuning."""
 
     site: str
     drop: float
@@ -77,7 +77,7 @@ def frontier(dots: Sequence[Dot], width: float, unit: str) -> Markup:
 
 
 def sensitivity(bars: Sequence[Bar], width: float, unit: str) -> Markup:
-    """A bar for each site, in the network's order, the sites before a pooling layer in another colour."""
+    """A bar for each site, in the network's order; those before a pooling layer are marked."""
     longest = int(width * 0.4 / 7)
     left = 16 + 7 * min(longest, max(len(bar.site) for bar in bars))
     top, row = 8, 20
@@ -107,7 +107,7 @@ def sensitivity(bars: Sequence[Bar], width: float, unit: str) -> Markup:
 
 
 def curves(lines: Sequence[Curve], width: float, title: str, zero: bool = False) -> Markup:
-    """One line a round against its steps; with `zero`, a line at zero, which is the original's accuracy."""
+    """One line a round against its steps; with `zero`, also a line for the original, at zero."""
     height = round(width * 0.55 + 60)
     left, top, right, bottom = 48, 34, width - 12, height - 46
     steps = [step for curve in lines for step, _ in curve.points]
@@ -163,7 +163,9 @@ def _around(x: float, y: float, radius: float) -> Box:
     return x - radius, y - radius, x + radius, y + radius
 
 
-def _free_place(label: str, x: float, y: float, taken: list[Box], inside: Box) -> tuple[float, float]:
+def _free_place(
+    label: str, x: float, y: float, taken: list[Box], inside: Box
+) -> tuple[float, float]:
     """Where a label near (x, y) covers nothing; the first of eight places if all are taken."""
     wide = 7.2 * len(label)
     offsets = [(10, -9), (10, 18), (-10 - wide, 18), (-10 - wide, -9)]

@@ -2,23 +2,19 @@
 
 import os
 import shlex
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 
 from virtualpool.files import write_text
-from virtualpool.report import charts, record, wording
+from virtualpool.report import record, wording
+from virtualpool.report.figures import figures
 from virtualpool.report.record import Record
 from virtualpool.report.wording import Unit
 from virtualpool.search.frontier import Point
-
-WIDE, PANEL, NARROW = 940, 450, 350
-"""Widths of figures in pixels: across the page, two side by side, on a phone."""
 
 _NOTHING = "–"
 
@@ -75,84 +71,7 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         "facts": _facts(run, setting),
         "version": metadata.version("virtualpool"),
         "directory": str(run.directory),
-    } | _figures(run, said.point, unit)
-
-
-def _figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
-    points = " (points)" if unit.percent else ""
-    figures: dict[str, Any] = {}
-    if run.frontier:
-        percent = " (%)" if unit.percent else ""
-        dots = _dots(run, picked, unit)
-        figures["frontier"] = _drawn(lambda width: charts.frontier(dots, width, percent), WIDE)
-    if run.sensitivity and run.sensitivity.sites:
-        bars = _bars(run, unit)
-        figures["sensitivity"] = _drawn(lambda width: charts.sensitivity(bars, width, points), WIDE)
-        figures["any_before_pool"] = any(bar.before_pool for bar in bars)
-        samples = run.sensitivity.baseline.samples
-        figures["method"] = run.sensitivity.method + (f"; {samples:,} samples" if samples else "")
-    accuracy, loss = _curves(run, "accuracy", unit), _curves(run, "loss", unit)
-    label = f"accuracy against the original{points}"
-    panels = []
-    if accuracy:
-        panels.append(_drawn(lambda width: charts.curves(accuracy, width, label, zero=True), PANEL))
-    if loss:
-        panels.append(_drawn(lambda width: charts.curves(loss, width, "training loss"), PANEL))
-    rounds = accuracy or loss
-    figures["curves"] = panels
-    figures["legend"] = [
-        {"label": curve.label, "shade": charts.shade(index, len(rounds))}
-        for index, curve in enumerate(rounds)
-    ]
-    return figures
-
-
-def _drawn(draw: Callable[[float], Markup], wide: float) -> dict[str, Markup]:
-    return {"wide": draw(wide), "narrow": draw(NARROW)}
-
-
-def _dots(run: Record, picked: Point | None, unit: Unit) -> list[charts.Dot]:
-    assert run.frontier is not None
-    pareto = [point.name for point in run.frontier.pareto]
-    return [
-        charts.Dot(
-            label=_label(point.name),
-            speed=point.speedup.median,
-            speed_range=(point.speedup.lower, point.speedup.upper),
-            score=point.accuracy * unit.factor,
-            error=point.standard_error and point.standard_error * unit.factor,
-            pareto=point.name in pareto,
-            picked=point is picked,
-        )
-        for point in run.points
-    ]
-
-
-def _bars(run: Record, unit: Unit) -> list[charts.Bar]:
-    assert run.sensitivity is not None
-    order = {name: place for place, name in enumerate(run.network_order)}
-    return [
-        charts.Bar(
-            site=site.name,
-            drop=site.drop * unit.factor,
-            error=site.standard_error and site.standard_error * unit.factor,
-            before_pool=site.before_pool,
-        )
-        for site in sorted(run.sensitivity.sites, key=lambda site: order.get(site.name, len(order)))
-    ]
-
-
-def _curves(run: Record, measure: str, unit: Unit) -> list[charts.Curve]:
-    """Of each round that recorded it: accuracy relative to the original, or the loss as it was."""
-    curves = []
-    for index, records in enumerate(run.training, 1):
-        values = [(line["step"], line[measure]) for line in records if measure in line]
-        if measure == "accuracy" and run.points:
-            original = run.points[0].accuracy
-            values = [(step, (value - original) * unit.factor) for step, value in values]
-        if values:
-            curves.append(charts.Curve(f"round {index}", tuple(values)))
-    return curves
+    } | figures(run, said.point, unit)
 
 
 def _tiles(run: Record, picked: Point | None, unit: Unit) -> list[dict[str, str]]:

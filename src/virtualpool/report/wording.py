@@ -35,10 +35,10 @@ class Unit:
         return 100.0 if self.percent else 1.0
 
     def score(self, value: float, error: float | None = None) -> str:
-        """A score, with its standard error if it is known.
+        r"""A score, with its standard error if it is known.
 
         >>> Unit(percent=True).score(0.8871, 0.0103)
-        '88.7\\xa0±\\xa01.0%'
+        '88.7\xa0±\xa01.0%'
         """
         sign = "%" if self.percent else ""
         return f"{self.number(value)}{self.plus_minus(error)}{sign}"
@@ -74,31 +74,27 @@ def claim(points: Sequence[Point], max_drop: float | None, unit: Unit) -> Claim:
         max_drop: the run's own limit, in the score's unit; None for `USUAL_LIMIT`.
         unit: of the scores.
     """
-    original, *made = points
+    original, made = points[0], points[1:]
     if not made:
         return Claim("No faster model yet", f"The original scores {_scored(original, unit)}.")
     limit = max_drop if max_drop is not None else USUAL_LIMIT * 100 / unit.factor
-    points = f"{limit * unit.factor:.3g}"
-    allowed = f"at most {points} {'point' if points == '1' else 'points'}"
-    faster = [point for point in made if point.speedup.median > 1]
+    faster = [point for point in made if point.speedup.lower > 1]
     within = [point for point in faster if point.drop <= limit]
     if within:
         best = max(within, key=lambda point: point.speedup.median)
-        rule = f"the fastest model that loses {allowed}"
+        rule = f"the fastest model that loses at most {_points(limit, unit)}"
     elif faster:
         best = min(faster, key=lambda point: point.drop)
-        rule = f"the one that loses least; no faster model loses {allowed}"
+        rule = f"the one that loses least; no faster model loses at most {_points(limit, unit)}"
     else:
         best = min(made, key=lambda point: point.drop)
-        return Claim(
-            "No model is faster than the original here",
-            f"{title(best.name)} loses least: it scores {_scored(best, unit)} where the original "
-            f"scores {_scored(original, unit)}, and takes {milliseconds(best.latency.median_ms)} "
-            f"where the original takes {milliseconds(best.baseline.median_ms)}.",
-            best,
-        )
+        rule = "the model that loses least"
+    speed = best.speedup.median
+    faster_by = f"{speed:.1f}×" if speed >= 1.1 else f"{speed:.2f}×"
     return Claim(
-        f"{best.speedup.median:.1f}× faster {_price(best, unit)}",
+        f"{faster_by} faster {_price(best, unit)}"
+        if faster
+        else "No model is faster than the original here",
         f"{title(best.name)}, {rule}, scores {_scored(best, unit)} where the original scores "
         f"{_scored(original, unit)}, and takes {milliseconds(best.latency.median_ms)} where the "
         f"original takes {milliseconds(best.baseline.median_ms)}.",
@@ -117,10 +113,10 @@ def title(name: str) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """A time with three significant digits.
+    r"""A time with three significant digits.
 
     >>> milliseconds(3.1416), milliseconds(1234.5)
-    ('3.14\\xa0ms', '1,234\\xa0ms')
+    ('3.14\xa0ms', '1,234\xa0ms')
     """
     return f"{value:,.{_decimals(value)}f}{_SPACE}ms"
 
@@ -138,10 +134,10 @@ def quartiles(latency: Latency) -> str:
 
 
 def millions(value: float) -> str:
-    """A count of operations with three significant digits.
+    r"""A count of operations with three significant digits.
 
     >>> millions(281_174_016), millions(4_089_184_256)
-    ('281\\xa0M', '4.09\\xa0G')
+    ('281\xa0M', '4.09\xa0G')
     """
     size, letter = (1e9, "G") if value >= 1e9 else (1e6, "M")
     return f"{value / size:.3g}{_SPACE}{letter}"
@@ -158,6 +154,11 @@ def _price(point: Point, unit: Unit) -> str:
     if point.drop <= 0 or unit.number(point.drop) == "0.0":
         return "at the same accuracy"
     return f"for {unit.number(point.drop)} points of accuracy"
+
+
+def _points(drop: float, unit: Unit) -> str:
+    count = f"{drop * unit.factor:.3g}"
+    return f"{count} {'point' if count == '1' else 'points'}"
 
 
 def _scored(point: Point, unit: Unit) -> str:

@@ -1,19 +1,19 @@
 """A score without labels: how much of the original's output is left."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import call, map_tensors, tensors
+from virtualpool.inputs import call, for_model, tensors
 from virtualpool.search.fingerprint import fingerprint
-from virtualpool.search.score import Evaluate, Score
+from virtualpool.search.score import Score
 from virtualpool.trace import evaluating
 
 
-def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Evaluate:
+def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[nn.Module], Score]:
     """Makes an `evaluate(model)` for those who have inputs and no labels.
 
     The score is 1 - ||y' - y|| / ||y||, where y is what `original` gives now for a sample and y'
@@ -67,9 +67,8 @@ def _identity(batch: Any) -> str:
 
 def _outputs(model: nn.Module, batch: Any) -> Tensor:
     """(samples, values) in float32 on the CPU."""
-    place = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     with evaluating(model):
-        outputs = call(model, map_tensors(lambda x: x.to(place), _inputs(batch)))
+        outputs = call(model, for_model(_inputs(batch), model))
     found = [output for output in tensors(outputs) if output.is_floating_point()]
     if not found or any(x.ndim == 0 or len(x) != len(found[0]) for x in found):
         raise VirtualPoolError(

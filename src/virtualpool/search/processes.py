@@ -7,7 +7,21 @@ main one alone writes files and times models, and decides what the others then d
 import os
 from typing import Any, TypeVar
 
+from torch import distributed, nn
+
 Value = TypeVar("Value")
+
+
+def join(model: nn.Module) -> None:
+    """Connects this process to the others, if it was started as one of several.
+
+    Args:
+        model: what the process works on; where it is decides how the processes talk.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=not any(weight.is_cuda for weight in model.parameters()))
 
 
 def is_main() -> bool:
@@ -16,17 +30,23 @@ def is_main() -> bool:
 
 
 def agreed(value: Value) -> Value:
-    """The main process's value, in every process; no process goes on before all have come here.
+    """The main process's value, in every process.
 
     >>> agreed("the only process decides")
     'the only process decides'
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not _connected():
         return value
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    state = PartialState()
-    shared: list[Any] = broadcast_object_list([value])
-    state.wait_for_everyone()
+    shared: list[Any] = [value]
+    distributed.broadcast_object_list(shared)
     return shared[0]
+
+
+def wait_for_all() -> None:
+    """Lets no process go on before all have come here."""
+    if _connected():
+        distributed.barrier()
+
+
+def _connected() -> bool:
+    return distributed.is_available() and distributed.is_initialized()

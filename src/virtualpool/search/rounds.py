@@ -13,6 +13,7 @@ from virtualpool.plan import plan_of
 from virtualpool.search.fingerprint import name_of
 from virtualpool.search.frontier import Frontier
 from virtualpool.search.observer import Observer, unobserved
+from virtualpool.search.processes import join
 from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import Schedule, as_schedule
@@ -79,6 +80,7 @@ def search(
         VirtualPoolError: the arguments do not fit the model or each other, the directory holds
             a run with others, another process runs it, or a score is not finite.
     """
+    join(model)
     schedule = as_schedule(rounds)
     candidates = _candidates(model, example_inputs, names, schedule, sensitivity)
     count = schedule.most_rounds(len(candidates))
@@ -112,13 +114,11 @@ def search(
         if schedule.needs_time:
             saved_ms = steps.saved_ms(candidates)
         decided = steps.decided(candidates, lambda: schedule.rounds(ranking, saved_ms))
-        frontier = steps.frontier(points)
         for index, added in enumerate(decided, 1):
             points.append(steps.round(index, added, len(decided)))
-            frontier = steps.frontier(points)
             if points[-1].over_limit:
                 break
-        return frontier
+        return steps.frontier(points)
 
 
 def _candidates(

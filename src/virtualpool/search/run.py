@@ -132,20 +132,17 @@ class Run:
 
     def _sweep(self) -> None:
         """Removes files that a kill has left half written."""
-        for folder in (self.directory, *self.directory.glob("round-*")):
-            for path in folder.glob(".*"):
-                if _HALF_WRITTEN.fullmatch(path.name):
-                    path.unlink()
+        for path in list(self.directory.rglob(".*")):
+            if _HALF_WRITTEN.fullmatch(path.name):
+                path.unlink()
 
     def _note_environment(self, seed: Any) -> None:
+        begun = (self.directory / _ENVIRONMENT).exists()
         now = _environment(seed)
         first = self.remember(_ENVIRONMENT, lambda: now)
-        if first == now:
-            self.log(f"started: {' '.join(sys.argv)}")
-            return
         moved = [key for key in now if key not in ("command", "started") and now[key] != first[key]]
         elsewhere = "".join(f"; {key} was {first[key]}, is {now[key]}" for key in moved)
-        self.log(f"going on: {' '.join(sys.argv)}{elsewhere}")
+        self.log(f"{'going on' if begun else 'started'}: {' '.join(sys.argv)}{elsewhere}")
 
 
 def append_line(path: Path, line: str) -> None:

@@ -79,8 +79,8 @@ class Grouped(Schedule):
         count: how many rounds there are, as even as can be, the earlier ones larger.
     """
 
-    sizes: tuple[int, ...] | None = None
-    thresholds: tuple[float, ...] | None = None
+    sizes: Sequence[int] | None = None
+    thresholds: Sequence[float] | None = None
     count: int | None = None
     kind: ClassVar[str] = "grouped"
 
@@ -147,7 +147,7 @@ class Listed(Schedule):
         added: the sites that each round adds; a site comes once.
     """
 
-    added: tuple[tuple[str, ...], ...]
+    added: Sequence[Sequence[str]]
     kind: ClassVar[str] = "listed"
     needs_sensitivity: ClassVar[bool] = False
 
@@ -189,7 +189,7 @@ class ByTimeSaved(Schedule):
         count: how many rounds there are, as even as can be, the earlier ones larger.
     """
 
-    sizes: tuple[int, ...] | None = None
+    sizes: Sequence[int] | None = None
     count: int | None = None
     kind: ClassVar[str] = "by-time-saved"
     needs_time: ClassVar[bool] = True
@@ -253,14 +253,14 @@ def _freeze(schedule: Schedule, *fields: str) -> None:
             object.__setattr__(schedule, field, tuple(value))
 
 
-def _check_sizes(sizes: tuple[int, ...] | None, count: int | None) -> None:
+def _check_sizes(sizes: Sequence[int] | None, count: int | None) -> None:
     if sizes is not None and (not sizes or any(size < 1 for size in sizes)):
         raise VirtualPoolError(f"sizes is {list(sizes)}; every round adds at least one site.")
     if count is not None and count < 1:
         raise VirtualPoolError(f"{count} rounds were asked for; at least one is needed.")
 
 
-def _sizes(sizes: tuple[int, ...] | None, count: int | None, sites: int) -> list[int]:
+def _sizes(sizes: Sequence[int] | None, count: int | None, sites: int) -> list[int]:
     """How many sites each round adds, of that many."""
     if sizes is None:
         rounds = count or 1

@@ -126,9 +126,10 @@ def sensitivity(
     >>> images = torch.rand(4, 3, 16, 16)
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())
     >>> ranking = sensitivity(model, images, output_agreement(model, [images]))
-    >>> sorted(ranking.names), print(ranking.baseline)
+    >>> print(ranking.baseline)
     1.0000 ± 0.0000
-    (['0', '2'], None)
+    >>> sorted(ranking.names)
+    ['0', '2']
 
     Args:
         model: the trained network; it is not changed.

@@ -21,7 +21,7 @@ from virtualpool.plan import plan_of
 from virtualpool.search.fingerprint import fingerprint, name_of
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.observer import Observer
-from virtualpool.search.processes import agreed, is_main
+from virtualpool.search.processes import agreed, is_main, wait_for_all
 from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import Rounds
@@ -123,7 +123,7 @@ class Steps:
         return point
 
     def frontier(self, points: list[Point]) -> Frontier:
-        """Keeps the frontier of the points."""
+        """Keeps the frontier of the points; its file is the last that a search writes."""
         frontier = Frontier(tuple(points), self.run.directory)
         if is_main():
             frontier.save(self.run.directory / "frontier.json")
@@ -167,10 +167,11 @@ class Steps:
             with seeded(self.seed, "finetune", index):
                 self.finetune(pooled.train(), current)
         _check_finite(pooled.eval(), current.name)
+        wait_for_all()
         if is_main():
             save(pooled, self._weights(index))
             shutil.rmtree(current.checkpoint, ignore_errors=True)
-        agreed(None)
+        wait_for_all()
 
     def _measured(self, index: int, model: nn.Module) -> Point:
         original, ours = self._latencies(index, model)

@@ -1,7 +1,7 @@
 """Recovery: ready callables that win back what pooling has cost, for `search(finetune=...)`."""
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 
@@ -9,13 +9,9 @@ from virtualpool.search.recover.batch_norm import by_recalibration
 from virtualpool.search.recover.objectives import Distillation, Labels
 from virtualpool.search.recover.settings import Training
 from virtualpool.search.recover.training import train
-
-if TYPE_CHECKING:
-    from virtualpool.search.rounds import Round
+from virtualpool.search.round import Finetune, Round
 
 __all__ = ["Training", "by_distillation", "by_labels", "by_recalibration"]
-
-Finetune = Callable[[nn.Module, "Round"], None]
 
 
 def by_labels(batches: Iterable[Any], **settings: Any) -> Finetune:
@@ -35,7 +31,7 @@ def by_labels(batches: Iterable[Any], **settings: Any) -> Finetune:
     """
     training = Training(**settings)
 
-    def finetune(model: nn.Module, current: "Round") -> None:
+    def finetune(model: nn.Module, current: Round) -> None:
         train(model, current, batches, Labels(), training)
 
     return finetune
@@ -74,7 +70,7 @@ def by_distillation(
     training = Training(**settings)
     objective = Distillation(original, temperature, features, labels)
 
-    def finetune(model: nn.Module, current: "Round") -> None:
+    def finetune(model: nn.Module, current: Round) -> None:
         train(model, current, batches, objective, training)
 
     return finetune

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.search.observer import Observer
 from virtualpool.search.recover.learning_rate import Schedule, factor
 from virtualpool.search.recover.precision import Precision
 
@@ -35,7 +34,6 @@ class Training:
         seed: of the order of the data, augmentation and dropout.
         log_steps: a record of the loss and learning rate after so many steps.
         checkpoint_seconds: a checkpoint at least so often, besides that of each epoch's end.
-        observer: is told of each step; see `Observer`.
     """
 
     epochs: float = 5.0
@@ -52,7 +50,6 @@ class Training:
     seed: int = 0
     log_steps: int = 10
     checkpoint_seconds: float = 120.0
-    observer: Observer | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (

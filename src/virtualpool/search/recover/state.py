@@ -89,15 +89,18 @@ class TrainingState:
             state["random numbers"] = self._random_numbers()
         self._checkpoint.save(state)
 
-    def load(self) -> None:
-        """Goes on from what was written last; stays as it is where nothing was."""
+    def load(self) -> bool:
+        """Goes on from what was written last; stays as it is, and says so, where nothing was."""
         state = self._checkpoint.load()
         if state is None:
-            return
+            return False
         self.step, self.finished = state["step"], state["finished"]
         self.model.load_state_dict(state["model"])
-        if self.finished:
-            return
+        if not self.finished:
+            self._load_training(state)
+        return True
+
+    def _load_training(self, state: dict[str, Any]) -> None:
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         if self._average is not None:

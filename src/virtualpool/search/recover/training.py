@@ -12,25 +12,23 @@ from torch.utils.data import DataLoader
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.plan import plan_of
-from virtualpool.search.observer import unobserved
+from virtualpool.search.processes import is_main
 from virtualpool.search.recover.checkpoint import Checkpoint
 from virtualpool.search.recover.objectives import Loss, Objective
 from virtualpool.search.recover.precision import Precision, autocast
 from virtualpool.search.recover.random_numbers import drawn, mixed_seed
 from virtualpool.search.recover.settings import Training
 from virtualpool.search.recover.state import TrainingState
-from virtualpool.search.score import judge
+from virtualpool.search.round import Round
 from virtualpool.search.seed import seeded
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from virtualpool.search.rounds import Round
-
 
 def train(
     model: nn.Module,
-    current: "Round",
+    current: Round,
     batches: Iterable[Any],
     objective: Objective,
     training: Training,
@@ -65,7 +63,7 @@ class _Session:
     def __init__(
         self,
         model: nn.Module,
-        current: "Round",
+        current: Round,
         batches: Iterable[Any],
         objective: Objective,
         training: Training,
@@ -73,7 +71,6 @@ class _Session:
         self.round = current
         self.objective = objective
         self.training = training
-        self.observer = training.observer or unobserved
         self.device, self.accelerator = _place(model)
         self.batches = _share(batches, self.accelerator)
         self.epoch_steps = _length(self.batches)
@@ -82,23 +79,22 @@ class _Session:
         self.losses: list[float] = []
         self.saved_at = time.monotonic()
         model.to(self.device).to(memory_format=torch.channels_last)
-        checkpoint = Checkpoint(
-            current.directory / "checkpoint" / "training.pt", self._settings(model)
-        )
+        checkpoint = Checkpoint(current.checkpoint / "training.pt", self._settings(model))
         self.state = TrainingState(model, self.learning_rate, training, checkpoint)
 
     def run(self) -> None:
         """Takes the steps that are left, and leaves the model with the weights of the end."""
         state = self.state
         self.accelerator.wait_for_everyone()
-        state.load()
+        going_on = state.load()
+        self.round.rewind(state.step if going_on else -1)
         if state.finished:
             return
         loss = self.objective.on(self.device)
         trained = self.accelerator.prepare_model(
             _Trained(state.model, loss, self.training.mixed_precision)
         )
-        if state.step == 0:
+        if not going_on:
             self._evaluate()
             self._save()
         epochs = math.ceil(self.steps / self.epoch_steps)
@@ -106,8 +102,10 @@ class _Session:
             self._epoch(trained, epoch)
         state.end()
         self._save()
-        self.accelerator.wait_for_everyone()
-        state.load()  # where there are several processes, all end with the same statistics
+        if self.accelerator.num_processes > 1:
+            # Each has batch-norm statistics of its own share; all end with the main one's.
+            self.accelerator.wait_for_everyone()
+            state.load()
 
     def _epoch(self, trained: nn.Module, epoch: int) -> None:
         start = epoch * self.epoch_steps
@@ -163,37 +161,29 @@ class _Session:
         )
 
     def _evaluate(self) -> None:
-        if self.round.evaluate is None:
-            return
         self._tell("evaluating")
-        with seeded(self.training.seed, "evaluation"):
-            score = judge(
-                self.round.evaluate, self.state.result, f"the model after step {self.state.step}"
-            )
+        score = self.round.evaluate(self.state.result)
         self._log(accuracy=float(score), **score.metrics)
 
     def _checkpoint_is_due(self) -> bool:
         return time.monotonic() - self.saved_at >= self.training.checkpoint_seconds
 
     def _save(self) -> None:
-        if self.accelerator.is_main_process:
+        if is_main():
             self.state.save()
         self.saved_at = time.monotonic()
 
     def _log(self, **record: float) -> None:
-        if self.accelerator.is_main_process:
-            epoch = round(self.state.step / self.epoch_steps, 4)
-            self.round.log(step=self.state.step, epoch=epoch, **record)
+        epoch = round(self.state.step / self.epoch_steps, 4)
+        self.round.log(step=self.state.step, epoch=epoch, **record)
 
     def _tell(self, message: str) -> None:
-        if self.accelerator.is_main_process:
-            stage = f"round-{self.round.index:02d}"
-            self.observer(stage, self.state.step, self.steps, message)
+        self.round.observer(self.round.name, self.state.step, self.steps, message)
 
     def _settings(self, model: nn.Module) -> dict[str, Any]:
         """What a checkpoint belongs to: another start with other values cannot go on from it."""
-        shown = ("observer", "log_steps", "checkpoint_seconds", "epochs", "learning_rate")
-        settings = {name: value for name, value in vars(self.training).items() if name not in shown}
+        free = ("log_steps", "checkpoint_seconds", "epochs", "learning_rate")
+        settings = {name: value for name, value in vars(self.training).items() if name not in free}
         return settings | {
             "objective": str(self.objective),
             "plan": ", ".join(plan_of(model).names),

@@ -1,0 +1,152 @@
+"""Recovers a pooled VGG-16 trunk without labels: distillation on 800 ImageNet images.
+
+    python recipes/vgg16_trunk/run.py --trunk vgg16-imagenet-trunk.safetensors \
+        --images imagenet-sample --run-dir runs/vgg16_trunk
+
+The rounds are those that the paper's authors published (rounds.json). The score is the cosine
+similarity of the last map (the output of conv5_3's activation) with the original's, on images that
+are never trained on. Stopped, it goes on when it is started again.
+"""
+
+import argparse
+import json
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.models import vgg16
+
+from virtualpool.files import write_text
+from virtualpool.search import Frontier, Score, Sensitivity, by_distillation, read_records, search
+from virtualpool.search import sensitivity as sensitivity_of
+from virtualpool.tasks.images import Images
+from virtualpool.tasks.preprocessing import Preprocessing
+from virtualpool.trace import evaluating
+
+HELD_OUT = 200
+LAST_POOL = 30
+EPOCHS = (2.0, 2.0, 2.0, 6.0)
+"""Of each round; the last one has every site but 2_1 pooled and the most to win back."""
+
+
+def main() -> None:
+    """Runs the rounds and writes the tables beside the run."""
+    options = _options()
+    trunk = trunk_with(options.trunk)
+    train, held_out = batches(options.images, options.batch_size)
+    evaluate = Similarity(trunk, held_out)
+    example = torch.zeros(1, 3, 224, 224)
+    ranking = sensitivity_of(trunk, example, evaluate, path=options.run_dir / "one-site.json")
+    frontier = search(
+        trunk,
+        example,
+        evaluate=evaluate,
+        finetune=by_distillation(
+            trunk,
+            train,
+            learning_rate=options.learning_rate,
+            optimizer="adamw",
+            schedule="cosine",
+            mixed_precision="bf16",
+        ),
+        rounds=json.loads(Path(__file__).with_name("rounds.json").read_text()),
+        epochs=[epochs * options.length for epochs in EPOCHS],
+        run_dir=options.run_dir / "rounds",
+        sensitivity=ranking,
+        settings={"learning rate": options.learning_rate, "batch size": options.batch_size},
+        observer=lambda stage, done, total, message: print(f"{stage} {done}/{total} {message}"),
+    )
+    text = tables(ranking, frontier)
+    write_text(options.run_dir / "tables.md", text)
+    print(text)
+
+
+def trunk_with(weights: Path) -> nn.Sequential:
+    """VGG-16's convolutions, activations and inner poolings, up to conv5_3's activation."""
+    layers = list(vgg16(weights=None).features.children())[:LAST_POOL]
+    trunk = nn.Sequential(OrderedDict(features=nn.Sequential(*layers)))
+    trunk.load_state_dict(load_file(weights))
+    return trunk.eval()
+
+
+def batches(folder: Path, size: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Training batches with crops and flips, and held-out batches; every split is the same."""
+    source = ImageFolder(str(folder / "val"))
+    order = torch.randperm(len(source), generator=torch.Generator().manual_seed(0)).tolist()
+    preparation = Preprocessing(size=224, resize=256, augmentation="resized crop")
+    held_out = Images(source, preparation, training=False, indices=sorted(order[:HELD_OUT]))
+    train = Images(source, preparation, training=True, indices=sorted(order[HELD_OUT:]))
+    return (
+        DataLoader(train, size, shuffle=True, drop_last=True, collate_fn=_whole),
+        DataLoader(held_out, size, collate_fn=_whole),
+    )
+
+
+class Similarity:
+    """An `evaluate(model)` that compares last maps with the original's."""
+
+    def __init__(self, original: nn.Module, held_out: Iterable[Any]) -> None:
+        self._held_out = held_out
+        self._expected = self._maps(original)
+
+    def __call__(self, model: nn.Module) -> Score:
+        """The mean cosine similarity, with the mean relative change beside it."""
+        changed, expected = self._maps(model), self._expected
+        cosine = functional.cosine_similarity(changed, expected)
+        change = (changed - expected).norm(dim=1) / expected.norm(dim=1)
+        return Score.of(cosine, {"relative change": float(change.mean())})
+
+    def _maps(self, model: nn.Module) -> Tensor:
+        # bfloat16 is much faster on this processor; both maps are rounded alike.
+        with evaluating(model), torch.autocast("cpu", torch.bfloat16):
+            return torch.cat([model(images).float().flatten(1) for images, _ in self._held_out])
+
+
+def tables(ranking: Sensitivity, frontier: Frontier) -> str:
+    """The two tables of docs/results/vgg16_trunk.md."""
+    lines = ["| site | before a pool | cosine similarity | relative change |", "|---|---|---|---|"]
+    for site in ranking.sites:
+        pool, change = "yes" if site.before_pool else "", site.score.metrics["relative change"]
+        lines.append(f"| {site.name} | {pool} | {site.score:.3f} | {change:.3f} |")
+    lines += [
+        "",
+        "| round | sites | GMACs | cosine before | cosine after | change before | change after |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    assert frontier.directory is not None
+    for point in frontier.points[1:]:
+        records = read_records(frontier.directory / point.name / "training.jsonl")
+        before = next(record for record in records if "accuracy" in record)
+        lines.append(
+            f"| {point.name} | {len(point.plan.sites)} | {point.macs / 1e9:.2f} "
+            f"| {before['accuracy']:.3f} | {point.accuracy:.3f} ± {point.standard_error:.3f} "
+            f"| {before['relative change']:.3f} | {point.metrics['relative change']:.3f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _whole(batch: Any) -> Any:
+    # `Images` makes whole batches.
+    return batch
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trunk", type=Path, required=True, help="features.N.weight and .bias")
+    parser.add_argument("--images", type=Path, required=True, help="a folder with val/CLASS/IMAGE")
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--length", type=float, default=1.0, help="times the epochs of each round")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

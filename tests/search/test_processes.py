@@ -1,0 +1,83 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from virtualpool.search import Frontier
+from virtualpool.search.processes import agreed, is_main
+
+
+def test_a_process_alone_decides():
+    assert is_main()
+    value = object()
+    assert agreed(value) is value
+
+
+# Each process has another half of the images; fine-tuning and evaluating need both.
+TOGETHER = """
+import sys
+import torch
+from torch import distributed, nn
+import virtualpool as vp
+from virtualpool.search import by_labels, search
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+images, labels = torch.randn(16, 3, 8, 8), torch.randint(4, (16,))
+model = nn.Sequential(
+    nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+    nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(),
+    nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4),
+)
+
+def evaluate(model):
+    mine = slice(distributed.get_rank(), None, 2)
+    right = (model(images[mine]).argmax(1) == labels[mine]).float().sum()
+    distributed.all_reduce(right)
+    return right.item() / 16
+
+frontier = search(
+    model, images[:1], evaluate=evaluate, rounds=2, run_dir=sys.argv[1], epochs=2,
+    finetune=by_labels([(images[:8], labels[:8]), (images[8:], labels[8:])]),
+    learning_rates=0.1, latency={"rounds": 1, "threads": 1},
+)
+print([point.accuracy for point in frontier.points], frontier.points[-1].latency.median_ms)
+distributed.barrier()
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs gloo")
+def test_two_processes_do_one_search_together(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", TOGETHER, str(tmp_path)],
+            env=os.environ | together | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        (one, error), (other, its_error) = [
+            process.communicate(timeout=120) for process in processes
+        ]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], error + its_error
+    assert one == other
+    frontier = Frontier.load(tmp_path / "frontier.json")
+    assert one.startswith(str([point.accuracy for point in frontier.points]))
+    log = (tmp_path / "log.txt").read_text()
+    assert log.count("round-02: fine-tuning") == 1
+    assert "stopped" not in log
+    assert json.loads((tmp_path / "rounds.json").read_text()) != []
