@@ -9,20 +9,26 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.insert import apply
 from virtualpool.plan import Plan, PooledSite, plan_of
 from virtualpool.pool import VirtualPool, virtual_pool
+from virtualpool.search import Frontier, Score, output_agreement, search, sensitivity
 from virtualpool.sites import Site, sites
 from virtualpool.storage import load, save
 
 __all__ = [
+    "Frontier",
     "Plan",
     "PooledSite",
+    "Score",
     "Site",
     "VirtualPool",
     "VirtualPoolError",
     "apply",
     "load",
     "measure",
+    "output_agreement",
     "plan_of",
     "save",
+    "search",
+    "sensitivity",
     "sites",
     "virtual_pool",
 ]

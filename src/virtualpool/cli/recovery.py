@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from virtualpool import search
+from virtualpool.search import by_distillation, by_labels, by_recalibration
 from virtualpool.search.round import Finetune
 
 Recover = Literal["labels", "distillation", "both", "recalibration", "none"]
@@ -21,8 +21,8 @@ def finetune(recover: Recover, original: nn.Module, batches: Any, **training: An
         training: the fields of `virtualpool.search.recover.Training`.
     """
     if recover == "labels":
-        return search.by_labels(batches, **training)
+        return by_labels(batches, **training)
     if recover == "recalibration":
-        return search.by_recalibration(batches)
+        return by_recalibration(batches)
     labels = 1.0 if recover == "both" else 0.0
-    return search.by_distillation(original, batches, labels=labels, **training)
+    return by_distillation(original, batches, labels=labels, **training)

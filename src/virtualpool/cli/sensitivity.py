@@ -47,9 +47,9 @@ def sensitivity(
     with results(as_json) as show:
         from dataclasses import replace
 
-        from virtualpool import search
         from virtualpool.cli.data import Preparation
         from virtualpool.cli.task import open_task
+        from virtualpool.search import by_recalibration, output_agreement, sensitivity
         from virtualpool.tasks.classification import evaluator
 
         task = open_task(
@@ -64,18 +64,16 @@ def sensitivity(
             seed=seed,
         )
         evaluate = (
-            evaluator(task.data.test)
-            if labels
-            else search.output_agreement(task.module, task.data.test)
+            evaluator(task.data.test) if labels else output_agreement(task.module, task.data.test)
         )
         renew = (
-            search.by_recalibration(task.training_batches, batch_count=_RECALIBRATION_BATCHES)
+            by_recalibration(task.training_batches, batch_count=_RECALIBRATION_BATCHES)
             if recalibrate
             else None
         )
         kept = f"{output} with the sites so far" if output else "Nothing (see --output)"
         with resumable(kept), progress() as observer:
-            found = search.sensitivity(
+            found = sensitivity(
                 task.module,
                 task.images,
                 evaluate,
