@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from virtualpool import VirtualPoolError
+from virtualpool.files import read_json
 from virtualpool.search.run import Run, append_line, read_records, write_records
 
 CONFIG = {"seed": 3, "latency": {"batch": 1, "mode": "eager"}, "sites": ["a", "b"], "settings": {}}
@@ -152,3 +153,12 @@ def test_records_survive_a_cut_line(tmp_path, before):
 
 def test_no_file_has_no_records(tmp_path):
     assert read_records(Path(tmp_path / "none.jsonl")) == []
+
+
+def test_a_relative_directory_is_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    run = Run("run")
+    run.remember(run.folder(1) / "point.json", lambda: 1)
+    assert read_json(tmp_path / "run" / "round-01" / "point.json") == 1
+    monkeypatch.chdir(tmp_path.parent)
+    assert run.remember(run.folder(1) / "point.json", lambda: 2) == 1

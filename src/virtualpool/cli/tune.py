@@ -215,7 +215,7 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
     columns = [">accuracy %", ">drop", ">latency", ">quartiles", ">speed-up", ">MMACs"]
     table(["model", *columns, f"file in {run_dir}"], rows)
     print("\n* no other model is both faster and more accurate")
-    print(f"Timed: {frontier.original.latency.setting}")
+    print(f"Timed by turns with the original: {frontier.original.latency.setting}")
     print(f"Report: {page}")
 
 

@@ -51,7 +51,8 @@ class Run:
     """
 
     def __init__(self, directory: Path | str) -> None:
-        self.directory = Path(directory)
+        # Absolute, so that a caller who changes the working directory stays in the same run.
+        self.directory = Path(directory).absolute()
 
     def folder(self, index: int) -> Path:
         """The folder of a round; the unmodified model has round 0."""
