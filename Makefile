@@ -5,9 +5,13 @@ DEMO_RUN ?= runs/demo
 
 .PHONY: demo test lint clean
 
+# Compiled models are timed where a C++ compiler is there to compile them.
+MODE := $(if $(shell command -v c++),compiled,eager)
+
 demo: .venv/library
 	$(BIN)/virtualpool tune virtualpool:all_cnn_c --weights cifar10 --data sample:cifar10 \
-	  --run-dir $(DEMO_RUN) --rounds 3 --epochs 3 --recover distillation
+	  --run-dir $(DEMO_RUN) --sizes 3,3,3 --recover both --epochs 2,3,5 --optimizer adamw \
+	  --learning-rate 0.0003 --schedule cosine --mode $(MODE) --timing-batch 32
 
 test: .venv/development
 	$(BIN)/python -m pytest

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+
+from virtualpool import randomness
 
 
 def mixed_seed(*numbers: int) -> int:
@@ -46,29 +47,19 @@ class _Stream:
     """The state of Python's, NumPy's and PyTorch's (CPU) random numbers, kept apart."""
 
     def __init__(self, seed: int) -> None:
-        outside = _states()
+        outside = randomness.states()
         random.seed(seed)
         np.random.seed(seed)
         torch.default_generator.manual_seed(seed)
-        self._states = _states()
-        _restore(outside)
+        self._states = randomness.states()
+        randomness.restore(outside)
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        outside = _states()
-        _restore(self._states)
+        outside = randomness.states()
+        randomness.restore(self._states)
         try:
             yield
         finally:
-            self._states = _states()
-            _restore(outside)
-
-
-def _states() -> tuple[Any, Any, Tensor]:
-    return random.getstate(), np.random.get_state(), torch.get_rng_state()
-
-
-def _restore(states: tuple[Any, Any, Tensor]) -> None:
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-    torch.set_rng_state(states[2])
+            self._states = randomness.states()
+            randomness.restore(outside)
