@@ -28,7 +28,7 @@ _ACTIVATION_NAMES = """
     celu elu gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu logsigmoid mish prelu relu
     relu6 rrelu selu silu sigmoid softplus softshrink softsign tanh tanhshrink threshold clamp clip
 """.split()
-_NORM_NAMES = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm"]
+_NORM_NAMES = ["batch_norm", "group_norm", "instance_norm", "local_response_norm"]
 _POOL_NAMES = """
     max_pool2d avg_pool2d lp_pool2d fractional_max_pool2d adaptive_avg_pool2d adaptive_max_pool2d
 """.split()
@@ -59,6 +59,10 @@ def module_kind(module: nn.Module) -> Kind:
     """
     if isinstance(module, _ACTIVATION_MODULES):
         return "activation"
+    if type(module) in (nn.LayerNorm, nn.RMSNorm):
+        # As they are, these work on the last axes of a map, so on maps of one size only; what
+        # derives from them (torchvision's LayerNorm2d) moves the channels there first.
+        return "other"
     # torchvision's FrozenBatchNorm2d is one by name only; importing torchvision is not cheap.
     if isinstance(module, _NORM_MODULES) or type(module).__name__ == "FrozenBatchNorm2d":
         # Some libraries (timm) put the activation inside the normalisation.

@@ -1,5 +1,6 @@
 """The operator: a reduced map brought back to its full size by linear interpolation."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -99,21 +100,22 @@ def _check(reduced: Tensor, size: tuple[int, int]) -> None:
             f"virtual_pool: a floating-point map of shape (N, C, h, w) is expected, not {shape} of "
             f"{reduced.dtype}; unsqueeze a batch axis or convert it first."
         )
-    if len(size) != 2 or not all(
-        half >= 1 and full in (2 * half - 1, 2 * half)
-        for half, full in zip(shape[2:], size, strict=True)
+    height, width = shape[2:]
+    if not (
+        isinstance(size, Sequence)
+        and len(size) == 2
+        and 1 <= 2 * height - 1 <= size[0] <= 2 * height
+        and 1 <= 2 * width - 1 <= size[1] <= 2 * width
     ):
-        height, width = shape[2:]
         raise VirtualPoolError(
-            f"virtual_pool: a reduced map of shape {shape} cannot be recovered to size "
-            f"{tuple(size)}; H must be {2 * height - 1} or {2 * height}, and W {2 * width - 1} or "
-            f"{2 * width}."
+            f"virtual_pool: a reduced map of shape {shape} cannot be recovered to size {size}; "
+            f"H must be {2 * height - 1} or {2 * height}, and W {2 * width - 1} or {2 * width}."
         )
 
 
 def _without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
     # Autocast would make a float32 map of a bfloat16 one here, four times its size, for nothing.
     kind = tensor.device.type
-    if torch.is_autocast_enabled(kind):
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)
     return nullcontext()

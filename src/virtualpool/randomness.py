@@ -46,7 +46,7 @@ def are_drawn_since(before: States) -> bool:
 def kept() -> Iterator[None]:
     """Puts the random numbers back at the end, those of CUDA devices too."""
     before = states()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
         try:
             yield
         finally:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
@@ -32,8 +33,10 @@ def state_kept(model: nn.Module) -> Iterator[None]:
     >>> model.training, model.num_batches_tracked
     (True, tensor(0))
     """
-    attributes = {module: dict(vars(module)) for module in model.modules()}
-    buffers = {module: dict(module._buffers) for module in model.modules()}
+    # A scripted module has no state in Python.
+    modules = [each for each in model.modules() if not isinstance(each, torch.jit.ScriptModule)]
+    attributes = {module: dict(vars(module)) for module in modules}
+    buffers = {module: dict(module._buffers) for module in modules}
     values: dict[Tensor, Tensor] = {buffer: buffer.clone() for buffer in model.buffers()}
     try:
         yield

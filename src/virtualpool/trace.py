@@ -81,7 +81,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     True
     """
     flags = {module: module.training for module in model.modules()}
-    with torch.random.fork_rng(), torch.no_grad():
+    every_gpu = range(torch.cuda.device_count())
+    with torch.random.fork_rng(every_gpu), torch.no_grad():
         _set_training(model, False)
         try:
             yield
@@ -202,10 +203,15 @@ def _computes_the_same(module: nn.Module, graph: fx.Graph, call: Call) -> bool:
     positional, keywords = map_tensors(torch.clone, call)
     torch.manual_seed(0)
     actual = tensors(ForwardCode.of(graph).function(module, *positional, **keywords))
-    return [tensor.shape for tensor in actual] == [tensor.shape for tensor in expected] and all(
-        torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
-        for one, other in zip(actual, expected, strict=True)
-    )
+    return len(actual) == len(expected) and all(map(_is_close, actual, expected))
+
+
+def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if (one.shape, one.dtype) != (other.shape, other.dtype):
+        return False
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    return torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,10 +11,13 @@ import torch
 from torch import fx, nn
 from torch.fx._symbolic_trace import PH
 from torch.fx.graph import CodeGen, _PyTreeCodeGen
+from torch.fx.proxy import TraceError
 from torch.utils import _pytree as pytree
 
-from virtualpool.forward import CONSTANT
+from virtualpool import randomness
+from virtualpool.errors import VirtualPoolError
 from virtualpool.inputs import Call
+from virtualpool.state import state_kept
 
 CONVOLUTION = nn.modules.conv._ConvNd
 
@@ -37,6 +41,9 @@ class Tracer(fx.Tracer):
         failed: the qualified name of the innermost submodule that could not be traced.
     """
 
+    # Else what the code computes from a buffer, or does to it, would happen once: while tracing.
+    proxy_buffer_attributes = True
+
     def __init__(self, module: nn.Module, opaque: frozenset[str]) -> None:
         super().__init__(param_shapes_constant=True)
         self.failed: str | None = None
@@ -53,9 +60,9 @@ class Tracer(fx.Tracer):
         with warnings.catch_warnings():
             # fx cannot check every fixed argument at run time, and says so each time.
             warnings.filterwarnings("ignore", "Was not able to add assertion")
-            with _state_kept(module):
+            with state_kept(module), _switches_on(), _no_random_numbers():
                 graph = self.trace(module, fixed)
-        _restore_parameters(graph, module, fixed)
+                self._restore_parameters(module, fixed)
         return graph
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -65,10 +72,12 @@ class Tracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """See `torch.fx.Tracer`."""
         try:
-            if any(isinstance(value, list | dict) for value in [*args, *kwargs.values()]):
-                # What takes a structure may return one, which the code that follows takes apart.
-                return forward(*args, **kwargs)
-            return super().call_module(m, forward, args, kwargs)
+            with _no_random_numbers():
+                if any(isinstance(value, list | dict) for value in [*args, *kwargs.values()]):
+                    # What takes a structure may return one, which the code that follows takes
+                    # apart.
+                    return forward(*args, **kwargs)
+                return super().call_module(m, forward, args, kwargs)
         except Exception:
             # The innermost comes first: only that module has to stay whole. Where one operation
             # cannot be recorded, the fault lies with the code that calls it.
@@ -77,19 +86,87 @@ class Tracer(fx.Tracer):
                 self.failed = name
             raise
 
+    def create_node(
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
+    ) -> fx.Node:
+        """See `torch.fx.Tracer`."""
+        if not all(_switches()):
+            raise TraceError("it switches gradients or autocast off, which a graph cannot say")
+        return super().create_node(kind, target, args, kwargs, name, type_expr)
+
+    def create_arg(self, a: Any) -> Any:
+        """See `torch.fx.Tracer`, which would make a plain dict of an ordered one."""
+        if type(a) is OrderedDict:
+            items = self.create_arg([list(item) for item in a.items()])
+            return self.create_node("call_function", OrderedDict, (items,), {})
+        return super().create_arg(a)
+
+    def _restore_parameters(self, module: nn.Module, fixed: dict[str, Any]) -> None:
+        """Gives the graph the parameters of `forward`, where fx has one per leaf of a fixed one."""
+        placeholders = list(self.graph.find_nodes(op="placeholder"))
+        for name, parameter in inspect.signature(module.forward).parameters.items():
+            if name not in fixed:
+                del placeholders[:1]
+                continue
+            paths, structure = pytree.tree_flatten_with_path(fixed[name])
+            leaves, placeholders = placeholders[: len(paths)], placeholders[len(paths) :]
+            if structure.is_leaf():
+                leaves[0].target = name
+                continue
+            with self.graph.inserting_before(...):
+                gathered = self.graph.placeholder(name, default_value=parameter.default)
+        if isinstance(self.graph._codegen, _PyTreeCodeGen):
+            (output,) = self.graph.find_nodes(op="output")
+            structure = self.graph._codegen.pytree_info.out_spec
+            assert structure is not None  # known once the graph is traced
+            leaves = [
+                fx.Proxy(leaf, self) if isinstance(leaf, fx.Node) else leaf
+                for leaf in output.args[0]
+            ]
+            with self.graph.inserting_before(output):
+                output.args = (self.create_arg(pytree.tree_unflatten(leaves, structure)),)
+            self.graph.set_codegen(CodeGen())
+
+
+def check_length(name: str, value: Any, expected: int) -> None:
+    """Refuses an argument with another number of tensors than it was traced with."""
+    found = len(pytree.tree_leaves(value))
+    if found != expected:
+        raise VirtualPoolError(
+            f"{name} has {found} values; the model was pooled with {expected}, and takes no other "
+            "number. Pool it with example inputs like those that it is for."
+        )
+
+
+_AUTOCAST_DEVICES = ("cpu", "cuda")
+
+
+def _switches() -> tuple[bool, ...]:
+    autocast = [torch.is_autocast_enabled(device) for device in _AUTOCAST_DEVICES]
+    return torch.is_grad_enabled(), *autocast
+
 
 @contextmanager
-def _state_kept(module: nn.Module) -> Iterator[None]:
-    """Puts back what traced code leaves in modules (a cache, say), but not new constants."""
-    before = {submodule: dict(vars(submodule)) for submodule in module.modules()}
-    try:
-        yield
-    finally:
-        for submodule, attributes in before.items():
-            now = vars(submodule)
-            constants = {name: now[name] for name in now if name.startswith(CONSTANT)}
-            now.clear()
-            now.update(attributes | constants)
+def _switches_on() -> Iterator[None]:
+    """Gradients and autocast on, so that code which switches them off is noticed."""
+    before = _switches()[1:]
+    with torch.enable_grad():
+        try:
+            for device in _AUTOCAST_DEVICES:
+                torch.set_autocast_enabled(device, True)
+            yield
+        finally:
+            for device, enabled in zip(_AUTOCAST_DEVICES, before, strict=True):
+                torch.set_autocast_enabled(device, enabled)
+
+
+@contextmanager
+def _no_random_numbers() -> Iterator[None]:
+    """Refuses code that decides by chance, once and for all, while it is traced."""
+    before = randomness.states()
+    yield
+    if randomness.are_drawn_since(before):
+        raise TraceError("its code draws random numbers, which a graph would fix")
 
 
 def _ancestors_of_convolutions(module: nn.Module) -> set[str]:
@@ -114,27 +191,6 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
     }
 
 
-def _restore_parameters(graph: fx.Graph, module: nn.Module, fixed: dict[str, Any]) -> None:
-    """Gives a graph the parameters of `forward`, where fx has one per leaf of a fixed argument."""
-    placeholders = iter(list(graph.find_nodes(op="placeholder")))
-    for name in inspect.signature(module.forward).parameters:
-        if name not in fixed:
-            next(placeholders, None)
-            continue
-        leaves, structure = pytree.tree_flatten_with_path(fixed[name])
-        nodes = [next(placeholders) for _ in leaves]
-        if structure.is_leaf():
-            nodes[0].target = name
-        else:
-            _gather(graph, name, nodes, [path for path, _ in leaves])
-    if isinstance(graph._codegen, _PyTreeCodeGen):
-        (output,) = graph.find_nodes(op="output")
-        structure = graph._codegen.pytree_info.out_spec
-        assert structure is not None  # known once the graph is traced
-        output.args = (pytree.tree_unflatten(list(output.args[0]), structure),)
-        graph.set_codegen(CodeGen())
-
-
 def _gather(graph: fx.Graph, name: str, leaves: list[fx.Node], paths: list[pytree.KeyPath]) -> None:
     """One parameter in place of the leaves of its structure, which are taken from it by index."""
     if not leaves:
@@ -143,6 +199,7 @@ def _gather(graph: fx.Graph, name: str, leaves: list[fx.Node], paths: list[pytre
         parameter = graph.placeholder(name)
     # Parameters come first in a graph: the indexing follows the last of them.
     with graph.inserting_before(list(graph.find_nodes(op="placeholder"))[-1].next):
+        graph.call_function(check_length, (name, parameter, len(leaves)))
         for leaf, path in zip(leaves, paths, strict=True):
             value = fx.Proxy(parameter)
             for key in path:
