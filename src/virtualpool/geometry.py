@@ -58,8 +58,15 @@ def keeps_samples(convolution: nn.Conv2d, map: Tensor, out: Tensor) -> bool:
     return (
         tuple(out.shape[-2:]) == output_size(map, *size_arguments(convolution))
         and reduced.shape == expected.shape
-        and torch.allclose(reduced, expected, rtol=1e-3, atol=1e-5)
+        and _is_near(reduced, expected)
     )
+
+
+def _is_near(one: Tensor, other: Tensor) -> bool:
+    # Another stride may sum in another order: in bfloat16 or over many channels it shows.
+    difference, scale = ((one - other).abs().float(), other.abs().float())
+    tolerance = max(1e-3, 8 * torch.finfo(other.dtype).eps)
+    return other.numel() == 0 or bool(difference.max() <= tolerance * scale.max())
 
 
 def _padding(convolution: nn.Conv2d) -> Axes:

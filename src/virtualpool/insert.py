@@ -1,6 +1,5 @@
 """Inserts virtual pools: doubles the strides of sites and recovers their maps after them."""
 
-import copy
 import difflib
 import logging
 from collections.abc import Sequence
@@ -12,11 +11,13 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.forward import rewrite_forward
 from virtualpool.geometry import double_stride, size_arguments
 from virtualpool.inputs import describe
+from virtualpool.owners import innermost_parts
 from virtualpool.placement import input_of, placement
 from virtualpool.plan import Record, attach, plan_of
 from virtualpool.pool import output_size, virtual_pool
 from virtualpool.sites import Site, check_model, sites_of
-from virtualpool.trace import Part, trace
+from virtualpool.state import copy_of
+from virtualpool.trace import Part, calls, evaluating, trace
 
 logger = logging.getLogger("virtualpool")
 
@@ -45,14 +46,17 @@ def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> 
     ((2, 2), torch.Size([1, 8, 31, 20]))
     """
     check_model(model)
-    pooled = copy_of(model)
-    traced = trace(pooled, example_inputs)
-    available = sites_of(pooled, example_inputs, traced)
+    examined, pooled = copy_of(model), copy_of(model)
+    traced = trace(examined, example_inputs)
+    available = sites_of(examined, example_inputs, traced)
     chosen = _choose(names, available)
-    for part in traced.parts:
-        inside = [name for name in chosen if name in _names_in(part)]
-        if inside:
-            _insert(part, inside)
+    found_in = {
+        name: part for name in chosen for part in traced.parts if part.calls(part.evaluation, name)
+    }
+    with evaluating(examined):
+        received = calls(examined, example_inputs, lambda tensor: tensor.to("meta"))
+    for part, inside in innermost_parts(pooled, found_in, received):
+        _insert(part, inside)
     plan = plan_of(model).extended(chosen)
     attach(pooled, Record(plan, describe(example_inputs)))
     left = sum(site.eligible for site in available) - len(chosen)
@@ -61,17 +65,6 @@ def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> 
         len(chosen), ", ".join(chosen), len(plan.sites), left,
     )  # fmt: skip
     return pooled
-
-
-def copy_of(model: nn.Module) -> nn.Module:
-    """A copy of a model; one that cannot be copied is refused."""
-    try:
-        return copy.deepcopy(model)
-    except Exception as error:
-        raise VirtualPoolError(
-            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); "
-            "apply works on a copy: make copy.deepcopy(model) work."
-        ) from error
 
 
 def _choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
@@ -102,22 +95,19 @@ def _choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
+    if not known:
+        return f"The model has no convolution {name!r}, and no other convolution either."
     nearest = difflib.get_close_matches(name, known, n=3, cutoff=0)
     return f"The model has no convolution {name!r}; the nearest names are {', '.join(nearest)}."
 
 
-def _names_in(part: Part) -> set[str]:
-    return {part.full_name(node.target) for node in part.evaluation.find_nodes(op="call_module")}
-
-
 def _insert(part: Part, names: list[str]) -> None:
-    targets = [name.removeprefix(part.name).removeprefix(".") for name in names]
     graphs = [part.evaluation, part.training]
-    for target in targets:
-        convolution = part.module.get_submodule(target)
+    for name in names:
+        convolution = part.module.get_submodule(part.own_name(name))
         assert isinstance(convolution, nn.Conv2d)  # only those are eligible
         for graph in graphs:
-            (node,) = graph.find_nodes(op="call_module", target=target)
+            (node,) = part.calls(graph, name)
             _recover(graph, node, convolution, part.module)
         double_stride(convolution)
     rewrite_forward(part.module, *graphs)

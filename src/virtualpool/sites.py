@@ -1,6 +1,5 @@
 """Where virtual pooling can go: every convolution of a model, and whether it is eligible."""
 
-import copy
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from virtualpool.inputs import as_call
 from virtualpool.placement import Follows, is_before_pool, placement
 from virtualpool.plan import plan_of
 from virtualpool.pool import output_size
+from virtualpool.state import copy_of, state_kept
 from virtualpool.trace import Part, Traced, evaluating, run, trace
 from virtualpool.tracer import CONVOLUTION
 
@@ -66,9 +66,8 @@ def sites(model: nn.Module, example_inputs: Any) -> list[Site]:
     ('0', (1, 8, 32, 32), 221184, 'activation', True, True)
     """
     check_model(model)
-    # Tracing may leave constants on the module that it traces: not on the user's.
-    shallow = copy.copy(model)
-    return sites_of(shallow, example_inputs, trace(shallow, example_inputs))
+    copied = copy_of(model)
+    return sites_of(copied, example_inputs, trace(copied, example_inputs))
 
 
 def sites_of(model: nn.Module, example_inputs: Any, traced: Traced) -> list[Site]:
@@ -76,7 +75,7 @@ def sites_of(model: nn.Module, example_inputs: Any, traced: Traced) -> list[Site
     nodes = _nodes_by_name(traced)
     pooled = {site.name: site.factor for site in plan_of(model).sites}
     return [
-        _pooled_site(seen, nodes[name], pooled[name])
+        _pooled_site(seen, nodes.get(name), pooled[name])
         if name in pooled
         else _site(seen, nodes.get(name), traced)
         for name, seen in _observe(model, example_inputs).items()
@@ -110,18 +109,22 @@ class _Observed:
     names: list[str]
     module: Any
     calls: int = 0
+    macs: int = 0
     in_shape: tuple[int, ...] = ()
     out_shape: tuple[int, ...] = ()
     keeps_samples: bool = True
 
-    def macs(self) -> int:
-        """Multiply-accumulates per image; 0 where its input was never seen."""
-        if not self.calls:
-            return 0
-        spatial = len(self.module.kernel_size)
+    def record(self, map: Tensor, out: Tensor) -> None:
+        """Notes a call; the shapes are those of the first one."""
         # A transposed convolution works once for each input position, the others for each output.
-        positions = self.in_shape if self.module.transposed else self.out_shape
-        return self.calls * self.module.weight.numel() * math.prod(positions[-spatial:])
+        positions = (map if self.module.transposed else out).shape[-len(self.module.kernel_size) :]
+        self.macs += self.module.weight.numel() * math.prod(positions)
+        self.calls += 1
+        if self.calls > 1:
+            return
+        self.in_shape, self.out_shape = tuple(map.shape), tuple(out.shape)
+        if isinstance(self.module, nn.Conv2d):
+            self.keeps_samples = keeps_samples(self.module, map, out)
 
     def site(self, follows: Follows, before_pool: bool, reason: str | None) -> Site:
         return Site(
@@ -130,7 +133,7 @@ class _Observed:
             stride=tuple(self.module.stride),
             in_shape=self.in_shape,
             out_shape=self.out_shape,
-            macs=self.macs(),
+            macs=self.macs,
             follows=follows,
             before_pool=before_pool,
             eligible=reason is None,
@@ -148,18 +151,13 @@ def _observe(model: nn.Module, example_inputs: Any) -> dict[str, _Observed]:
 
     def record(module: nn.Module, arguments: Any, keywords: Any, out: Tensor) -> None:
         seen = watched[module]
-        seen.calls += 1
-        if seen.calls > 1:
-            return
-        executed.append(seen)
-        map = arguments[0] if arguments else keywords["input"]
-        seen.in_shape, seen.out_shape = tuple(map.shape), tuple(out.shape)
-        if isinstance(module, nn.Conv2d):
-            seen.keeps_samples = keeps_samples(module, map, out)
+        if not seen.calls:
+            executed.append(seen)
+        seen.record(arguments[0] if arguments else keywords["input"], out)
 
     handles = [module.register_forward_hook(record, with_kwargs=True) for module in watched]
     try:
-        with evaluating(model):
+        with evaluating(model), state_kept(model):
             run(model, as_call(example_inputs))
     finally:
         for handle in handles:
@@ -179,12 +177,10 @@ class _Nodes:
 
 def _nodes_by_name(traced: Traced) -> dict[str, _Nodes]:
     return {
-        part.full_name(target): _Nodes(
-            part, _calls(part.evaluation, target), _calls(part.training, target)
-        )
+        name: _Nodes(part, part.calls(part.evaluation, name), part.calls(part.training, name))
         for part in traced.parts
-        for target in dict.fromkeys(
-            str(node.target)
+        for name in dict.fromkeys(
+            part.full_name(node.target)
             for graph in (part.evaluation, part.training)
             for node in graph.find_nodes(op="call_module")
             if isinstance(part.module.get_submodule(str(node.target)), CONVOLUTION)
@@ -192,24 +188,21 @@ def _nodes_by_name(traced: Traced) -> dict[str, _Nodes]:
     }
 
 
-def _calls(graph: fx.Graph, target: str) -> list[fx.Node]:
-    return list(graph.find_nodes(op="call_module", target=target))
-
-
-def _pooled_site(seen: _Observed, nodes: _Nodes, factor: tuple[int, int]) -> Site:
-    (node,) = nodes.evaluation
-    site = seen.site(
-        placement(node, nodes.part.module)[1],
-        is_before_pool(node, nodes.part.module),
-        "already pooled",
-    )
+def _pooled_site(seen: _Observed, nodes: _Nodes | None, factor: tuple[int, int]) -> Site:
     arguments = size_arguments(seen.module, factor)
+    site = replace(_placed(seen, nodes, "already pooled"), stride=arguments[1])
+    if not seen.calls:
+        return site
     size = output_size(torch.empty(seen.in_shape, device="meta"), *arguments)
-    return replace(site, stride=arguments[1], out_shape=(*seen.out_shape[:2], *size))
+    return replace(site, out_shape=(*seen.out_shape[:-2], *size))
 
 
 def _site(seen: _Observed, nodes: _Nodes | None, traced: Traced) -> Site:
     reason = _why_not_by_itself(seen) or _why_not_in_graph(seen, nodes, traced)
+    return _placed(seen, nodes, reason)
+
+
+def _placed(seen: _Observed, nodes: _Nodes | None, reason: str | None) -> Site:
     if nodes is None or not nodes.evaluation:
         return seen.site("conv", False, reason)
     node, module = nodes.evaluation[0], nodes.part.module

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
 from virtualpool.inputs import for_model, from_description
-from virtualpool.insert import apply, copy_of
+from virtualpool.insert import apply
 from virtualpool.plan import Plan, plan_of, record_of
+from virtualpool.state import copy_of
 
 _KEY = "virtualpool"
 

@@ -1,17 +1,20 @@
 """A model as parts that can be rewritten: the graphs of its largest traceable submodules."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
+from virtualpool import randomness
 from virtualpool.errors import VirtualPoolError
 from virtualpool.forward import ForwardCode
 from virtualpool.inputs import Call, as_call, map_tensors, tensors
+from virtualpool.state import state_kept
 from virtualpool.tracer import CONVOLUTION, Tracer, convolutions
 
 
@@ -24,16 +27,28 @@ class Part:
         module: what the graphs' submodules and attributes are found on.
         evaluation: its graph in eval mode.
         training: its graph in training mode.
+        opaque: the submodules that its graphs call as one operation though convolutions are inside.
     """
 
     name: str
     module: nn.Module
     evaluation: fx.Graph
     training: fx.Graph
+    opaque: frozenset[str]
 
     def full_name(self, target: object) -> str:
         """The name in the model of what a graph calls `target`."""
         return join(self.name, str(target))
+
+    def own_name(self, name: str) -> str:
+        """What its graphs call the module of that name in the model."""
+        return name.removeprefix(self.name).removeprefix(".")
+
+    def calls(self, graph: fx.Graph, name: str) -> list[fx.Node]:
+        """Where one of its graphs calls the module of that name in the model."""
+        target = self.own_name(name)
+        is_inside = self.full_name(target) == name
+        return list(graph.find_nodes(op="call_module", target=target)) if is_inside else []
 
 
 @dataclass
@@ -81,8 +96,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     True
     """
     flags = {module: module.training for module in model.modules()}
-    every_gpu = range(torch.cuda.device_count())
-    with torch.random.fork_rng(every_gpu), torch.no_grad():
+    with randomness.kept(), torch.no_grad():
         _set_training(model, False)
         try:
             yield
@@ -120,7 +134,7 @@ class _Walk:
     @cached_property
     def calls(self) -> dict[str, Call]:
         """What each submodule with convolutions receives first; needed where the whole fails."""
-        return _calls(self._model, self._example_inputs)
+        return calls(self._model, self._example_inputs, torch.clone)
 
     def into(self, name: str, call: Call | None) -> None:
         module = self._model.get_submodule(name)
@@ -128,7 +142,8 @@ class _Walk:
             return
         if isinstance(module, CONVOLUTION):
             # What comes after a convolution is outside of it: its own graph is of no use.
-            self.traced.untraced[name] = "is called by code that cannot be traced"
+            if not name:
+                self.traced.untraced[name] = "is a convolution by itself"
             return
         part, left_whole = None, {"": "is never called in eval mode"}
         if call is not None:
@@ -136,19 +151,32 @@ class _Walk:
         if part is not None:
             self.traced.parts.append(part)
         for opaque, reason in left_whole.items():
-            self.traced.untraced[join(name, opaque)] = reason
-            for child, _ in module.get_submodule(opaque).named_children():
-                path = join(join(name, opaque), child)
+            path = join(name, opaque)
+            if reason is None:
                 self.into(path, self.calls.get(path))
+                continue
+            self.traced.untraced[path] = reason
+            for child, _ in module.get_submodule(opaque).named_children():
+                inner = join(path, child)
+                self.into(inner, self.calls.get(inner))
 
 
-def _calls(model: nn.Module, example_inputs: Any) -> dict[str, Call]:
-    calls: dict[str, Call] = {}
+def calls(
+    model: nn.Module, example_inputs: Any, keep: Callable[[Tensor], Tensor]
+) -> dict[str, Call]:
+    """What each submodule with convolutions receives when it is called first.
+
+    Args:
+        model: in the mode in which it is to run.
+        example_inputs: see `virtualpool.inputs`.
+        keep: what to keep of each tensor.
+    """
+    found: dict[str, Call] = {}
 
     def recorder(name: str) -> Any:
         def record(_: nn.Module, arguments: Any, keywords: Any) -> None:
-            if name not in calls:
-                calls[name] = map_tensors(torch.clone, (arguments, keywords))
+            if name not in found:
+                found[name] = map_tensors(keep, (arguments, keywords))
 
         return record
 
@@ -158,30 +186,74 @@ def _calls(model: nn.Module, example_inputs: Any) -> dict[str, Call]:
         if convolutions(module) and not isinstance(module, CONVOLUTION)
     ]
     try:
-        run(model, as_call(example_inputs))
+        with state_kept(model):
+            run(model, as_call(example_inputs))
     finally:
         for handle in handles:
             handle.remove()
-    return calls
+    return found
 
 
-def _trace_part(name: str, module: nn.Module, call: Call) -> tuple[Part | None, dict[str, str]]:
-    """A module's part, and its submodules that stay whole with the reason; "" is the module."""
-    left_whole: dict[str, str] = {}
+class UntraceableError(Exception):
+    """A module cannot be traced; `culprit` is the innermost submodule that has to stay whole."""
+
+    def __init__(self, culprit: str, error: Exception) -> None:
+        super().__init__(f"cannot be traced ({type(error).__name__}: {_first_line(error)})")
+        self.culprit = culprit
+
+
+def part_of(name: str, module: nn.Module, call: Call, opaque: frozenset[str]) -> Part:
+    """The part of one module, which is in eval mode.
+
+    Raises:
+        UntraceableError: it cannot be traced as long as its submodules `opaque` stay whole.
+    """
+    tracer = Tracer(module, opaque)
+    try:
+        evaluation = _graph_in_mode(tracer, module, call, training=False)
+        training = _graph_in_mode(tracer, module, call, training=True)
+    except Exception as error:
+        raise UntraceableError(tracer.failed or "", error) from error
+    return Part(name, module, evaluation, training, opaque)
+
+
+def _trace_part(
+    name: str, module: nn.Module, call: Call
+) -> tuple[Part | None, dict[str, str | None]]:
+    """A module's part, and its submodules that stay whole; "" is the module.
+
+    Of each there is the reason, or None where it can be a part by itself.
+    """
+    if "forward" in vars(module):
+        return None, {"": "has a forward of its own, apart from its class"}
+    left_whole: dict[str, str | None] = dict.fromkeys(_hooked(module))
     while True:
-        tracer = Tracer(module, frozenset(left_whole))
         try:
-            evaluation = _graph_in_mode(tracer, module, call, training=False)
-            training = _graph_in_mode(tracer, module, call, training=True)
-        except Exception as error:
-            reason = f"cannot be traced ({type(error).__name__}: {_first_line(error)})"
-            if not tracer.failed:
-                return None, {"": reason}
-            left_whole[tracer.failed] = reason
+            part = part_of(name, module, call, frozenset(left_whole))
+        except UntraceableError as error:
+            if not error.culprit:
+                return None, {"": str(error)}
+            left_whole[error.culprit] = str(error)
             continue
-        if not _computes_the_same(module, evaluation, call):
+        if not _computes_the_same(module, part.evaluation, call):
             return None, {"": "its trace gives other values than it does"}
-        return Part(name, module, evaluation, training), left_whole
+        return part, {path: why for path, why in left_whole.items() if _is_outer(path, left_whole)}
+
+
+def _hooked(module: nn.Module) -> list[str]:
+    """The submodules with hooks: these are for calls of them, which a graph would not make."""
+    return [
+        name
+        for name, child in module.named_modules()
+        if name
+        and not isinstance(child, CONVOLUTION)
+        and (child._forward_hooks or child._forward_pre_hooks)
+        and convolutions(child)
+    ]
+
+
+def _is_outer(path: str, paths: Iterable[str]) -> bool:
+    return not any(path.startswith(other + ".") for other in paths)
 
 
 def _graph_in_mode(tracer: Tracer, module: nn.Module, call: Call, *, training: bool) -> fx.Graph:
@@ -199,19 +271,26 @@ def _set_training(module: nn.Module, training: bool) -> None:
 
 
 def _computes_the_same(module: nn.Module, graph: fx.Graph, call: Call) -> bool:
-    expected = tensors(run(module, call))
+    with state_kept(module):
+        expected = run(module, call)
     positional, keywords = map_tensors(torch.clone, call)
     torch.manual_seed(0)
-    actual = tensors(ForwardCode.of(graph).function(module, *positional, **keywords))
-    return len(actual) == len(expected) and all(map(_is_close, actual, expected))
-
-
-def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if (one.shape, one.dtype) != (other.shape, other.dtype):
+    try:
+        with state_kept(module):
+            actual = ForwardCode.of(graph).function(module, *positional, **keywords)
+    except Exception:
         return False
-    if not one.is_floating_point():
-        return torch.equal(one, other)
-    return torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
+    leaves, structure = pytree.tree_flatten(expected)
+    others, other_structure = pytree.tree_flatten(actual)
+    return structure == other_structure and all(map(_alike, leaves, others))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
+        return type(one) is type(other)
+    return one.shape == other.shape and torch.allclose(
+        one, other, rtol=1e-4, atol=1e-5, equal_nan=True
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -61,9 +61,10 @@ class Tracer(fx.Tracer):
             # fx cannot check every fixed argument at run time, and says so each time.
             warnings.filterwarnings("ignore", "Was not able to add assertion")
             with state_kept(module), _switches_on(), _no_random_numbers():
-                graph = self.trace(module, fixed)
+                self.trace(module, fixed)
                 self._restore_parameters(module, fixed)
-        return graph
+                self._restore_output()
+        return self.graph
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """See `torch.fx.Tracer`."""
@@ -87,7 +88,13 @@ class Tracer(fx.Tracer):
             raise
 
     def create_node(
-        self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
+        self,
+        kind: str,
+        target: Any,
+        args: Any,
+        kwargs: Any,
+        name: Any = None,
+        type_expr: Any = None,
     ) -> fx.Node:
         """See `torch.fx.Tracer`."""
         if not all(_switches()):
@@ -108,24 +115,35 @@ class Tracer(fx.Tracer):
             if name not in fixed:
                 del placeholders[:1]
                 continue
-            paths, structure = pytree.tree_flatten_with_path(fixed[name])
-            leaves, placeholders = placeholders[: len(paths)], placeholders[len(paths) :]
+            leaves, structure = pytree.tree_flatten_with_path(fixed[name])
+            nodes, placeholders = placeholders[: len(leaves)], placeholders[len(leaves) :]
             if structure.is_leaf():
-                leaves[0].target = name
+                nodes[0].target = name
                 continue
-            with self.graph.inserting_before(...):
+            with self.graph.inserting_before([*nodes, *placeholders, self._output][0]):
                 gathered = self.graph.placeholder(name, default_value=parameter.default)
-        if isinstance(self.graph._codegen, _PyTreeCodeGen):
-            (output,) = self.graph.find_nodes(op="output")
-            structure = self.graph._codegen.pytree_info.out_spec
-            assert structure is not None  # known once the graph is traced
-            leaves = [
-                fx.Proxy(leaf, self) if isinstance(leaf, fx.Node) else leaf
-                for leaf in output.args[0]
-            ]
-            with self.graph.inserting_before(output):
-                output.args = (self.create_arg(pytree.tree_unflatten(leaves, structure)),)
-            self.graph.set_codegen(CodeGen())
+                self.graph.call_function(check_length, (name, gathered, len(leaves)))
+                for node, (path, _) in zip(nodes, leaves, strict=True):
+                    _replace_by_item(node, gathered, path)
+
+    def _restore_output(self) -> None:
+        """Gives the graph the structure that `forward` returns, where fx has flattened it."""
+        if not isinstance(self.graph._codegen, _PyTreeCodeGen):
+            return
+        structure = self.graph._codegen.pytree_info.out_spec
+        assert structure is not None  # known once the graph is traced
+        leaves = [
+            fx.Proxy(leaf, self) if isinstance(leaf, fx.Node) else leaf
+            for leaf in self._output.args[0]  # pyright: ignore
+        ]
+        with self.graph.inserting_before(self._output):
+            self._output.args = (self.create_arg(pytree.tree_unflatten(leaves, structure)),)
+        self.graph.set_codegen(CodeGen())
+
+    @property
+    def _output(self) -> fx.Node:
+        (output,) = self.graph.find_nodes(op="output")
+        return output
 
 
 def check_length(name: str, value: Any, expected: int) -> None:
@@ -191,19 +209,10 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
     }
 
 
-def _gather(graph: fx.Graph, name: str, leaves: list[fx.Node], paths: list[pytree.KeyPath]) -> None:
-    """One parameter in place of the leaves of its structure, which are taken from it by index."""
-    if not leaves:
-        return
-    with graph.inserting_before(leaves[0]):
-        parameter = graph.placeholder(name)
-    # Parameters come first in a graph: the indexing follows the last of them.
-    with graph.inserting_before(list(graph.find_nodes(op="placeholder"))[-1].next):
-        graph.call_function(check_length, (name, parameter, len(leaves)))
-        for leaf, path in zip(leaves, paths, strict=True):
-            value = fx.Proxy(parameter)
-            for key in path:
-                value = key.get(value)
-            leaf.replace_all_uses_with(value.node)
-    for leaf in leaves:
-        graph.erase_node(leaf)
+def _replace_by_item(node: fx.Node, structure: fx.Node, path: pytree.KeyPath) -> None:
+    """Takes what a node stands for from a structure, by the keys of a path."""
+    item = fx.Proxy(structure)
+    for key in path:
+        item = key.get(item)
+    node.replace_all_uses_with(item.node)
+    node.graph.erase_node(node)

@@ -17,7 +17,7 @@ def command(*arguments: object, **environment: str) -> subprocess.CompletedProce
         [str(part) for part in (COMMAND, *arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
     )

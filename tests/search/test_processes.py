@@ -68,7 +68,7 @@ def test_two_processes_do_one_search_together(tmp_path):
     ]
     try:
         (one, error), (other, its_error) = [
-            process.communicate(timeout=120) for process in processes
+            process.communicate(timeout=900) for process in processes
         ]
     finally:
         for process in processes:

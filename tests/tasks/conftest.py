@@ -43,21 +43,18 @@ def make_folder(tmp_path) -> MakeFolder:
     return make
 
 
-def break_file(path: Path, how: str) -> None:
-    """Leaves something at `path` that no image decoder takes."""
-    if how == "truncated":
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    elif how == "text":
-        path.write_text("not an image at all")
-    elif how == "empty":
-        path.write_bytes(b"")
-    elif how == "gone":
-        path.unlink()
-    elif how == "folder":
-        path.unlink()
-        path.mkdir()
-    else:
-        raise ValueError(how)
+@pytest.fixture
+def break_file() -> Callable[[Path, str], None]:
+    """Leaves something at a path that no image decoder takes."""
 
+    def broken(path: Path, how: str) -> None:
+        content = path.read_bytes()
+        path.unlink()
+        if how == "folder":
+            path.mkdir()
+        elif how != "gone":
+            path.write_bytes(
+                {"truncated": content[: len(content) // 2], "text": b"no image", "empty": b""}[how]
+            )
 
-BROKEN = ("truncated", "text", "empty", "gone", "folder")
+    return broken

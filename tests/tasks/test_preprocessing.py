@@ -101,7 +101,10 @@ def test_resized_crops_differ_in_training_only():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Preprocessing(8, augmentation="mixup"), "augmentation is 'mixup'; there are: none"),  # pyright: ignore[reportArgumentType]
+        (
+            lambda: Preprocessing(8, augmentation="mixup"),  # pyright: ignore[reportArgumentType]
+            "augmentation is 'mixup'; there are: none",
+        ),
         (lambda: Preprocessing(8, interpolation="linear"), "interpolation is 'linear'; there are"),
         (lambda: Preprocessing.of("ResNet50_Weights.V9"), "no weights 'ResNet50_Weights.V9'"),
         (lambda: Preprocessing.of("resnet50"), "no weights 'resnet50'; write them as in"),

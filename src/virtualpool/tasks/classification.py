@@ -105,7 +105,8 @@ def _loader(images: Images, batch_size: int, workers: int, *, training: bool) ->
         shuffle=training,
         drop_last=training,
         num_workers=workers,
-        persistent_workers=workers > 0,
+        # In training they would draw on from one epoch to the next, so none could be done again.
+        persistent_workers=workers > 0 and not training,
         collate_fn=_as_it_is,
         pin_memory=torch.cuda.is_available(),
     )

@@ -60,9 +60,10 @@ class Training:
             given, known = getattr(self, name), get_args(kind)
             if given not in known:
                 raise VirtualPoolError(f"{name} is {given!r}; there are: {', '.join(known)}.")
-        for name in ("epochs", "learning_rate", "log_steps"):
-            if not getattr(self, name) > 0:
-                raise VirtualPoolError(f"{name} is {getattr(self, name)}; it must be above zero.")
+        for name in ("epochs", "learning_rate", "log_steps", "clip"):
+            given = getattr(self, name)
+            if given is not None and not given > 0:
+                raise VirtualPoolError(f"{name} is {given}; it must be above zero.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise VirtualPoolError(f"ema is {self.ema}; a decay lies between 0 and 1.")
 

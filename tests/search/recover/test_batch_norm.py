@@ -1,0 +1,71 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.search import by_recalibration
+
+
+def test_statistics_are_the_average_over_the_batches(network, batches):
+    images = [images for images, _ in batches]
+    maps = [network[0](each).double() for each in images]
+    by_recalibration(batches)(network)
+    mean = torch.stack([each.mean((0, 2, 3)) for each in maps]).mean(0)
+    variance = torch.stack([each.var((0, 2, 3), unbiased=True) for each in maps]).mean(0)
+    torch.testing.assert_close(network[1].running_mean.double(), mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network[1].running_var.double(), variance, rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_statistics_change(network, batches):
+    network.train()
+    network[3].eval()
+    before = copy.deepcopy(network.state_dict())
+    flags = [module.training for module in network.modules()]
+    by_recalibration(batches)(network)
+    changed = {
+        name for name, value in network.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert [module.training for module in network.modules()] == flags
+    assert network[1].momentum == 0.1
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_dropout_is_off(batches):
+    model = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3)).train()
+    ones = [torch.ones(2, 3, 4, 4)] * 3
+    by_recalibration(ones)(model)
+    mean = model[1].running_mean
+    assert isinstance(mean, torch.Tensor)
+    assert mean.tolist() == [1, 1, 1]
+
+
+def test_it_serves_as_finetune_of_a_round(network, batches, make_round):
+    other = copy.deepcopy(network)
+    by_recalibration(batches)(network, make_round())
+    by_recalibration([images for images, _ in batches])(other)
+    assert torch.equal(network[1].running_mean, other[1].running_mean)
+
+
+def test_only_the_first_batches(network, batches):
+    other = copy.deepcopy(network)
+    by_recalibration(batches, batch_count=2)(network)
+    by_recalibration(batches[:2])(other)
+    assert torch.equal(network[1].running_var, other[1].running_var)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "message"),
+    [
+        (nn.Conv2d(3, 4, 3), 1, "Conv2d has no batch norm .*; recover by labels"),
+        (nn.BatchNorm2d(3, track_running_stats=False), 1, "no batch norm with running statistics"),
+        (nn.BatchNorm2d(3), 0, "no batch to measure"),
+        (nn.Sequential(nn.BatchNorm2d(3)), float("nan"), "0: a statistic measured anew is not"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(model, given, message):
+    images = [torch.full((2, 3, 4, 4), float(given))] if given else []
+    with pytest.raises(VirtualPoolError, match=message):
+        by_recalibration(images)(model)

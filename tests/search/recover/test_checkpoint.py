@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.search.recover.checkpoint import Checkpoint
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Checkpoint:
+    return Checkpoint(tmp_path / "checkpoint" / "training.pt", {"optimizer": "sgd", "steps": 10})
+
+
+def test_there_and_back(checkpoint):
+    assert checkpoint.load() is None
+    for step in (1, 2):
+        checkpoint.save({"step": step, "weights": torch.full((3,), step)})
+    state = checkpoint.load()
+    assert state is not None
+    assert (state["step"], state["weights"].tolist()) == (2, [2, 2, 2])
+    assert [path.name for path in checkpoint.path.parent.iterdir()] == ["training.pt"]
+
+
+def test_an_interrupted_save_leaves_the_former_one(checkpoint, monkeypatch):
+    checkpoint.save({"step": 1})
+
+    def half(value, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch.save", half)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save({"step": 2})
+    assert checkpoint.load() == {"step": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", "half", "other"])
+def test_a_broken_file_is_named(checkpoint, content):
+    checkpoint.save({"step": 1})
+    if content == "half":
+        content = checkpoint.path.read_bytes()[:-100]
+    if content == "other":
+        torch.save([1, 2], checkpoint.path)
+    else:
+        checkpoint.path.write_bytes(content)
+    with pytest.raises(VirtualPoolError, match=r"training\.pt: not a checkpoint, or a broken one"):
+        checkpoint.load()
+
+
+def test_other_settings_are_refused(checkpoint):
+    checkpoint.save({"step": 1})
+    other = Checkpoint(checkpoint.path, {"optimizer": "adamw", "steps": 10})
+    with pytest.raises(VirtualPoolError, match=r"other settings \(optimizer was sgd, is adamw\)"):
+        other.load()

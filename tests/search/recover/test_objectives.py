@@ -1,0 +1,192 @@
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torchvision.models import resnet18, squeezenet1_1, vgg11
+
+import virtualpool as vp
+from virtualpool.models import all_cnn_c
+from virtualpool.search.recover.objectives import Distillation, Labels, relative_square
+
+CPU = torch.device("cpu")
+
+
+def changed(model: nn.Module, by: float = 1.0) -> nn.Module:
+    """A copy with other weights."""
+    other = copy.deepcopy(model)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter += by * parameter.std().nan_to_num(1.0) * torch.randn_like(parameter)
+    return other
+
+
+def test_labels_is_the_cross_entropy(network, batches):
+    network.eval()
+    images, labels = batches[0]
+    expected = -network(images).log_softmax(1)[range(8), labels].mean()
+    torch.testing.assert_close(Labels().on(CPU)(network, batches[0]), expected)
+
+
+def test_relative_square_equals_a_loop():
+    given, wanted = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    distance = sum((a - b) ** 2 for a, b in zip(given.flatten(), wanted.flatten(), strict=True))
+    length = sum(b**2 for b in wanted.flatten())
+    torch.testing.assert_close(relative_square(given, wanted), torch.as_tensor(distance / length))
+
+
+def test_relative_square_of_nothing_is_finite():
+    assert relative_square(torch.zeros(3), torch.zeros(3)) == 0
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_the_divergence_of_logits(network, batches, temperature):
+    network.eval()
+    student = changed(network)
+    loss = Distillation(network, temperature, features=0.0, labels=0.0).on(CPU)
+    images, _ = batches[0]
+    given, wanted = (
+        (net(images).double() / temperature).softmax(1).tolist() for net in (student, network)
+    )
+    expected = sum(
+        q * math.log(q / p)
+        for ps, qs in zip(given, wanted, strict=True)
+        for p, q in zip(ps, qs, strict=True)
+    )
+    expected *= temperature**2 / 8
+    torch.testing.assert_close(
+        loss(student, batches[0]).double(), torch.tensor(expected).double(), rtol=1e-4, atol=1e-7
+    )
+
+
+def test_the_weights_of_the_parts_add_up(network, batches):
+    network.eval()
+    student = changed(network)
+
+    def loss(features: float, labels: float) -> float:
+        return Distillation(network, 2.0, features, labels).on(CPU)(student, batches[0]).item()
+
+    images, labels = batches[0]
+    cross_entropy = functional.cross_entropy(student(images), labels).item()
+    maps = [nn.Sequential(*list(net.children())[:6])(images) for net in (student, network)]
+    feature_part = relative_square(*maps).item()
+    assert feature_part > 0.001
+    assert loss(0, 0.5) == pytest.approx(loss(0, 0) + 0.5 * cross_entropy, rel=1e-5)
+    assert loss(3, 0) == pytest.approx(loss(0, 0) + 3 * feature_part, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "layer"),
+    [
+        (all_cnn_c, 32, "convs.8"),
+        (lambda: resnet18(num_classes=5), 64, "avgpool"),
+        (lambda: vgg11(num_classes=5), 64, "avgpool"),
+        (lambda: squeezenet1_1(num_classes=5), 64, "classifier.3"),
+        (lambda: resnet18(num_classes=5), 32, "layer4.0.downsample.0"),  # what follows has one row
+    ],
+)
+def test_the_last_map_is_compared_also_in_a_pooled_model(make, size, layer):
+    torch.manual_seed(0)
+    model = make().eval()
+    images = torch.randn(2, 3, size, size)
+    pooled = vp.apply(model, "all", images)
+    loss = Distillation(model, 2.0, features=1.0, labels=0.0).on(CPU)
+    assert loss(model, images) < 1e-9
+    assert loss._layer == layer  # pyright: ignore[reportFunctionMemberAccess]
+    loss = Distillation(model, 2.0, features=1.0, labels=0.0).on(CPU)
+    assert loss(pooled, images) > 1e-6
+    assert loss._layer == layer  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def test_a_map_is_compared_as_a_whole(network, batches):
+    trunk = network[:6].eval()
+    student = changed(trunk)
+    loss = Distillation(trunk, 2.0, features=1.0, labels=0.0).on(CPU)
+    images, _ = batches[0]
+    torch.testing.assert_close(
+        loss(student, images), relative_square(student(images), trunk(images))
+    )
+    assert loss(trunk, images) == 0
+
+
+def test_without_a_common_map_the_logits_are_compared_alone(caplog):
+    class Functional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(3, 4)
+
+        def forward(self, images):
+            return self.last(images.mean((2, 3)))
+
+    model, images = Functional(), torch.randn(2, 3, 8, 8)
+    loss = Distillation(model, 2.0, features=1.0, labels=0.0).on(CPU)
+    assert loss(model, images).item() == pytest.approx(0, abs=1e-7)
+    assert "no feature map is compared" in caplog.text
+    loss(model, images)
+    assert len(caplog.records) == 1
+
+
+def test_the_original_is_left_as_it_is(network, batches):
+    network.train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    student = changed(network)
+    loss = Distillation(network, 2.0, features=1.0, labels=0.0).on(CPU)
+    loss(student, batches[0]).backward()
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert network.training
+    assert all(p.requires_grad and p.grad is None for p in network.parameters())
+    assert all(p.grad is not None for p in student.parameters())
+    assert not any(module._forward_pre_hooks for module in student.modules())
+
+
+def test_dropout_of_the_original_is_off(network, batches):
+    student = changed(network).eval()
+    loss = Distillation(network.train(), 2.0, features=1.0, labels=0.0).on(CPU)
+    assert loss(student, batches[0]) == loss(student, batches[0])
+
+
+class Giving(nn.Module):
+    """Gives what a function makes of a linear layer's logits."""
+
+    def __init__(self, make) -> None:
+        super().__init__()
+        self.last = nn.Linear(3, 4)
+        self.make = make
+
+    def forward(self, images):
+        return self.make(self.last(images.mean((2, 3))))
+
+
+def test_auxiliary_outputs_are_left_out():
+    plain = Giving(lambda logits: logits)
+    auxiliary = Giving(lambda logits: (logits, logits + 1))
+    auxiliary.load_state_dict(plain.state_dict())
+    batch = (torch.randn(2, 3, 4, 4), torch.tensor([1, 2]))
+    assert Labels().on(CPU)(auxiliary, batch) == Labels().on(CPU)(plain, batch)
+
+
+IMAGES = torch.zeros(2, 3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("objective", "make", "batch", "message"),
+    [
+        (Labels(), lambda x: x, IMAGES, "have no labels; give pairs"),
+        (Labels(), lambda x: x, (IMAGES,), "have no labels; give pairs"),
+        (Labels(), lambda x: x, (IMAGES, torch.tensor([0, 4])), r"\(2, 4\) and .* go up to 4"),
+        (Labels(), lambda x: x[:, :, None], (IMAGES, torch.tensor([0, 1])), r"\(2, 4, 1\) and"),
+        (Labels(), lambda x: {"logits": x}, (IMAGES, torch.tensor([0, 1])), "gives a dict"),
+        ("distillation", lambda x: {"logits": x}, IMAGES, "gives a dict; .* wrap the model"),
+        ("distillation", lambda x: x[:, :, None], IMAGES, r"shape \(2, 4, 1\); distillation"),
+        ("mixed", lambda x: x, IMAGES, "have no labels; give pairs"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(objective, make, batch, message):
+    model = Giving(make)
+    if isinstance(objective, str):
+        objective = Distillation(model, 2.0, 1.0, labels=float(objective == "mixed"))
+    with pytest.raises(vp.VirtualPoolError, match=message):
+        objective.on(CPU)(model, batch)
