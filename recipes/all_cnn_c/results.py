@@ -1,4 +1,4 @@
-"""Writes a run's figures and tables: docs/results/all_cnn_c*, or wherever it is told to.
+"""Writes a run's figures to a folder and prints its tables as Markdown.
 
 python recipes/all_cnn_c/results.py runs/all_cnn_c docs/results
 """
@@ -9,14 +9,14 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from virtualpool import Frontier
-from virtualpool.files import read_json, replacing, write_text
+from virtualpool.files import read_json, replacing
 from virtualpool.search import Sensitivity, read_records
 
 NAME = "all_cnn_c"
 
 
 def main() -> None:
-    """Reads the run and writes two figures and a file with the tables."""
+    """Reads the run, writes two figures and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("output", type=Path)
@@ -25,7 +25,7 @@ def main() -> None:
     ranking = Sensitivity.from_json(read_json(options.run_dir / "sensitivity.json"))
     frontier.plot(options.output / f"{NAME}_frontier.svg")
     draw_sensitivity(ranking, options.output / f"{NAME}_sensitivity.svg")
-    write_text(options.output / f"{NAME}_tables.md", tables(frontier, ranking))
+    print(tables(frontier, ranking))
 
 
 def draw_sensitivity(ranking: Sensitivity, path: Path) -> None:

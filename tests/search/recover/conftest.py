@@ -54,4 +54,4 @@ def make_round(tmp_path) -> MakeRound:
 
 def mean_weight(model: nn.Module) -> Score:
     first = next(model.parameters())
-    return Score.of(first.detach().mean(), {"largest": float(first.abs().max())})
+    return Score.of(first.detach().mean(), {"largest": first.abs().max().item()})

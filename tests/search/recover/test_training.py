@@ -17,7 +17,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return list(mine) == list(its) and all(torch.equal(mine[name], its[name]) for name in mine)
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -29,7 +29,7 @@ class StopAt:
 
     def __call__(self, stage: str, done: int, total: int, message: str, /) -> None:
         if done == self.step and message.startswith("loss"):
-            raise Stop
+            raise StopError
 
 
 class TestAStep:
@@ -224,7 +224,7 @@ class TestGoingOn:
         by_labels(make_loader(workers), **options)(through, whole)
         parts = [make_round("parts", observer=StopAt(stop)), make_round("parts")]
         every_step = {"checkpoint_seconds": 0.0}
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             by_labels(make_loader(workers), **options, **every_step)(stopped, parts[0])
         # A new process has the weights of the round's beginning.
         again = copy.deepcopy(network)
@@ -238,7 +238,7 @@ class TestGoingOn:
         through = copy.deepcopy(network)
         by_labels(make_loader(2), **options)(through, make_round("whole"))
         stopped = by_labels(make_loader(2), **options, checkpoint_seconds=every)
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             stopped(copy.deepcopy(network), make_round("parts", observer=StopAt(3)))
         again = copy.deepcopy(network)
         stopped(again, make_round("parts"))
@@ -252,7 +252,7 @@ class TestGoingOn:
         finetune = by_distillation(original, make_loader(0), **options)
         through, again = copy.deepcopy(network), copy.deepcopy(network)
         finetune(through, make_round("whole"))
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             finetune(copy.deepcopy(network), make_round("parts", observer=StopAt(2)))
         finetune(again, make_round("parts"))
         assert same(again, through)
@@ -327,7 +327,7 @@ def test_what_is_not_finite_stops_the_training(
     options = {"learning_rate": 0.1, "ema": ema, "checkpoint_seconds": every, "drops": ()}
     good = copy.deepcopy(network)
     if kept:
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             by_labels(batches, epochs=2, **options)(good, make_round("good", observer=StopAt(kept)))
     model = NotFinite(network, step, what)
     with pytest.raises(VirtualPoolError) as stopped:

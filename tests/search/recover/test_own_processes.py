@@ -1,0 +1,142 @@
+"""Trainings in processes of their own: killed at any moment, or several at once."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from virtualpool.search import read_records
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and gloo")
+
+TRAINING = """
+import os, signal, sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from virtualpool.plan import Plan
+from virtualpool.search import Round, Score, by_labels
+
+folder, moment, batches = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+torch.set_num_threads(1)
+torch.manual_seed(0)
+labels = torch.randint(4, (48,))
+images = torch.randn(48, 3, 8, 8) + labels[:, None, None, None]
+convolution = nn.Conv2d(3, 8, 3, padding=1)
+head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+
+class Noisy(TensorDataset):
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return image + 0.1 * torch.randn_like(image), label
+
+if batches.startswith("list of "):
+    size = int(batches.removeprefix("list of "))
+    batches = list(zip(images.split(size), labels.split(size)))
+    network = nn.Sequential(convolution, nn.ReLU(), *head)
+else:
+    workers = int(batches.removeprefix("workers "))
+    batches = DataLoader(Noisy(images, labels), 8, shuffle=True, num_workers=workers)
+    network = nn.Sequential(convolution, nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), *head)
+
+def observe(stage, done, total, message):
+    if moment == f"after step {done}" and message.startswith("loss"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def save(value, path, write=torch.save):
+    write(value, path)
+    if moment == f"while saving step {value['step']}":
+        half = path.read_bytes()[: path.stat().st_size // 2]
+        path.write_bytes(half)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+torch.save = save
+current = Round(
+    1, ("0",), Plan(), folder / "round-01", 0.1, 2, lambda _: Score(0.5), observer=observe
+)
+by_labels(batches, ema=0.9, checkpoint_seconds=0.0, log_steps=1)(network, current)
+network(images).sum().backward()  # as a search goes on: the model is an ordinary one
+rank = os.environ.get("RANK", "0")
+save_file({name: value.contiguous() for name, value in network.state_dict().items()},
+          folder / f"end-{rank}.safetensors")
+"""
+
+
+def start(
+    folder: Path, batches: str, moment: str = "never", **environment: str
+) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", TRAINING, str(folder), moment, batches],
+        env=os.environ | environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start_two(folder: Path, batches: str) -> list[subprocess.Popen[str]]:
+    """Two processes, as `accelerate launch` starts them."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    return [
+        start(folder, batches, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(2)
+    ]
+
+
+def code_of(process: subprocess.Popen[str]) -> int:
+    try:
+        _, error = process.communicate(timeout=600)
+    finally:
+        process.kill()
+    assert process.returncode in (0, -signal.SIGKILL), error
+    return process.returncode
+
+
+def end(folder: Path, rank: int = 0) -> dict[str, torch.Tensor]:
+    return load_file(folder / f"end-{rank}.safetensors")
+
+
+@pytest.mark.parametrize("batches", ["workers 0", "workers 2"])
+def test_a_killed_training_ends_as_one_that_ran_through(tmp_path, batches):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    through = start(whole, batches)
+    moments = ("while saving step 4", "after step 4", "while saving step 8", "never")
+    codes = [code_of(start(parts, batches, moment)) for moment in moments]
+    assert codes == [-signal.SIGKILL] * 3 + [0]
+    assert code_of(through) == 0
+    expected, found = end(whole), end(parts)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    journals = [read_records(folder / "round-01/training.jsonl") for folder in (whole, parts)]
+    assert journals[0] == journals[1]
+    assert journals[0][-1]["step"] == 12
+
+
+def test_two_processes_train_one_model(tmp_path):
+    assert [code_of(process) for process in start_two(tmp_path, "workers 0")] == [0, 0]
+    mine, its = end(tmp_path, 0), end(tmp_path, 1)
+    assert all(torch.equal(its[name], value) for name, value in mine.items())
+    records = read_records(tmp_path / "round-01/training.jsonl")
+    # Each has three of the six batches of an epoch; one of them logs.
+    assert [it["step"] for it in records if "loss" in it] == [1, 2, 3, 4, 5, 6]
+    files = [path.name for path in (tmp_path / "round-01").rglob("*") if path.is_file()]
+    assert sorted(files) == ["training.jsonl", "training.pt"]
+
+
+def test_two_processes_take_the_steps_of_one_with_larger_batches(tmp_path):
+    processes = [*start_two(tmp_path / "two", "list of 8"), start(tmp_path / "one", "list of 16")]
+    assert [code_of(process) for process in processes] == [0, 0, 0]
+    alone, together = end(tmp_path / "one"), end(tmp_path / "two")
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, msg=name)
