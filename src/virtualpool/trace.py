@@ -236,7 +236,7 @@ def _trace_part(
             left_whole[error.culprit] = str(error)
             continue
         if not _computes_the_same(module, part.evaluation, call):
-            return None, {"": "its trace gives other values than it does"}
+            return None, {"": "gives other values than its trace"}
         return part, {path: why for path, why in left_whole.items() if _is_outer(path, left_whole)}
 
 

@@ -39,8 +39,9 @@ def draw(frontier: "Frontier", path: Path) -> None:
         zorder=1,
     )
     axes.axhline(frontier.original.accuracy, color=_FAINT, linestyle=(0, (1, 3)), zorder=0)
+    ends = frontier.original, max(frontier.points, key=lambda point: point.speedup.median)
     for point in frontier.points:
-        _mark(axes, point, _colour(point, frontier))
+        _mark(axes, point, _colour(point, frontier), is_end=point in ends)
     _dress(axes, frontier)
     with replacing(path) as beside:
         figure.savefig(beside, format=kind, dpi=200)
@@ -52,7 +53,7 @@ def _colour(point: "Point", frontier: "Frontier") -> str:
     return _LINE if point in frontier.pareto else _FAINT
 
 
-def _mark(axes: "Axes", point: "Point", colour: str) -> None:
+def _mark(axes: "Axes", point: "Point", colour: str, *, is_end: bool) -> None:
     speedup = point.speedup
     axes.errorbar(
         speedup.median,
@@ -67,11 +68,14 @@ def _mark(axes: "Axes", point: "Point", colour: str) -> None:
         zorder=2,
     )
     pooled = f", {len(point.plan.sites)} pooled" if point.plan.sites else ""
+    # The ends of the line have room below and to the left, those between above and to the right.
+    right, above = (-7, -15) if is_end else (7, 7)
     axes.annotate(
         f"{point.name}{pooled}",
         (speedup.median, point.accuracy),
-        xytext=(7, 6),
+        xytext=(right, above),
         textcoords="offset points",
+        horizontalalignment="right" if is_end else "left",
         color=_INK,
         fontsize=8.5,
     )
