@@ -1,6 +1,6 @@
 """Which sites of a model are pooled: a value, apart from any model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -9,6 +9,11 @@ from virtualpool.errors import VirtualPoolError
 
 PLAN_VERSION = 1
 _RECORD = "_virtualpool_record"
+_WRAPPED = {
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "OptimizedModule": "_orig_mod",
+}
 
 
 @dataclass(frozen=True)
@@ -92,24 +97,57 @@ class Record:
 def plan_of(model: nn.Module) -> Plan:
     """The plan that a model carries; the empty plan for a model that is not pooled.
 
-    A model inside a wrapper (DDP, `torch.compile`) is found as well.
+    A wrapper (DDP, `torch.compile`) carries the plan of the model inside it, and a model of which
+    submodules were pooled carries their plans.
 
     >>> plan_of(nn.Conv2d(3, 8, 3)).names
     []
     """
-    record = record_of(model)
-    return record.plan if record else Plan()
+    return Plan(
+        tuple(
+            replace(site, name=join(prefix, site.name))
+            for prefix, module in unwrapped(model).named_modules()
+            if _RECORD in vars(module)
+            for site in vars(module)[_RECORD].plan.sites
+        )
+    )
 
 
 def record_of(model: nn.Module) -> Record | None:
-    """The record that a model carries, if it is pooled."""
-    records = (vars(module).get(_RECORD) for module in model.modules())
-    return next((record for record in records if record is not None), None)
+    """The record that a model itself carries, if it is pooled as a whole."""
+    return vars(model).get(_RECORD)
 
 
 def attach(model: nn.Module, record: Record) -> None:
-    """Makes a model carry a record."""
+    """Makes a model carry a record, in place of those of its submodules."""
+    for module in model.modules():
+        vars(module).pop(_RECORD, None)
     setattr(model, _RECORD, record)
+
+
+def wrapper_of(model: nn.Module) -> str | None:
+    """The name of the wrapper that a model is, if it is one."""
+    return type(model).__name__ if type(model).__name__ in _WRAPPED else None
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside of wrappers.
+
+    >>> unwrapped(nn.DataParallel(nn.Identity()))
+    Identity()
+    """
+    while (kind := wrapper_of(model)) is not None:
+        model = getattr(model, _WRAPPED[kind])
+    return model
+
+
+def join(prefix: str, name: str) -> str:
+    """A qualified name of two.
+
+    >>> join("backbone", "conv1"), join("", "conv1"), join("backbone", "")
+    ('backbone.conv1', 'conv1', 'backbone')
+    """
+    return f"{prefix}.{name}" if prefix and name else prefix or name
 
 
 def _pooled_site(value: Any) -> PooledSite:

@@ -13,7 +13,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.geometry import keeps_samples, size_arguments
 from virtualpool.inputs import as_call
 from virtualpool.placement import Follows, is_before_pool, placement
-from virtualpool.plan import plan_of
+from virtualpool.plan import plan_of, wrapper_of
 from virtualpool.pool import output_size
 from virtualpool.state import copy_of, state_kept
 from virtualpool.trace import Part, Traced, evaluating, run, trace
@@ -94,7 +94,7 @@ def check_model(model: nn.Module) -> None:
             f"A torch.nn.Module is expected, not a {kind}; "
             "load weights into the model that they belong to and give that."
         )
-    if kind in ("OptimizedModule", "DistributedDataParallel", "DataParallel"):
+    if wrapper_of(model):
         raise VirtualPoolError(f"The model is wrapped in {kind}: pool it first, then wrap it.")
     if isinstance(model, torch.jit.ScriptModule):
         raise VirtualPoolError("The model is scripted: pool the module that it was made from.")

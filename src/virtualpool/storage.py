@@ -13,7 +13,8 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
 from virtualpool.inputs import for_model, from_description
 from virtualpool.insert import apply
-from virtualpool.plan import Plan, plan_of, record_of
+from virtualpool.plan import Plan, plan_of, record_of, unwrapped
+from virtualpool.sites import check_model
 from virtualpool.state import copy_of
 
 _KEY = "virtualpool"
@@ -34,17 +35,22 @@ def save(model: nn.Module, path: Path | str) -> None:
     >>> plan_of(load(model, path)).names
     ['0']
     """
-    record = record_of(model)
+    model = unwrapped(model)
+    plan, record = plan_of(model), record_of(model)
+    if plan.sites and record is None:
+        raise VirtualPoolError(
+            f"{type(model).__name__} is pooled inside a submodule ({plan.names[0]}), of which it "
+            "does not know the inputs; save that submodule, or pool the model as a whole."
+        )
     header = {
-        "plan": plan_of(model).to_json(),
+        "plan": plan.to_json(),
         "inputs": record.inputs if record else None,
         "model": type(model).__name__,
     }
     # Copies, because the format refuses tensors that share memory, such as tied weights.
     weights = {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
-        if isinstance(tensor, Tensor)
+        for name, tensor in _state(model).items()
     }
     with replacing(path) as beside:
         save_file(weights, beside, metadata={_KEY: json.dumps(header)})
@@ -66,9 +72,10 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
     """
     header, weights = _read(Path(path))
     try:
-        plan = Plan.from_json(header["plan"])
+        plan = Plan.from_json(header.get("plan"))
     except VirtualPoolError as error:
         raise VirtualPoolError(f"{path}: {error}") from error
+    check_model(model)
     if plan_of(model).sites:
         raise VirtualPoolError(
             f"{path}: load takes the unmodified model, and this one has "
@@ -99,10 +106,22 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return json.loads(metadata[_KEY]), weights
 
 
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    """A model's own tensors by name; a state with anything else in it is refused."""
+    state = model.state_dict(keep_vars=True)
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise VirtualPoolError(
+                f"{name} of {type(model).__name__} is a {type(value).__name__}; a safetensors file "
+                "holds tensors only. Keep it out of the state_dict, or use torch.save."
+            )
+    return state
+
+
 def _check_names(
     path: Path | str, header: dict[str, Any], model: nn.Module, weights: dict[str, Tensor]
 ) -> None:
-    state = model.state_dict()
+    state = _state(model)
     missing = [name for name in state if name not in weights]
     unknown = [name for name in weights if name not in state]
     unlike = [
@@ -129,7 +148,7 @@ def _pooled(path: Path | str, header: dict[str, Any], model: nn.Module, plan: Pl
 
 def _set_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     with torch.no_grad():
-        for name, tensor in model.state_dict(keep_vars=True).items():
+        for name, tensor in _state(model).items():
             # Its dtype too: a file in another precision is given back as it was saved.
             tensor.data = weights[name].to(tensor.device).to(memory_format=_memory_format(tensor))
 

@@ -14,6 +14,7 @@ from virtualpool import randomness
 from virtualpool.errors import VirtualPoolError
 from virtualpool.forward import ForwardCode
 from virtualpool.inputs import Call, as_call, map_tensors, tensors
+from virtualpool.plan import join
 from virtualpool.state import state_kept
 from virtualpool.tracer import CONVOLUTION, Tracer, convolutions
 
@@ -57,15 +58,6 @@ class Traced:
 
     parts: list[Part] = field(default_factory=list)
     untraced: dict[str, str] = field(default_factory=dict)
-
-
-def join(prefix: str, name: str) -> str:
-    """A qualified name of two.
-
-    >>> join("backbone", "conv1"), join("", "conv1"), join("backbone", "")
-    ('backbone.conv1', 'conv1', 'backbone')
-    """
-    return f"{prefix}.{name}" if prefix and name else prefix or name
 
 
 def trace(model: nn.Module, example_inputs: Any) -> Traced:

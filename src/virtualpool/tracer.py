@@ -125,6 +125,8 @@ class Tracer(fx.Tracer):
                 self.graph.call_function(check_length, (name, gathered, len(leaves)))
                 for node, (path, _) in zip(nodes, leaves, strict=True):
                     _replace_by_item(node, gathered, path)
+            for node in nodes:
+                self.graph.erase_node(node)
 
     def _restore_output(self) -> None:
         """Gives the graph the structure that `forward` returns, where fx has flattened it."""
@@ -215,4 +217,3 @@ def _replace_by_item(node: fx.Node, structure: fx.Node, path: pytree.KeyPath) ->
     for key in path:
         item = key.get(item)
     node.replace_all_uses_with(item.node)
-    node.graph.erase_node(node)

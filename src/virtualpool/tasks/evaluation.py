@@ -35,7 +35,7 @@ def evaluator(
     """
 
     def evaluate(model: nn.Module) -> Score:
-        device = next(model.parameters()).device
+        device = next((each.device for each in model.parameters()), torch.device("cpu"))
         right: list[Tensor] = []
         metrics: dict[str, MulticlassAccuracy] = {}
         with evaluating(model), torch.inference_mode(), autocast(device, mixed_precision):

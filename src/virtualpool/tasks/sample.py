@@ -7,6 +7,7 @@ import tarfile
 import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 from virtualpool.errors import VirtualPoolError
 
@@ -47,8 +48,10 @@ def _unpack(archive: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
+        # Python 3.10 and 3.11 have the filter since a security release; the archive is our own.
+        safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         with tarfile.open(archive) as tar:
-            tar.extractall(beside, filter="data")
+            tar.extractall(beside, **safely)
         beside.chmod(0o755)
         beside.rename(folder)
     except OSError:

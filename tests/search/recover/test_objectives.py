@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torchvision.models import resnet18, squeezenet1_1, vgg11
+from torchvision.models import resnet18, squeezenet1_1
 
 import virtualpool as vp
 from virtualpool.models import all_cnn_c
@@ -83,7 +83,6 @@ def test_the_weights_of_the_parts_add_up(network, batches):
     [
         (all_cnn_c, 32, "convs.8"),
         (lambda: resnet18(num_classes=5), 64, "avgpool"),
-        (lambda: vgg11(num_classes=5), 64, "avgpool"),
         (lambda: squeezenet1_1(num_classes=5), 64, "classifier.3"),
         (lambda: resnet18(num_classes=5), 32, "layer4.0.downsample.0"),  # what follows has one row
     ],

@@ -376,10 +376,10 @@ def test_batches_that_cannot_be_trained_on_are_refused(
         by_labels(change(batches), epochs=2)(network, make_round())
 
 
-def test_nothing_to_train_is_refused(network, batches, make_round):
-    network.requires_grad_(False)
+@pytest.mark.parametrize("model", [nn.Conv2d(3, 4, 3).requires_grad_(False), nn.Flatten()])
+def test_nothing_to_train_is_refused(model, batches, make_round):
     with pytest.raises(VirtualPoolError, match="no parameter that requires a gradient"):
-        by_labels(batches)(network, make_round())
+        by_labels(batches)(model, make_round())
 
 
 def test_half_precision_is_refused_on_a_cpu(network, batches, make_round):

@@ -45,7 +45,7 @@ def by_recalibration(
                 f"{type(model).__name__} has no batch norm with running statistics to measure "
                 "anew; recover by labels or by distillation."
             )
-        _measure(model, list(norms.values()), islice(batches, batch_count))
+        _measure(model, [*norms.values()], islice(batches, batch_count))
         for name, module in norms.items():
             if not all(bool(value.isfinite().all()) for value in _statistics(module)):
                 raise VirtualPoolError(f"{name}: a statistic measured anew is not finite.")
@@ -54,7 +54,7 @@ def by_recalibration(
 
 
 def _measure(model: nn.Module, norms: list[_BatchNorm], batches: Iterable[Any]) -> None:
-    device = next(model.parameters()).device
+    device = _statistics(norms[0])[0].device
     momenta = [module.momentum for module in norms]
     seen = False
     with evaluating(model):

@@ -28,8 +28,8 @@ class TrainingState:
         self.finished = False
         self._checkpoint = checkpoint
         self._clip = training.clip
-        self._device = next(model.parameters()).device
         self._optimizer = training.make_optimizer(model, learning_rate)
+        self._device = next(model.parameters()).device
         self._scaler = torch.amp.GradScaler(
             self._device.type, enabled=training.mixed_precision == "fp16"
         )
@@ -120,7 +120,7 @@ class TrainingState:
 
 
 def _warming_up(decay: float) -> Any:
-    # The random or pooled start would weigh for 1 / (1 - decay) steps without the smaller decays.
+    # Smaller decays at first: otherwise the start would weigh on for 1 / (1 - decay) steps.
     def average(averages: Any, current: Any, count: Tensor | int) -> None:
         get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(
             averages, current, count

@@ -225,7 +225,7 @@ def _place(model: nn.Module) -> tuple[torch.device, "Accelerator"]:
     """Where this process trains: where the model is, or on its own device if one of several."""
     from accelerate import Accelerator
 
-    device = next(model.parameters()).device
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     try:
         accelerator = Accelerator(cpu=device.type == "cpu", device_placement=False)
     except ValueError as error:
