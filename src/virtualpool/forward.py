@@ -56,15 +56,20 @@ class Rewritten:
     training_code: ForwardCode
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        new = object.__new__(type(self))
+        new: Any = object.__new__(type(self))
         memo[id(self)] = new
-        vars(new).update(copy.deepcopy(vars(self), memo))
+        new.__setstate__(copy.deepcopy(_state(self), memo))
         return new
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         kind = type(self)
         codes = (kind.original_class, kind.evaluation, kind.training_code)
-        return _restore_module, codes, vars(self)
+        return _restore_module, codes, _state(self)
+
+
+def _state(module: Any) -> Any:
+    # A class may say what of it can be copied. Not every Python and PyTorch has a default.
+    return module.__getstate__() if hasattr(module, "__getstate__") else vars(module)
 
 
 def original_class(module: nn.Module) -> type[nn.Module]:

@@ -87,9 +87,10 @@ def _choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
                 )
         chosen = [name for name in chosen if name in eligible]
     if not chosen:
+        reasons = "".join(f" {site.name}: {site.reason}." for site in available[:1] if site.reason)
         raise VirtualPoolError(
             f"No site to pool: {len(available)} convolutions, {len(eligible)} of them eligible, "
-            "none chosen. virtualpool.sites(model, example_inputs) says of each why."
+            f"none chosen.{reasons} virtualpool.sites(model, example_inputs) says of each why."
         )
     return chosen
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
+from virtualpool.forward import original_class
 from virtualpool.inputs import for_model, from_description
 from virtualpool.insert import apply
 from virtualpool.plan import Plan, plan_of, record_of, unwrapped
@@ -45,7 +46,7 @@ def save(model: nn.Module, path: Path | str) -> None:
     header = {
         "plan": plan.to_json(),
         "inputs": record.inputs if record else None,
-        "model": type(model).__name__,
+        "model": original_class(model).__name__,
     }
     # Copies, because the format refuses tensors that share memory, such as tied weights.
     weights = {
@@ -92,18 +93,18 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise VirtualPoolError(f"{path}: there is no such file.")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(_KEY, "null"))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise VirtualPoolError(
             f"{path}: not a whole safetensors file ({error}); copy or save it again."
         ) from error
-    if _KEY not in metadata:
+    if not isinstance(header, dict):
         raise VirtualPoolError(
             f"{path}: holds no plan, so virtualpool.save did not write it; load plain weights with "
             "load_state_dict and pool with virtualpool.apply."
         )
-    return json.loads(metadata[_KEY]), weights
+    return header, weights
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:

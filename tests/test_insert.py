@@ -1,0 +1,226 @@
+"""`apply` against a network pooled by hand, and what a pooled model must still be able to do."""
+
+import copy
+import io
+import logging
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from virtualpool import VirtualPoolError, apply, plan_of, virtual_pool
+
+CONVOLUTIONS = [
+    {"kernel_size": 3, "padding": 1},
+    {"kernel_size": 3, "padding": 0},
+    {"kernel_size": 1},
+    {"kernel_size": 5, "padding": 2},
+    {"kernel_size": (3, 5), "padding": (1, 2)},
+    {"kernel_size": 3, "padding": 1, "stride": 2},
+    {"kernel_size": 7, "padding": 3, "stride": (1, 2)},
+    {"kernel_size": 3, "padding": 2, "dilation": 2},
+    {"kernel_size": 3, "padding": 1, "groups": 4},
+    {"kernel_size": 3, "padding": "same"},
+    {"kernel_size": 4, "padding": "same"},
+    {"kernel_size": 3, "padding": "valid"},
+    {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
+    {"kernel_size": 3, "padding": "same", "padding_mode": "circular"},
+    {"kernel_size": 3, "padding": 1, "bias": False},
+]
+
+
+class Block(nn.Module):
+    """A residual block with batch norm, a function for the activation and an option."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(4, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.label = "mine"
+
+    def forward(self, images, scale=None):
+        inner = functional.relu(self.norm(self.first(images)))
+        out = images + self.second(inner)
+        if self.training:
+            return out, inner
+        return out if scale is None else out * scale
+
+    def describe(self):
+        return self.label
+
+
+def block() -> Block:
+    torch.manual_seed(0)
+    return Block().double().eval()
+
+
+def images(height=12, width=13, channels=4):
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(2, channels, height, width, generator=generator, dtype=torch.float64)
+
+
+# PyTorch says once that it copies for even kernels with padding="same".
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("size", [(12, 12), (13, 12), (11, 17)])
+@pytest.mark.parametrize("options", CONVOLUTIONS, ids=str)
+def test_equals_every_second_sample_interpolated(options, size):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(4, 8, **options), nn.ReLU()).double()
+    pooled = apply(network, ["0"], images(20, 20))
+    full = network(images(*size))
+    expected = virtual_pool(full[..., ::2, ::2].contiguous(), (full.shape[2], full.shape[3]))
+    torch.testing.assert_close(pooled(images(*size)), expected)
+
+
+def test_each_site_is_recovered_where_the_design_says():
+    network, map = block(), images()
+    pooled = apply(network, "all", map)
+
+    def every_second(x):
+        return virtual_pool(x[..., ::2, ::2].contiguous(), (x.shape[2], x.shape[3]))
+
+    inner = every_second(functional.relu(network.norm(network.first(map))))
+    expected = map + every_second(network.second(inner))
+    torch.testing.assert_close(pooled(map), expected)
+
+
+def test_training_runs_the_code_of_training():
+    pooled = apply(block(), "all", images()).train()
+    out, inner = pooled(images())
+    assert out.shape == inner.shape == images().shape
+    (out.sum() + inner.sum()).backward()
+    assert all(parameter.grad is not None for parameter in pooled.parameters())
+
+
+def test_the_model_that_is_given_stays():
+    network = block().train()
+    before = copy.deepcopy(network.state_dict())
+    random = torch.get_rng_state()
+    pooled = apply(network, "all", images())
+    assert type(network) is Block
+    assert network.training
+    assert pooled.training
+    assert network.first.stride == (1, 1)
+    assert plan_of(network).names == []
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_it_is_still_the_users_model():
+    network = block()
+    pooled = apply(network, "all", images())
+    assert isinstance(pooled, Block)
+    assert pooled.describe() == "mine"
+    assert list(pooled.state_dict()) == list(network.state_dict())
+    pooled.load_state_dict(network.state_dict())
+    network.load_state_dict(pooled.state_dict())
+    assert torch.equal(pooled(images=images(), scale=None), pooled(images()))
+    # What is not a tensor in the example inputs is held as it was in them.
+    with pytest.raises(AssertionError, match="scale has been specialized to have value None"):
+        pooled(images(), scale=torch.ones(1))
+
+
+def copied_by_pickle(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+def copied_by_torch(model):
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copied_by_pickle, copied_by_torch])
+@pytest.mark.parametrize("training", [False, True])
+def test_copies_compute_the_same(copied, training):
+    pooled = apply(block(), "all", images()).train(training)
+    other = copied(pooled)
+    torch.testing.assert_close(other(images()), pooled(images()))
+    assert plan_of(other) == plan_of(pooled)
+    with torch.no_grad():
+        other.first.weight.zero_()
+    assert pooled.first.weight.abs().sum() > 0
+
+
+def test_rounds_on_top_of_rounds():
+    network = block()
+    at_once = apply(network, "all", images())
+    first = apply(network, ["first"], images())
+    both = apply(first, ["first", "second"], images())
+    assert plan_of(first).names == ["first"]
+    assert plan_of(both).names == ["first", "second"]
+    torch.testing.assert_close(both(images()), at_once(images()))
+
+
+def test_autocast_channels_last_and_compile():
+    pooled = apply(block().float(), "all", images().float())
+    map = images().float().contiguous(memory_format=torch.channels_last)
+    pooled = pooled.to(memory_format=torch.channels_last)
+    assert pooled(map).is_contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(pooled(map).float(), pooled(map.float()).float())
+    compiled = torch.compile(pooled, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(map), pooled(map))
+    assert plan_of(compiled).names == ["first", "second"]
+
+
+def test_says_what_it_did(caplog):
+    caplog.set_level(logging.INFO, "virtualpool")
+    apply(block(), ["second"], images())
+    assert "pooled 1 sites (second)" in caplog.text
+    assert "1 eligible" in caplog.text
+
+
+class Looping(nn.Module):
+    """Cannot be traced as a whole; its block can."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = Block()
+
+    def forward(self, images):
+        while images.abs().max() > 0.5:
+            images = images / 2
+        return self.block(images)
+
+
+def test_parts_of_what_cannot_be_traced():
+    torch.manual_seed(0)
+    network = Looping().double().eval()
+    pooled = apply(network, "all", images())
+    assert plan_of(pooled).names == ["block.first", "block.second"]
+    assert pooled(images()).shape == images().shape
+    assert not torch.allclose(pooled(images()), network(images()))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["frist"], "no convolution 'frist'; the nearest names are first"),
+        (["norm"], "no convolution 'norm'"),
+        ([], "No site to pool: 2 convolutions, 2 of them eligible"),
+    ],
+)
+def test_names_that_are_none_are_refused(names, message):
+    with pytest.raises(VirtualPoolError, match=message):
+        apply(block(), names, images())
+
+
+def test_nothing_left_is_refused():
+    pooled = apply(block(), "all", images())
+    with pytest.raises(VirtualPoolError, match="No site to pool"):
+        apply(pooled, "all", images())
+
+
+def test_an_ineligible_site_is_refused_with_its_reason():
+    with pytest.raises(VirtualPoolError, match=r"first .* its output has one row"):
+        apply(block(), ["first"], images(1, 12))
+
+
+def test_inputs_that_do_not_fit_are_refused_with_their_shape():
+    with pytest.raises(VirtualPoolError, match=r"\(2, 7, 12, 13\)"):
+        apply(block(), "all", images(channels=7))
