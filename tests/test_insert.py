@@ -4,6 +4,7 @@ import copy
 import io
 import logging
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ class Block(nn.Module):
         return self.label
 
 
-def block() -> Block:
+def block() -> Any:
     torch.manual_seed(0)
     return Block().double().eval()
 
@@ -137,8 +138,8 @@ def copied_by_torch(model):
 @pytest.mark.parametrize("copied", [copy.deepcopy, copied_by_pickle, copied_by_torch])
 @pytest.mark.parametrize("training", [False, True])
 def test_copies_compute_the_same(copied, training):
-    pooled = apply(block(), "all", images()).train(training)
-    other = copied(pooled)
+    pooled: Any = apply(block(), "all", images()).train(training)
+    other: Any = copied(pooled)
     torch.testing.assert_close(other(images()), pooled(images()))
     assert plan_of(other) == plan_of(pooled)
     with torch.no_grad():
@@ -163,7 +164,7 @@ def test_autocast_channels_last_and_compile():
     assert pooled(map).is_contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(pooled(map).float(), pooled(map.float()).float())
-    compiled = torch.compile(pooled, backend="eager", fullgraph=True)
+    compiled: Any = torch.compile(pooled, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(map), pooled(map))
     assert plan_of(compiled).names == ["first", "second"]
 

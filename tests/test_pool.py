@@ -186,9 +186,9 @@ def test_compiles_to_machine_code():
     torch.testing.assert_close(compiled(reduced, (8, 7)), virtual_pool(reduced, (8, 7)))
 
 
-def exported(model: nn.Module, example: Tensor, *others: tuple[int, int]) -> nn.Module:
-    shapes = {"dynamic_shapes": [{0: torch.export.Dim("batch", min=1, max=64)}, *others]}
-    return torch.export.export(model, (example, *others), **shapes).module()
+def exported(model: nn.Module, example: Tensor) -> nn.Module:
+    batch = torch.export.Dim("batch", min=1, max=64)
+    return torch.export.export(model, (example,), dynamic_shapes=({0: batch},)).module()
 
 
 class Recovering(nn.Module):

@@ -14,6 +14,8 @@ class Network(nn.Module):
     """Convolutions with 3x3 kernels and the code of a subclass."""
 
     names: ClassVar = ["a"]
+    a: nn.Conv2d
+    b: nn.Conv2d
 
     def __init__(self):
         super().__init__()

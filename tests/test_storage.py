@@ -65,7 +65,7 @@ def test_tied_weights(tmp_path):
     pooled = apply(model, "all", IMAGES)
     save(pooled, tmp_path / "tied.safetensors")
     loaded = load(model, tmp_path / "tied.safetensors")
-    assert loaded[3].bias is loaded[0].bias
+    assert loaded[3].bias is loaded[0].bias  # pyright: ignore[reportIndexIssue]
     assert torch.equal(loaded(IMAGES), pooled(IMAGES))
 
 
