@@ -1,0 +1,145 @@
+import pytest
+import torch
+from torch import fx, nn
+from torch.nn import functional
+from torchvision.models.convnext import LayerNorm2d
+from torchvision.ops import FrozenBatchNorm2d, StochasticDepth
+
+from virtualpool.operators import kind_of, module_kind
+
+
+class Swish(nn.Module):
+    def forward(self, x):
+        return x * torch.sigmoid(x)
+
+
+class HardSwish(nn.Module):
+    def forward(self, x):
+        return x * functional.relu6(x + 3, inplace=True) / 6
+
+
+class Mish(nn.Module):
+    def forward(self, x):
+        return x.mul(functional.softplus(x).tanh())
+
+
+class Nested(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.ReLU6()
+
+    def forward(self, x):
+        return x + self.inner(x)
+
+
+class Half(nn.Module):
+    """Gated linear unit: its output has half of the channels."""
+
+    def forward(self, x):
+        left, right = x.chunk(2, 1)
+        return left * torch.sigmoid(right)
+
+
+class OverSpace(nn.Module):
+    def forward(self, x):
+        return torch.relu(x - x.mean((2, 3), keepdim=True))
+
+
+class Gate(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.reduce = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return x * torch.sigmoid(self.reduce(x))
+
+
+class Positions(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("ramp", torch.arange(8.0))
+
+    def forward(self, x):
+        return torch.relu(x + self.ramp)
+
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return torch.relu(x) if x.sum() > 0 else x
+
+
+class NormWithActivation(nn.BatchNorm2d):
+    """As timm writes it."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.act = nn.SiLU()
+
+    def forward(self, input):
+        return self.act(super().forward(input))
+
+
+MODULES = {
+    "activation": [
+        nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(), nn.PReLU(3), nn.ELU(),
+        nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.Sigmoid(), nn.Tanh(), nn.Mish(), nn.Softplus(),
+        nn.Hardtanh(), nn.RReLU(), nn.Threshold(0, 0),
+        Swish(), HardSwish(), Mish(), Nested(), NormWithActivation(3),
+    ],
+    "norm": [
+        nn.BatchNorm2d(3), nn.SyncBatchNorm(3), nn.GroupNorm(1, 3), nn.InstanceNorm2d(3),
+        nn.LocalResponseNorm(2), LayerNorm2d(3), FrozenBatchNorm2d(3),
+    ],
+    "pool": [nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1), nn.LPPool2d(2, 2)],
+    "pass": [nn.Identity(), nn.Dropout(), nn.Dropout2d(), nn.AlphaDropout()],
+    "other": [
+        nn.Conv2d(3, 3, 1), nn.Linear(3, 3), nn.Flatten(), nn.Upsample(scale_factor=2),
+        nn.Softmax2d(), nn.GLU(1), StochasticDepth(0.5, "row"), nn.PixelShuffle(1),
+        # These work on the last axes, as long as they were when the network was built.
+        nn.LayerNorm([3, 8, 8]), nn.LayerNorm(8), nn.RMSNorm(8),
+        Half(), OverSpace(), Gate(), Positions(), Branching(), nn.Sequential(),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [(module, kind) for kind, modules in MODULES.items() for module in modules],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_modules(module, kind):
+    assert module_kind(module) == kind
+
+
+CODE = {
+    "activation": [
+        torch.relu, torch.relu_, functional.relu, functional.silu, functional.hardtanh,
+        functional.leaky_relu_, torch.sigmoid, torch.clamp,
+        lambda x: functional.relu(x, inplace=True), lambda x: functional.relu(input=x),
+        lambda x: x.relu(), lambda x: x.relu_(), lambda x: x.clamp(min=0), lambda x: x.sigmoid(),
+        lambda x: functional.prelu(x, torch.ones(1)),
+    ],
+    "norm": [
+        lambda x: functional.batch_norm(x, torch.zeros(3), torch.ones(3)),
+        lambda x: functional.group_norm(x, 1), functional.instance_norm,
+    ],
+    "pool": [
+        lambda x: functional.max_pool2d(x, 2), lambda x: torch.max_pool2d(x, 2),
+        lambda x: functional.avg_pool2d(x, 2), lambda x: functional.adaptive_avg_pool2d(x, 1),
+    ],
+    "pass": [functional.dropout, functional.dropout2d, lambda x: functional.dropout(x, 0.2)],
+    "other": [
+        lambda x: x + 1, lambda x: x.flatten(1), lambda x: x[..., ::2], torch.abs,
+        lambda x: functional.interpolate(x, scale_factor=2), lambda x: x.mean((2, 3)),
+        lambda x: functional.layer_norm(x, [8]), lambda x: functional.softmax(x, 1),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"), [(function, kind) for kind, code in CODE.items() for function in code]
+)
+def test_functions_and_methods(function, kind):
+    traced = fx.symbolic_trace(lambda x: function(x))
+    (output,) = traced.graph.find_nodes(op="output")
+    assert kind_of(output.args[0], nn.Module()) == kind
