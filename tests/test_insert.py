@@ -120,8 +120,9 @@ def test_it_is_still_the_users_model():
     network.load_state_dict(pooled.state_dict())
     assert torch.equal(pooled(images=images(), scale=None), pooled(images()))
     # What is not a tensor in the example inputs is held as it was in them.
-    with pytest.raises(AssertionError, match="scale has been specialized to have value None"):
-        pooled(images(), scale=torch.ones(1))
+    for other in (torch.ones(1), 2.0):
+        with pytest.raises(VirtualPoolError, match=r"scale is .* was pooled with None"):
+            pooled(images(), scale=other)
 
 
 def copied_by_pickle(model):

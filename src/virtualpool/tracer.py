@@ -15,7 +15,7 @@ from torch.fx.proxy import TraceError
 from torch.utils import _pytree as pytree
 
 from virtualpool import randomness
-from virtualpool.errors import VirtualPoolError
+from virtualpool.fixed import can_be_checked, check_length, check_value
 from virtualpool.inputs import Call
 from virtualpool.state import state_kept
 
@@ -58,7 +58,7 @@ class Tracer(fx.Tracer):
         """
         fixed = _fixed_arguments(module, call)
         with warnings.catch_warnings():
-            # fx cannot check every fixed argument at run time, and says so each time.
+            # fx says which fixed arguments it does not check; all of them are checked here.
             warnings.filterwarnings("ignore", "Was not able to add assertion")
             with state_kept(module), _switches_on(), _no_random_numbers():
                 self.trace(module, fixed)
@@ -117,16 +117,33 @@ class Tracer(fx.Tracer):
                 continue
             leaves, structure = pytree.tree_flatten_with_path(fixed[name])
             nodes, placeholders = placeholders[: len(leaves)], placeholders[len(leaves) :]
+            for node, (_, value) in zip(nodes, leaves, strict=True):
+                if value is not PH:
+                    self._erase_users(node)  # fx's own checks: the code has the value itself.
             if structure.is_leaf():
                 nodes[0].target = name
+                with self.graph.inserting_before(self._body):
+                    self._check(name, nodes[0], fixed[name])
                 continue
-            with self.graph.inserting_before([*nodes, *placeholders, self._output][0]):
+            with self.graph.inserting_before([*nodes, *placeholders, self._body][0]):
                 gathered = self.graph.placeholder(name, default_value=parameter.default)
+            with self.graph.inserting_before(self._body):
                 self.graph.call_function(check_length, (name, gathered, len(leaves)))
-                for node, (path, _) in zip(nodes, leaves, strict=True):
-                    _replace_by_item(node, gathered, path)
+                for node, (path, value) in zip(nodes, leaves, strict=True):
+                    item = _item(gathered, path)
+                    self._check(name + pytree.keystr(path), item, value)
+                    node.replace_all_uses_with(item)
             for node in nodes:
                 self.graph.erase_node(node)
+
+    def _check(self, name: str, node: fx.Node, value: Any) -> None:
+        if value is not PH:
+            self.graph.call_function(check_value, (name, node, value))
+
+    def _erase_users(self, node: fx.Node) -> None:
+        for user in list(node.users):
+            self._erase_users(user)
+            self.graph.erase_node(user)
 
     def _restore_output(self) -> None:
         """Gives the graph the structure that `forward` returns, where fx has flattened it."""
@@ -143,19 +160,13 @@ class Tracer(fx.Tracer):
         self.graph.set_codegen(CodeGen())
 
     @property
+    def _body(self) -> fx.Node:
+        return next(node for node in self.graph.nodes if node.op != "placeholder")
+
+    @property
     def _output(self) -> fx.Node:
         (output,) = self.graph.find_nodes(op="output")
         return output
-
-
-def check_length(name: str, value: Any, expected: int) -> None:
-    """Refuses an argument with another number of tensors than it was traced with."""
-    found = len(pytree.tree_leaves(value))
-    if found != expected:
-        raise VirtualPoolError(
-            f"{name} has {found} values; the model was pooled with {expected}, and takes no other "
-            "number. Pool it with example inputs like those that it is for."
-        )
 
 
 _AUTOCAST_DEVICES = ("cpu", "cuda")
@@ -204,16 +215,22 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
     bound.apply_defaults()
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = bound.signature.parameters
-    return {
+    fixed = {
         name: pytree.tree_map_only(torch.Tensor, lambda _: PH, value)
         for name, value in bound.arguments.items()
         if name not in given and parameters[name].kind not in variadic
     }
+    for name, value in fixed.items():
+        for leaf in pytree.tree_leaves(value):
+            if leaf is not PH and not can_be_checked(leaf):
+                # What the code takes from it, even a tensor, would stay the example's for ever.
+                raise TraceError(f"{name} is a {type(leaf).__name__}, which a graph would fix")
+    return fixed
 
 
-def _replace_by_item(node: fx.Node, structure: fx.Node, path: pytree.KeyPath) -> None:
-    """Takes what a node stands for from a structure, by the keys of a path."""
+def _item(structure: fx.Node, path: pytree.KeyPath) -> fx.Node:
+    """Takes an item from a structure, by the keys of a path."""
     item = fx.Proxy(structure)
     for key in path:
         item = key.get(item)
-    node.replace_all_uses_with(item.node)
+    return item.node

@@ -1,0 +1,70 @@
+"""Arguments that a trace holds fixed, and the checks in a pooled model's code that they still are.
+
+A trace follows one way through `if mask is not None`. Which way depends on the arguments that are
+not tensors, so those must be at every call what they were in the example inputs.
+"""
+
+import enum
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.node import has_side_effect
+from torch.utils import _pytree as pytree
+
+from virtualpool.errors import VirtualPoolError
+
+_PLAIN = (
+    bool, int, float, complex, str, type(None),
+    torch.dtype, torch.device, torch.layout, torch.memory_format,
+)  # fmt: skip
+
+
+def can_be_checked(value: Any) -> bool:
+    """Whether a value can be written into code and compared with another one.
+
+    >>> can_be_checked(0.5), can_be_checked(torch.float16), can_be_checked(object())
+    (True, True, False)
+    """
+    return type(value) in _PLAIN or isinstance(value, enum.Enum)
+
+
+@has_side_effect
+def check_value(name: str, value: Any, expected: Any) -> None:
+    """Refuses an argument with another value than it was traced with.
+
+    >>> check_value("scale", 2, 2)
+    >>> check_value("scale", torch.ones(3), None)
+    Traceback (most recent call last):
+    virtualpool.errors.VirtualPoolError: scale is a tensor of shape (3,); the model was pooled ...
+    """
+    # Of its type too: 2.0 would make other dtypes than 2, and a tensor may have a gradient.
+    if type(value) is not type(expected) or value != expected:
+        raise VirtualPoolError(
+            f"{name} is {_described(value)}; the model was pooled with {expected!r}, and takes no "
+            "other value. Call it with that one, or pool the original model with example inputs "
+            "that hold the new one."
+        )
+
+
+@has_side_effect
+def check_length(name: str, value: Any, expected: int) -> None:
+    """Refuses an argument with another number of tensors than it was traced with.
+
+    >>> check_length("images", [torch.ones(3)], 1)
+    >>> check_length("images", [torch.ones(3)] * 2, 1)
+    Traceback (most recent call last):
+    virtualpool.errors.VirtualPoolError: images has 2 values; the model was pooled with 1, ...
+    """
+    found = len(pytree.tree_leaves(value))
+    if found != expected:
+        raise VirtualPoolError(
+            f"{name} has {found} values; the model was pooled with {expected}, and takes no other "
+            "number. Pool it with example inputs like those that it is for."
+        )
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return repr(value) if can_be_checked(value) else f"a {type(value).__name__}"
