@@ -13,7 +13,16 @@ from torch import Tensor, nn
 import virtualpool as vp
 from virtualpool import VirtualPoolError
 from virtualpool.measure import Latency, Setting
-from virtualpool.search import ByTimeSaved, Frontier, Grouped, Round, Score, Sensitivity, search
+from virtualpool.search import (
+    ByTimeSaved,
+    Frontier,
+    Grouped,
+    Round,
+    Score,
+    Sensitivity,
+    by_labels,
+    search,
+)
 from virtualpool.search import sensitivity as find_sensitivity
 from virtualpool.search.run import read_records
 
@@ -350,6 +359,17 @@ def test_observer_and_logging(start, caplog):
     stages = [stage for stage, *_ in told]
     assert list(dict.fromkeys(stages)) == ["original", "sensitivity", "rounds"]
     assert "finished" in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_observer_is_told_of_the_steps_of_fine_tuning(start, images):
+    told = []
+    batches = [(images, torch.zeros(len(images), dtype=torch.int64))] * 2
+    start(
+        rounds=1, finetune=by_labels(batches, epochs=1), observer=lambda *event: told.append(event)
+    )
+    steps = [event[:3] for event in told if event[3].startswith("loss")]
+    assert steps == [("round-01", 1, 2), ("round-01", 2, 2)]
 
 
 REFUSED = {
