@@ -126,11 +126,18 @@ CODE = {
     "pool": [
         lambda x: functional.max_pool2d(x, 2), lambda x: torch.max_pool2d(x, 2),
         lambda x: functional.avg_pool2d(x, 2), lambda x: functional.adaptive_avg_pool2d(x, 1),
+        lambda x: x.mean([2, 3]), lambda x: x.mean((3, 2)), lambda x: x.mean((-2, -1), True),
+        lambda x: x.mean(dim=[2, 3], keepdim=True), lambda x: x.mean(axis=(-1, 2)),
+        lambda x: torch.mean(x, (2, 3)), lambda x: torch.mean(input=x, dim=[2, 3]),
     ],
     "pass": [functional.dropout, functional.dropout2d, lambda x: functional.dropout(x, 0.2)],
     "other": [
         lambda x: x + 1, lambda x: x.flatten(1), lambda x: x[..., ::2], torch.abs,
-        lambda x: functional.interpolate(x, scale_factor=2), lambda x: x.mean((2, 3)),
+        lambda x: functional.interpolate(x, scale_factor=2),
+        # Means, but not of each channel over the whole map.
+        lambda x: x.mean(), torch.mean, lambda x: x.mean(1), lambda x: x.mean([3]),
+        lambda x: x.mean((1, 2)), lambda x: x.mean((1, 2, 3)), lambda x: x.mean((0, 2, 3)),
+        lambda x: x.mean(dim=1), lambda x: x.mean((2, x.ndim - 1)), lambda x: x.sum((2, 3)),
         lambda x: functional.layer_norm(x, [8]), lambda x: functional.softmax(x, 1),
     ],
 }  # fmt: skip

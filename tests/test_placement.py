@@ -54,7 +54,12 @@ CODES = {
     "global pool": (
         lambda m, y, x: functional.adaptive_avg_pool2d(m.act(y), 1), "act", "activation", True,
     ),
-    "mean is no layer": (lambda m, y, x: m.act(y).mean((2, 3)), "act", "activation", False),
+    "mean over space": (lambda m, y, x: m.act(y).mean((2, 3)), "act", "activation", True),
+    "mean over channels": (lambda m, y, x: m.act(y).mean(1), "act", "activation", False),
+    "squeeze": (
+        lambda m, y, x: (lambda z: z * z.mean((2, 3), keepdim=True))(m.act(y)),
+        "act", "activation", False,
+    ),
     "already recovered": (
         lambda m, y, x: m.pool(virtual_pool(m.act(y), (8, 8))), "act", "activation", True,
     ),

@@ -44,6 +44,8 @@ def kind_of(node: fx.Node, module: nn.Module) -> Kind:
     """
     if node.op == "call_module":
         return module_kind(module.get_submodule(str(node.target)))
+    if _is_mean_over_space(node):
+        return "pool"
     if node.op == "call_function":
         return _FUNCTION_KINDS.get(node.target, "other")
     if node.op == "call_method":
@@ -73,6 +75,17 @@ def module_kind(module: nn.Module) -> Kind:
     if isinstance(module, _PASS_MODULES):
         return "pass"
     return "activation" if _is_composed_activation(module) else "other"
+
+
+def _is_mean_over_space(node: fx.Node) -> bool:
+    """Whether a node is `map.mean((2, 3))`: global average pooling, written as arithmetic."""
+    if (node.op, node.target) not in (("call_function", torch.mean), ("call_method", "mean")):
+        return False
+    given = node.kwargs | dict(zip(("input", "dim"), node.args, strict=False))
+    axes: Any = given.get("dim", given.get("axis"))
+    if not isinstance(axes, list | tuple) or not all(isinstance(axis, int) for axis in axes):
+        return False
+    return sorted(axis % 4 for axis in axes) == [2, 3]
 
 
 def _is_composed_activation(module: nn.Module) -> bool:
