@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import virtualpool
 from virtualpool.cli.network import load_network
@@ -119,6 +121,20 @@ def test_other_rounds_and_recoveries(
     found = as_json("tune", f"{network}:{function}", *rest, "--run-dir", tmp_path / "run", *options)
     assert len(found["points"]) == 1 + rounds
     assert found["points"][-1]["over_limit"] == ("--max-drop" in options)
+
+
+def test_training_options_reach_the_training(
+    as_json: Run, refused: Run, tune_options: list[str], tmp_path: Path
+) -> None:
+    asked = [*tune_options, "--run-dir", tmp_path / "run", "--sizes", "1"]
+    assert "clip is 0.0; it must be above zero" in refused(*asked, "--clip", "0")
+    # With gradients this short, only weight decay moves the weights.
+    options = ["--clip", "1e-12", "--learning-rate", "0.1"]
+    (_, point) = as_json(*asked, *options)["points"]
+    trained = load_file(tmp_path / "run" / point["weights"])
+    original = load_network(tune_options[1]).module.state_dict()
+    for name, value in original.items():
+        torch.testing.assert_close(trained[name], value, rtol=1e-3, atol=1e-6)
 
 
 def test_the_users_own_rounds(

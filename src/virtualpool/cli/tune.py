@@ -90,6 +90,12 @@ def tune(
             rich_help_panel=_RECOVERY, help="Average the weights with this decay, such as 0.999."
         ),
     ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=_RECOVERY, help="Shorten longer gradients to this norm, such as 1."
+        ),
+    ] = None,
     mixed_precision: Annotated[
         Literal["no", "bf16", "fp16"],
         typer.Option(rich_help_panel=_RECOVERY, help="Of fine-tuning and evaluation."),
@@ -151,6 +157,7 @@ def tune(
             "optimizer": optimizer,
             "schedule": schedule,
             "ema": ema,
+            "clip": clip,
             "mixed_precision": mixed_precision,
         }
         with resumable(str(run_dir)), progress() as observer:
