@@ -4,14 +4,20 @@
 `search` decides where, in rounds with fine-tuning, and gives a `Frontier` to pick from.
 """
 
-from virtualpool import measure
-from virtualpool.errors import VirtualPoolError
-from virtualpool.insert import apply
-from virtualpool.plan import Plan, PooledSite, plan_of
-from virtualpool.pool import VirtualPool, virtual_pool
-from virtualpool.search import Frontier, Score, output_agreement, search, sensitivity
-from virtualpool.sites import Site, sites
-from virtualpool.storage import load, save
+# ruff: noqa: TC004  (Python finds these names by the table at the end)
+from typing import TYPE_CHECKING
+
+from virtualpool import lazy
+
+if TYPE_CHECKING:  # what type checkers see
+    from virtualpool import measure
+    from virtualpool.errors import VirtualPoolError
+    from virtualpool.insert import apply
+    from virtualpool.plan import Plan, PooledSite, plan_of
+    from virtualpool.pool import VirtualPool, virtual_pool
+    from virtualpool.search import Frontier, Score, output_agreement, search, sensitivity
+    from virtualpool.sites import Site, sites
+    from virtualpool.storage import load, save
 
 __all__ = [
     "Frontier",
@@ -32,3 +38,17 @@ __all__ = [
     "sites",
     "virtual_pool",
 ]
+
+lazy.export(  # what Python sees
+    __name__,
+    {
+        "errors": ["VirtualPoolError"],
+        "insert": ["apply"],
+        "plan": ["Plan", "PooledSite", "plan_of"],
+        "pool": ["VirtualPool", "virtual_pool"],
+        "search": ["Frontier", "Score", "output_agreement", "search", "sensitivity"],
+        "sites": ["Site", "sites"],
+        "storage": ["load", "save"],
+    },
+    modules=["measure"],
+)
