@@ -10,7 +10,9 @@ from virtualpool.search.round import Finetune
 Recover = Literal["labels", "distillation", "both", "recalibration", "none"]
 
 
-def finetune(recover: Recover, original: nn.Module, batches: Any, **training: Any) -> Finetune:
+def finetune(
+    recover: Recover, original: nn.Module, batches: Any, *, sites: float, **training: Any
+) -> Finetune:
     """The callable that `search` fine-tunes each round's model with.
 
     Args:
@@ -18,6 +20,7 @@ def finetune(recover: Recover, original: nn.Module, batches: Any, **training: An
             "recalibration" of batch norm alone.
         original: the network as it was.
         batches: the training batches.
+        sites: in distillation, the weight of the maps of the pooled sites.
         training: the fields of `virtualpool.search.recover.Training`.
     """
     if recover == "labels":
@@ -25,4 +28,4 @@ def finetune(recover: Recover, original: nn.Module, batches: Any, **training: An
     if recover == "recalibration":
         return by_recalibration(batches)
     labels = 1.0 if recover == "both" else 0.0
-    return by_distillation(original, batches, labels=labels, **training)
+    return by_distillation(original, batches, labels=labels, sites=sites, **training)

@@ -67,6 +67,14 @@ def tune(
             "norm anew.",
         ),
     ] = "labels",
+    site_weight: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            rich_help_panel=_RECOVERY,
+            help="Weight of the pooled sites' maps in distillation; 0 leaves them out.",
+        ),
+    ] = 40.0,
     epochs: Annotated[
         str,
         typer.Option(rich_help_panel=_RECOVERY, help="Of each round; one number or one a round."),
@@ -167,6 +175,7 @@ def tune(
                     recover,
                     task.module,
                     task.training_batches,
+                    sites=site_weight,
                     **training,
                     seed=seed,
                 )
@@ -193,6 +202,7 @@ def tune(
                     "weights": weights,
                     **task.settings,
                     "recovery": recover,
+                    "site weight": site_weight,
                     "training": training,
                 },
                 seed=seed,

@@ -44,6 +44,7 @@ def by_distillation(
     temperature: float = 2.0,
     features: float = 1.0,
     labels: float = 0.0,
+    sites: float = 40.0,
     **settings: Any,
 ) -> Finetune:
     """Fine-tuning towards what the original model gives; needs no labels.
@@ -53,12 +54,17 @@ def by_distillation(
     takes a map (N, C, H, W) of more than one row. A model whose output is a map itself has the
     squared relative change of that map as its loss.
 
+    The mean over the pooled sites of the squared relative change of their maps is added, compared
+    after the activation at the even positions, where nothing is interpolated (hints: Romero et
+    al., 2015). It wins back most of the accuracy within the first epochs, and stands larger steps.
+
     Args:
         original: the model as it was; a copy of it teaches, in eval mode.
         batches: batches of images, or of (images, labels), gone through once an epoch.
         temperature: softens the logits of both.
         features: the weight of the feature map; 0 leaves it out.
         labels: the weight of the labels' cross entropy; 0 needs no labels.
+        sites: the weight of the pooled sites' maps; 0 leaves them out.
         settings: the fields of `Training`: epochs, learning_rate, optimizer, schedule, ema, ...
 
     Returns:
@@ -68,7 +74,7 @@ def by_distillation(
         VirtualPoolError: see `training.train`; an output that is neither logits nor a map.
     """
     training = Training(**settings)
-    objective = Distillation(original, temperature, features, labels)
+    objective = Distillation(original, temperature, features, labels, sites)
 
     def finetune(model: nn.Module, current: Round) -> None:
         train(model, current, batches, objective, training)

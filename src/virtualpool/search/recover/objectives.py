@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.search.recover.site_maps import SiteMap, outputs_of, site_maps
 from virtualpool.trace import evaluating
 
 _log = logging.getLogger(__name__)
@@ -39,12 +40,13 @@ class Labels:
 
 @dataclass(frozen=True)
 class Distillation:
-    """The distance from the original model's outputs and last feature map."""
+    """The distance from the original model's outputs, last feature map and sites' maps."""
 
     original: nn.Module = field(repr=False)
     temperature: float
     features: float
     labels: float
+    sites: float = 0.0
 
     def on(self, device: torch.device) -> Loss:
         """The distance from a copy of the original, which runs on `device` in eval mode."""
@@ -67,23 +69,42 @@ class _Distance:
         self._weights = weights
         self._teacher = teacher
         self._layer: str | None = None
+        self._sites: list[SiteMap] = []
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
         images = _images(batch)
         if self._layer is None:
             self._layer = self._compared_layer(model, images)
-        with _input_of(self._teacher, self._layer) as expected_map, torch.no_grad():
+            if self._weights.sites:
+                self._sites = site_maps(self._teacher, model, images[:1])
+        names = [site.module for site in self._sites]
+        with (
+            _input_of(self._teacher, self._layer) as expected_map,
+            outputs_of(self._teacher, names) as expected_outputs,
+            torch.no_grad(),
+        ):
             expected = _output(self._teacher, images)
-        with _input_of(model, self._layer) as given_map:
+        with _input_of(model, self._layer) as given_map, outputs_of(model, names) as given_outputs:
             given = _output(model, images)
+        loss = self._distance_of_sites(given_outputs, expected_outputs)
         if expected.ndim == 4:
-            return relative_square(given, expected)
-        loss = self._divergence(given, expected)
+            return loss + relative_square(given, expected)
+        loss = loss + self._divergence(given, expected)
         if self._layer:
             loss = loss + self._weights.features * relative_square(given_map[-1], expected_map[-1])
         if self._weights.labels:
             loss = loss + self._weights.labels * _cross_entropy(given, batch)
         return loss
+
+    def _distance_of_sites(
+        self, given: dict[str, Tensor], expected: dict[str, Tensor]
+    ) -> Tensor | float:
+        distances = []
+        for site in self._sites:
+            with torch.no_grad():
+                wanted = site.activation(expected[site.module][..., ::2, ::2])
+            distances.append(relative_square(site.activation(given[site.module]), wanted))
+        return self._weights.sites * torch.stack(distances).mean() if distances else 0.0
 
     def _divergence(self, given: Tensor, expected: Tensor) -> Tensor:
         temperature = self._weights.temperature
