@@ -1,6 +1,7 @@
 """Virtual pooling: a trained CNN in, a set of faster ones out.
 
 `apply` doubles the strides of convolutions and recovers their maps by linear interpolation;
+`fuse` makes of that an equal network which never interpolates;
 `search` decides where, in rounds with fine-tuning, and gives a `Frontier` to pick from.
 """
 
@@ -12,6 +13,7 @@ from virtualpool import lazy
 if TYPE_CHECKING:  # what type checkers see
     from virtualpool import measure
     from virtualpool.errors import VirtualPoolError
+    from virtualpool.fuse import fuse
     from virtualpool.insert import apply
     from virtualpool.plan import Plan, PooledSite, plan_of
     from virtualpool.pool import VirtualPool, virtual_pool
@@ -28,6 +30,7 @@ __all__ = [
     "VirtualPool",
     "VirtualPoolError",
     "apply",
+    "fuse",
     "load",
     "measure",
     "output_agreement",
@@ -43,6 +46,7 @@ lazy.export(  # what Python sees
     __name__,
     {
         "errors": ["VirtualPoolError"],
+        "fuse": ["fuse"],
         "insert": ["apply"],
         "plan": ["Plan", "PooledSite", "plan_of"],
         "pool": ["VirtualPool", "virtual_pool"],

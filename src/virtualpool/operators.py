@@ -88,6 +88,17 @@ def _is_mean_over_space(node: fx.Node) -> bool:
     return sorted(axis % 4 for axis in axes) == [2, 3]
 
 
+def is_frozen_batch_norm(module: nn.Module) -> bool:
+    """Whether a module in eval mode multiplies each channel by a number and adds another.
+
+    >>> is_frozen_batch_norm(nn.BatchNorm2d(8).eval()), is_frozen_batch_norm(nn.GroupNorm(1, 8))
+    (True, False)
+    """
+    is_plain = type(module).forward is nn.BatchNorm2d.forward
+    has_statistics = getattr(module, "running_mean", None) is not None
+    return has_statistics and (is_plain or type(module).__name__ == "FrozenBatchNorm2d")
+
+
 def _is_composed_activation(module: nn.Module) -> bool:
     """Whether a user's own module (`x * sigmoid(x)`, say) works on each element by itself."""
     if next(module.parameters(), None) is not None or type(module).__module__.startswith("torch."):

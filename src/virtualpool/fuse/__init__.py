@@ -1,0 +1,22 @@
+"""Fusing: the pooled network's function without interpolating.
+
+`fuse` rewrites a pooled model; a `rule` says of one operation how it works on reduced maps.
+"""
+
+from virtualpool.fuse import rules as _rules  # noqa: F401  (registers them)
+from virtualpool.fuse.fusing import fuse
+from virtualpool.fuse.report import Interpolation, Report, report_of
+from virtualpool.fuse.rule import Question, Rule, rule
+from virtualpool.fuse.rules.pointwise import Affine, Pointwise
+
+__all__ = [
+    "Affine",
+    "Interpolation",
+    "Pointwise",
+    "Question",
+    "Report",
+    "Rule",
+    "fuse",
+    "report_of",
+    "rule",
+]

@@ -1,0 +1,74 @@
+"""What depends on a model's parameters alone is computed once, and again when they are loaded."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from virtualpool.forward import ForwardCode
+from virtualpool.fuse.convolutions import norm_scale, scaled_weight, shifted_bias
+from virtualpool.fuse.folding import fold
+
+_FOLDS = (fold, norm_scale, scaled_weight, shifted_bias)
+_FOLDING = "_virtualpool_folding"
+_PREFIX = "_virtualpool_folded_"
+
+
+def hoist(graph: fx.Graph, module: nn.Module) -> None:
+    """Moves what a graph computes from parameters alone out of it, into buffers of the module.
+
+    The buffers are no part of the state, so checkpoints of the model fit as before, and are made
+    anew whenever a state is loaded.
+    """
+    constant = _constants(graph)
+    results = [
+        node
+        for node in graph.nodes
+        if node in constant
+        and node.op != "get_attr"
+        and any(user not in constant for user in node.users)
+    ]
+    if not results:
+        return
+    folding = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        if node in constant:
+            copies[node] = folding.node_copy(node, copies.__getitem__)
+    folding.output(tuple(copies[node] for node in results))
+    _erase_unused(folding)
+    setattr(module, _FOLDING, ForwardCode.of(folding))
+    refold(module)
+    for number, node in enumerate(results):
+        with graph.inserting_before(node):
+            node.replace_all_uses_with(graph.get_attr(f"{_PREFIX}{number}"))
+    _erase_unused(graph)
+    module.register_load_state_dict_post_hook(_refold_after_loading)
+
+
+def refold(module: nn.Module) -> None:
+    """Computes the constants of a fused module from its parameters as they are now."""
+    with torch.no_grad():
+        values: tuple[Tensor, ...] = getattr(module, _FOLDING).function(module)
+    for number, value in enumerate(values):
+        module.register_buffer(f"{_PREFIX}{number}", value.detach(), persistent=False)
+
+
+def _refold_after_loading(module: nn.Module, incompatible_keys: Any) -> None:
+    refold(module)
+
+
+def _constants(graph: fx.Graph) -> set[fx.Node]:
+    constant: set[fx.Node] = set()
+    for node in graph.nodes:
+        # Only what is known to depend on its inputs alone.
+        is_known = node.op == "get_attr" or node.target in _FOLDS
+        if is_known and constant.issuperset(node.all_input_nodes):
+            constant.add(node)
+    return constant
+
+
+def _erase_unused(graph: fx.Graph) -> None:
+    for node in reversed(graph.nodes):
+        if not node.users and (node.op == "get_attr" or node.target in _FOLDS):
+            graph.erase_node(node)

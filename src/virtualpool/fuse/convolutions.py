@@ -1,0 +1,94 @@
+"""Convolutions as functions of their weights, with the batch norm that follows folded in."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from virtualpool.operators import is_frozen_batch_norm
+
+
+def as_functions(graph: fx.Graph, module: nn.Module) -> None:
+    """Replaces every plain convolution by a call of `torch.conv2d` with its parameters.
+
+    Then the kernel is a value of the graph like others, which can be folded. A convolution with
+    hooks, or with a `forward` of its own, stays a module.
+    """
+    for node in graph.find_nodes(op="call_module"):
+        convolution = module.get_submodule(str(node.target))
+        padding = _zero_padding(convolution)
+        if not isinstance(convolution, nn.Conv2d) or padding is None or _is_hooked(convolution):
+            continue
+        with graph.inserting_before(node):
+            weight = graph.get_attr(f"{node.target}.weight")
+            bias = None if convolution.bias is None else graph.get_attr(f"{node.target}.bias")
+            stride, dilation, groups = convolution.stride, convolution.dilation, convolution.groups
+            source = node.all_input_nodes[0]
+            arguments = (source, weight, bias, stride, padding, dilation, groups)
+            node.replace_all_uses_with(graph.call_function(torch.conv2d, arguments))
+        graph.erase_node(node)
+
+
+def fold_batch_norms(graph: fx.Graph, module: nn.Module) -> None:
+    """Folds each batch norm in eval mode into the convolution whose only user it is."""
+    for node in graph.find_nodes(op="call_module"):
+        norm: Any = module.get_submodule(str(node.target))
+        convolution = node.all_input_nodes[0] if node.all_input_nodes else None
+        if (
+            convolution is None
+            or convolution.target is not torch.conv2d
+            or len(convolution.users) > 1
+            or not is_frozen_batch_norm(norm)
+            or _is_hooked(norm)
+        ):
+            continue
+        with graph.inserting_before(convolution):
+            names = ("weight", "bias", "running_mean", "running_var")
+            given = [
+                graph.get_attr(f"{node.target}.{name}") if getattr(norm, name) is not None else None
+                for name in names
+            ]
+            source, weight, bias, *geometry = convolution.args
+            scale = graph.call_function(norm_scale, (given[0], given[3], norm.eps))
+            scaled = graph.call_function(scaled_weight, (weight, scale))
+            shifted = graph.call_function(shifted_bias, (bias, scale, given[2], given[1]))
+        convolution.args = (source, scaled, shifted, *geometry)
+        node.replace_all_uses_with(convolution)
+        graph.erase_node(node)
+
+
+def norm_scale(weight: Tensor | None, variance: Tensor, eps: float) -> Tensor:
+    """What batch norm in eval multiplies each channel by, (C,); at least in float32."""
+    wide = variance.float() if variance.dtype.itemsize < 4 else variance
+    scale = (wide + eps).rsqrt()
+    return scale if weight is None else scale * weight
+
+
+def scaled_weight(weight: Tensor, scale: Tensor) -> Tensor:
+    """A kernel (C, in, rows, columns) whose outputs are multiplied by (C,)."""
+    return (weight * scale.view(-1, 1, 1, 1)).to(weight.dtype)
+
+
+def shifted_bias(
+    bias: Tensor | None, scale: Tensor, mean: Tensor, norm_bias: Tensor | None
+) -> Tensor:
+    """The bias (C,) of a convolution and the batch norm after it."""
+    shifted = -mean if bias is None else bias - mean
+    shifted = shifted * scale
+    return (shifted if norm_bias is None else shifted + norm_bias).to(mean.dtype)
+
+
+def _zero_padding(convolution: nn.Module) -> tuple[int, ...] | None:
+    """The padding on each side of a plain convolution; none for others."""
+    if type(convolution).forward is not nn.Conv2d.forward:
+        return None
+    assert isinstance(convolution, nn.Conv2d)
+    if convolution.padding_mode != "zeros":
+        return None
+    left, right, top, bottom = convolution._reversed_padding_repeated_twice
+    return (top, left) if (top, left) == (bottom, right) else None
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+    return any(hooks) or bool(module._backward_pre_hooks)

@@ -1,0 +1,98 @@
+"""A kernel for a full map, folded into one for the reduced map that it was interpolated from.
+
+Along one axis, tap `k` of a kernel reads the virtual position `t = k * dilation - padding` relative
+to the output's own. An even position is a cell of the reduced map; an odd one is the mean of two
+(paper, equation 5), each of which gets half the tap's weight:
+
+    (a, b, c) at -1, 0, 1   becomes   (a/2, a/2 + b + c/2, c/2) at cells -1, 0, 1
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A convolution along one axis of the full map, with any even stride.
+
+    Attributes:
+        taps: kernel size.
+        padding: zero padding on each side.
+        dilation: distance of two taps.
+    """
+
+    taps: int
+    padding: int
+    dilation: int
+
+    @property
+    def positions(self) -> list[int]:
+        """The virtual positions that are read, relative to the output's own."""
+        return [tap * self.dilation - self.padding for tap in range(self.taps)]
+
+    @property
+    def skips_odd(self) -> bool:
+        """Whether only even positions are read, so that nothing is interpolated."""
+        return all(position % 2 == 0 for position in self.positions)
+
+    @property
+    def before(self) -> int:
+        """How many cells before the output's own are read."""
+        return -(self.positions[0] // 2)
+
+    @property
+    def cells(self) -> int:
+        """The size of the folded kernel."""
+        return self.before + (self.positions[-1] + 1) // 2 + 1
+
+    @property
+    def is_exact_when_extended(self) -> bool:
+        """Whether one more cell per side makes every position that is read what it should be.
+
+        It does if the positions lie in [-1, H - 1] for an even H, in [-1, H] for an odd one.
+        """
+        reaches_even_end = any(p > 0 and p % 2 == 0 for p in self.positions)
+        return self.padding == 0 or (self.padding == 1 and not reaches_even_end)
+
+
+def axes(
+    kernel: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[Axis, Axis]:
+    """The rows and the columns of a convolution of the full map."""
+    rows, columns = map(Axis, kernel, padding, dilation)
+    return rows, columns
+
+
+def fold(kernel: Tensor, padding: tuple[int, int], dilation: tuple[int, int]) -> Tensor:
+    """Folds the kernel of a convolution with an even stride; differentiable.
+
+    Args:
+        kernel: (out, in, rows, columns), for the full map.
+        padding: zero padding on each side, per axis.
+        dilation: distance of two taps, per axis.
+
+    Returns:
+        The kernel (out, in, cells, cells) for the reduced map, with a dilation of one.
+
+    >>> import torch
+    >>> kernel = torch.tensor([4.0, 10.0, 6.0]).view(1, 1, 1, 3)
+    >>> fold(kernel, (0, 1), (1, 1)).flatten()
+    tensor([ 2., 15.,  3.])
+    """
+    # The sum of halves is rounded once, at the end.
+    folded = kernel.float() if kernel.dtype.itemsize < 4 else kernel
+    rows, columns = kernel.shape[-2:]
+    for axis, along in zip((-2, -1), axes((rows, columns), padding, dilation), strict=True):
+        shares = folded.new_tensor(_shares(along))
+        folded = (folded.movedim(axis, -1) @ shares).movedim(-1, axis)
+    return folded.to(kernel.dtype).contiguous()
+
+
+def _shares(axis: Axis) -> list[list[float]]:
+    """The part of each tap's weight (rows) that each cell (columns) gets."""
+    shares = [[0.0] * axis.cells for _ in axis.positions]
+    for row, position in zip(shares, axis.positions, strict=True):
+        row[position // 2 + axis.before] += 0.5
+        row[(position + 1) // 2 + axis.before] += 0.5
+    return shares

@@ -1,0 +1,133 @@
+"""`fuse`: a pooled model rewritten into an equal one that works on its reduced maps."""
+
+import logging
+from typing import Any
+
+from torch import fx, nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.forward import rewrite_forward
+from virtualpool.fuse import constants, decisions
+from virtualpool.fuse.builder import Builder, rebuilt
+from virtualpool.fuse.convolutions import as_functions, fold_batch_norms
+from virtualpool.fuse.in_place import UnfusableError, reuse_memory, without_changes_in_place
+from virtualpool.fuse.report import SITE, Report, attach, report_of, report_on
+from virtualpool.fuse.shuffles import name_shuffles
+from virtualpool.fuse.values import Values
+from virtualpool.inputs import Call
+from virtualpool.placement import placement
+from virtualpool.plan import join, plan_of
+from virtualpool.pool import virtual_pool
+from virtualpool.sites import check_model
+from virtualpool.state import copy_of, state_kept
+from virtualpool.trace import Part, calls, evaluating, trace
+
+logger = logging.getLogger("virtualpool")
+
+
+def fuse(model: nn.Module, example_inputs: Any) -> nn.Module:
+    """A new model, in eval mode, that gives what a pooled one gives without interpolating.
+
+    Convolutions and poolings that read a recovered map are rewritten, exactly, to read the reduced
+    map that it was recovered from; batch norms are folded into convolutions. What no rule knows is
+    computed in full, of interpolated maps: equal too, only not faster. `report_of` says which, and
+    it is logged to "virtualpool" at level INFO.
+
+    Parameters keep their names; loading a checkpoint folds anew. In training mode the model
+    computes what the pooled model does, as that is written. To fuse a fused model gives a copy.
+
+    Args:
+        model: a model with virtual pools (`virtualpool.apply`); it is not changed.
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
+
+    Raises:
+        VirtualPoolError: the model has no virtual pool, or does not run on the example inputs.
+
+    >>> import torch
+    >>> from virtualpool import apply
+    >>> images = torch.rand(1, 3, 32, 32)
+    >>> chain = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()]
+    >>> pooled = apply(nn.Sequential(*chain).eval(), "all", images)
+    >>> fast = fuse(pooled, images)
+    >>> torch.allclose(fast(images), pooled(images), atol=1e-6)
+    True
+    >>> print(report_of(fast))
+    1 site fused; 1 map is still interpolated
+      2: output needs it in full
+    """
+    check_model(model)
+    fused = copy_of(model)
+    if report_of(model) is not None:
+        return fused
+    sites = plan_of(model).names
+    if not sites:
+        raise VirtualPoolError(
+            f"{type(model).__name__} has no virtual pool, so there is nothing to fuse; "
+            "pool it first: virtualpool.apply(model, names, example_inputs)."
+        )
+    traced = trace(fused, example_inputs)
+    with evaluating(fused):
+        received = calls(fused, example_inputs, lambda tensor: tensor.clone())
+        report = Report()
+        for part in traced.parts:
+            report = report.joined(_fuse_part(part, received[part.name], sites))
+    report = report.joined(Report(left=_left(sites, traced.parts, traced.untraced)))
+    attach(fused, report)
+    logger.info("%s", report)
+    return fused.eval()
+
+
+def _fuse_part(part: Part, call: Call, sites: list[str]) -> Report:
+    graph = part.evaluation
+    if not graph.find_nodes(op="call_function", target=virtual_pool):
+        return Report()
+    _name_sites(part, graph, sites)
+    try:
+        new, report = _fused_graph(graph, part.module, call, part.name)
+    except UnfusableError as error:
+        return Report(left={part.name: str(error)})
+    rewrite_forward(part.module, new, part.training)
+    return report
+
+
+def _fused_graph(
+    graph: fx.Graph, module: nn.Module, call: Call, name: str
+) -> tuple[fx.Graph, Report]:
+    without_changes_in_place(graph, module)
+    as_functions(graph, module)
+    fold_batch_norms(graph, module)
+    with state_kept(module):
+        values = Values(graph, module, call, training=False)
+    name_shuffles(graph, values)
+    builder, report = _rewritten(graph, values, name)
+    constants.hoist(builder.graph, module)
+    reuse_memory(builder.graph)
+    builder.graph.lint()
+    return builder.graph, report
+
+
+def _rewritten(graph: fx.Graph, values: Values, name: str) -> tuple[Builder, Report]:
+    decisions.mark_interpolated(graph, values)
+    answers = decisions.decide(graph, values)
+    builder = rebuilt(graph, values, answers)
+    return builder, report_on(graph, builder, answers, name)
+
+
+def _name_sites(part: Part, graph: fx.Graph, sites: list[str]) -> None:
+    for site in sites:
+        for convolution in part.calls(graph, site):
+            end, _ = placement(convolution, part.module)
+            for user in end.users:
+                if user.target is virtual_pool:
+                    user.meta[SITE] = part.own_name(site)
+
+
+def _left(sites: list[str], parts: list[Part], untraced: dict[str, str]) -> dict[str, str]:
+    """The submodules with pooled sites in them that no part contains, and why."""
+    found = {site for part in parts for site in sites if part.calls(part.training, site)}
+    lost = [site for site in sites if site not in found]
+    return {
+        name: why
+        for name, why in untraced.items()
+        if any(site == name or not name or site.startswith(join(name, "")) for site in lost)
+    }

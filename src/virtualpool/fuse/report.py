@@ -1,0 +1,143 @@
+"""What fusing has done, and what it could not do, and why."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import fx, nn
+
+from virtualpool.fuse.builder import Builder
+from virtualpool.fuse.decisions import Answers
+from virtualpool.plan import join
+from virtualpool.pool import virtual_pool
+
+SITE = "virtualpool site"
+"""Under this key the node of a virtual pool has the name of its site."""
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """A map that the fused model still interpolates.
+
+    Attributes:
+        sites: the pooled sites whose values are in it.
+        asked_by: the operations that need it in full, by the name of their module or function.
+    """
+
+    sites: tuple[str, ...]
+    asked_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the virtual pools of a model.
+
+    Attributes:
+        fused: sites whose maps are nowhere interpolated.
+        interpolations: maps that are, and who asks for them.
+        left: submodules with pooled sites that were left as they are, and why.
+    """
+
+    fused: tuple[str, ...] = ()
+    interpolations: tuple[Interpolation, ...] = ()
+    left: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """A line on the whole, and one on each thing that was not fused.
+
+        >>> print(Report(("a",), (Interpolation(("b",), ("output",)),), {"c": "has hooks"}))
+        1 site fused; 1 map is still interpolated
+          b: output needs it in full
+          c is as it was: has hooks
+        """
+        fused, interpolated = len(self.fused), len(self.interpolations)
+        lines = [
+            f"{fused} {'site' if fused == 1 else 'sites'} fused; {interpolated} "
+            f"{'map is' if interpolated == 1 else 'maps are'} still interpolated"
+        ]
+        lines += [
+            f"  {', '.join(each.sites)}: {_and(each.asked_by)} it in full"
+            for each in self.interpolations
+        ]
+        lines += [f"  {name or 'the model'} is as it was: {why}" for name, why in self.left.items()]
+        return "\n".join(lines)
+
+    def joined(self, other: "Report") -> "Report":
+        """The report of two parts of a model."""
+        return Report(
+            self.fused + other.fused,
+            self.interpolations + other.interpolations,
+            self.left | other.left,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value."""
+        return {
+            "fused": list(self.fused),
+            "interpolations": [
+                {"sites": list(each.sites), "asked_by": list(each.asked_by)}
+                for each in self.interpolations
+            ],
+            "left": self.left,
+        }
+
+
+def report_on(graph: fx.Graph, builder: Builder, answers: Answers, prefix: str) -> Report:
+    """The report of one graph that was rebuilt.
+
+    Args:
+        graph: the old graph.
+        builder: what made the new one.
+        answers: who asked for what.
+        prefix: the name in the model of the module that the graph belongs to.
+    """
+    interpolations = []
+    for value in builder.recovered:
+        sites = dict.fromkeys(_sites(value, builder))
+        askers = dict.fromkeys(_name(asker, builder) for asker in reversed(answers.askers[value]))
+        interpolations.append(Interpolation(tuple(sites), tuple(askers)))
+    recovered = {site for each in interpolations for site in each.sites}
+    sites = [node.meta[SITE] for node in graph.nodes if SITE in node.meta]
+    named = [
+        Interpolation(tuple(join(prefix, site) for site in each.sites), each.asked_by)
+        for each in interpolations
+    ]
+    fused = tuple(join(prefix, site) for site in sites if site not in recovered)
+    return Report(fused, tuple(named))
+
+
+def _sites(value: fx.Node, builder: Builder) -> Iterator[str]:
+    if value.target is virtual_pool:
+        yield value.meta.get(SITE, value.name)
+        return
+    for source in value.all_input_nodes:
+        if source in builder.values.interpolated:
+            yield from _sites(source, builder)
+
+
+def _name(node: fx.Node, builder: Builder) -> str:
+    if node.op in ("output", "call_module"):
+        return str(node.target)
+    stack: dict[str, tuple[str, Any]] = node.meta.get("nn_module_stack", {})
+    module = next(reversed(stack.values()))[0] if stack else ""
+    operation = getattr(node.target, "__name__", str(node.target))
+    return f"{operation} in {module}" if module else operation
+
+
+def _and(names: tuple[str, ...]) -> str:
+    if not names:
+        return "something needs"
+    return f"{', '.join(names)} {'needs' if len(names) == 1 else 'need'}"
+
+
+_REPORT = "_virtualpool_report"
+
+
+def report_of(model: nn.Module) -> Report | None:
+    """The report of a fused model; none for a model that is not fused."""
+    return vars(model).get(_REPORT)
+
+
+def attach(model: nn.Module, report: Report) -> None:
+    """Makes a fused model carry its report."""
+    setattr(model, _REPORT, report)

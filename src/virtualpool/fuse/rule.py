@@ -1,0 +1,102 @@
+"""Rules: how one operation answers the two questions, and where a rule for it is found.
+
+A value can be asked for in full, F(v), or at its even positions, E(v) = v[..., ::2, ::2]. A rule
+says which of its inputs an operation asks for which, and builds the operation on what it is given.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from torch import fx, nn
+
+from virtualpool.fuse.values import Values
+
+if TYPE_CHECKING:
+    from virtualpool.fuse.builder import Builder
+
+
+class Question(Enum):
+    """What is wanted of a value."""
+
+    FULL = "in full"
+    EVEN = "at even positions"
+
+
+Asked = Iterable[tuple[fx.Node, Question]]
+
+
+class Rule:
+    """The rule of an operation of which nothing is known: it is computed in full, of full inputs.
+
+    Derive from it, or from `Pointwise`, and register with `rule`.
+    """
+
+    def is_interpolated(self, node: fx.Node, values: Values) -> bool:
+        """Whether the result equals the virtual pool of its even positions, for any weights."""
+        return False
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """Whether the result can be computed at its even positions alone."""
+        return False
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """What the operation needs of its inputs to answer a question."""
+        return [(source, Question.FULL) for source in node.all_input_nodes]
+
+    def build(self, node: fx.Node, question: Question, builder: "Builder") -> fx.Node:
+        """Adds the operation to the new graph, in the way that answers the question."""
+        return builder.copy(node, builder.full)
+
+    def size(self, node: fx.Node, builder: "Builder") -> Any:
+        """The size (H, W) of the full result, for a result of which only even positions are there.
+
+        Either a node of the new graph, or two numbers.
+        """
+        raise NotImplementedError
+
+
+_RULES: dict[Any, Rule] = {}
+_FALLBACKS: list[Callable[[fx.Node, Values], Rule | None]] = []
+_UNKNOWN = Rule()
+
+
+def rule(*targets: Any) -> Callable[[type[Rule]], type[Rule]]:
+    """Registers a rule for functions, methods of tensors (by name) and classes of modules.
+
+    A later registration replaces an earlier one. A rule for a class of modules serves those that
+    derive from it, too, as long as they have the same `forward`.
+
+    >>> import torch
+    >>> from virtualpool.fuse import Pointwise, rule
+    >>> @rule(torch.special.erf)
+    ... class Erf(Pointwise):
+    ...     "The error function works on each element by itself."
+    """
+
+    def register(kind: type[Rule]) -> type[Rule]:
+        _RULES.update(dict.fromkeys(targets, kind()))
+        return kind
+
+    return register
+
+
+def fallback(find: Callable[[fx.Node, Values], Rule | None]) -> None:
+    """Registers a function that finds the rule of operations which are not registered by name."""
+    _FALLBACKS.append(find)
+
+
+def rule_of(node: fx.Node, values: Values) -> Rule:
+    """The rule of a node's operation."""
+    module = values.submodule(node)
+    found = _RULES.get(node.target) if module is None else _rule_of_module(module)
+    if found is None and node.op not in ("placeholder", "get_attr", "output"):
+        found = next((r for find in _FALLBACKS if (r := find(node, values)) is not None), None)
+    return found or _UNKNOWN
+
+
+def _rule_of_module(module: nn.Module) -> Rule | None:
+    for kind in type(module).__mro__:
+        if kind in _RULES:
+            return _RULES[kind] if type(module).forward is kind.forward else None
+    return None

@@ -1,0 +1,11 @@
+"""The rules, one file per family of operations. Importing this registers them."""
+
+from virtualpool.fuse.rules import (
+    channels,
+    convolution,
+    pointwise,
+    pooling,
+    recovery,
+)
+
+__all__ = ["channels", "convolution", "pointwise", "pooling", "recovery"]

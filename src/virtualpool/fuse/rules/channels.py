@@ -1,0 +1,107 @@
+"""Operations along the channels: concatenation, parts, shuffling."""
+
+import operator
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from virtualpool.fuse.builder import Builder
+from virtualpool.fuse.rule import Asked, Question, Rule, rule
+from virtualpool.fuse.sizes import even_positions
+from virtualpool.fuse.values import Values
+
+
+class _Channels(Rule):
+    """An operation that moves channels, the same at every position."""
+
+    def is_interpolated(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return self.answers_even(node, values) and values.interpolated.issuperset(
+            node.all_input_nodes
+        )
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """See `Rule`."""
+        return [(source, question) for source in node.all_input_nodes]
+
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
+        """See `Rule`."""
+        return builder.copy(node, builder.even if question is Question.EVEN else builder.full)
+
+    def size(self, node: fx.Node, builder: Builder) -> Any:
+        """See `Rule`."""
+        return builder.size(node.all_input_nodes[0])
+
+
+@rule(torch.cat, torch.concat, torch.concatenate)
+class Concatenation(_Channels):
+    """Maps beside each other."""
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        sizes = {values.size(source) for source in node.all_input_nodes}
+        return _axis(node) == 1 and len(sizes) == 1 and None not in sizes
+
+
+@rule(torch.chunk, "chunk", torch.split, "split")
+class Parts(_Channels):
+    """Maps taken apart."""
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        are_taken = all(
+            user.target is operator.getitem and isinstance(user.args[1], int) for user in node.users
+        )
+        source = node.all_input_nodes[0]
+        return _axis(node, 2) == 1 and values.size(source) is not None and are_taken
+
+
+@rule(operator.getitem)
+class Item(_Channels):
+    """One of the parts, or some channels of a map."""
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        source, index = node.args
+        if not isinstance(source, fx.Node) or node.all_input_nodes != [source]:
+            return False
+        if values.parts(source) is not None:
+            return isinstance(index, int) and source.target in _PARTS
+        is_of_channels = (
+            isinstance(index, tuple)
+            and len(index) == 2
+            and bool(index[0] == slice(None))
+            and isinstance(index[1], slice)
+        )
+        return values.size(source) is not None and is_of_channels
+
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
+        """See `Rule`."""
+        source, index = node.args
+        assert isinstance(source, fx.Node)
+        if question is Question.FULL or builder.has_even(source) or builder.values.size(source):
+            return super().build(node, question, builder)
+        # Another part is asked for in full, so all are there in full.
+        return builder.call(
+            even_positions, builder.call(operator.getitem, builder.full(source), index)
+        )
+
+
+@rule(functional.channel_shuffle, torch.channel_shuffle, nn.ChannelShuffle)
+class Shuffle(_Channels):
+    """Channels in another order."""
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return values.size(node) is not None
+
+
+_PARTS = (torch.chunk, "chunk", torch.split, "split")
+
+
+def _axis(node: fx.Node, position: int = 1) -> Any:
+    if "axis" in node.kwargs:
+        return node.kwargs["axis"]
+    return node.args[position] if len(node.args) > position else node.kwargs.get("dim", 0)

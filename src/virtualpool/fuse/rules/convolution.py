@@ -1,0 +1,155 @@
+"""Convolutions: on even positions alone, on a reduced map with a folded kernel, or in full."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import fx
+
+from virtualpool.fuse import reduced
+from virtualpool.fuse.builder import Builder
+from virtualpool.fuse.folding import axes, fold
+from virtualpool.fuse.rule import Asked, Question, Rule, rule
+from virtualpool.fuse.sizes import Axes, window_size
+from virtualpool.fuse.values import Values
+
+
+class Way(Enum):
+    """What a convolution reads."""
+
+    CELLS = "even positions alone, where nothing is interpolated"
+    FOLDED = "the reduced map, with a folded kernel"
+    FULL = "the full map"
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    source: fx.Node
+    weight: fx.Node
+    bias: Any
+    kernel: Axes
+    stride: Axes
+    padding: Axes
+    dilation: Axes
+    groups: int
+
+    @classmethod
+    def of(cls, node: fx.Node, values: Values) -> "_Convolution | None":
+        """What a node computes; none where it is not a plain one of a batch of maps."""
+        given = dict(zip(_NAMES, node.args, strict=False)) | node.kwargs
+        numbers = [_pair(given.get(name, default)) for name, default in _DEFAULTS.items()]
+        shape, source = values.shape(given["weight"]), given["input"]
+        if None in numbers or shape is None or values.size(source) is None:
+            return None
+        groups: Any = given.get("groups", 1)
+        weight, bias = given["weight"], given.get("bias")
+        return cls(source, weight, bias, shape[2:], *numbers, groups)  # pyright: ignore
+
+    def strided(self, question: Question) -> Axes:
+        """The stride at which the positions that are asked for are computed."""
+        factor = 2 if question is Question.EVEN else 1
+        return self.stride[0] * factor, self.stride[1] * factor
+
+    def way(self, question: Question, values: Values) -> Way:
+        """How the question is answered."""
+        if any(step % 2 for step in self.strided(question)):
+            return Way.FULL
+        both = axes(self.kernel, self.padding, self.dilation)
+        if all(axis.skips_odd for axis in both):
+            return Way.CELLS
+        is_exact = all(axis.is_exact_when_extended for axis in both)
+        return Way.FOLDED if is_exact and self.source in values.interpolated else Way.FULL
+
+
+@rule(torch.conv2d)
+class Convolution(Rule):
+    """A two-dimensional convolution with zero padding.
+
+    Asked for even positions it doubles its stride. With an even stride on an interpolated map, it
+    is a convolution with half the stride and a folded kernel on the reduced map.
+    """
+
+    def is_interpolated(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        it = _Convolution.of(node, values)
+        return (
+            it is not None
+            and (it.kernel, it.stride, it.padding) == ((1, 1), (1, 1), (0, 0))
+            and it.source in values.interpolated
+        )
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return _Convolution.of(node, values) is not None
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """See `Rule`."""
+        it = _Convolution.of(node, values)
+        is_reduced = it is not None and it.way(question, values) is not Way.FULL
+        reduced_source = it.source if it is not None and is_reduced else None
+        for source in node.all_input_nodes:
+            yield source, Question.EVEN if source is reduced_source else Question.FULL
+
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
+        """See `Rule`."""
+        it = _Convolution.of(node, builder.values)
+        if it is None:
+            return super().build(node, question, builder)
+        way = it.way(question, builder.values)
+        if way is Way.FOLDED:
+            return _folded(it, question, builder)
+        stride, padding, dilation = it.strided(question), it.padding, it.dilation
+        if way is Way.CELLS and builder.has_even(it.source):
+            source = builder.even(it.source)
+            stride, padding, dilation = _halved(stride), _halved(padding), _halved(dilation)
+        else:
+            source = builder.full(it.source)
+        bias = None if it.bias is None else builder.full(it.bias)
+        weight = builder.full(it.weight)
+        return builder.call(
+            torch.conv2d, source, weight, bias, stride, padding, dilation, it.groups
+        )
+
+    def size(self, node: fx.Node, builder: Builder) -> Any:
+        """See `Rule`."""
+        it = _Convolution.of(node, builder.values)
+        assert it is not None  # only such a one answers at even positions
+        return _size(it, it.stride, builder)
+
+
+_NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1}
+
+
+def _folded(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
+    stride = it.strided(question)
+    rows, columns = axes(it.kernel, it.padding, it.dilation)
+    return builder.call(
+        reduced.convolution,
+        builder.even(it.source),
+        builder.size(it.source),
+        _size(it, stride, builder),
+        builder.call(fold, builder.full(it.weight), it.padding, it.dilation),
+        None if it.bias is None else builder.full(it.bias),
+        _halved(stride),
+        (rows.before, columns.before),
+        it.groups,
+    )
+
+
+def _size(it: _Convolution, stride: Axes, builder: Builder) -> fx.Node:
+    padding = (2 * it.padding[0], 2 * it.padding[1])
+    size = builder.size(it.source)
+    return builder.call(window_size, size, it.kernel, stride, padding, it.dilation)
+
+
+def _halved(axes: Axes) -> Axes:
+    # A dilation of one belongs to a single tap.
+    return max(axes[0] // 2, axes[0] % 2), max(axes[1] // 2, axes[1] % 2)
+
+
+def _pair(value: Any) -> Axes | None:
+    if isinstance(value, int):
+        return value, value
+    return tuple(value) if isinstance(value, tuple | list) and len(value) == 2 else None

@@ -1,0 +1,169 @@
+"""Operations on each element, or each position, by itself."""
+
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from virtualpool.fuse.builder import Builder
+from virtualpool.fuse.rule import Asked, Question, Rule, fallback, rule
+from virtualpool.fuse.values import Values
+from virtualpool.operators import kind_of
+
+
+class Pointwise(Rule):
+    """An operation whose result at a position depends on its inputs at that position alone."""
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return _fits(node, values)
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """See `Rule`."""
+        maps = set(_maps(node, values)) if question is Question.EVEN else set()
+        for source in node.all_input_nodes:
+            yield source, Question.EVEN if source in maps else Question.FULL
+
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
+        """See `Rule`."""
+        maps = set(_maps(node, builder.values)) if question is Question.EVEN else set()
+        return builder.copy(node, lambda x: builder.even(x) if x in maps else builder.full(x))
+
+    def size(self, node: fx.Node, builder: Builder) -> Any:
+        """See `Rule`."""
+        return builder.size(next(_maps(node, builder.values)))
+
+
+class Affine(Pointwise):
+    """A pointwise operation that keeps means: interpolated inputs give an interpolated result.
+
+    It is so if the result is an affine function of its maps, the same at every position.
+    """
+
+    def is_interpolated(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return _fits(node, values) and values.interpolated.issuperset(_maps(node, values))
+
+
+@rule(
+    torch.add, operator.add, torch.sub, operator.sub, "add", "sub", torch.neg, operator.neg, "neg"
+)
+class Sum(Affine):
+    """A sum of maps, of numbers, of values per channel."""
+
+
+@rule(torch.mul, operator.mul, "mul", torch.div, operator.truediv, "div")
+class Product(Affine):
+    """A product: affine if only one factor is a map, and the numerator."""
+
+    def is_interpolated(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        maps = list(_maps(node, values))
+        is_division = node.target in (torch.div, operator.truediv, "div")
+        return (
+            len(maps) == 1
+            and list(node.args).count(maps[0]) == 1
+            and (not is_division or node.args[0] is maps[0])
+            and super().is_interpolated(node, values)
+        )
+
+
+@rule(nn.BatchNorm2d, functional.batch_norm)
+class BatchNorm(Affine):
+    """Batch normalisation: affine in eval; in training its statistics are those of the full map."""
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return _is_frozen(node, values) and super().answers_even(node, values)
+
+    def is_interpolated(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return _is_frozen(node, values) and super().is_interpolated(node, values)
+
+
+class Dropout(Affine):
+    """Dropout: nothing in eval; in training another draw for every element."""
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return not values.training and super().answers_even(node, values)
+
+    def is_interpolated(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return not values.training and super().is_interpolated(node, values)
+
+
+_POINTWISE, _AFFINE, _DROPOUT = Pointwise(), Affine(), Dropout()
+_AFFINE_MODULES = ("FrozenBatchNorm2d",)
+_PER_IMAGE_DROPOUT = ("StochasticDepth", "DropPath")
+_PER_POSITION_MODULES = ("LayerNorm2d", "LayerNormAct2d", "LayerNorm2dFp32")
+
+
+@rule(torch.abs, torch.exp, torch.sqrt, "abs", "exp", "sqrt", torch.maximum, torch.minimum)
+class Elementwise(Pointwise):
+    """Functions of each element that are no activations."""
+
+
+@rule(nn.Identity, "contiguous", torch.clone, "clone")
+class Same(Affine):
+    """The value itself."""
+
+
+@fallback
+def _by_kind(node: fx.Node, values: Values) -> Rule | None:
+    """Activations of any spelling, dropout, and modules of libraries that are known by name."""
+    module = values.submodule(node)
+    name = type(module).__name__
+    if name in _PER_POSITION_MODULES:
+        return _POINTWISE
+    if name in _AFFINE_MODULES:
+        return _AFFINE
+    if name in _PER_IMAGE_DROPOUT:
+        return _DROPOUT
+    kind = kind_of(node, values.module)
+    if kind == "pass":
+        return _DROPOUT
+    if kind != "activation" or isinstance(module, nn.RReLU):
+        return None
+    # Some modules normalise before the activation; what is measured on the way is of full maps.
+    normalises = module is not None and next(module.buffers(), None) is not None
+    is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not values.training
+    return _POINTWISE if is_batch_norm or not normalises else None
+
+
+def _is_frozen(node: fx.Node, values: Values) -> bool:
+    module = values.submodule(node)
+    if isinstance(module, nn.BatchNorm2d):
+        # As in PyTorch: a module in eval mode, or without statistics, may be in a training graph.
+        return module.running_mean is not None and not (values.training and module.training)
+    return (
+        not values.training and node.kwargs.get("training", False) is False and len(node.args) < 6
+    )
+
+
+def _fits(node: fx.Node, values: Values) -> bool:
+    """Whether it takes maps of its result's size, and else only what has no positions."""
+    size = values.size(node)
+    maps = list(_maps(node, values))
+    if size is None or not maps or any(values.size(each) != size for each in maps):
+        return False
+    others = [source for source in node.all_input_nodes if source not in maps]
+    return all(values.parts(other) is None and _has_no_positions(other, values) for other in others)
+
+
+def _has_no_positions(value: fx.Node, values: Values) -> bool:
+    shape = values.shape(value)
+    return shape is None or all(length == 1 for length in shape[-2:])
+
+
+def _maps(node: fx.Node, values: Values) -> Iterator[fx.Node]:
+    """The inputs with positions: not those with one value per channel."""
+    for source in node.all_input_nodes:
+        size = values.size(source)
+        if size is not None and not (
+            _has_no_positions(source, values) and values.size(node) != size
+        ):
+            yield source

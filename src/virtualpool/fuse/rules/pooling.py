@@ -1,0 +1,216 @@
+"""Poolings: on reduced maps where their windows are known there, else in full."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from virtualpool.fuse import reduced
+from virtualpool.fuse.builder import Builder
+from virtualpool.fuse.rule import Asked, Question, Rule, rule
+from virtualpool.fuse.sizes import Axes, window_size
+from virtualpool.fuse.values import Values
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The windows of a pooling that rounds its size down."""
+
+    source: fx.Node
+    kernel: Axes
+    stride: Axes
+    padding: Axes
+    dilation: Axes = (1, 1)
+
+    def strided(self, question: Question) -> Axes:
+        factor = 2 if question is Question.EVEN else 1
+        return self.stride[0] * factor, self.stride[1] * factor
+
+
+class _Pooling(Rule):
+    """A pooling asked for even positions doubles its stride."""
+
+    def window(self, node: fx.Node, values: Values) -> _Window | None:
+        """The windows, of a pooling that is not done in an unusual way."""
+        raise NotImplementedError
+
+    def has_reduced(self, window: _Window, stride: Axes) -> bool:
+        """Whether there is a form for the reduced map of an interpolated one."""
+        raise NotImplementedError
+
+    def build_reduced(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
+        """Builds the form for the reduced map."""
+        raise NotImplementedError
+
+    def build_full(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
+        """Builds the pooling of the full map with another stride."""
+        raise NotImplementedError
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return self.window(node, values) is not None
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """See `Rule`."""
+        it = self.window(node, values)
+        if it is not None and self._reads_reduced(it, question, values):
+            return [(it.source, Question.EVEN)]
+        return super().asks(node, question, values)
+
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
+        """See `Rule`."""
+        it = self.window(node, builder.values)
+        if it is None:
+            return super().build(node, question, builder)
+        stride = it.strided(question)
+        if self._reads_reduced(it, question, builder.values):
+            return self.build_reduced(it, stride, builder)
+        if question is Question.FULL:
+            return builder.copy(node, builder.full)
+        return self.build_full(it, stride, builder)
+
+    def size(self, node: fx.Node, builder: Builder) -> Any:
+        """See `Rule`."""
+        it = self.window(node, builder.values)
+        assert it is not None  # only such a one answers at even positions
+        padding = (2 * it.padding[0], 2 * it.padding[1])
+        source = builder.size(it.source)
+        return builder.call(window_size, source, it.kernel, it.stride, padding, it.dilation)
+
+    def _reads_reduced(self, it: _Window, question: Question, values: Values) -> bool:
+        stride = it.strided(question)
+        return (
+            it.source in values.interpolated
+            and stride[0] % 2 == 0
+            and stride[0] == stride[1]
+            and it.dilation == (1, 1)
+            and self.has_reduced(it, stride)
+        )
+
+
+@rule(nn.MaxPool2d, functional.max_pool2d, torch.max_pool2d)
+class MaxPool(_Pooling):
+    """Max pooling; of reduced maps with windows of 2x2, or of 3x3 and a padding of one."""
+
+    def window(self, node: fx.Node, values: Values) -> _Window | None:
+        """See `_Pooling`."""
+        given = _arguments(node, values, _MAX_POOL)
+        unusual = given.get("ceil_mode") or given.get("return_indices")
+        return None if unusual else _window(given, values)
+
+    def has_reduced(self, window: _Window, stride: Axes) -> bool:
+        """See `_Pooling`."""
+        return (window.kernel, window.padding) in (((2, 2), (0, 0)), ((3, 3), (1, 1)))
+
+    def build_reduced(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
+        """See `_Pooling`."""
+        source, size = builder.even(it.source), builder.size(it.source)
+        return builder.call(reduced.max_pool, source, size, it.kernel[0], stride[0])
+
+    def build_full(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
+        """See `_Pooling`."""
+        arguments = (builder.full(it.source), it.kernel, stride, it.padding, it.dilation)
+        return builder.call(functional.max_pool2d, *arguments)
+
+
+@rule(nn.AvgPool2d, functional.avg_pool2d)
+class AveragePool(_Pooling):
+    """Average pooling; of reduced maps with windows of 2x2."""
+
+    def window(self, node: fx.Node, values: Values) -> _Window | None:
+        """See `_Pooling`."""
+        given = _arguments(node, values, _AVERAGE_POOL)
+        it = _window(given, values)
+        unusual = given.get("ceil_mode") or given.get("divisor_override")
+        # What the mean is over at the border is left to PyTorch.
+        return None if unusual or it is None or it.padding != (0, 0) else it
+
+    def has_reduced(self, window: _Window, stride: Axes) -> bool:
+        """See `_Pooling`."""
+        return window.kernel == (2, 2)
+
+    def build_reduced(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
+        """See `_Pooling`."""
+        source, size = builder.even(it.source), builder.size(it.source)
+        return builder.call(reduced.average_pool, source, size, stride[0])
+
+    def build_full(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
+        """See `_Pooling`."""
+        return builder.call(functional.avg_pool2d, builder.full(it.source), it.kernel, stride)
+
+
+@rule(nn.AdaptiveAvgPool2d, functional.adaptive_avg_pool2d, torch.mean, "mean")
+class GlobalAverage(Rule):
+    """The mean over all positions of an interpolated map, from its reduced map."""
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """See `Rule`."""
+        if _is_global(node, values):
+            return [(node.all_input_nodes[0], Question.EVEN)]
+        return super().asks(node, question, values)
+
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
+        """See `Rule`."""
+        if not _is_global(node, builder.values):
+            return super().build(node, question, builder)
+        source = node.all_input_nodes[0]
+        keeps = builder.values.size(node) is not None
+        return builder.call(reduced.mean, builder.even(source), builder.size(source), keeps)
+
+
+_MAX_POOL = (
+    "input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices",
+)  # fmt: skip
+_AVERAGE_POOL = (
+    "input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad",
+    "divisor_override",
+)  # fmt: skip
+
+
+def _arguments(node: fx.Node, values: Values, names: tuple[str, ...]) -> dict[str, Any]:
+    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    module = values.submodule(node)
+    if module is not None:
+        given |= {name: getattr(module, name) for name in names[1:] if hasattr(module, name)}
+    return given
+
+
+def _window(given: dict[str, Any], values: Values) -> _Window | None:
+    source = given.get("input")
+    kernel = _pair(given.get("kernel_size"))
+    stride = _pair(given.get("stride") or kernel)
+    padding, dilation = _pair(given.get("padding", 0)), _pair(given.get("dilation", 1))
+    if values.size(source) is None or None in (kernel, stride, padding, dilation):
+        return None
+    return _Window(source, kernel, stride, padding, dilation)  # pyright: ignore
+
+
+def _pair(value: Any) -> Axes | None:
+    if isinstance(value, int):
+        return value, value
+    return tuple(value) if isinstance(value, tuple | list) and len(value) == 2 else None
+
+
+def _is_global(node: fx.Node, values: Values) -> bool:
+    """Whether a node takes the mean over all positions of an interpolated map."""
+    source = node.all_input_nodes[0]
+    return (
+        source in values.interpolated
+        and values.size(source) is not None
+        and (_pools_to_one(node, values) or _is_over_positions(node, values))
+    )
+
+
+def _pools_to_one(node: fx.Node, values: Values) -> bool:
+    is_pool = node.op == "call_module" or node.target is functional.adaptive_avg_pool2d
+    return is_pool and values.size(node) == (1, 1)
+
+
+def _is_over_positions(node: fx.Node, values: Values) -> bool:
+    if node.target not in (torch.mean, "mean") or "dtype" in node.kwargs:
+        return False
+    axes = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+    is_pair = isinstance(axes, tuple | list) and len(axes) == 2
+    return is_pair and {axis % 4 for axis in axes} == {2, 3}  # pyright: ignore

@@ -1,0 +1,92 @@
+"""The virtual pool itself, and the sizes of maps: what answers for nothing."""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from virtualpool.fuse.builder import Builder
+from virtualpool.fuse.rule import Asked, Question, Rule, rule
+from virtualpool.fuse.sizes import window_size
+from virtualpool.fuse.values import Values
+from virtualpool.pool import output_size, virtual_pool
+
+
+@rule(virtual_pool)
+class Recovery(Rule):
+    """The virtual pool of y: E = y, F = virtual_pool(y)."""
+
+    def is_interpolated(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return True
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        return True
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """See `Rule`."""
+        reduced, size = node.args
+        return [
+            (source, Question.FULL) for source in (reduced, size) if isinstance(source, fx.Node)
+        ]
+
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
+        """See `Rule`."""
+        return builder.full(node.args[0])  # pyright: ignore[reportArgumentType]
+
+    def size(self, node: fx.Node, builder: Builder) -> Any:
+        """See `Rule`."""
+        return fx.map_arg(node.args[1], builder.full)
+
+
+@rule(output_size)
+class OutputSize(Rule):
+    """The size that a site makes: of the size of its input alone."""
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """See `Rule`."""
+        return []
+
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
+        """See `Rule`."""
+        source, *geometry = node.args
+        return builder.call(window_size, builder.size(source), *geometry)  # pyright: ignore
+
+
+@rule("size", getattr)
+class ShapeOf(Rule):
+    """The shape of a value of which only even positions are there."""
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """See `Rule`."""
+        source = node.args[0]
+        if not isinstance(source, fx.Node):
+            return []
+        if _is_shape(node) and values.size(source) is not None:
+            return [(source, Question.EVEN)]
+        return super().asks(node, question, values)
+
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
+        """See `Rule`."""
+        source = node.args[0]
+        if not _is_shape(node) or builder.values.size(source) is None:
+            return builder.copy(node, builder.full)
+        assert isinstance(source, fx.Node)
+        shape = builder.call(_shape, builder.some(source), builder.size(source))
+        rest = node.args[1:] if node.op == "call_method" else ()
+        return builder.call(_axis, shape, rest[0]) if rest else shape
+
+
+def _is_shape(node: fx.Node) -> bool:
+    if node.kwargs:
+        return False
+    return node.target == "size" or node.args[1:] == ("shape",)
+
+
+def _shape(present: torch.Tensor, size: tuple[int, int]) -> torch.Size:
+    return torch.Size((*present.shape[:2], *size))
+
+
+def _axis(shape: torch.Size, axis: int) -> int:
+    return shape[axis]
