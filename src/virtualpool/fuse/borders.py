@@ -31,59 +31,23 @@ def extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
     after = max(after[0], 0), max(after[1], 0)
     if before == after == (0, 0):
         return reduced
-    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and reduced.requires_grad):
-        return _padded_and_signed(reduced, size, before, after)
-    return _written_into_frame(reduced, size, before, after)
+    copied = functional.pad(reduced, (before[1], after[1], before[0], after[0]), mode="replicate")
+    for axis in (-2, -1):
+        negated = [0] * before[axis] + [-1] * (after[axis] * (size[axis] % 2))
+        copied = _negated(copied, axis, negated)
+    return copied
 
 
-def _padded_and_signed(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
-    # One pass over the map when it is compiled.
-    sides = (before[1], after[1], before[0], after[0])
-    full = functional.pad(reduced, sides, mode="replicate")
-    for axis in (0, 1):
-        full = full * _signs(full, size[axis], before[axis], after[axis], axis - 2)
-    return full
-
-
-def _signs(map: Tensor, length: int, before: int, after: int, axis: int) -> Tensor:
-    count = map.shape[axis]
-    negated = [0] * before + [count - 1] * (after if length % 2 else 0)
-    position = torch.arange(count, device=map.device)
-    signs = torch.ones(count, dtype=map.dtype, device=map.device)
-    for index in negated:
-        signs = torch.where(position == index, -signs, signs)
-    return signs.view(-1, 1) if axis == -2 else signs
-
-
-def _written_into_frame(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
-    frame, inside = framed(reduced, before, after)
-    inside.copy_(reduced)
-    fill_frame(frame, size, before, after)
-    return frame
-
-
-def framed(reduced: Tensor, before: Axes, after: Axes) -> tuple[Tensor, Tensor]:
-    """An empty map with room for the border around `reduced`, and the view of its inside."""
-    (top, left), (bottom, right) = before, after
-    batch, channels, height, width = reduced.shape
-    is_last = reduced.is_contiguous(memory_format=torch.channels_last)
-    frame = torch.empty(
-        (batch, channels, height + top + bottom, width + left + right),
-        dtype=reduced.dtype,
-        device=reduced.device,
-        memory_format=torch.channels_last if is_last else torch.contiguous_format,
-    )
-    return frame, frame[..., top : top + height, left : left + width]
-
-
-def fill_frame(frame: Tensor, size: Axes, before: Axes, after: Axes) -> None:
-    """Fills the border of a map whose inside is there: columns first, then whole rows."""
-    for axis in (-1, -2):
-        inside = frame.shape[axis] - before[axis] - after[axis]
-        if before[axis]:
-            frame.select(axis, 0).copy_(frame.select(axis, 1)).neg_()
-        if after[axis]:
-            border = frame.select(axis, before[axis] + inside)
-            border.copy_(frame.select(axis, before[axis] + inside - 1))
-            if size[axis] % 2:
-                border.neg_()
+def _negated(map: Tensor, axis: int, places: list[int]) -> Tensor:
+    """Negates the map, which may be changed, at places along an axis."""
+    if not torch.compiler.is_compiling():
+        for place in places:
+            map.select(axis, place).neg_()
+        return map
+    # A product can be computed in one pass with the copy, and exported as one operation.
+    length = map.shape[axis]
+    position = torch.arange(length, device=map.device)
+    signs = torch.ones(length, dtype=map.dtype, device=map.device)
+    for place in places:
+        signs = torch.where(position == place % length, -signs, signs)
+    return map * (signs if axis == -1 else signs.unsqueeze(-1))

@@ -7,6 +7,7 @@ to the output's own. An even position is a cell of the reduced map; an odd one i
     (a, b, c) at -1, 0, 1   becomes   (a/2, a/2 + b + c/2, c/2) at cells -1, 0, 1
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -57,11 +58,22 @@ class Axis:
 
 
 def axes(
-    kernel: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int]
+    kernel: Sequence[int], padding: tuple[int, int], dilation: tuple[int, int]
 ) -> tuple[Axis, Axis]:
     """The rows and the columns of a convolution of the full map."""
     rows, columns = map(Axis, kernel, padding, dilation)
     return rows, columns
+
+
+def fold_rows(kernel: Tensor, padding: tuple[int, int], dilation: tuple[int, int]) -> Tensor:
+    """Folds a kernel along its rows alone; see `fold`.
+
+    >>> import torch
+    >>> fold_rows(torch.ones(8, 3, 3, 5), (1, 2), (1, 1)).shape
+    torch.Size([8, 3, 3, 5])
+    """
+    rows, _ = axes(kernel.shape[-2:], padding, dilation)
+    return _folded(kernel, {-2: rows})
 
 
 def fold(kernel: Tensor, padding: tuple[int, int], dilation: tuple[int, int]) -> Tensor:
@@ -80,11 +92,15 @@ def fold(kernel: Tensor, padding: tuple[int, int], dilation: tuple[int, int]) ->
     >>> fold(kernel, (0, 1), (1, 1)).flatten()
     tensor([ 2., 15.,  3.])
     """
+    rows, columns = axes(kernel.shape[-2:], padding, dilation)
+    return _folded(kernel, {-2: rows, -1: columns})
+
+
+def _folded(kernel: Tensor, along: dict[int, Axis]) -> Tensor:
     # The sum of halves is rounded once, at the end.
     folded = kernel.float() if kernel.dtype.itemsize < 4 else kernel
-    rows, columns = kernel.shape[-2:]
-    for axis, along in zip((-2, -1), axes((rows, columns), padding, dilation), strict=True):
-        shares = folded.new_tensor(_shares(along))
+    for axis, taps in along.items():
+        shares = folded.new_tensor(_shares(taps))
         folded = (folded.movedim(axis, -1) @ shares).movedim(-1, axis)
     return folded.to(kernel.dtype).contiguous()
 

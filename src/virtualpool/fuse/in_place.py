@@ -12,6 +12,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from virtualpool.fuse import reduced
+
 
 class UnfusableError(Exception):
     """Why a graph is left as it is."""
@@ -133,4 +135,10 @@ def reuse_memory(graph: fx.Graph) -> None:
 
 
 _OVERWRITING = {function for function, _ in _MODULES.values()}
-_FRESH: set[Any] = {torch.conv2d, operator.add, torch.add}
+_FRESH: set[Any] = {
+    torch.conv2d,
+    reduced.convolution,
+    reduced.mended_convolution,
+    operator.add,
+    torch.add,
+}

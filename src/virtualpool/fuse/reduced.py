@@ -1,15 +1,16 @@
 """Operations on reduced maps that give what the operation gives on the full, interpolated map."""
 
-import functools
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from virtualpool.fuse.borders import extended
+from virtualpool.fuse.folding import axes
 from virtualpool.fuse.sizes import Axes, window_size
+from virtualpool.fuse.strips import add, add_in_place, strips
 
 
 def convolution(
@@ -31,17 +32,63 @@ def convolution(
         weight: the folded kernel (`folding.fold`).
         bias: (out,), or none.
         stride: on the reduced map: half of that on the full one.
-        before: how many cells the kernel reaches before an output's own.
+        before: how many cells the kernel reaches before an output's own, 0 or 1.
         groups: as for `torch.conv2d`.
     """
+    after = _cells_after(reduced, outputs, weight, stride, before)
+    frame = extended(reduced, size, before, after)
+    return torch.conv2d(frame, weight, bias, stride, 0, 1, groups)
+
+
+def mended_convolution(
+    reduced: Tensor,
+    size: Axes,
+    outputs: Axes,
+    weights: tuple[Tensor, Tensor, Tensor],
+    bias: Tensor | None,
+    stride: Axes,
+    padding: Axes,
+    dilation: Axes,
+    groups: int,
+) -> Tensor:
+    """A convolution of an interpolated map with zeros beside it, whose border is mended then.
+
+    Args:
+        reduced: (N, C, h, w).
+        size: (H, W) of the full map.
+        outputs: the size that the convolution makes.
+        weights: the kernel folded, folded along its rows only, and as it is for the full map.
+        bias: (out,), or none.
+        stride: on the reduced map: half of that on the full one.
+        padding: zero padding on each side of the full map.
+        dilation: distance of two taps on the full map.
+        groups: as for `torch.conv2d`.
+    """
+    folded, folded_rows, weight = weights
+    along = axes(weight.shape[-2:], padding, dilation)
+    before = along[0].before, along[1].before
+    after = _cells_after(reduced, outputs, folded, stride, before)
+    source, border = reduced, before
+    if after != before:
+        source, border = functional.pad(reduced, (before[1], after[1], before[0], after[0])), (0, 0)
+    result = torch.conv2d(source, folded, bias, stride, border, 1, groups)
+    add_strip = add_in_place if may_write_in_place(result) else add
+    for strip in strips(reduced, size, outputs, weight, folded_rows, stride, along, groups):
+        result = add_strip(result, strip)
+    return result
+
+
+def _cells_after(
+    reduced: Tensor, outputs: Axes, weight: Tensor, stride: Axes, before: Axes
+) -> Axes:
+    """How many cells are read beyond the last one; less than 0 where that is not reached."""
     rows, columns = (
         (count - 1) * step + cells - first - length
         for count, step, cells, first, length in zip(
             outputs, stride, weight.shape[-2:], before, reduced.shape[-2:], strict=True
         )
     )
-    frame = extended(reduced, size, before, (rows, columns))
-    return torch.conv2d(frame, weight, bias, stride, 0, 1, groups)
+    return rows, columns
 
 
 def max_pool(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
@@ -56,11 +103,15 @@ def max_pool(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
     >>> max_pool(torch.tensor([[[[0.0, 4.0, 2.0]]]]), (2, 6), 2, 2)
     tensor([[[[2., 4., 2.]]]])
     """
-    padding = 2 * (kernel // 3)
-    rows, columns = window_size(size, (kernel, kernel), (stride, stride), (padding, padding))
-    return _largest(
-        _largest(_virtual(candidate, -1, columns, kernel, stride))
-        for candidate in _virtual(reduced, -2, rows, kernel, stride)
+    if (kernel, stride) == (2, 2) and may_write_in_place(reduced):
+        return _max_pool_by_image(reduced, size)
+    before = kernel // 3
+    rows, columns = window_size(size, (kernel, kernel), (stride, stride), (2 * before, 2 * before))
+    # Beyond an end, the copied cell is in the window already, and changes no maximum.
+    cells = functional.pad(reduced, (before, 1, before, 1), mode="replicate")
+    windows = _Windows(stride // 2, before)
+    return windows.largest(
+        cells, -2, rows, lambda candidates: windows.largest(candidates, -1, columns)
     )
 
 
@@ -76,10 +127,13 @@ def average_pool(reduced: Tensor, size: Axes, stride: int) -> Tensor:
     tensor([[[[1.0000, 3.5000, 2.0000]]]])
     """
     counts = window_size(size, (2, 2), (stride, stride), (0, 0))
-    for axis in (-1, -2):
-        places = list(_virtual(reduced, axis, counts[axis], 2, stride))
-        reduced = (places[0] + places[1]) / 2
-    return reduced
+    cells = functional.pad(reduced, (0, 1, 0, 1), mode="replicate")
+    windows = _Windows(stride // 2, before=0)
+    for axis in (-2, -1):
+        # The mean of a cell and of the virtual place after it, half-way to the next cell.
+        centre, after = (windows.cells(cells, axis, offset, counts[axis]) for offset in (0, 1))
+        cells = torch.lerp(centre, after, 0.25)
+    return cells
 
 
 def mean(reduced: Tensor, size: Axes, keepdim: bool = True) -> Tensor:
@@ -95,33 +149,88 @@ def mean(reduced: Tensor, size: Axes, keepdim: bool = True) -> Tensor:
     return result if keepdim else result.flatten(-3)
 
 
-def _virtual(map: Tensor, axis: int, count: int, kernel: int, stride: int) -> Iterator[Tensor]:
-    """What is at each place of `count` windows along an axis: cells, and means of two."""
-    step, before = stride // 2, kernel // 3
-    sides = (before, 1, 0, 0) if axis == -1 else (0, 0, before, 1)
-    # Beyond an end, the copied cell is in the window already, and changes no maximum.
-    padded = functional.pad(map, sides, mode="replicate")
-
-    def cells(offset: int) -> Tensor:
-        return padded.narrow(axis, before + offset, (count - 1) * step + 1)[_every(step, axis)]
-
-    centre = cells(0)
-    yield centre
-    yield (centre + cells(1)) / 2
-    if kernel == 3:
-        yield (centre + cells(-1)) / 2
+def may_write_in_place(map: Tensor) -> bool:
+    # Compilers fuse what is written plainly; autograd keeps what was read.
+    is_recorded = torch.is_grad_enabled() and map.requires_grad
+    return not torch.compiler.is_compiling() and not is_recorded
 
 
-def _every(step: int, axis: int) -> tuple[Any, ...]:
-    return (
-        (..., slice(None, None, step))
-        if axis == -1
-        else (..., slice(None, None, step), slice(None))
-    )
+def _max_pool_by_image(reduced: Tensor, size: Axes) -> Tensor:
+    """Max pooling with windows of 2x2 and a stride of two, an image at a time.
+
+    The few passes over one image find it in the processor's cache.
+    """
+    pooled = torch.empty_like(reduced)
+    below = torch.empty_like(reduced[:1])
+    for image in range(len(reduced)):
+        _max_pool_into(pooled[image : image + 1], reduced[image : image + 1], below)
+    return pooled[..., : size[0] // 2, : size[1] // 2]
 
 
-def _largest(candidates: Iterable[Tensor]) -> Tensor:
-    return functools.reduce(torch.maximum, candidates)
+def _max_pool_into(pooled: Tensor, cells: Tensor, below: Tensor) -> None:
+    _means_into(below, cells, -2)
+    _means_into(pooled, cells, -1)
+    torch.maximum(pooled, cells, out=pooled)
+    torch.maximum(pooled, below, out=pooled)
+    inner = pooled[..., :-1]
+    torch.maximum(inner, _mean(below[..., :-1], below[..., 1:]), out=inner)
+
+
+def _means_into(means: Tensor, cells: Tensor, axis: int) -> None:
+    """The means of each cell and the next along an axis; of the last, itself."""
+    count = cells.shape[axis] - 1
+    first, last = means.narrow(axis, 0, count), means.narrow(axis, count, 1)
+    torch.lerp(cells.narrow(axis, 0, count), cells.narrow(axis, 1, count), 0.5, out=first)
+    last.copy_(cells.narrow(axis, count, 1))
+
+
+def _mean(one: Tensor, other: Tensor) -> Tensor:
+    return torch.lerp(one, other, 0.5)
+
+
+def _same(map: Tensor) -> Tensor:
+    return map
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Windows along an axis of cells: each holds a cell, and the means with its neighbours.
+
+    Attributes:
+        step: the distance of two windows, in cells.
+        before: 1 if the mean with the cell before is in a window, too, else 0.
+    """
+
+    step: int
+    before: int
+
+    def cells(self, map: Tensor, axis: int, offset: int, count: int) -> Tensor:
+        """The cells at an offset from those of `count` windows; the first is at `before`."""
+        along = map.narrow(axis, self.before + offset, (count - 1) * self.step + 1)
+        if self.step == 1:
+            return along
+        return along[..., :: self.step] if axis == -1 else along[..., :: self.step, :]
+
+    def largest(
+        self, map: Tensor, axis: int, count: int, inner: Callable[[Tensor], Tensor] = _same
+    ) -> Tensor:
+        """The largest of `inner`, which works along other axes, over each window."""
+        centre = self.cells(map, axis, 0, count)
+        largest = inner(centre)
+        if self.before and self.step == 1:
+            # Each mean of two neighbours is in two windows.
+            length = map.shape[axis] - 1
+            means = _mean(map.narrow(axis, 0, length), map.narrow(axis, 1, length))
+            means = inner(means)
+            candidates = [means.narrow(axis, offset, count) for offset in (0, 1)]
+        else:
+            offsets = (1, -1) if self.before else (1,)
+            candidates = [
+                inner(_mean(centre, self.cells(map, axis, offset, count))) for offset in offsets
+            ]
+        for candidate in candidates:
+            largest = torch.maximum(largest, candidate)
+        return largest
 
 
 def _sum_along(axis: int, map: Tensor, length: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import fx
 
 from virtualpool.fuse import reduced
 from virtualpool.fuse.builder import Builder
-from virtualpool.fuse.folding import axes, fold
+from virtualpool.fuse.folding import axes, fold, fold_rows
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sizes import Axes, window_size
 from virtualpool.fuse.values import Values
@@ -19,7 +19,8 @@ class Way(Enum):
     """What a convolution reads."""
 
     CELLS = "even positions alone, where nothing is interpolated"
-    FOLDED = "the reduced map, with a folded kernel"
+    EXTENDED = "the reduced map with more cells around it, with a folded kernel"
+    MENDED = "the reduced map, with a folded kernel and a border that is mended then"
     FULL = "the full map"
 
 
@@ -58,8 +59,12 @@ class _Convolution:
         both = axes(self.kernel, self.padding, self.dilation)
         if all(axis.skips_odd for axis in both):
             return Way.CELLS
+        if self.source not in values.interpolated:
+            return Way.FULL
         is_exact = all(axis.is_exact_when_extended for axis in both)
-        return Way.FOLDED if is_exact and self.source in values.interpolated else Way.FULL
+        size = values.size(self.source)
+        is_large = size is not None and min(size) >= _LARGE
+        return Way.EXTENDED if is_exact and not is_large else Way.MENDED
 
 
 @rule(torch.conv2d)
@@ -97,8 +102,10 @@ class Convolution(Rule):
         if it is None:
             return super().build(node, question, builder)
         way = it.way(question, builder.values)
-        if way is Way.FOLDED:
-            return _folded(it, question, builder)
+        if way is Way.EXTENDED:
+            return _extended(it, question, builder)
+        if way is Way.MENDED:
+            return _mended(it, question, builder)
         stride, padding, dilation = it.strided(question), it.padding, it.dilation
         if way is Way.CELLS and builder.has_even(it.source):
             source = builder.even(it.source)
@@ -122,7 +129,11 @@ _NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1}
 
 
-def _folded(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
+_LARGE = 112
+"""From this height and width on, a full map is mended: the copy costs more than the strips."""
+
+
+def _extended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
     stride = it.strided(question)
     rows, columns = axes(it.kernel, it.padding, it.dilation)
     return builder.call(
@@ -134,6 +145,23 @@ def _folded(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
         None if it.bias is None else builder.full(it.bias),
         _halved(stride),
         (rows.before, columns.before),
+        it.groups,
+    )
+
+
+def _mended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
+    stride, weight = it.strided(question), builder.full(it.weight)
+    geometry = it.padding, it.dilation
+    folded, folded_rows = (builder.call(each, weight, *geometry) for each in (fold, fold_rows))
+    return builder.call(
+        reduced.mended_convolution,
+        builder.even(it.source),
+        builder.size(it.source),
+        _size(it, stride, builder),
+        (folded, folded_rows, weight),
+        None if it.bias is None else builder.full(it.bias),
+        _halved(stride),
+        *geometry,
         it.groups,
     )
 

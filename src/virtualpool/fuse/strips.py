@@ -1,0 +1,91 @@
+"""A border mended: the reduced map is padded with zeros, and what is wrong then is added.
+
+With zeros beside the reduced map just one virtual position at each end is not what it should be, for
+any kernel, padding and dilation:
+
+- the row -1 is half of the first cell, and should be zero;
+- where H is even, the last row is half of the last cell, and should be all of it;
+- where H is odd, the row H is half of the last cell, and should be zero.
+
+What a kernel makes of the difference is one row of the result for each tap that reads it.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from virtualpool.fuse.folding import Axis
+from virtualpool.fuse.sizes import Axes
+from virtualpool.pool import virtual_pool
+
+Strip = tuple[int, int, Tensor]
+"""The axis, the place along it, and what is to be added there, of length one along the axis."""
+
+
+def strips(
+    reduced: Tensor,
+    size: Axes,
+    outputs: Axes,
+    weight: Tensor,
+    folded_rows: Tensor,
+    stride: Axes,
+    axes: tuple[Axis, Axis],
+    groups: int,
+) -> Iterator[Strip]:
+    """What a convolution with zeros beside the reduced map lacks.
+
+    Args:
+        reduced: (N, C, h, w).
+        size: (H, W) of the full map.
+        outputs: the size of the result.
+        weight: the kernel for the full map.
+        folded_rows: the kernel folded along its rows only.
+        stride: on the reduced map.
+        axes: the taps along rows and columns.
+        groups: as for `torch.conv2d`.
+    """
+    rows, columns = axes
+    steps = 2 * stride[0], 2 * stride[1]
+    # Rows of the full map, whose columns are then all right.
+    for place, tap, cell, share in _wrong(rows, size[0], steps[0], outputs[0]):
+        row = virtual_pool(_line(reduced, -2, cell), (1, size[1])) * share
+        geometry = (1, steps[1]), (0, columns.padding), (1, columns.dilation)
+        yield -2, place, torch.conv2d(row, weight.narrow(-2, tap, 1), None, *geometry, groups)
+    # Columns of the map as it was padded: its rows have been mended.
+    below = (outputs[0] - 1) * stride[0] + rows.cells - rows.before - reduced.shape[-2]
+    for place, tap, cell, share in _wrong(columns, size[1], steps[1], outputs[1]):
+        column = functional.pad(_line(reduced, -1, cell), (0, 0, rows.before, below)) * share
+        kernel = folded_rows.narrow(-1, tap, 1)
+        yield -1, place, torch.conv2d(column, kernel, None, (stride[0], 1), 0, 1, groups)
+
+
+def add_in_place(result: Tensor, strip: Strip) -> Tensor:
+    """Adds a strip to the result, which is changed."""
+    axis, place, values = strip
+    result.narrow(axis, place, 1).add_(values)
+    return result
+
+
+def add(result: Tensor, strip: Strip) -> Tensor:
+    """A result with a strip added."""
+    axis, place, values = strip
+    sides = place, result.shape[axis] - 1 - place
+    return result + functional.pad(values, sides if axis == -1 else (0, 0, *sides))
+
+
+def _line(map: Tensor, axis: int, index: int) -> Tensor:
+    return map.narrow(axis, index % map.shape[axis], 1)
+
+
+def _wrong(
+    axis: Axis, length: int, stride: int, count: int
+) -> Iterator[tuple[int, int, int, float]]:
+    """Where a tap reads a wrong position: place in the result, tap, cell, and its missing share."""
+    last = (length - 1, 0.5) if length % 2 == 0 else (length, -0.5)
+    for cell, (position, share) in ((0, (-1, -0.5)), (-1, last)):
+        for tap, offset in enumerate(axis.positions):
+            place, rest = divmod(position - offset, stride)
+            if rest == 0 and 0 <= place < count:
+                yield place, tap, cell, share
