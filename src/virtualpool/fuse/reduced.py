@@ -150,7 +150,7 @@ def mean(reduced: Tensor, size: Axes, keepdim: bool = True) -> Tensor:
 
 
 def may_write_in_place(map: Tensor) -> bool:
-    # Compilers fuse what is written plainly; autograd keeps what was read.
+    """Whether a map may be changed: compilers fuse what is plain, autograd keeps what was read."""
     is_recorded = torch.is_grad_enabled() and map.requires_grad
     return not torch.compiler.is_compiling() and not is_recorded
 

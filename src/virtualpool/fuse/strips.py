@@ -1,7 +1,7 @@
 """A border mended: the reduced map is padded with zeros, and what is wrong then is added.
 
-With zeros beside the reduced map just one virtual position at each end is not what it should be, for
-any kernel, padding and dilation:
+With zeros beside the reduced map just one virtual position at each end is not what it should be,
+for any kernel, padding and dilation:
 
 - the row -1 is half of the first cell, and should be zero;
 - where H is even, the last row is half of the last cell, and should be all of it;
