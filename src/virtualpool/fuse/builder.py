@@ -67,11 +67,11 @@ class Builder:
                 self._sizes[value] = rule_of(value, self.values).size(value, self)
         return self._sizes[value]
 
-    def call(self, function: Callable[..., Any], *arguments: Any) -> fx.Node:
+    def call(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> fx.Node:
         """Calls a function without side effects; the same call is made once."""
-        key = (function, *map(_hashable, arguments))
+        key = (function, *map(_hashable, arguments), *sorted(keywords.items()))
         if key not in self._calls:
-            self._calls[key] = self.graph.call_function(function, arguments)
+            self._calls[key] = self.graph.call_function(function, arguments, keywords)
         return self._calls[key]
 
     def copy(self, node: fx.Node, answer: Callable[[fx.Node], fx.Node]) -> fx.Node:

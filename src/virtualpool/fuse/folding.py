@@ -10,6 +10,7 @@ to the output's own. An even position is a cell of the reduced map; an odd one i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -102,7 +103,10 @@ def _folded(kernel: Tensor, along: dict[int, Axis]) -> Tensor:
     for axis, taps in along.items():
         shares = folded.new_tensor(_shares(taps))
         folded = (folded.movedim(axis, -1) @ shares).movedim(-1, axis)
-    return folded.to(kernel.dtype).contiguous()
+    # Convolutions want the layout of the kernel as it was.
+    is_last = kernel.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if is_last else torch.contiguous_format
+    return folded.to(kernel.dtype).contiguous(memory_format=layout)
 
 
 def _shares(axis: Axis) -> list[list[float]]:

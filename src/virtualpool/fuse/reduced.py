@@ -67,6 +67,9 @@ def mended_convolution(
     folded, folded_rows, weight = weights
     along = axes(weight.shape[-2:], padding, dilation)
     before = along[0].before, along[1].before
+    is_exact = all(axis.is_exact_when_extended for axis in along)
+    if is_exact and (torch.compiler.is_compiling() or reduced.numel() < _LARGE):
+        return convolution(reduced, size, outputs, folded, bias, stride, before, groups)
     after = _cells_after(reduced, outputs, folded, stride, before)
     source, border = reduced, before
     if after != before:
@@ -76,6 +79,10 @@ def mended_convolution(
     for strip in strips(reduced, size, outputs, weight, folded_rows, stride, along, groups):
         result = add_strip(result, strip)
     return result
+
+
+_LARGE = 4_000_000
+"""From so many values on, a copy that extends a map costs more than the strips that mend it."""
 
 
 def _cells_after(
@@ -91,7 +98,9 @@ def _cells_after(
     return rows, columns
 
 
-def max_pool(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
+def max_pool(
+    reduced: Tensor, size: Axes, kernel: int, stride: int, *, is_rectified: bool = False
+) -> Tensor:
     """Max pooling of an interpolated map: 2x2, or 3x3 with a padding of one.
 
     Args:
@@ -99,12 +108,15 @@ def max_pool(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
         size: (H, W) of the full map.
         kernel: 2, or 3 with a padding of one.
         stride: on the full map; even.
+        is_rectified: whether no value is below zero.
 
     >>> max_pool(torch.tensor([[[[0.0, 4.0, 2.0]]]]), (2, 6), 2, 2)
     tensor([[[[2., 4., 2.]]]])
     """
     if (kernel, stride) == (2, 2) and may_write_in_place(reduced):
         return _max_pool_by_image(reduced, size)
+    if (kernel, stride) == (2, 2) and is_rectified and torch.compiler.is_exporting():
+        return _max_pool_by_convolutions(reduced, size)
     before = kernel // 3
     rows, columns = window_size(size, (kernel, kernel), (stride, stride), (2 * before, 2 * before))
     # Beyond an end, the copied cell is in the window already, and changes no maximum.
@@ -153,6 +165,24 @@ def may_write_in_place(map: Tensor) -> bool:
     """Whether a map may be changed: compilers fuse what is plain, autograd keeps what was read."""
     is_recorded = torch.is_grad_enabled() and map.requires_grad
     return not torch.compiler.is_compiling() and not is_recorded
+
+
+def _max_pool_by_convolutions(reduced: Tensor, size: Axes) -> Tensor:
+    """Max pooling with windows of 2x2 and a stride of two, of values that are not below zero.
+
+    Runtimes have faster depthwise convolutions than slices. These pad with zeros, which are in no
+    way of the maximum: where a neighbour is missing, the cell itself is in the window.
+    """
+    channels = reduced.shape[1]
+    half = torch.tensor([0, 0.5, 0.5], dtype=reduced.dtype, device=reduced.device)
+    pooled = reduced
+    for kernel in (half.view(1, 3), half.view(3, 1), half.view(3, 1) * half):
+        padding = kernel.shape[0] // 2, kernel.shape[1] // 2
+        means = torch.conv2d(
+            reduced, kernel.expand(channels, 1, -1, -1), None, 1, padding, 1, channels
+        )
+        pooled = torch.maximum(pooled, means)
+    return pooled[..., : size[0] // 2, : size[1] // 2]
 
 
 def _max_pool_by_image(reduced: Tensor, size: Axes) -> Tensor:

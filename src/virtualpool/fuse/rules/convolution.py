@@ -130,7 +130,7 @@ _DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1}
 
 
 _LARGE = 112
-"""From this height and width on, a full map is mended: the copy costs more than the strips."""
+"""From this height and width on, a full map may be so large that it is better mended."""
 
 
 def _extended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:

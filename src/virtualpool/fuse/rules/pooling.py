@@ -12,6 +12,7 @@ from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sizes import Axes, window_size
 from virtualpool.fuse.values import Values
+from virtualpool.pool import virtual_pool
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,10 @@ class MaxPool(_Pooling):
     def build_reduced(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
         """See `_Pooling`."""
         source, size = builder.even(it.source), builder.size(it.source)
-        return builder.call(reduced.max_pool, source, size, it.kernel[0], stride[0])
+        is_rectified = _is_rectified(it.source, builder.values)
+        return builder.call(
+            reduced.max_pool, source, size, it.kernel[0], stride[0], is_rectified=is_rectified
+        )
 
     def build_full(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
         """See `_Pooling`."""
@@ -191,6 +195,14 @@ def _pair(value: Any) -> Axes | None:
     if isinstance(value, int):
         return value, value
     return tuple(value) if isinstance(value, tuple | list) and len(value) == 2 else None
+
+
+def _is_rectified(value: fx.Node, values: Values) -> bool:
+    """Whether no value of an interpolated map is below zero, since a ReLU has made it."""
+    while value.target is virtual_pool or isinstance(values.submodule(value), nn.Identity):
+        value = value.all_input_nodes[0]
+    is_module = isinstance(values.submodule(value), nn.ReLU | nn.ReLU6)
+    return is_module or value.target in (functional.relu, functional.relu6, torch.relu, "relu")
 
 
 def _is_global(node: fx.Node, values: Values) -> bool:
