@@ -87,6 +87,12 @@ class Tracer(fx.Tracer):
                 self.failed = name
             raise
 
+    def create_proxy(self, kind: str, target: Any, *arguments: Any, **keywords: Any) -> fx.Proxy:
+        """See `torch.fx.Tracer`, whose stand-in for a parameter refuses the buffers it is for."""
+        if kind == "get_attr" and target in dict(self.root.named_buffers()):
+            keywords["proxy_factory_fn"] = None
+        return super().create_proxy(kind, target, *arguments, **keywords)
+
     def create_node(
         self,
         kind: str,
