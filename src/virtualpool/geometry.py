@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from virtualpool.operators import runs_forward_of
 from virtualpool.pool import output_size
 
 Axes = tuple[int, int]
@@ -41,14 +42,14 @@ def double_stride(convolution: nn.Conv2d) -> None:
 def keeps_samples(convolution: nn.Conv2d, map: Tensor, out: Tensor) -> bool:
     """Whether `convolution`, with doubled stride, gives the even positions of `out`.
 
-    It does unless it is a subclass with a forward of its own, such as one that pads by its stride.
+    It does unless it has a forward of its own, such as one that pads by its stride.
 
     Args:
         convolution: what gave `out`.
         map: its input, shape (N, C, H, W).
         out: its output on `map`.
     """
-    if type(convolution).forward is nn.Conv2d.forward:
+    if runs_forward_of(convolution, nn.Conv2d):
         return True
     doubled = copy.copy(convolution)
     double_stride(doubled)

@@ -88,15 +88,25 @@ def _is_mean_over_space(node: fx.Node) -> bool:
     return sorted(axis % 4 for axis in axes) == [2, 3]
 
 
+def runs_forward_of(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a module has no `forward` but that of `kind`, neither its class nor itself.
+
+    >>> runs_forward_of(nn.BatchNorm2d(8), nn.BatchNorm2d), runs_forward_of(nn.ReLU(), nn.Tanh)
+    (True, False)
+    """
+    return type(module).forward is kind.forward and "forward" not in vars(module)
+
+
 def is_frozen_batch_norm(module: nn.Module) -> bool:
     """Whether a module in eval mode multiplies each channel by a number and adds another.
 
     >>> is_frozen_batch_norm(nn.BatchNorm2d(8).eval()), is_frozen_batch_norm(nn.GroupNorm(1, 8))
     (True, False)
     """
-    is_plain = type(module).forward is nn.BatchNorm2d.forward
+    # Of the classes with that name, some keep their epsilon to themselves.
+    is_frozen = type(module).__name__ == "FrozenBatchNorm2d" and hasattr(module, "eps")
     has_statistics = getattr(module, "running_mean", None) is not None
-    return has_statistics and (is_plain or type(module).__name__ == "FrozenBatchNorm2d")
+    return has_statistics and (is_frozen or runs_forward_of(module, nn.BatchNorm2d))
 
 
 def _is_composed_activation(module: nn.Module) -> bool:
