@@ -63,8 +63,8 @@ class Rewritten:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         kind = type(self)
-        codes = (kind.original_class, kind.evaluation, kind.training_code)
-        return _restore_module, codes, _state(self)
+        base, codes = kind.__bases__[0], (kind.evaluation, kind.training_code)
+        return _restore_module, (kind.original_class, *codes, base), _state(self)
 
 
 def _state(module: Any) -> Any:
@@ -77,15 +77,26 @@ def original_class(module: nn.Module) -> type[nn.Module]:
     return module.original_class if isinstance(module, Rewritten) else type(module)
 
 
-def rewrite_forward(module: nn.Module, evaluation: fx.Graph, training: fx.Graph) -> None:
-    """Makes `module` compute `evaluation` in eval mode and `training` in training mode."""
+def rewrite_forward(
+    module: nn.Module,
+    evaluation: fx.Graph,
+    training: fx.Graph,
+    base: type[Rewritten] = Rewritten,
+) -> None:
+    """Makes `module` compute `evaluation` in eval mode and `training` in training mode.
+
+    Its class gets `base` before the original one.
+    """
     _keep_constants(module, evaluation, training)
     codes = ForwardCode.of(evaluation), ForwardCode.of(training)
-    module.__class__ = _rewritten_class(original_class(module), *codes)
+    module.__class__ = _rewritten_class(original_class(module), *codes, base)
 
 
 def _rewritten_class(
-    original: type[nn.Module], evaluation: ForwardCode, training: ForwardCode
+    original: type[nn.Module],
+    evaluation: ForwardCode,
+    training: ForwardCode,
+    base: type[Rewritten],
 ) -> type[nn.Module]:
     members = {
         "__doc__": original.__doc__,
@@ -95,7 +106,7 @@ def _rewritten_class(
         "training_code": training,
         "forward": _forward(evaluation, training),
     }
-    return type(f"Pooled{original.__name__}", (Rewritten, original), members)
+    return type(f"Pooled{original.__name__}", (base, original), members)
 
 
 def _forward(evaluation: ForwardCode, training: ForwardCode) -> Callable[..., Any]:
@@ -143,6 +154,9 @@ def _restore_code(source: str, names: dict[str, Any]) -> ForwardCode:
 
 
 def _restore_module(
-    original: type[nn.Module], evaluation: ForwardCode, training: ForwardCode
+    original: type[nn.Module],
+    evaluation: ForwardCode,
+    training: ForwardCode,
+    base: type[Rewritten],
 ) -> nn.Module:
-    return object.__new__(_rewritten_class(original, evaluation, training))
+    return object.__new__(_rewritten_class(original, evaluation, training, base))

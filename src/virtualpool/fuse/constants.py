@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from virtualpool.forward import ForwardCode
+from virtualpool.forward import ForwardCode, Rewritten
 from virtualpool.fuse.convolutions import norm_scale, scaled_weight, shifted_bias
 from virtualpool.fuse.folding import fold, fold_rows
 
@@ -17,8 +17,8 @@ _PREFIX = "_virtualpool_folded_"
 def hoist(graph: fx.Graph, module: nn.Module) -> None:
     """Moves what a graph computes from parameters alone out of it, into buffers of the module.
 
-    The buffers are no part of the state, so checkpoints of the model fit as before, and are made
-    anew whenever a state is loaded.
+    The buffers are no part of the state, so checkpoints of the model fit as before. They are made
+    anew whenever a state is loaded; where the module is `Folded`, also when it moves and in `eval`.
     """
     constant = _constants(graph)
     results = [
@@ -38,20 +38,43 @@ def hoist(graph: fx.Graph, module: nn.Module) -> None:
     folding.output(tuple(copies[node] for node in results))
     _erase_unused(folding)
     setattr(module, _FOLDING, ForwardCode.of(folding))
-    refold(module)
-    for number, node in enumerate(results):
+    for number, (node, value) in enumerate(zip(results, _folded(module), strict=True)):
+        module.register_buffer(f"{_PREFIX}{number}", value, persistent=False)
         with graph.inserting_before(node):
             node.replace_all_uses_with(graph.get_attr(f"{_PREFIX}{number}"))
     _erase_unused(graph)
     module.register_load_state_dict_post_hook(_refold_after_loading)
 
 
+class Folded(Rewritten):
+    """Comes before the class of a fused module: what was folded follows its parameters."""
+
+    def train(self, mode: bool = True) -> Any:
+        """See `torch.nn.Module`; in eval mode what was learned is folded."""
+        super().train(mode)  # pyright: ignore[reportAttributeAccessIssue]
+        if not mode:
+            refold(self)  # pyright: ignore[reportArgumentType]
+        return self
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)  # pyright: ignore[reportAttributeAccessIssue]
+        # From parameters of another dtype, not what was rounded in the one before.
+        refold(self)  # pyright: ignore[reportArgumentType]
+        return self
+
+
 def refold(module: nn.Module) -> None:
-    """Computes the constants of a fused module from its parameters as they are now."""
-    with torch.no_grad():
-        values: tuple[Tensor, ...] = getattr(module, _FOLDING).function(module)
-    for number, value in enumerate(values):
-        module.register_buffer(f"{_PREFIX}{number}", value.detach(), persistent=False)
+    """Computes what a module has folded from its parameters as they are now."""
+    if _FOLDING not in vars(module):
+        return
+    for number, value in enumerate(_folded(module)):
+        # In place: it keeps its memory format, and may be part of a captured CUDA graph.
+        module.get_buffer(f"{_PREFIX}{number}").copy_(value)
+
+
+@torch.no_grad()
+def _folded(module: nn.Module) -> tuple[Tensor, ...]:
+    return getattr(module, _FOLDING).function(module)
 
 
 def _refold_after_loading(module: nn.Module, incompatible_keys: Any) -> None:

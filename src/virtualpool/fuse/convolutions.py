@@ -5,41 +5,46 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from virtualpool.operators import is_frozen_batch_norm
+from virtualpool.fuse.values import Values
+from virtualpool.operators import is_frozen_batch_norm, runs_forward_of
 
 
-def as_functions(graph: fx.Graph, module: nn.Module) -> None:
+def as_functions(graph: fx.Graph, values: Values) -> None:
     """Replaces every plain convolution by a call of `torch.conv2d` with its parameters.
 
     Then the kernel is a value of the graph like others, which can be folded. A convolution with
     hooks, or with a `forward` of its own, stays a module.
     """
     for node in graph.find_nodes(op="call_module"):
-        convolution = module.get_submodule(str(node.target))
+        convolution = values.module.get_submodule(str(node.target))
         padding = _zero_padding(convolution)
-        if not isinstance(convolution, nn.Conv2d) or padding is None or _is_hooked(convolution):
+        if padding is None or is_hooked(convolution):
             continue
+        assert isinstance(convolution, nn.Conv2d)  # only those have such a padding
         with graph.inserting_before(node):
             weight = graph.get_attr(f"{node.target}.weight")
             bias = None if convolution.bias is None else graph.get_attr(f"{node.target}.bias")
             stride, dilation, groups = convolution.stride, convolution.dilation, convolution.groups
             source = node.all_input_nodes[0]
             arguments = (source, weight, bias, stride, padding, dilation, groups)
-            node.replace_all_uses_with(graph.call_function(torch.conv2d, arguments))
+            function = graph.call_function(torch.conv2d, arguments)
+        values.adopt(function, node)
+        node.replace_all_uses_with(function)
         graph.erase_node(node)
 
 
-def fold_batch_norms(graph: fx.Graph, module: nn.Module) -> None:
+def fold_batch_norms(graph: fx.Graph, values: Values) -> None:
     """Folds each batch norm in eval mode into the convolution whose only user it is."""
     for node in graph.find_nodes(op="call_module"):
-        norm: Any = module.get_submodule(str(node.target))
+        norm: Any = values.module.get_submodule(str(node.target))
         convolution = node.all_input_nodes[0] if node.all_input_nodes else None
         if (
             convolution is None
             or convolution.target is not torch.conv2d
+            or len(convolution.args) < 3  # written in another way by the user
             or len(convolution.users) > 1
             or not is_frozen_batch_norm(norm)
-            or _is_hooked(norm)
+            or is_hooked(norm)
         ):
             continue
         with graph.inserting_before(convolution):
@@ -51,7 +56,8 @@ def fold_batch_norms(graph: fx.Graph, module: nn.Module) -> None:
             source, weight, bias, *geometry = convolution.args
             scale = graph.call_function(norm_scale, (given[0], given[3], norm.eps))
             scaled = graph.call_function(scaled_weight, (weight, scale))
-            shifted = graph.call_function(shifted_bias, (bias, scale, given[2], given[1]))
+            shifted = graph.call_function(shifted_bias, (bias, scale, given[2], given[1], weight))
+        values.adopt(scaled, weight)
         convolution.args = (source, scaled, shifted, *geometry)
         node.replace_all_uses_with(convolution)
         graph.erase_node(node)
@@ -70,25 +76,27 @@ def scaled_weight(weight: Tensor, scale: Tensor) -> Tensor:
 
 
 def shifted_bias(
-    bias: Tensor | None, scale: Tensor, mean: Tensor, norm_bias: Tensor | None
+    bias: Tensor | None, scale: Tensor, mean: Tensor, norm_bias: Tensor | None, weight: Tensor
 ) -> Tensor:
-    """The bias (C,) of a convolution and the batch norm after it."""
+    """The bias (C,) of a convolution and the batch norm after it, in the dtype of its weight."""
     shifted = -mean if bias is None else bias - mean
     shifted = shifted * scale
-    return (shifted if norm_bias is None else shifted + norm_bias).to(mean.dtype)
+    return (shifted if norm_bias is None else shifted + norm_bias).to(weight.dtype)
 
 
 def _zero_padding(convolution: nn.Module) -> tuple[int, ...] | None:
     """The padding on each side of a plain convolution; none for others."""
-    if type(convolution).forward is not nn.Conv2d.forward:
+    if not isinstance(convolution, nn.Conv2d) or not runs_forward_of(convolution, nn.Conv2d):
         return None
-    assert isinstance(convolution, nn.Conv2d)
+    if type(convolution)._conv_forward is not nn.Conv2d._conv_forward:
+        return None
     if convolution.padding_mode != "zeros":
         return None
     left, right, top, bottom = convolution._reversed_padding_repeated_twice
     return (top, left) if (top, left) == (bottom, right) else None
 
 
-def _is_hooked(module: nn.Module) -> bool:
+def is_hooked(module: nn.Module) -> bool:
+    """Whether somebody wants to know when a module is called."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
     return any(hooks) or bool(module._backward_pre_hooks)

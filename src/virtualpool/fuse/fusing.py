@@ -10,10 +10,10 @@ from virtualpool.forward import rewrite_forward
 from virtualpool.fuse import constants, decisions
 from virtualpool.fuse.builder import Builder, rebuilt
 from virtualpool.fuse.convolutions import as_functions, fold_batch_norms
-from virtualpool.fuse.in_place import UnfusableError, reuse_memory, without_changes_in_place
+from virtualpool.fuse.in_place import reuse_memory, without_changes_in_place
 from virtualpool.fuse.report import SITE, Report, attach, report_of, report_on
 from virtualpool.fuse.shuffles import name_shuffles
-from virtualpool.fuse.values import Values
+from virtualpool.fuse.values import UnfusableError, Values
 from virtualpool.inputs import Call
 from virtualpool.placement import placement
 from virtualpool.plan import join, plan_of
@@ -33,8 +33,9 @@ def fuse(model: nn.Module, example_inputs: Any) -> nn.Module:
     computed in full, of interpolated maps: equal too, only not faster. `report_of` says which, and
     it is logged to "virtualpool" at level INFO.
 
-    Parameters keep their names; loading a checkpoint folds anew. In training mode the model
-    computes what the pooled model does, as that is written. To fuse a fused model gives a copy.
+    Parameters keep their names. What is folded of them is folded anew when a checkpoint is loaded
+    and by `eval()`; call it after any other change. In training mode the model computes what the
+    pooled model does, as that is written. To fuse a fused model gives a copy.
 
     Args:
         model: a model with virtual pools (`virtualpool.apply`); it is not changed.
@@ -56,7 +57,7 @@ def fuse(model: nn.Module, example_inputs: Any) -> nn.Module:
       2: output needs it in full
     """
     check_model(model)
-    fused = copy_of(model)
+    fused = copy_of(model).eval()
     if report_of(model) is not None:
         return fused
     sites = plan_of(model).names
@@ -74,7 +75,7 @@ def fuse(model: nn.Module, example_inputs: Any) -> nn.Module:
     report = report.joined(Report(left=_left(sites, traced.parts, traced.untraced)))
     attach(fused, report)
     logger.info("%s", report)
-    return fused.eval()
+    return fused
 
 
 def _fuse_part(part: Part, call: Call, sites: list[str]) -> Report:
@@ -86,18 +87,18 @@ def _fuse_part(part: Part, call: Call, sites: list[str]) -> Report:
         new, report = _fused_graph(graph, part.module, call, part.name)
     except UnfusableError as error:
         return Report(left={part.name: str(error)})
-    rewrite_forward(part.module, new, part.training)
+    rewrite_forward(part.module, new, part.training, constants.Folded)
     return report
 
 
 def _fused_graph(
     graph: fx.Graph, module: nn.Module, call: Call, name: str
 ) -> tuple[fx.Graph, Report]:
-    without_changes_in_place(graph, module)
-    as_functions(graph, module)
-    fold_batch_norms(graph, module)
     with state_kept(module):
         values = Values(graph, module, call, training=False)
+    without_changes_in_place(graph, values)
+    as_functions(graph, values)
+    fold_batch_norms(graph, values)
     name_shuffles(graph, values)
     builder, report = _rewritten(graph, values, name)
     constants.hoist(builder.graph, module)

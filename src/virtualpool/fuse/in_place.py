@@ -13,11 +13,9 @@ from torch import fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse import reduced
-
-
-class UnfusableError(Exception):
-    """Why a graph is left as it is."""
-
+from virtualpool.fuse.convolutions import is_hooked
+from virtualpool.fuse.values import UnfusableError, Values
+from virtualpool.operators import runs_forward_of
 
 _MODULES: dict[type[nn.Module], tuple[Callable[..., Any], tuple[str, ...]]] = {
     nn.ReLU: (functional.relu, ()),
@@ -32,96 +30,78 @@ _MODULES: dict[type[nn.Module], tuple[Callable[..., Any], tuple[str, ...]]] = {
     nn.Hardswish: (functional.hardswish, ()),
     nn.Hardsigmoid: (functional.hardsigmoid, ()),
 }
-_VIEWS: set[Any] = {
-    operator.getitem, getattr, torch.chunk, torch.split, torch.narrow, torch.select,
-    torch.transpose, torch.permute, torch.flatten, torch.reshape,
-    torch.squeeze, torch.unsqueeze, torch.unbind,
-    "chunk", "split", "narrow", "select", "transpose", "permute", "flatten", "reshape", "squeeze",
-    "unsqueeze", "unbind", "view", "expand", "detach", "contiguous", "T", "view_as", "expand_as",
-}  # fmt: skip
-_OPERATORS = {
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-}
 
 
-def without_changes_in_place(graph: fx.Graph, module: nn.Module) -> None:
-    """Rewrites a graph so that no operation changes its input, where it is known how.
+def without_changes_in_place(graph: fx.Graph, values: Values) -> None:
+    """Rewrites a graph so that no operation changes its input.
 
-    What is not known works on a copy. Whoever reads the changed input later in the graph is given
-    the result in its place.
+    An operation of which no other form is known works on a copy. Who reads the changed input later
+    in the graph is given the result in its place.
+
+    Raises:
+        UnfusableError: the change is seen in other values, or after the call.
     """
+    results: dict[fx.Node, fx.Node] = {}
+    later = set(graph.nodes)
     for node in list(graph.nodes):
-        if not _changes_input(node, module):
+        later.remove(node)
+        if not values.changed_by(node):
             continue
-        changed = node.args[0] if node.args else next(iter(node.kwargs.values()))
-        assert isinstance(changed, fx.Node)
-        if changed.target in _VIEWS:
-            raise UnfusableError(f"{node.name} changes a part of another value in place")
-        _replace(node, changed, module)
-        _read_result_instead(changed, node)
+        before = _changed(node, values)
+        changed = _latest(before, results)
+        is_result = values.returns(node, before)
+        for seen in values.sharing(before):
+            is_replaced = is_result and _latest(seen, results) is changed
+            is_read = seen not in later and seen is not node and not later.isdisjoint(seen.users)
+            if seen.op in ("placeholder", "get_attr") or (is_read and not is_replaced):
+                raise UnfusableError(f"{node.name} changes {seen.name} in place")
+        _replace(node, changed, values)
+        if is_result:
+            changed.replace_all_uses_with(node, delete_user_cb=later.__contains__)
+            results[changed] = node
 
 
-def _changes_input(node: fx.Node, module: nn.Module) -> bool:
-    if node.op == "call_module":
-        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
-    if node.op == "call_method":
-        return _ends_in_place(str(node.target))
-    if node.op != "call_function":
-        return False
-    return (
-        node.target in _OPERATORS
-        or node.kwargs.get("inplace") is True
-        or _ends_in_place(getattr(node.target, "__name__", ""))
-    )
+def _changed(node: fx.Node, values: Values) -> fx.Node:
+    """The one input that a node changes in place; others may be views of it."""
+    changed = values.changed_by(node)
+    if len(changed) > 1:
+        changed = [source for source in changed if values.returns(node, source)]
+    if len(changed) != 1:
+        raise UnfusableError(f"{node.name} changes several values in place")
+    return changed[0]
 
 
-def _ends_in_place(name: str) -> bool:
-    return name.endswith("_") and not name.endswith("__")
+def _latest(value: fx.Node, results: dict[fx.Node, fx.Node]) -> fx.Node:
+    while value in results:
+        value = results[value]
+    return value
 
 
-def _replace(node: fx.Node, changed: fx.Node, module: nn.Module) -> None:
-    if node.op == "call_module":
-        inner = module.get_submodule(str(node.target))
-        if type(inner) in _MODULES:
-            function, names = _MODULES[type(inner)]
-            node.op, node.target = "call_function", function
-            node.kwargs = {name: getattr(inner, name) for name in names}
-            return
-    elif node.op == "call_method" and hasattr(torch.Tensor, str(node.target)[:-1]):
-        node.target = str(node.target)[:-1]
-        return
-    elif node.target in _OPERATORS:
-        node.target = _OPERATORS[node.target]  # pyright: ignore[reportArgumentType]
-        return
-    elif node.kwargs.get("inplace") is True:
+def _replace(node: fx.Node, changed: fx.Node, values: Values) -> None:
+    module, name = values.submodule(node), getattr(node.target, "__name__", str(node.target))
+    if module is not None and type(module) in _MODULES and not _is_customised(module):
+        function, names = _MODULES[type(module)]
+        node.op, node.target = "call_function", function
+        node.kwargs = {name: getattr(module, name) for name in names}
+    elif module is None and node.kwargs.get("inplace") is True:
         node.kwargs = {**node.kwargs, "inplace": False}
-        return
-    elif (pure := _pure_function(node.target)) is not None:
+    elif module is None and name.endswith("_") and (pure := _pure(node, name[:-1])) is not None:
         node.target = pure
-        return
-    with node.graph.inserting_before(node):
-        copy = node.graph.call_function(torch.clone, (changed,))
-    node.replace_input_with(changed, copy)
+    else:
+        with node.graph.inserting_before(node):
+            copy = node.graph.call_function(torch.clone, (changed,))
+        values.adopt(copy, changed)
+        node.replace_input_with(changed, copy)
 
 
-def _pure_function(function: Any) -> Any:
-    name = function.__name__.removesuffix("_")
-    return next(
-        (getattr(place, name) for place in (torch, functional) if hasattr(place, name)), None
-    )
+def _is_customised(module: nn.Module) -> bool:
+    return is_hooked(module) or not runs_forward_of(module, type(module))
 
 
-def _read_result_instead(changed: fx.Node, result: fx.Node) -> None:
-    seen = False
-    later = set()
-    for node in result.graph.nodes:
-        if seen:
-            later.add(node)
-        seen = seen or node is result
-    changed.replace_all_uses_with(result, delete_user_cb=lambda user: user in later)
+def _pure(node: fx.Node, name: str) -> Any:
+    if node.op == "call_method":
+        return name if callable(getattr(torch.Tensor, name, None)) else None
+    return next((getattr(each, name) for each in (torch, functional) if hasattr(each, name)), None)
 
 
 def reuse_memory(graph: fx.Graph) -> None:

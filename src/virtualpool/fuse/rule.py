@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import fx, nn
 
 from virtualpool.fuse.values import Values
+from virtualpool.operators import runs_forward_of
 
 if TYPE_CHECKING:
     from virtualpool.fuse.builder import Builder
@@ -88,9 +89,12 @@ def fallback(find: Callable[[fx.Node, Values], Rule | None]) -> None:
 
 def rule_of(node: fx.Node, values: Values) -> Rule:
     """The rule of a node's operation."""
+    if node.op in ("placeholder", "get_attr", "output"):
+        # What these are named after is no operation.
+        return _UNKNOWN
     module = values.submodule(node)
     found = _RULES.get(node.target) if module is None else _rule_of_module(module)
-    if found is None and node.op not in ("placeholder", "get_attr", "output"):
+    if found is None:
         found = next((r for find in _FALLBACKS if (r := find(node, values)) is not None), None)
     return found or _UNKNOWN
 
@@ -98,5 +102,5 @@ def rule_of(node: fx.Node, values: Values) -> Rule:
 def _rule_of_module(module: nn.Module) -> Rule | None:
     for kind in type(module).__mro__:
         if kind in _RULES:
-            return _RULES[kind] if type(module).forward is kind.forward else None
+            return _RULES[kind] if runs_forward_of(module, kind) else None
     return None

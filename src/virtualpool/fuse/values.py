@@ -1,18 +1,25 @@
 """What is known of the values of a graph before it is rewritten."""
 
 import inspect
+from collections import defaultdict
+from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from torch import Tensor, fx, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
-from virtualpool.fuse.in_place import UnfusableError
-from virtualpool.inputs import Call, map_tensors
+from virtualpool.inputs import Call, map_tensors, tensors
 
 Shape = tuple[int, ...]
 
 
+class UnfusableError(Exception):
+    """Why a graph is left as it is."""
+
+
 class Values:
-    """The values of one graph.
+    """The values of one graph, as they are when it runs on the example inputs.
 
     Attributes:
         module: holds the submodules and parameters that the graph names.
@@ -24,47 +31,91 @@ class Values:
         self.module = module
         self.training = training
         self.interpolated: set[fx.Node] = set()
-        self._shapes = _shapes(graph, module, call)
+        self._seen = _recorded(graph, module, call)
+        self._found: dict[Any, Any] = {}
 
     def shape(self, value: Any) -> Shape | None:
-        """The shape of a tensor on the example inputs; none for anything else."""
-        found = self._shapes.get(value) if isinstance(value, fx.Node) else None
+        """The shape of a tensor; none for anything else."""
+        if not isinstance(value, fx.Node):
+            return None
+        if value.op == "get_attr" and value not in self._seen.shapes:
+            attribute = reduce(getattr, str(value.target).split("."), self.module)
+            return tuple(attribute.shape) if isinstance(attribute, Tensor) else None
+        found = self._seen.shapes.get(value)
         return found if isinstance(found, tuple) else None
 
     def size(self, value: Any) -> Shape | None:
-        """(H, W) of a map on the example inputs; none for anything else."""
+        """(H, W) of a map; none for anything else."""
         shape = self.shape(value)
         return shape[2:] if shape is not None and len(shape) == 4 else None
 
     def parts(self, value: Any) -> list[Shape] | None:
         """The shapes of a tuple or list of tensors."""
-        found = self._shapes.get(value)
+        found = self._seen.shapes.get(value)
         return found if isinstance(found, list) else None
 
+    def changed_by(self, node: fx.Node) -> list[fx.Node]:
+        """The inputs of a node that it changes in place."""
+        return self._seen.changed.get(node, [])
+
+    def returns(self, node: fx.Node, source: fx.Node) -> bool:
+        """Whether the value of a node is that of its input, and no other that equals it."""
+        return source in self._seen.returned.get(node, [])
+
+    def sharing(self, value: fx.Node) -> list[fx.Node]:
+        """The values in whose memory some of a value is, it among them."""
+        memories = self._seen.memories.get(value, set())
+        return [other for other, its in self._seen.memories.items() if its & memories]
+
     def adopt(self, node: fx.Node, like: fx.Node) -> None:
-        """Makes known a node that was added, whose value is that of another."""
-        self._shapes[node] = self._shapes[like]
+        """Makes known a node that was added, whose value has the shape of another."""
+        shape = self._seen.shapes.get(like, self.shape(like))
+        if shape is not None:
+            self._seen.shapes[node] = shape
 
     def submodule(self, node: fx.Node) -> nn.Module | None:
         """The module that a node calls, if it calls one."""
         return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
+    def once(self, key: Any, find: Callable[[], Any]) -> Any:
+        """What is found, which is remembered under its key."""
+        if key not in self._found:
+            self._found[key] = find()
+        return self._found[key]
+
 
 class _Recorder(fx.Interpreter):
+    """Runs a graph and notes of its values what they are, where they are, and who changes them."""
+
     def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
         super().__init__(module, graph=graph)
         self.shapes: dict[fx.Node, Shape | list[Shape]] = {}
+        self.changed: dict[fx.Node, list[fx.Node]] = defaultdict(list)
+        self.returned: dict[fx.Node, list[fx.Node]] = defaultdict(list)
+        # While a reference is kept, no other memory is taken for this one.
+        self.memories: dict[fx.Node, set[StorageWeakRef]] = {}
 
     def run_node(self, n: fx.Node) -> Any:
+        before = [_versions(self.env[source]) for source in n.all_input_nodes]
         result = super().run_node(n)
+        for source, versions in zip(n.all_input_nodes, before, strict=True):
+            if _versions(self.env[source]) != versions:
+                self.changed[n].append(source)
+            if self.env[source] is result:
+                self.returned[n].append(source)
         if isinstance(result, Tensor):
             self.shapes[n] = tuple(result.shape)
         elif isinstance(result, tuple | list) and all(isinstance(x, Tensor) for x in result):
             self.shapes[n] = [tuple(each.shape) for each in result]
+        self.memories[n] = {StorageWeakRef(each.untyped_storage()) for each in tensors(result)}
         return result
 
 
-def _shapes(graph: fx.Graph, module: nn.Module, call: Call) -> dict[fx.Node, Any]:
+def _versions(value: Any) -> list[int]:
+    return [tensor._version for tensor in tensors(value)]
+
+
+def _recorded(graph: fx.Graph, module: nn.Module, call: Call) -> _Recorder:
     arguments = map_tensors(lambda tensor: tensor.clone(), call)
     bound = inspect.signature(module.forward).bind(*arguments[0], **arguments[1])
     bound.apply_defaults()
@@ -73,4 +124,4 @@ def _shapes(graph: fx.Graph, module: nn.Module, call: Call) -> dict[fx.Node, Any
     if any(name.startswith("*") for name in names):
         raise UnfusableError("it takes any number of arguments")
     recorder.run(*(bound.arguments[name] for name in names))
-    return recorder.shapes
+    return recorder

@@ -10,8 +10,11 @@ from torch.nn import functional
 
 from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.rule import Asked, Question, Rule, fallback, rule
+from virtualpool.fuse.sizes import even_positions
 from virtualpool.fuse.values import Values
+from virtualpool.inputs import for_model
 from virtualpool.operators import kind_of
+from virtualpool.state import state_kept
 
 
 class Pointwise(Rule):
@@ -65,6 +68,7 @@ class Product(Affine):
         is_division = node.target in (torch.div, operator.truediv, "div")
         return (
             len(maps) == 1
+            and "rounding_mode" not in node.kwargs
             and list(node.args).count(maps[0]) == 1
             and (not is_division or node.args[0] is maps[0])
             and super().is_interpolated(node, values)
@@ -116,6 +120,8 @@ class Same(Affine):
 def _by_kind(node: fx.Node, values: Values) -> Rule | None:
     """Activations of any spelling, dropout, and modules of libraries that are known by name."""
     module = values.submodule(node)
+    if module is not None and not _is_pointwise(module, node, values):
+        return None
     name = type(module).__name__
     if name in _PER_POSITION_MODULES:
         return _POINTWISE
@@ -125,13 +131,40 @@ def _by_kind(node: fx.Node, values: Values) -> Rule | None:
         return _DROPOUT
     kind = kind_of(node, values.module)
     if kind == "pass":
-        return _DROPOUT
+        return _DROPOUT if module is not None or _is_off(node) else None
     if kind != "activation" or isinstance(module, nn.RReLU):
         return None
     # Some modules normalise before the activation; what is measured on the way is of full maps.
     normalises = module is not None and next(module.buffers(), None) is not None
     is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not values.training
     return _POINTWISE if is_batch_norm or not normalises else None
+
+
+def _is_pointwise(module: nn.Module, node: fx.Node, values: Values) -> bool:
+    """Whether a module may be what its name says: others than PyTorch's own are tried."""
+    if type(module).__module__.startswith("torch.nn.") and "forward" not in vars(module):
+        return True
+    shape = values.shape(next(iter(node.all_input_nodes), None))
+    if shape is None or len(shape) != 4:
+        return False
+    return values.once(module, lambda: _keeps_positions(module, shape[1]))
+
+
+def _keeps_positions(module: nn.Module, channels: int) -> bool:
+    map = torch.randn(2, channels, 5, 6, generator=torch.Generator().manual_seed(0))
+    map = for_model(map, module)
+    try:
+        with state_kept(module):
+            full, even = module(map.clone()), module(even_positions(map).clone())
+    except Exception:
+        return False
+    return full.shape == map.shape and torch.allclose(even_positions(full), even, 1e-2, 1e-3)
+
+
+def _is_off(dropout: fx.Node) -> bool:
+    """Whether a function has been told to drop nothing."""
+    given = dict(zip(("input", "p", "train"), dropout.args, strict=False)) | dropout.kwargs
+    return given.get("training", given.get("train")) is False
 
 
 def _is_frozen(node: fx.Node, values: Values) -> bool:

@@ -54,28 +54,35 @@ class OutputSize(Rule):
         return builder.call(window_size, builder.size(source), *geometry)  # pyright: ignore
 
 
-@rule("size", getattr)
+@rule("size", "dim", getattr)
 class ShapeOf(Rule):
-    """The shape of a value of which only even positions are there."""
+    """The shape, dtype or device of a value of which only even positions are there."""
 
     def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
         """See `Rule`."""
         source = node.args[0]
         if not isinstance(source, fx.Node):
             return []
-        if _is_shape(node) and values.size(source) is not None:
+        if (_is_shape(node) or _is_kind(node)) and values.size(source) is not None:
             return [(source, Question.EVEN)]
         return super().asks(node, question, values)
 
     def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
         """See `Rule`."""
         source = node.args[0]
-        if not _is_shape(node) or builder.values.size(source) is None:
+        if not isinstance(source, fx.Node) or builder.values.size(source) is None:
             return builder.copy(node, builder.full)
-        assert isinstance(source, fx.Node)
+        if _is_kind(node):
+            return builder.copy(node, builder.some)
+        if not _is_shape(node):
+            return builder.copy(node, builder.full)
         shape = builder.call(_shape, builder.some(source), builder.size(source))
         rest = node.args[1:] if node.op == "call_method" else ()
         return builder.call(_axis, shape, rest[0]) if rest else shape
+
+
+def _is_kind(node: fx.Node) -> bool:
+    return node.target == "dim" or node.args[1:] in (("dtype",), ("device",), ("ndim",))
 
 
 def _is_shape(node: fx.Node) -> bool:
