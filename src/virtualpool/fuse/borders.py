@@ -32,22 +32,30 @@ def extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
     if before == after == (0, 0):
         return reduced
     copied = functional.pad(reduced, (before[1], after[1], before[0], after[0]), mode="replicate")
-    for axis in (-2, -1):
-        negated = [0] * before[axis] + [-1] * (after[axis] * (size[axis] % 2))
-        copied = _negated(copied, axis, negated)
+    negated = [_negated(axis, copied, size, before, after) for axis in (-2, -1)]
+    if torch.compiler.is_compiling():
+        # A product is one pass with the copy; runtimes have it as one operation.
+        return copied * _signs(copied, negated)
+    for axis, places in zip((-2, -1), negated, strict=True):
+        for place in places:
+            copied.select(axis, place).neg_()
     return copied
 
 
-def _negated(map: Tensor, axis: int, places: list[int]) -> Tensor:
-    """Negates the map, which may be changed, at places along an axis."""
-    if not torch.compiler.is_compiling():
-        for place in places:
-            map.select(axis, place).neg_()
-        return map
-    # A product can be computed in one pass with the copy, and exported as one operation.
-    length = map.shape[axis]
-    position = torch.arange(length, device=map.device)
-    signs = torch.ones(length, dtype=map.dtype, device=map.device)
-    for place in places:
-        signs = torch.where(position == place % length, -signs, signs)
-    return map * (signs if axis == -1 else signs.unsqueeze(-1))
+def _negated(axis: int, map: Tensor, size: Axes, before: Axes, after: Axes) -> list[int]:
+    """The places along an axis of an extended map at which copies are to be negated."""
+    last = [map.shape[axis] - 1] if after[axis] and size[axis] % 2 else []
+    return [0] * before[axis] + last
+
+
+def _signs(map: Tensor, negated: list[list[int]]) -> Tensor:
+    """One or minus one for each position (1, 1, H, W)."""
+    rows, columns = (
+        torch.tensor(
+            [-1.0 if place in places else 1.0 for place in range(length)],
+            dtype=map.dtype,
+            device=map.device,
+        )
+        for length, places in zip(map.shape[-2:], negated, strict=True)
+    )
+    return rows.view(1, 1, -1, 1) * columns

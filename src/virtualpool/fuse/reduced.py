@@ -1,5 +1,6 @@
 """Operations on reduced maps that give what the operation gives on the full, interpolated map."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -115,8 +116,8 @@ def max_pool(
     """
     if (kernel, stride) == (2, 2) and may_write_in_place(reduced):
         return _max_pool_by_image(reduced, size)
-    if (kernel, stride) == (2, 2) and is_rectified and torch.compiler.is_exporting():
-        return _max_pool_by_convolutions(reduced, size)
+    if is_rectified and torch.compiler.is_exporting():
+        return _max_pool_by_convolutions(reduced, size, kernel, stride)
     before = kernel // 3
     rows, columns = window_size(size, (kernel, kernel), (stride, stride), (2 * before, 2 * before))
     # Beyond an end, the copied cell is in the window already, and changes no maximum.
@@ -167,22 +168,25 @@ def may_write_in_place(map: Tensor) -> bool:
     return not torch.compiler.is_compiling() and not is_recorded
 
 
-def _max_pool_by_convolutions(reduced: Tensor, size: Axes) -> Tensor:
-    """Max pooling with windows of 2x2 and a stride of two, of values that are not below zero.
+def _max_pool_by_convolutions(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
+    """Max pooling of values that are not below zero.
 
     Runtimes have faster depthwise convolutions than slices. These pad with zeros, which are in no
     way of the maximum: where a neighbour is missing, the cell itself is in the window.
     """
-    channels = reduced.shape[1]
-    half = torch.tensor([0, 0.5, 0.5], dtype=reduced.dtype, device=reduced.device)
-    pooled = reduced
-    for kernel in (half.view(1, 3), half.view(3, 1), half.view(3, 1) * half):
-        padding = kernel.shape[0] // 2, kernel.shape[1] // 2
-        means = torch.conv2d(
-            reduced, kernel.expand(channels, 1, -1, -1), None, 1, padding, 1, channels
+    channels, padding = reduced.shape[1], 2 * (kernel // 3)
+    rows, columns = window_size(size, (kernel, kernel), (stride, stride), (padding, padding))
+    along = reduced.new_tensor([[0, 1, 0], [0, 0.5, 0.5], [0.5, 0.5, 0]])[:kernel]
+    candidates = [
+        torch.conv2d(
+            reduced,
+            torch.outer(along[row], along[column]).expand(channels, 1, 3, 3),
+            None, stride // 2, 1, 1, channels,
         )
-        pooled = torch.maximum(pooled, means)
-    return pooled[..., : size[0] // 2, : size[1] // 2]
+        for row in range(kernel)
+        for column in range(kernel)
+    ]  # fmt: skip
+    return functools.reduce(torch.maximum, candidates)[..., :rows, :columns]
 
 
 def _max_pool_by_image(reduced: Tensor, size: Axes) -> Tensor:
