@@ -52,6 +52,13 @@ def interrupted():
     return network
 
 
+def failing():
+    """Fails in the second of several processes."""
+    if os.environ["RANK"] == "1":
+        raise ValueError("no luck here")
+    return tiny()
+
+
 def needy(classes):
     return tiny()
 

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from virtualpool.cli import terminal
 from virtualpool.cli.apply import apply
 from virtualpool.cli.bench import bench
+from virtualpool.cli.ending import end
 from virtualpool.cli.pick import pick
 from virtualpool.cli.report import report
 from virtualpool.cli.sensitivity import sensitivity
@@ -27,17 +28,19 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            value = super().invoke(ctx)
         except KeyboardInterrupt:
-            terminal.messages().print("interrupted")
-            raise typer.Exit(terminal.INTERRUPTED) from None
+            raise typer.Exit(end(terminal.INTERRUPTED, "interrupted")) from None
         except Exception as error:
-            if hasattr(error, "exit_code"):  # typer's own: wrong usage, --help, a planned exit
+            code = getattr(error, "exit_code", None)
+            if code is not None:  # typer's own: wrong usage, --help, a planned exit
+                end(code)
                 raise
-            if ctx.params.get("debug"):
-                traceback.print_exc()
-            terminal.messages().print(_line(error))
-            raise typer.Exit(REFUSED) from None
+            problem = _problem(error, debug=ctx.params.get("debug", False))
+            raise typer.Exit(end(REFUSED, problem)) from None
+        if code := end(0):
+            raise typer.Exit(code)
+        return value
 
 
 app = typer.Typer(
@@ -75,7 +78,13 @@ for command in (sites, apply, sensitivity, tune, bench, pick, report):
 
 def main() -> None:
     """The entry point of the command line."""
-    sys.exit(app())
+    with terminal.only_main_prints():
+        sys.exit(app())
+
+
+def _problem(error: Exception, *, debug: bool) -> str:
+    trace = "".join(traceback.format_exception(error)) if debug else ""
+    return trace + _line(error)
 
 
 def _line(error: Exception) -> str:

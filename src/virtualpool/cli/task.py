@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from virtualpool import processes
 from virtualpool.cli.data import Preparation
 from virtualpool.cli.network import device_of, example_images, load_network
 from virtualpool.cli.terminal import messages
@@ -60,18 +61,23 @@ def open_task(
     workers: int,
     seed: int,
 ) -> Task:
-    """Loads a network and opens the data, prepared for it."""
-    network = load_network(model, weights)
-    prepared = preparation.for_images(source, network)
-    data = load_data(
-        source,
-        preprocessing=prepared,
-        batch_size=batch_size,
-        subset=subset,
-        workers=workers,
-        seed=seed,
-    )
+    """Loads a network and opens the data, prepared for it.
+
+    Processes that were launched together are connected by this.
+    """
     where = device_of(device)
+    processes.join(on_cpu=where.type == "cpu")
+    with processes.main_first():
+        network = load_network(model, weights)
+        prepared = preparation.for_images(source, network)
+        data = load_data(
+            source,
+            preprocessing=prepared,
+            batch_size=batch_size,
+            subset=subset,
+            workers=workers,
+            seed=seed,
+        )
     images = example_images(network, prepared.size).to(where)
     settings = {
         "data": source,

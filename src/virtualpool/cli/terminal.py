@@ -2,15 +2,19 @@
 
 import json
 import logging
+import os
 import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from virtualpool.processes import command, is_main
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as a shell gives it."""
@@ -32,6 +36,20 @@ def show_log() -> None:
     logger.handlers = [_Messages()]
     logger.setLevel(logging.WARNING)
     logging.getLogger("virtualpool.search").setLevel(logging.INFO)
+
+
+@contextmanager
+def only_main_prints() -> Iterator[None]:
+    """Of several processes that run one command together, lets the main one print alone."""
+    if is_main():
+        yield
+        return
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
+    ):
+        yield
 
 
 @contextmanager
@@ -106,7 +124,8 @@ def resumable(kept: str) -> Iterator[None]:
 
 def command_line() -> str:
     """The command that was given, as it can be typed again."""
-    return shlex.join(["virtualpool", *sys.argv[1:]])
+    program, *arguments = command()
+    return shlex.join([Path(program).name, *arguments])
 
 
 class _Messages(logging.Handler):

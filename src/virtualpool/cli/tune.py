@@ -139,6 +139,7 @@ def tune(
         from virtualpool.cli.rounds import one_or_each
         from virtualpool.cli.rounds import schedule as schedule_of
         from virtualpool.cli.task import open_task
+        from virtualpool.processes import is_main
         from virtualpool.search import search
         from virtualpool.tasks.classification import evaluator
 
@@ -209,7 +210,8 @@ def tune(
                 observer=observer,
             )
             page = run_dir / "report.html"
-            report.write(run_dir, page)
+            if is_main():
+                report.write(run_dir, page)
         task.say_skipped()
         show(frontier.to_json() | {"report": str(page)}, lambda: _print(frontier, run_dir, page))
 

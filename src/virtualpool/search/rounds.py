@@ -10,10 +10,10 @@ from torch import nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.latency import latency as latency_of
 from virtualpool.plan import plan_of
+from virtualpool.processes import join
 from virtualpool.search.fingerprint import name_of
 from virtualpool.search.frontier import Frontier
 from virtualpool.search.observer import Observer, unobserved
-from virtualpool.search.processes import join
 from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import Schedule, as_schedule
@@ -80,7 +80,7 @@ def search(
         VirtualPoolError: the arguments do not fit the model or each other, the directory holds
             a run with others, another process runs it, or a score is not finite.
     """
-    join(model)
+    join(on_cpu=not any(weight.is_cuda for weight in model.parameters()))
     schedule = as_schedule(rounds)
     candidates = _candidates(model, example_inputs, names, schedule, sensitivity)
     count = schedule.most_rounds(len(candidates))

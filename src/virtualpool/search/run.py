@@ -5,20 +5,19 @@ import logging
 import os
 import platform
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json, write_json, write_text
 from virtualpool.measure.setting import device_name
-from virtualpool.search.processes import agreed, is_main
+from virtualpool.processes import agreed, command, is_main
 
 _log = logging.getLogger(__name__)
 _CONFIG, _ENVIRONMENT = "config.json", "environment.json"
@@ -143,7 +142,7 @@ class Run:
         first = self.remember(_ENVIRONMENT, lambda: now)
         moved = [key for key in now if key not in ("command", "started") and now[key] != first[key]]
         elsewhere = "".join(f"; {key} was {first[key]}, is {now[key]}" for key in moved)
-        self.log(f"{'going on' if begun else 'started'}: {' '.join(sys.argv)}{elsewhere}")
+        self.log(f"{'going on' if begun else 'started'}: {' '.join(command())}{elsewhere}")
 
 
 def append_line(path: Path, line: str) -> None:
@@ -185,25 +184,28 @@ def _record(line: str) -> dict[str, Any] | None:
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Holds a lock that the system takes back when the process dies, however it dies."""
-    if not is_main():
-        yield
-        return
     with (directory / "lock").open("a") as file:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no such lock.
-            yield
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not agreed(not is_main() or _is_locked_by(file)):
             raise VirtualPoolError(
                 f"{directory}: another process is running it. Wait for that one, stop it, or "
                 "start in another directory."
-            ) from error
-        # Workers that load data would hold the lock for as long as they outlive this process.
-        os.register_at_fork(after_in_child=file.close)
+            )
         yield
+
+
+def _is_locked_by(file: IO[str]) -> bool:
+    """Locks a file, or finds that another process has it locked."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock.
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    # Workers that load data would hold the lock for as long as they outlive this process.
+    os.register_at_fork(after_in_child=file.close)
+    return True
 
 
 def _environment(seed: Any) -> dict[str, Any]:
@@ -215,7 +217,7 @@ def _environment(seed: Any) -> dict[str, Any]:
         "gpu": gpu,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in _PACKAGES},
-        "command": sys.argv,
+        "command": command(),
         "seed": seed,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

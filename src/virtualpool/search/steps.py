@@ -18,10 +18,10 @@ from virtualpool.insert import apply
 from virtualpool.measure.latency import Latency, latency
 from virtualpool.measure.macs import macs
 from virtualpool.plan import plan_of
+from virtualpool.processes import agreed, is_main, wait_for_all
 from virtualpool.search.fingerprint import fingerprint, name_of
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.observer import Observer
-from virtualpool.search.processes import agreed, is_main, wait_for_all
 from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import Rounds

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.plan import plan_of
-from virtualpool.search.processes import is_main
+from virtualpool.processes import is_main
 from virtualpool.search.recover.checkpoint import Checkpoint
 from virtualpool.search.recover.objectives import Loss, Objective
 from virtualpool.search.recover.precision import Precision, autocast

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import socket
@@ -6,14 +7,46 @@ import sys
 
 import pytest
 
+from virtualpool import processes
+from virtualpool.processes import agreed, is_main
 from virtualpool.search import Frontier
-from virtualpool.search.processes import agreed, is_main
 
 
 def test_a_process_alone_decides():
     assert is_main()
     value = object()
     assert agreed(value) is value
+
+
+COMMANDS = [
+    (["/usr/bin/virtualpool", "tune"], "1", ["/usr/bin/virtualpool", "tune"]),
+    (["/lib/virtualpool/__main__.py", "tune"], "1", ["python", "-m", "virtualpool", "tune"]),
+    (["train.py", "a b"], "2", ["accelerate", "launch", "...", "train.py", "a b"]),
+    (
+        ["/lib/virtualpool/__main__.py", "tune"], "2",
+        ["accelerate", "launch", "...", "-m", "virtualpool", "tune"],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "count", "typed"), COMMANDS)
+def test_the_command_as_it_can_be_typed_again(monkeypatch, given, count, typed):
+    monkeypatch.setattr(sys, "argv", given)
+    monkeypatch.setenv("WORLD_SIZE", count)
+    assert processes.command() == typed
+
+
+@pytest.mark.parametrize(("rank", "order"), [("0", ["work", "wait"]), ("1", ["wait", "work"])])
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_main_process_goes_first(monkeypatch, rank, order, fails):
+    done = []
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(processes, "wait_for_all", lambda: done.append("wait"))
+    with contextlib.suppress(ValueError), processes.main_first():
+        done.append("work")
+        if fails:
+            raise ValueError
+    assert done == order
 
 
 # Each process has another half of the images; fine-tuning and evaluating need both.
