@@ -46,6 +46,7 @@ def state_kept(model: nn.Module) -> Iterator[None]:
             constants = {name: now[name] for name in now if name.startswith(CONSTANT)}
             now.clear()
             now.update(before | constants)
+            module._buffers.clear()  # of buffers that the code has registered meanwhile, too
             module._buffers.update(buffers[module])
         for buffer, value in values.items():
             buffer.data.copy_(value)
