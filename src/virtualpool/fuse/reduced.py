@@ -155,10 +155,11 @@ def mean(reduced: Tensor, size: Axes, keepdim: bool = True) -> Tensor:
     >>> mean(torch.tensor([[[[0.0, 3.0]]]]), (1, 3)).item()
     1.5
     """
-    total = reduced
+    # As PyTorch does: half precision does not hold the sum of a large map.
+    total = reduced.float() if reduced.dtype.itemsize < 4 else reduced
     for axis in (-1, -2):
         total = _sum_along(axis, total, size[axis])
-    result = total / (size[0] * size[1])
+    result = (total / (size[0] * size[1])).to(reduced.dtype)
     return result if keepdim else result.flatten(-3)
 
 
@@ -186,7 +187,7 @@ def _max_pool_by_convolutions(reduced: Tensor, size: Axes, kernel: int, stride: 
         for row in range(kernel)
         for column in range(kernel)
     ]  # fmt: skip
-    return functools.reduce(torch.maximum, candidates)[..., :rows, :columns]
+    return _cropped(functools.reduce(torch.maximum, candidates), rows, columns)
 
 
 def _max_pool_by_image(reduced: Tensor, size: Axes) -> Tensor:
@@ -198,7 +199,13 @@ def _max_pool_by_image(reduced: Tensor, size: Axes) -> Tensor:
     below = torch.empty_like(reduced[:1])
     for image in range(len(reduced)):
         _max_pool_into(pooled[image : image + 1], reduced[image : image + 1], below)
-    return pooled[..., : size[0] // 2, : size[1] // 2]
+    return _cropped(pooled, size[0] // 2, size[1] // 2)
+
+
+def _cropped(map: Tensor, rows: int, columns: int) -> Tensor:
+    """The first rows and columns, in memory of their own as all that a pooling gives."""
+    cropped = map[..., :rows, :columns]
+    return cropped if cropped.shape == map.shape else cropped.clone()
 
 
 def _max_pool_into(pooled: Tensor, cells: Tensor, below: Tensor) -> None:
