@@ -5,10 +5,12 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from virtualpool import VirtualPoolError, apply, load, plan_of, save
+from virtualpool import VirtualPoolError, apply, fuse, load, plan_of, save
+from virtualpool.fuse import report_of
 
 
 def network(width=8):
@@ -69,6 +71,58 @@ def test_tied_weights(tmp_path):
     assert torch.equal(loaded(IMAGES), pooled(IMAGES))
 
 
+@pytest.mark.parametrize("names", ["all", ["3"], ["0"]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_fused_model_comes_back_fused_and_bit_equal(tmp_path, names, dtype):
+    images = IMAGES.to(dtype)
+    fused = fuse(apply(network().to(dtype), names, images), images)
+    path = tmp_path / "fused.safetensors"
+    save(fused, path)
+    random = torch.get_rng_state()
+    mine = network(8).to(dtype).train()
+    nn.init.zeros_(mine[1].running_mean)  # pyright: ignore[reportArgumentType]
+    loaded = load(mine, path)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert mine.training
+    assert not loaded.training
+    assert plan_of(loaded) == plan_of(fused)
+    assert report_of(loaded) == report_of(fused) is not None
+    assert loaded.state_dict().keys() == network().state_dict().keys()
+    for name, value in fused.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+    for other in (images, images[..., :-1]):
+        assert torch.equal(loaded(other), fused(other))
+
+
+def test_it_is_fused_on_the_inputs_that_it_was_fused_on(tmp_path):
+    fused = fuse(apply(network(), "all", IMAGES), torch.rand(1, 3, 16, 20))
+    path = tmp_path / "fused.safetensors"
+    save(fused, path)
+    assert header_of(path)["inputs"]["tensor"] == [2, 3, 12, 11]
+    assert header_of(path)["fused"]["inputs"]["tensor"] == [1, 3, 16, 20]
+    save(load(network(), path), tmp_path / "again.safetensors")
+    assert header_of(tmp_path / "again.safetensors") == header_of(path)
+
+
+def test_a_fused_file_gives_the_model_as_written_where_that_is_asked_for(tmp_path):
+    pooled = apply(network(), ["3"], IMAGES)
+    path = tmp_path / "fused.safetensors"
+    save(fuse(pooled, IMAGES), path)
+    loaded = load(network(), path, as_written=True)
+    assert report_of(loaded) is None
+    assert torch.equal(loaded(IMAGES), pooled(IMAGES))
+    assert plan_of(apply(loaded, ["0"], IMAGES)).names == ["3", "0"]
+    with pytest.raises(VirtualPoolError, match=r"fused, and .*load\(model, path, as_written=True"):
+        apply(load(network(), path), ["0"], IMAGES)
+
+
+def test_a_file_from_before_there_was_fusing_still_loads(saved):
+    rewritten(saved, lambda header: header.pop("fused"))
+    loaded = load(network(), saved)
+    assert report_of(loaded) is None
+    assert plan_of(loaded).names == ["0", "3"]
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 0.999])
 def test_a_truncated_file_is_refused(saved, kept):
     content = saved.read_bytes()
@@ -77,13 +131,14 @@ def test_a_truncated_file_is_refused(saved, kept):
         load(network(), saved)
 
 
+def header_of(path):
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["virtualpool"])
+
+
 def rewritten(path, change):
     """The same file with another header."""
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        header = json.loads(file.metadata()["virtualpool"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    header, tensors = header_of(path), load_file(path)
     change(header)
     save_file(tensors, path, {"virtualpool": json.dumps(header)})
 

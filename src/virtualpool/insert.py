@@ -13,7 +13,7 @@ from virtualpool.geometry import double_stride, size_arguments
 from virtualpool.inputs import describe
 from virtualpool.owners import innermost_parts
 from virtualpool.placement import input_of, placement
-from virtualpool.plan import Record, attach, plan_of
+from virtualpool.plan import Record, attach, plan_of, record_of
 from virtualpool.pool import output_size, virtual_pool
 from virtualpool.sites import Site, check_model, sites_of
 from virtualpool.state import copy_of
@@ -36,8 +36,8 @@ def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> 
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
 
     Raises:
-        VirtualPoolError: a name is unknown or not eligible, no site is left to pool, or the model
-            does not run on the example inputs.
+        VirtualPoolError: a name is unknown or not eligible, no site is left to pool, the model is
+            fused, or it does not run on the example inputs.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
@@ -46,6 +46,7 @@ def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> 
     ((2, 2), torch.Size([1, 8, 31, 20]))
     """
     check_model(model)
+    _check_not_fused(model)
     examined, pooled = copy_of(model), copy_of(model)
     traced = trace(examined, example_inputs)
     available = sites_of(examined, example_inputs, traced)
@@ -65,6 +66,16 @@ def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> 
         len(chosen), ", ".join(chosen), len(plan.sites), left,
     )  # fmt: skip
     return pooled
+
+
+def _check_not_fused(model: nn.Module) -> None:
+    record = record_of(model)
+    if record is not None and record.fused_with is not None:
+        raise VirtualPoolError(
+            f"{type(model).__name__} is fused, and its convolutions have no place of their own any "
+            "more; pool more sites of the model that was fused, or of a file's model as it is "
+            "written: virtualpool.load(model, path, as_written=True)."
+        )
 
 
 def _choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
@@ -103,7 +114,7 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def _insert(part: Part, names: list[str]) -> None:
-    graphs = [part.evaluation, part.training]
+    graphs = part.evaluation, part.training
     for name in names:
         convolution = part.module.get_submodule(part.own_name(name))
         assert isinstance(convolution, nn.Conv2d)  # only those are eligible

@@ -88,10 +88,12 @@ class Record:
     Attributes:
         plan: its plan.
         inputs: the description of the example inputs that it was traced with (`inputs.describe`).
+        fused_with: what `fuse` was given, with its inputs described; None while it is as written.
     """
 
     plan: Plan
     inputs: Any
+    fused_with: dict[str, Any] | None = None
 
 
 def plan_of(model: nn.Module) -> Plan:

@@ -1,4 +1,8 @@
-"""A pooled model in one safetensors file: its weights, and its plan in the metadata."""
+"""A pooled model in one safetensors file: its weights, and its plan in the metadata.
+
+A fused model has the weights of the pooled one, so its file is that one's with a word more: on what
+inputs it was fused. A virtualpool that does not know that word loads the pooled model, its equal.
+"""
 
 import json
 from pathlib import Path
@@ -12,6 +16,7 @@ from torch import Tensor, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
 from virtualpool.forward import original_class
+from virtualpool.fuse import fuse
 from virtualpool.inputs import for_model, from_description
 from virtualpool.insert import apply
 from virtualpool.plan import Plan, plan_of, record_of, unwrapped
@@ -25,7 +30,7 @@ def save(model: nn.Module, path: Path | str) -> None:
     """Writes a model's weights and plan to one safetensors file, whole or not at all.
 
     Args:
-        model: a pooled model, or an unmodified one (its plan is empty).
+        model: a pooled model, fused or as written, or an unmodified one (its plan is empty).
         path: where to; an existing file is replaced when the new one is complete.
 
     >>> import tempfile
@@ -46,6 +51,7 @@ def save(model: nn.Module, path: Path | str) -> None:
     header = {
         "plan": plan.to_json(),
         "inputs": record.inputs if record else None,
+        "fused": record.fused_with if record else None,
         "model": original_class(model).__name__,
     }
     # Copies, because the format refuses tensors that share memory, such as tied weights.
@@ -57,15 +63,17 @@ def save(model: nn.Module, path: Path | str) -> None:
         save_file(weights, beside, metadata={_KEY: json.dumps(header)})
 
 
-def load(model: nn.Module, path: Path | str) -> nn.Module:
+def load(model: nn.Module, path: Path | str, *, as_written: bool = False) -> nn.Module:
     """A new model with the plan and the weights of a file that `save` wrote.
 
     Args:
         model: the user's own unmodified model; it is not changed, its weights do not matter.
         path: a file of `save`.
+        as_written: gives the pooled model even if it was saved fused: to pool more of its sites,
+            or to see what fusing is worth.
 
     Returns:
-        The model that was saved, bit-equal, on the device of `model`.
+        The model that was saved, bit-equal, on the device of `model`. A fused one is in eval mode.
 
     Raises:
         VirtualPoolError: the file is missing, cut off, not of `save`, of a newer version, or of
@@ -85,7 +93,9 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
     _check_names(path, header, model, weights)
     loaded = _pooled(path, header, model, plan) if plan.sites else copy_of(model)
     _set_weights(loaded, weights)
-    return loaded
+    if as_written or not header.get("fused"):
+        return loaded
+    return fuse(loaded, for_model(from_description(header["fused"]["inputs"]), loaded))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -1,6 +1,7 @@
 """`fuse`: a pooled model rewritten into an equal one that works on its reduced maps."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from torch import fx, nn
@@ -11,12 +12,13 @@ from virtualpool.fuse import constants, decisions
 from virtualpool.fuse.builder import Builder, rebuilt
 from virtualpool.fuse.convolutions import as_functions, fold_batch_norms
 from virtualpool.fuse.in_place import reuse_memory, without_changes_in_place
-from virtualpool.fuse.report import SITE, Report, attach, report_of, report_on
+from virtualpool.fuse.report import SITE, Report, report_of, report_on
+from virtualpool.fuse.report import attach as attach_report
 from virtualpool.fuse.shuffles import name_shuffles
 from virtualpool.fuse.values import UnfusableError, Values
-from virtualpool.inputs import Call
+from virtualpool.inputs import Call, describe
 from virtualpool.placement import placement
-from virtualpool.plan import join, plan_of
+from virtualpool.plan import attach, join, plan_of, record_of
 from virtualpool.pool import virtual_pool
 from virtualpool.sites import check_model
 from virtualpool.state import copy_of, state_kept
@@ -73,7 +75,10 @@ def fuse(model: nn.Module, example_inputs: Any) -> nn.Module:
         for part in traced.parts:
             report = report.joined(_fuse_part(part, received[part.name], sites))
     report = report.joined(Report(left=_left(sites, traced.parts, traced.untraced)))
-    attach(fused, report)
+    attach_report(fused, report)
+    if record := record_of(fused):  # a model that is pooled in submodules alone has none
+        fused_with = {"inputs": describe(example_inputs), "training": False}
+        attach(fused, replace(record, fused_with=fused_with))
     logger.info("%s", report)
     return fused
 
