@@ -1,0 +1,50 @@
+"""What is compared in every benchmark: a network unmodified, as written, fused, and half."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+import virtualpool as vp
+
+NAMES = ("unmodified", "as written", "fused", "half")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to run a network.
+
+    Attributes:
+        model: in eval mode.
+        images: what it is run on.
+        reference: what its outputs must be those of, on the same images.
+    """
+
+    model: nn.Module
+    images: Tensor
+    reference: nn.Module
+
+
+def candidates(network: nn.Module, images: Tensor) -> dict[str, Candidate]:
+    """The candidates by their names, in the order of `NAMES`; all eligible sites are pooled.
+
+    Half is the unmodified network on images of half the side: it has the multiply-accumulates of
+    the pooled one, and is the practical limit of its speed.
+    """
+    pooled = vp.apply(network, "all", images)
+    models = [
+        Candidate(network, images, network),
+        Candidate(pooled, images, pooled),
+        Candidate(vp.fuse(pooled, images), images, pooled),
+        Candidate(network, halved(images), network),
+    ]
+    return dict(zip(NAMES, models, strict=True))
+
+
+def halved(images: Tensor) -> Tensor:
+    """Images of half the side, rounded up: the corners, since the images are noise.
+
+    >>> halved(torch.zeros(1, 3, 224, 299)).shape
+    torch.Size([1, 3, 112, 150])
+    """
+    height, width = ((length + 1) // 2 for length in images.shape[-2:])
+    return images[..., :height, :width].clone()

@@ -1,0 +1,111 @@
+"""The runtimes that are compared: each makes a function of nothing that runs a model.
+
+ONNX Runtime and OpenVINO both read the ONNX file that torch's exporter writes, with fixed shapes.
+OpenVINO could take the model from torch itself, but then keeps the arithmetic on shapes in it and
+makes a scattered update of every write in place.
+"""
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import onnxruntime
+import openvino
+import torch
+from torch import Tensor, nn
+
+from virtualpool.inputs import call
+from virtualpool.measure.bench import Bench
+from virtualpool.measure.compiling import compiled
+
+Run = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A runtime.
+
+    Attributes:
+        title: its name in tables.
+        dtype: in what precision it computes.
+        tolerance: the largest difference from PyTorch in that precision, relative.
+        ready: makes a model ready to run on images, with a number of threads; the path is that of
+            its ONNX file, which is written if it is not there.
+    """
+
+    title: str
+    dtype: torch.dtype
+    tolerance: float
+    ready: Callable[[nn.Module, Tensor, Path, int], Run]
+
+
+def outputs(run: Run) -> list[Tensor]:
+    """Runs a model: its outputs as tensors, whatever the runtime gives."""
+    found = run()
+    each = found if isinstance(found, tuple | list) else [found]
+    return [torch.as_tensor(output) for output in each]
+
+
+def in_eager(model: nn.Module, images: Tensor, dtype: torch.dtype = torch.float32) -> Run:
+    """Runs a model as PyTorch does it by itself, with channels last."""
+    bench = Bench.of("cpu", dtype, channels_last=True)
+    return functools.partial(call, bench.copy_of(model), bench.inputs(images, None))
+
+
+def _eager(model: nn.Module, images: Tensor, file: Path, threads: int) -> Run:
+    return in_eager(model, images)
+
+
+def _compiled(model: nn.Module, images: Tensor, file: Path, threads: int) -> Run:
+    bench = Bench.of("cpu", None, channels_last=True)
+    return compiled(bench.copy_of(model), bench.inputs(images, None), "the model")
+
+
+def _onnx_runtime(model: nn.Module, images: Tensor, file: Path, threads: int) -> Run:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Threads of one session that wait busily would take the cores from the next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(
+        _exported(model, images, file), options, providers=["CPUExecutionProvider"]
+    )
+    inputs = {session.get_inputs()[0].name: images.numpy()}
+    return lambda: session.run(None, inputs)
+
+
+def _openvino(model: nn.Module, images: Tensor, file: Path, threads: int, *, precision: str) -> Run:
+    network = openvino.convert_model(_exported(model, images, file))
+    config = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,  # as the others, which leave it to the system
+    }
+    request = openvino.Core().compile_model(network, "CPU", config).create_infer_request()
+    inputs = [numpy.ascontiguousarray(images.numpy())]
+    return lambda: list(request.infer(inputs).values())
+
+
+def _exported(model: nn.Module, images: Tensor, file: Path) -> Path:
+    if not file.exists():
+        # The exporter tells of every operator of torchvision that it has not got.
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        torch.onnx.export(model, (images,), file, dynamo=True, verbose=False)
+    return file
+
+
+ENGINES = {
+    "eager": Engine("eager", torch.float32, 1e-4, _eager),
+    "compiled": Engine("compiled, frozen", torch.float32, 1e-4, _compiled),
+    "onnxruntime": Engine("ONNX Runtime", torch.float32, 1e-4, _onnx_runtime),
+    "openvino": Engine(
+        "OpenVINO", torch.float32, 1e-4, functools.partial(_openvino, precision="f32")
+    ),
+    "openvino-bf16": Engine(
+        "OpenVINO bf16", torch.bfloat16, 5e-2, functools.partial(_openvino, precision="bf16")
+    ),
+}

@@ -1,0 +1,151 @@
+"""Speed of networks unmodified, as written, fused and on half the image, in five runtimes.
+
+    python benchmarks/runtimes.py --json runs/runtimes.json --markdown runs/runtimes.md
+
+Outputs are compared with PyTorch's before anything is timed, and what differs is not timed. In each
+runtime the candidates are timed by turns. Started again with the same file it goes on from there.
+"""
+
+import argparse
+import gc
+import sys
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from candidates import NAMES, candidates
+from comparison import Comparison, compare
+from engines import ENGINES
+from networks import images, network
+from tables import table
+
+from virtualpool.files import read_json, write_json, write_text
+
+SIDE = 224
+
+
+@torch.no_grad()
+def main() -> int:
+    options = _options()
+    found = _read(options.json)
+    for name in options.network:
+        for batch in options.batch:
+            wanted = [(name, batch, engine) for engine in options.runtime]
+            _measure([key for key in wanted if key not in found], found, options)
+    wanted = [
+        found[name, batch, engine]
+        for name in options.network
+        for engine in options.runtime
+        for batch in options.batch
+    ]
+    text = report(wanted)
+    print(text)
+    if options.markdown:
+        write_text(options.markdown, text)
+    return 1 if any(comparison.failures for comparison in wanted) else 0
+
+
+def _measure(
+    keys: list[tuple[str, int, str]],
+    found: dict[tuple[str, int, str], Comparison],
+    options: argparse.Namespace,
+) -> None:
+    """Fills in what is missing of one network and batch; the ONNX files serve three runtimes."""
+    if not keys:
+        return
+    name, batch, _ = keys[0]
+    compared = candidates(network(name, SIDE), images(batch, SIDE))
+    with TemporaryDirectory() as folder:
+        for key in keys:
+            found[key] = compare(
+                compared,
+                name,
+                key[2],
+                seconds=options.seconds,
+                threads=options.threads,
+                folder=Path(folder),
+            )
+            if options.json:
+                write_json(options.json, [each.to_json() for each in found.values()])
+            gc.collect()  # the next runtime may need the memory of this one
+
+
+def _read(path: str | None) -> dict[tuple[str, int, str], Comparison]:
+    if path is None or not Path(path).exists():
+        return {}
+    comparisons = map(Comparison.from_json, read_json(path))
+    return {(each.network, each.batch, each.engine): each for each in comparisons}
+
+
+def report(comparisons: Iterable[Comparison]) -> str:
+    """Comparisons as tables in Markdown, a section a network."""
+    return "\n".join(
+        section(name, list(those))
+        for name, those in groupby(comparisons, lambda each: each.network)
+    )
+
+
+def section(name: str, comparisons: list[Comparison]) -> str:
+    """The comparisons of one network: a column a runtime, in each cell the batches."""
+    columns = [list(those) for _, those in groupby(comparisons, lambda each: each.engine)]
+    batches = " / ".join(str(each.batch) for each in columns[0])
+    head = [f"{name}, {SIDE}x{SIDE}, batch {batches}"]
+    head += [ENGINES[column[0].engine].title for column in columns]
+
+    def rows(text: Callable[[Comparison, str], str], names: Iterable[str]) -> list[list[str]]:
+        return [
+            [name, *(" / ".join(text(each, name) for each in column) for column in columns)]
+            for name in names
+        ]
+
+    def share(comparison: Comparison, _: str) -> str:
+        return comparison.times_faster("fused", over="half")
+
+    return "\n".join(
+        [
+            f"## {name}",
+            "",
+            "How many times faster than unmodified, medians:",
+            "",
+            table(head, rows(Comparison.times_faster, NAMES[1:]) + rows(share, ["fused / half"])),
+            "Milliseconds per call, median (10th to 90th percentile):",
+            "",
+            table(head, rows(Comparison.milliseconds, NAMES)),
+            "Largest difference of the outputs from PyTorch's in the same precision, relative to "
+            "the largest output (fused: from the pooled model as written):",
+            "",
+            table(head, rows(Comparison.difference, NAMES)),
+            *(
+                f"- {each.engine}, batch {each.batch}: {remark}"
+                for each in comparisons
+                for remark in each.remarks()
+            ),
+            *sorted({each.setting for each in comparisons}),
+            "",
+        ]
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--network",
+        nargs="+",
+        default=["vgg16.features", "resnet50"],
+        help="names in torchvision, or of a part: vgg16.features",
+    )
+    parser.add_argument("--batch", nargs="+", type=int, default=[1, 8], help="images per call")
+    parser.add_argument("--runtime", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--seconds", type=float, default=20, help="of timing, per candidate")
+    parser.add_argument("--threads", type=int, default=2, help="of each runtime")
+    parser.add_argument("--json", help="a file of all measurements; what is in it is not repeated")
+    parser.add_argument("--markdown", help="a file for the tables, which are printed anyway")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

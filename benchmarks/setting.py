@@ -1,0 +1,24 @@
+"""What a benchmark's numbers were made with, in one line."""
+
+import datetime
+import platform
+from importlib.metadata import version
+
+import torch
+
+from virtualpool.measure.setting import device_name
+
+PACKAGES = ["torch", "torchvision", "onnx", "onnxruntime", "openvino"]
+
+
+def setting(threads: int) -> str:
+    """Date, machine, threads and versions, such as `2026-11-25, Intel Xeon, 2 threads, ...`."""
+    return ", ".join(
+        [
+            datetime.date.today().isoformat(),
+            device_name(torch.device("cpu")),
+            "1 thread" if threads == 1 else f"{threads} threads",
+            f"Python {platform.python_version()}",
+            *(f"{package} {version(package)}" for package in PACKAGES),
+        ]
+    )
