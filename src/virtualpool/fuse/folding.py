@@ -74,7 +74,7 @@ def fold_rows(kernel: Tensor, padding: tuple[int, int], dilation: tuple[int, int
     torch.Size([8, 3, 3, 5])
     """
     rows, _ = axes(kernel.shape[-2:], padding, dilation)
-    return _folded(kernel, {-2: rows})
+    return _folded(kernel, _shares(rows), torch.eye(kernel.shape[-1]))
 
 
 def fold(kernel: Tensor, padding: tuple[int, int], dilation: tuple[int, int]) -> Tensor:
@@ -94,25 +94,26 @@ def fold(kernel: Tensor, padding: tuple[int, int], dilation: tuple[int, int]) ->
     tensor([ 2., 15.,  3.])
     """
     rows, columns = axes(kernel.shape[-2:], padding, dilation)
-    return _folded(kernel, {-2: rows, -1: columns})
+    return _folded(kernel, _shares(rows), _shares(columns))
 
 
-def _folded(kernel: Tensor, along: dict[int, Axis]) -> Tensor:
+def _folded(kernel: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The kernel whose taps are shared out among cells, along both axes at once."""
     # The sum of halves is rounded once, at the end.
-    folded = kernel.float() if kernel.dtype.itemsize < 4 else kernel
-    for axis, taps in along.items():
-        shares = folded.new_tensor(_shares(taps))
-        folded = (folded.movedim(axis, -1) @ shares).movedim(-1, axis)
+    wide = kernel.float() if kernel.dtype.itemsize < 4 else kernel
+    shares = torch.kron(rows, columns).to(wide)
+    with torch.autocast(kernel.device.type, enabled=False):
+        folded = (wide.flatten(2) @ shares).unflatten(2, (rows.shape[1], columns.shape[1]))
     # Convolutions want the layout of the kernel as it was.
     is_last = kernel.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if is_last else torch.contiguous_format
     return folded.to(kernel.dtype).contiguous(memory_format=layout)
 
 
-def _shares(axis: Axis) -> list[list[float]]:
+def _shares(axis: Axis) -> Tensor:
     """The part of each tap's weight (rows) that each cell (columns) gets."""
-    shares = [[0.0] * axis.cells for _ in axis.positions]
-    for row, position in zip(shares, axis.positions, strict=True):
-        row[position // 2 + axis.before] += 0.5
-        row[(position + 1) // 2 + axis.before] += 0.5
+    shares = torch.zeros(axis.taps, axis.cells)
+    for tap, position in enumerate(axis.positions):
+        shares[tap, position // 2 + axis.before] += 0.5
+        shares[tap, (position + 1) // 2 + axis.before] += 0.5
     return shares

@@ -9,7 +9,7 @@ from torch import fx, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.forward import rewrite_forward
 from virtualpool.fuse import constants, decisions
-from virtualpool.fuse.builder import Builder, rebuilt
+from virtualpool.fuse.builder import rebuilt
 from virtualpool.fuse.convolutions import as_functions, fold_batch_norms
 from virtualpool.fuse.in_place import reuse_memory, without_changes_in_place
 from virtualpool.fuse.report import SITE, Report, report_of, report_on
@@ -27,7 +27,7 @@ from virtualpool.trace import Part, calls, evaluating, trace
 logger = logging.getLogger("virtualpool")
 
 
-def fuse(model: nn.Module, example_inputs: Any) -> nn.Module:
+def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn.Module:
     """A new model, in eval mode, that gives what a pooled one gives without interpolating.
 
     Convolutions and poolings that read a recovered map are rewritten, exactly, to read the reduced
@@ -42,6 +42,10 @@ def fuse(model: nn.Module, example_inputs: Any) -> nn.Module:
     Args:
         model: a model with virtual pools (`virtualpool.apply`); it is not changed.
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
+        training: fuse what is computed in training mode, too, for fine-tuning. Kernels are then
+            folded at every call, so that gradients reach the parameters, and batch norm is left as
+            it is: in training its statistics are those of full maps, so one that reads a recovered
+            map has it interpolated. The model stays in the mode in which it was given.
 
     Raises:
         VirtualPoolError: the model has no virtual pool, or does not run on the example inputs.
@@ -59,7 +63,9 @@ def fuse(model: nn.Module, example_inputs: Any) -> nn.Module:
       2: output needs it in full
     """
     check_model(model)
-    fused = copy_of(model).eval()
+    fused = copy_of(model)
+    if not training:
+        fused.eval()
     if report_of(model) is not None:
         return fused
     sites = plan_of(model).names
@@ -73,50 +79,70 @@ def fuse(model: nn.Module, example_inputs: Any) -> nn.Module:
         received = calls(fused, example_inputs, lambda tensor: tensor.clone())
         report = Report()
         for part in traced.parts:
-            report = report.joined(_fuse_part(part, received[part.name], sites))
+            fuse_part = _fuse_part_for_training if training else _fuse_part
+            report = report.joined(fuse_part(part, received[part.name], sites))
     report = report.joined(Report(left=_left(sites, traced.parts, traced.untraced)))
     attach_report(fused, report)
     if record := record_of(fused):  # a model that is pooled in submodules alone has none
-        fused_with = {"inputs": describe(example_inputs), "training": False}
+        fused_with = {"inputs": describe(example_inputs), "training": training}
         attach(fused, replace(record, fused_with=fused_with))
     logger.info("%s", report)
     return fused
 
 
 def _fuse_part(part: Part, call: Call, sites: list[str]) -> Report:
-    graph = part.evaluation
-    if not graph.find_nodes(op="call_function", target=virtual_pool):
+    if not _has_virtual_pools(part):
         return Report()
-    _name_sites(part, graph, sites)
     try:
-        new, report = _fused_graph(graph, part.module, call, part.name)
+        values = _prepared(part, part.evaluation, call, sites, training=False)
+        fold_batch_norms(part.evaluation, values)
+        new, report = _fused(part, part.evaluation, values)
     except UnfusableError as error:
         return Report(left={part.name: str(error)})
+    constants.hoist(new, part.module)
     rewrite_forward(part.module, new, part.training, constants.Folded)
     return report
 
 
-def _fused_graph(
-    graph: fx.Graph, module: nn.Module, call: Call, name: str
-) -> tuple[fx.Graph, Report]:
-    with state_kept(module):
-        values = Values(graph, module, call, training=False)
+def _fuse_part_for_training(part: Part, call: Call, sites: list[str]) -> Report:
+    if not _has_virtual_pools(part):
+        return Report()
+    graphs = {False: part.evaluation, True: part.training}
+    fused, report = [], Report()
+    try:
+        for training, graph in graphs.items():
+            values = _prepared(part, graph, call, sites, training=training)
+            new, report = _fused(part, graph, values)
+            fused.append(new)
+    except UnfusableError as error:
+        return Report(left={part.name: str(error)})
+    rewrite_forward(part.module, *fused)
+    return report
+
+
+def _has_virtual_pools(part: Part) -> bool:
+    return bool(part.evaluation.find_nodes(op="call_function", target=virtual_pool))
+
+
+def _prepared(
+    part: Part, graph: fx.Graph, call: Call, sites: list[str], *, training: bool
+) -> Values:
+    _name_sites(part, graph, sites)
+    with state_kept(part.module):
+        values = Values(graph, part.module, call, training=training)
     without_changes_in_place(graph, values)
     as_functions(graph, values)
-    fold_batch_norms(graph, values)
     name_shuffles(graph, values)
-    builder, report = _rewritten(graph, values, name)
-    constants.hoist(builder.graph, module)
-    reuse_memory(builder.graph)
-    builder.graph.lint()
-    return builder.graph, report
+    return values
 
 
-def _rewritten(graph: fx.Graph, values: Values, name: str) -> tuple[Builder, Report]:
+def _fused(part: Part, graph: fx.Graph, values: Values) -> tuple[fx.Graph, Report]:
     decisions.mark_interpolated(graph, values)
     answers = decisions.decide(graph, values)
     builder = rebuilt(graph, values, answers)
-    return builder, report_on(graph, builder, answers, name)
+    reuse_memory(builder.graph)
+    builder.graph.lint()
+    return builder.graph, report_on(graph, builder, answers, part.name)
 
 
 def _name_sites(part: Part, graph: fx.Graph, sites: list[str]) -> None:

@@ -12,6 +12,7 @@ from virtualpool.fuse.borders import extended
 from virtualpool.fuse.folding import axes
 from virtualpool.fuse.sizes import Axes, window_size
 from virtualpool.fuse.strips import add, add_in_place, strips
+from virtualpool.pool import virtual_pool
 
 
 def convolution(
@@ -69,7 +70,7 @@ def mended_convolution(
     along = axes(weight.shape[-2:], padding, dilation)
     before = along[0].before, along[1].before
     is_exact = all(axis.is_exact_when_extended for axis in along)
-    if is_exact and (torch.compiler.is_compiling() or reduced.numel() < _LARGE):
+    if is_exact and (not may_write_in_place(reduced) or reduced.numel() < _LARGE):
         return convolution(reduced, size, outputs, folded, bias, stride, before, groups)
     after = _cells_after(reduced, outputs, folded, stride, before)
     source, border = reduced, before
@@ -114,6 +115,10 @@ def max_pool(
     >>> max_pool(torch.tensor([[[[0.0, 4.0, 2.0]]]]), (2, 6), 2, 2)
     tensor([[[[2., 4., 2.]]]])
     """
+    if _is_recorded(reduced):
+        # Many small operations are slow to go back through.
+        padding = kernel // 3
+        return functional.max_pool2d(virtual_pool(reduced, size), kernel, stride, padding)
     if (kernel, stride) == (2, 2) and may_write_in_place(reduced):
         return _max_pool_by_image(reduced, size)
     if is_rectified and torch.compiler.is_exporting():
@@ -165,8 +170,11 @@ def mean(reduced: Tensor, size: Axes, keepdim: bool = True) -> Tensor:
 
 def may_write_in_place(map: Tensor) -> bool:
     """Whether a map may be changed: compilers fuse what is plain, autograd keeps what was read."""
-    is_recorded = torch.is_grad_enabled() and map.requires_grad
-    return not torch.compiler.is_compiling() and not is_recorded
+    return not torch.compiler.is_compiling() and not _is_recorded(map)
+
+
+def _is_recorded(map: Tensor) -> bool:
+    return torch.is_grad_enabled() and map.requires_grad
 
 
 def _max_pool_by_convolutions(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:

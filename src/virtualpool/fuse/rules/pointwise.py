@@ -170,8 +170,8 @@ def _is_off(dropout: fx.Node) -> bool:
 def _is_frozen(node: fx.Node, values: Values) -> bool:
     module = values.submodule(node)
     if isinstance(module, nn.BatchNorm2d):
-        # As in PyTorch: a module in eval mode, or without statistics, may be in a training graph.
-        return module.running_mean is not None and not (values.training and module.training)
+        # In a training graph it may be in either mode when it runs.
+        return module.running_mean is not None and not values.training
     return (
         not values.training and node.kwargs.get("training", False) is False and len(node.args) < 6
     )
