@@ -52,10 +52,10 @@ class Axis:
     def is_exact_when_extended(self) -> bool:
         """Whether one more cell per side makes every position that is read what it should be.
 
-        It does if the positions lie in [-1, H - 1] for an even H, in [-1, H] for an odd one.
+        It does if the positions lie in [-1, H - 1] for an even H, in [-1, H] for an odd one. With
+        a padding of one nothing beyond H is read, and an even H by the last tap alone.
         """
-        reaches_even_end = any(p > 0 and p % 2 == 0 for p in self.positions)
-        return self.padding == 0 or (self.padding == 1 and not reaches_even_end)
+        return self.padding == 0 or (self.padding == 1 and self.positions[-1] % 2 == 1)
 
 
 def axes(
