@@ -87,11 +87,21 @@ class Tracer(fx.Tracer):
                 self.failed = name
             raise
 
-    def create_proxy(self, kind: str, target: Any, *arguments: Any, **keywords: Any) -> fx.Proxy:
+    def create_proxy(
+        self,
+        kind: str,
+        target: Any,
+        args: Any,
+        kwargs: Any,
+        name: Any = None,
+        type_expr: Any = None,
+        # fx hands it over only where it finds a parameter of this name.
+        proxy_factory_fn: Any = None,
+    ) -> fx.Proxy:
         """See `torch.fx.Tracer`, whose stand-in for a parameter refuses the buffers it is for."""
         if kind == "get_attr" and target in dict(self.root.named_buffers()):
-            keywords["proxy_factory_fn"] = None
-        return super().create_proxy(kind, target, *arguments, **keywords)
+            proxy_factory_fn = None
+        return super().create_proxy(kind, target, args, kwargs, name, type_expr, proxy_factory_fn)
 
     def create_node(
         self,

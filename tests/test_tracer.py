@@ -1,0 +1,243 @@
+"""What one graph can say: it runs like the module that it is of, or there is none."""
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.fx.proxy import TraceError
+from torch.nn import functional
+
+from virtualpool import VirtualPoolError
+from virtualpool.forward import CONSTANT, ForwardCode
+from virtualpool.inputs import as_call, call, map_tensors
+from virtualpool.tracer import Tracer, convolutions
+
+IMAGES = torch.rand(2, 3, 8, 8)
+
+
+class Convolved(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+
+class Network(Convolved):
+    """Runs `code` on itself and its convolution's output."""
+
+    def __init__(self, code: Callable[..., Any]):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(4)
+        self.drop = nn.Dropout()
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.register_buffer("calls", torch.zeros(4, 1, 1))
+        self.code = code
+
+    def forward(self, images):
+        return self.code(self, self.conv(images))
+
+
+def graph_of(network: nn.Module, inputs: Any, opaque: frozenset[str] = frozenset()) -> Any:
+    return Tracer(network, opaque).graph_of(network, as_call(inputs))
+
+
+def run(graph: Any, network: nn.Module, inputs: Any) -> Any:
+    arguments, keywords = as_call(map_tensors(torch.clone, inputs))
+    return ForwardCode.of(graph).function(network, *arguments, **keywords)
+
+
+def count_calls(self, map):
+    self.calls += 1
+    return map + self.calls
+
+
+def assign_to_a_part(self, map):
+    out = map * 1
+    out[:, 0] = 0
+    return out
+
+
+CODE = {
+    "the convolution": lambda self, map: map,
+    "a module": lambda self, map: self.norm(map),
+    "chance in a module": lambda self, map: self.drop(map),
+    "functions and methods": lambda self, map: functional.relu(map).mul(2).flatten(1),
+    "a parameter": lambda self, map: map * self.scale,
+    "a parameter's shape": lambda self, map: map / self.conv.weight.shape[0],
+    "a buffer": lambda self, map: map + self.calls,
+    "what a buffer becomes": count_calls,
+    "sizes": lambda self, map: map.view(map.shape[0], 2, -1, map.size(3)),
+    "a loop over modules": lambda self, map: self.norm(self.norm(map)),
+    "the mode": lambda self, map: (map, map * 2) if self.training else map,
+    "a tuple": lambda self, map: (map, map.sum()),
+    "a dict": lambda self, map: {"out": map, "auxiliary": [map.sum()]},
+    "an ordered dict": lambda self, map: OrderedDict(out=map, more=OrderedDict(sum=map.sum())),
+    "a constant": lambda self, map: map + torch.ones(4, 1, 1),
+    "a number of the map": lambda self, map: map * map.sum().item(),
+    "a choice by a shape": lambda self, map: map * (1 if self.scale.shape else 2),
+}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("case", CODE)
+def test_a_graph_runs_as_its_module(case, training):
+    network = Network(CODE[case]).train(training)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    graph = graph_of(network, IMAGES)
+    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+    for images in (IMAGES, torch.rand(3, 3, 10, 6)):
+        network.load_state_dict(state)
+        torch.manual_seed(1)
+        expected = network(images)
+        network.load_state_dict(state)
+        torch.manual_seed(1)
+        found = run(graph, network, images)
+        assert type(found) is type(expected)
+        torch.testing.assert_close(found, expected)
+
+
+class Positional(Convolved):
+    def forward(self, images, shift, scale=2.0):
+        return (self.conv(images) + shift) * scale
+
+
+class KeywordOnly(Convolved):
+    def forward(self, images, *, shift=None, scale=1.0):
+        return self.conv(images) * scale if shift is None else self.conv(images) + shift
+
+
+class Variadic(Convolved):
+    def forward(self, *images, **others):
+        return self.conv(images[0]) + self.conv(images[1])
+
+
+class Several(Convolved):
+    def forward(self, images, targets=None):
+        map = self.conv(torch.stack(images))
+        return map if targets is None else map + targets["shift"] * targets["by"]
+
+
+ONE = torch.ones(1)
+ARGUMENTS: list[Any] = [
+    # network, inputs that it is traced with, inputs that the graph takes as well
+    (Positional, (IMAGES, ONE), (IMAGES, 2 * ONE)),
+    (Positional, (IMAGES, ONE, 2.0), {"images": IMAGES, "shift": ONE}),
+    (Positional, (IMAGES, ONE, 3.0), {"shift": ONE, "scale": 3.0, "images": IMAGES}),
+    (Positional, (IMAGES, 2), (IMAGES + 1, 2)),
+    (KeywordOnly, IMAGES, {"images": IMAGES, "scale": 1.0}),
+    (KeywordOnly, {"images": IMAGES, "shift": ONE}, {"images": IMAGES, "shift": 2 * ONE}),
+    (Variadic, (IMAGES, IMAGES + 1), (IMAGES + 1, IMAGES)),
+    (Several, ([*IMAGES],), ([IMAGES[1], IMAGES[0]],)),
+    (Several, ((IMAGES[0], IMAGES[1]),), ((IMAGES[1], IMAGES[0]), None)),
+    (Several, ([*IMAGES], {"shift": ONE, "by": 2}), ([*IMAGES], {"shift": 2 * ONE, "by": 2})),
+    (Several, ([*IMAGES], {"shift": ONE, "by": ONE}), ([*IMAGES], {"by": 3 * ONE, "shift": ONE})),
+]
+
+
+@pytest.mark.parametrize(("kind", "inputs", "others"), ARGUMENTS)
+def test_a_graph_takes_the_arguments_of_its_module(kind, inputs, others):
+    network = kind()
+    graph = graph_of(network, inputs)
+    for each in (inputs, others):
+        torch.testing.assert_close(run(graph, network, each), call(network, each))
+
+
+def test_another_number_of_tensors_is_refused():
+    network = Several()
+    graph = graph_of(network, ([*IMAGES],))
+    with pytest.raises(VirtualPoolError, match="images has 1 values; the model was pooled with 2"):
+        run(graph, network, ([IMAGES[0]],))
+
+
+class Branching(Convolved):
+    def forward(self, images):
+        return self.conv(images) if images.sum() > 0 else images
+
+
+class Within(nn.Module):
+    """Has a part that cannot be traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 3, 1)
+        self.part = Branching()
+
+    def forward(self, images):
+        return self.part(self.stem(images))
+
+
+def without_gradients(self, map):
+    with torch.no_grad():
+        return map * 2
+
+
+def without_autocast(self, map):
+    with torch.autocast("cpu", enabled=False):
+        return map * 2
+
+
+UNTRACEABLE: list[Any] = [
+    (Branching(), "", "control flow"),
+    (Within(), "part", "control flow"),
+    (Network(lambda self, map: map * float(map.sum())), "", "float"),
+    (Network(lambda self, map: torch.stack([*map])), "", "cannot be iterated"),
+    (Network(lambda self, map: map[: int(map.sum())]), "", "int"),
+    (Network(lambda self, map: map * len(map)), "", "'len' is not supported"),
+    (Network(assign_to_a_part), "", "does not support item assignment"),
+    (Network(lambda self, map: map + torch.rand(1)), "", "draws random numbers"),
+    (Network(lambda self, map: map * random.random()), "", "draws random numbers"),
+    (Network(without_gradients), "", "switches gradients or autocast off"),
+    (Network(without_autocast), "", "switches gradients or autocast off"),
+]
+
+
+@pytest.mark.parametrize(("network", "culprit", "reason"), UNTRACEABLE)
+def test_what_no_graph_can_say_is_refused(network, culprit, reason):
+    tracer = Tracer(network, frozenset())
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    attributes = [*vars(network)]
+    with pytest.raises(Exception, match=reason):
+        tracer.graph_of(network, as_call(IMAGES))
+    assert (tracer.failed or "") == culprit
+    assert [name for name in vars(network) if not name.startswith(CONSTANT)] == attributes
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert torch.is_grad_enabled()
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_an_opaque_part_is_one_operation():
+    network = Within()
+    graph = graph_of(network, IMAGES, frozenset(["part"]))
+    called = [node.target for node in graph.find_nodes(op="call_module", target="part")]
+    assert called == ["part"]
+    torch.testing.assert_close(run(graph, network, IMAGES), network(IMAGES))
+
+
+def test_only_code_with_convolutions_is_gone_through():
+    network = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+    )
+    graph = graph_of(network, IMAGES)
+    targets = [node.target for node in graph.nodes if node.op == "call_module"]
+    assert targets == ["0.0", "0.1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (nn.Conv2d(3, 4, 1), [""]),
+        (nn.Linear(3, 4), []),
+        (nn.Sequential(nn.ReLU(), nn.Conv1d(3, 4, 1), nn.ConvTranspose2d(3, 4, 1)), ["1", "2"]),
+        (Within(), ["stem", "part.conv"]),
+    ],
+)
+def test_convolutions(module, names):
+    assert convolutions(module) == names
+
+
+def test_an_object_among_the_arguments_is_refused():
+    with pytest.raises(TraceError, match="shift is a object, which a graph would fix"):
+        graph_of(Positional(), (IMAGES, object()))
