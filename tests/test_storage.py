@@ -94,6 +94,18 @@ def test_a_fused_model_comes_back_fused_and_bit_equal(tmp_path, names, dtype):
         assert torch.equal(loaded(other), fused(other))
 
 
+def test_a_model_that_was_fused_for_training_comes_back_so(tmp_path):
+    fused = fuse(apply(network().train(), "all", IMAGES), IMAGES, training=True)
+    save(fused, tmp_path / "fused.safetensors")
+    loaded = load(network().train(), tmp_path / "fused.safetensors")
+    assert loaded.training
+    assert torch.equal(loaded.eval()(IMAGES), fused.eval()(IMAGES))
+    output = loaded.train()(IMAGES)
+    assert torch.equal(output, fused.train()(IMAGES))
+    output.sum().backward()
+    assert loaded.get_parameter("0.weight").grad is not None
+
+
 def test_it_is_fused_on_the_inputs_that_it_was_fused_on(tmp_path):
     fused = fuse(apply(network(), "all", IMAGES), torch.rand(1, 3, 16, 20))
     path = tmp_path / "fused.safetensors"

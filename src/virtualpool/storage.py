@@ -73,7 +73,8 @@ def load(model: nn.Module, path: Path | str, *, as_written: bool = False) -> nn.
             or to see what fusing is worth.
 
     Returns:
-        The model that was saved, bit-equal, on the device of `model`. A fused one is in eval mode.
+        The model that was saved, bit-equal, on the device of `model`. One that was not fused for
+        training is in eval mode.
 
     Raises:
         VirtualPoolError: the file is missing, cut off, not of `save`, of a newer version, or of
@@ -93,9 +94,11 @@ def load(model: nn.Module, path: Path | str, *, as_written: bool = False) -> nn.
     _check_names(path, header, model, weights)
     loaded = _pooled(path, header, model, plan) if plan.sites else copy_of(model)
     _set_weights(loaded, weights)
-    if as_written or not header.get("fused"):
+    fused_with = header.get("fused")
+    if as_written or not fused_with:
         return loaded
-    return fuse(loaded, for_model(from_description(header["fused"]["inputs"]), loaded))
+    inputs = for_model(from_description(fused_with["inputs"]), loaded)
+    return fuse(loaded, inputs, training=fused_with["training"])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
