@@ -8,6 +8,7 @@ from virtualpool.fuse.fusing import fuse
 from virtualpool.fuse.report import Interpolation, Report, report_of
 from virtualpool.fuse.rule import Question, Rule, rule
 from virtualpool.fuse.rules.pointwise import Affine, Pointwise
+from virtualpool.fuse.twin import training_twin
 
 __all__ = [
     "Affine",
@@ -19,4 +20,5 @@ __all__ = [
     "fuse",
     "report_of",
     "rule",
+    "training_twin",
 ]

@@ -8,11 +8,11 @@ from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.forward import rewrite_forward
-from virtualpool.fuse import constants, decisions
+from virtualpool.fuse import constants, decisions, sites
 from virtualpool.fuse.builder import rebuilt
 from virtualpool.fuse.convolutions import as_functions, fold_batch_norms
 from virtualpool.fuse.in_place import reuse_memory, without_changes_in_place
-from virtualpool.fuse.report import SITE, Report, report_of, report_on
+from virtualpool.fuse.report import Report, report_of, report_on
 from virtualpool.fuse.report import attach as attach_report
 from virtualpool.fuse.shuffles import name_shuffles
 from virtualpool.fuse.values import UnfusableError, Values
@@ -68,8 +68,8 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
         fused.eval()
     if report_of(model) is not None:
         return fused
-    sites = plan_of(model).names
-    if not sites:
+    names = plan_of(model).names
+    if not names:
         raise VirtualPoolError(
             f"{type(model).__name__} has no virtual pool, so there is nothing to fuse; "
             "pool it first: virtualpool.apply(model, names, example_inputs)."
@@ -80,8 +80,8 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
         report = Report()
         for part in traced.parts:
             fuse_part = _fuse_part_for_training if training else _fuse_part
-            report = report.joined(fuse_part(part, received[part.name], sites))
-    report = report.joined(Report(left=_left(sites, traced.parts, traced.untraced)))
+            report = report.joined(fuse_part(part, received[part.name], names))
+    report = report.joined(Report(left=_left(names, traced.parts, traced.untraced)))
     attach_report(fused, report)
     if record := record_of(fused):  # a model that is pooled in submodules alone has none
         fused_with = {"inputs": describe(example_inputs), "training": training}
@@ -90,11 +90,11 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
     return fused
 
 
-def _fuse_part(part: Part, call: Call, sites: list[str]) -> Report:
+def _fuse_part(part: Part, call: Call, names: list[str]) -> Report:
     if not _has_virtual_pools(part):
         return Report()
     try:
-        values = _prepared(part, part.evaluation, call, sites, training=False)
+        values = _prepared(part, part.evaluation, call, names, training=False)
         fold_batch_norms(part.evaluation, values)
         new, report = _fused(part, part.evaluation, values)
     except UnfusableError as error:
@@ -104,14 +104,14 @@ def _fuse_part(part: Part, call: Call, sites: list[str]) -> Report:
     return report
 
 
-def _fuse_part_for_training(part: Part, call: Call, sites: list[str]) -> Report:
+def _fuse_part_for_training(part: Part, call: Call, names: list[str]) -> Report:
     if not _has_virtual_pools(part):
         return Report()
     graphs = {False: part.evaluation, True: part.training}
     fused, report = [], Report()
     try:
         for training, graph in graphs.items():
-            values = _prepared(part, graph, call, sites, training=training)
+            values = _prepared(part, graph, call, names, training=training)
             new, report = _fused(part, graph, values)
             fused.append(new)
     except UnfusableError as error:
@@ -125,9 +125,9 @@ def _has_virtual_pools(part: Part) -> bool:
 
 
 def _prepared(
-    part: Part, graph: fx.Graph, call: Call, sites: list[str], *, training: bool
+    part: Part, graph: fx.Graph, call: Call, names: list[str], *, training: bool
 ) -> Values:
-    _name_sites(part, graph, sites)
+    _name_sites(part, graph, names)
     with state_kept(part.module):
         values = Values(graph, part.module, call, training=training)
     without_changes_in_place(graph, values)
@@ -142,22 +142,22 @@ def _fused(part: Part, graph: fx.Graph, values: Values) -> tuple[fx.Graph, Repor
     builder = rebuilt(graph, values, answers)
     reuse_memory(builder.graph)
     builder.graph.lint()
-    return builder.graph, report_on(graph, builder, answers, part.name)
+    return builder.graph, report_on(graph, builder, answers)
 
 
-def _name_sites(part: Part, graph: fx.Graph, sites: list[str]) -> None:
-    for site in sites:
-        for convolution in part.calls(graph, site):
+def _name_sites(part: Part, graph: fx.Graph, names: list[str]) -> None:
+    for name in names:
+        for convolution in part.calls(graph, name):
             end, _ = placement(convolution, part.module)
             for user in end.users:
                 if user.target is virtual_pool:
-                    user.meta[SITE] = part.own_name(site)
+                    user.meta[sites.NAME] = name
 
 
-def _left(sites: list[str], parts: list[Part], untraced: dict[str, str]) -> dict[str, str]:
+def _left(names: list[str], parts: list[Part], untraced: dict[str, str]) -> dict[str, str]:
     """The submodules with pooled sites in them that no part contains, and why."""
-    found = {site for part in parts for site in sites if part.calls(part.training, site)}
-    lost = [site for site in sites if site not in found]
+    found = {site for part in parts for site in names if part.calls(part.training, site)}
+    lost = [site for site in names if site not in found]
     return {
         name: why
         for name, why in untraced.items()

@@ -8,11 +8,8 @@ from torch import fx, nn
 
 from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.decisions import Answers
-from virtualpool.plan import join
+from virtualpool.fuse.sites import NAME
 from virtualpool.pool import virtual_pool
-
-SITE = "virtualpool site"
-"""Under this key the node of a virtual pool has the name of its site."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +79,13 @@ class Report:
         }
 
 
-def report_on(graph: fx.Graph, builder: Builder, answers: Answers, prefix: str) -> Report:
+def report_on(graph: fx.Graph, builder: Builder, answers: Answers) -> Report:
     """The report of one graph that was rebuilt.
 
     Args:
         graph: the old graph.
         builder: what made the new one.
         answers: who asked for what.
-        prefix: the name in the model of the module that the graph belongs to.
     """
     interpolations = []
     for value in builder.recovered:
@@ -97,18 +93,14 @@ def report_on(graph: fx.Graph, builder: Builder, answers: Answers, prefix: str) 
         askers = dict.fromkeys(_name(asker, builder) for asker in reversed(answers.askers[value]))
         interpolations.append(Interpolation(tuple(sites), tuple(askers)))
     recovered = {site for each in interpolations for site in each.sites}
-    sites = [node.meta[SITE] for node in graph.nodes if SITE in node.meta]
-    named = [
-        Interpolation(tuple(join(prefix, site) for site in each.sites), each.asked_by)
-        for each in interpolations
-    ]
-    fused = tuple(join(prefix, site) for site in sites if site not in recovered)
-    return Report(fused, tuple(named))
+    sites = [node.meta[NAME] for node in graph.nodes if NAME in node.meta]
+    fused = tuple(site for site in sites if site not in recovered)
+    return Report(fused, tuple(interpolations))
 
 
 def _sites(value: fx.Node, builder: Builder) -> Iterator[str]:
     if value.target is virtual_pool:
-        yield value.meta.get(SITE, value.name)
+        yield value.meta.get(NAME, value.name)
         return
     for source in value.all_input_nodes:
         if source in builder.values.interpolated:

@@ -7,6 +7,7 @@ from torch import fx
 
 from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
+from virtualpool.fuse.sites import NAME, observed
 from virtualpool.fuse.sizes import window_size
 from virtualpool.fuse.values import Values
 from virtualpool.pool import output_size, virtual_pool
@@ -33,7 +34,10 @@ class Recovery(Rule):
 
     def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
         """See `Rule`."""
-        return builder.full(node.args[0])  # pyright: ignore[reportArgumentType]
+        reduced = builder.full(node.args[0])  # pyright: ignore[reportArgumentType]
+        if builder.values.training and NAME in node.meta:
+            return builder.call(observed, reduced, node.meta[NAME])
+        return reduced
 
     def size(self, node: fx.Node, builder: Builder) -> Any:
         """See `Rule`."""

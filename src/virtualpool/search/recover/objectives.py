@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.search.recover.site_maps import SiteMap, outputs_of, site_maps
+from virtualpool.search.recover.site_maps import SiteMap, maps_of, site_maps
 from virtualpool.trace import evaluating
 
 _log = logging.getLogger(__name__)
@@ -77,16 +77,16 @@ class _Distance:
             self._layer = self._compared_layer(model, images)
             if self._weights.sites:
                 self._sites = site_maps(self._teacher, model, images[:1])
-        names = [site.module for site in self._sites]
+        sites = self._sites
         with (
-            _input_of(self._teacher, self._layer) as expected_map,
-            outputs_of(self._teacher, names) as expected_outputs,
             torch.no_grad(),
+            _input_of(self._teacher, self._layer) as expected_map,
+            maps_of(self._teacher, sites) as expected_maps,
         ):
             expected = _output(self._teacher, images)
-        with _input_of(model, self._layer) as given_map, outputs_of(model, names) as given_outputs:
+        with _input_of(model, self._layer) as given_map, maps_of(model, sites) as given_maps:
             given = _output(model, images)
-        loss = self._distance_of_sites(given_outputs, expected_outputs)
+        loss = self._distance_of_sites(given_maps, expected_maps)
         if expected.ndim == 4:
             return loss + relative_square(given, expected)
         loss = loss + self._divergence(given, expected)
@@ -99,11 +99,9 @@ class _Distance:
     def _distance_of_sites(
         self, given: dict[str, Tensor], expected: dict[str, Tensor]
     ) -> Tensor | float:
-        distances = []
-        for site in self._sites:
-            with torch.no_grad():
-                wanted = site.activation(expected[site.module][..., ::2, ::2])
-            distances.append(relative_square(site.activation(given[site.module]), wanted))
+        distances = [
+            relative_square(given[name], expected[name][..., ::2, ::2]) for name in expected
+        ]
         return self._weights.sites * torch.stack(distances).mean() if distances else 0.0
 
     def _divergence(self, given: Tensor, expected: Tensor) -> Tensor:
@@ -133,7 +131,8 @@ class _Distance:
         for name, shape in reversed(original.items()):
             if changed.get(name) == shape:
                 return name
-        _log.warning("no feature map is compared: no layer takes one of the same size in both")
+        if not self._weights.sites:
+            _log.warning("no feature map is compared: no layer takes one of the same size in both")
         return ""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from virtualpool.fuse.sites import observing
 from virtualpool.operators import kind_of
 from virtualpool.placement import placement
 from virtualpool.plan import plan_of
@@ -19,10 +20,12 @@ class SiteMap:
     """Where the map of a site is found in the original and in the pooled model.
 
     Attributes:
+        name: the site.
         module: the convolution or the normalisation after it, by its qualified name.
         activation: what the virtual pool comes after, applied to the output of `module`.
     """
 
+    name: str
     module: str
     activation: Callable[[Tensor], Tensor]
 
@@ -37,11 +40,23 @@ def site_maps(original: nn.Module, pooled: nn.Module, images: Any) -> list[SiteM
     """
     traced = trace(copy_of(original), images)
     return [
-        _site_map(part, node)
+        _site_map(name, part, node)
         for name in plan_of(pooled).names
         for part in traced.parts
         for node in part.calls(part.evaluation, name)
     ]
+
+
+@contextmanager
+def maps_of(model: nn.Module, sites: list[SiteMap]) -> Iterator[dict[str, Tensor]]:
+    """The maps of sites, by their names, in the call of a model within."""
+    found: dict[str, Tensor] = {}
+    with observing() as observed, outputs_of(model, [site.module for site in sites]) as outputs:
+        yield found
+    for site in sites:
+        is_fused = site.name in observed
+        map = observed[site.name] if is_fused else site.activation(outputs[site.module])
+        found[site.name] = map
 
 
 @contextmanager
@@ -60,14 +75,14 @@ def outputs_of(model: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]
             handle.remove()
 
 
-def _site_map(part: Part, convolution: fx.Node) -> SiteMap:
+def _site_map(name: str, part: Part, convolution: fx.Node) -> SiteMap:
     end, follows = placement(convolution, part.module)
     before = end.all_input_nodes[0] if follows == "activation" else end
     if before.op != "call_module":
         # A normalisation that is no module has no output to hook.
-        return SiteMap(part.full_name(convolution.target), _same)
-    name = part.full_name(before.target)
-    return SiteMap(name, _activation(end, part.module) if follows == "activation" else _same)
+        return SiteMap(name, name, _same)
+    activation = _activation(end, part.module) if follows == "activation" else _same
+    return SiteMap(name, part.full_name(before.target), activation)
 
 
 def _same(map: Tensor) -> Tensor:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.plan import plan_of
+from virtualpool.fuse import training_twin
+from virtualpool.inputs import for_model, from_description
+from virtualpool.plan import plan_of, record_of
 from virtualpool.processes import is_main
 from virtualpool.search.recover.checkpoint import Checkpoint
 from virtualpool.search.recover.objectives import Loss, Objective
@@ -92,7 +94,7 @@ class _Session:
             return
         loss = self.objective.on(self.device)
         trained = self.accelerator.prepare_model(
-            _Trained(state.model, loss, self.training.mixed_precision)
+            _Trained(_trained_in_place_of(state.model), loss, self.training.mixed_precision)
         )
         if not going_on:
             self._evaluate()
@@ -206,6 +208,15 @@ class _Trained(nn.Module):
         device = next(self.model.parameters()).device
         with autocast(device, self._precision):
             return self._loss(self.model, batch)
+
+
+def _trained_in_place_of(model: nn.Module) -> nn.Module:
+    """What is trained: the fused twin of a pooled model, which has the same parameters."""
+    record = record_of(model)
+    if record is None:
+        return model
+    twin = training_twin(model, for_model(from_description(record.inputs), model))
+    return twin.to(memory_format=torch.channels_last)
 
 
 class _Share:
