@@ -186,6 +186,16 @@ def test_a_model_that_cannot_be_compiled_is_named(compiler):
         latency({"stubborn": Stubborn()}, IMAGE, mode="compiled", rounds=1)
 
 
+def test_a_model_can_be_given_inputs_of_its_own():
+    model, other = Network(), Network()
+    measured = latency({"a": model, "b": (other, IMAGE[..., ::2, ::2])}, IMAGE, batch=2, rounds=1)
+    assert model.calls[0]["shape"] == (2, 3, 8, 8)
+    assert other.calls[0]["shape"] == (2, 3, 4, 4)
+    assert measured["a"].setting == measured["b"].setting
+    alone = latency({"b": (Network(), IMAGE)}, None, rounds=1)
+    assert list(alone) == ["b"]
+
+
 def test_fewer_rounds_when_the_time_is_spent():
     measured = latency({"a": Network(), "b": Network()}, IMAGE, rounds=1000, seconds=0.01)
     assert [len(result.samples_ms) for result in measured.values()] == [3, 3]

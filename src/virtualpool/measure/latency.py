@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Mode = Literal["eager", "compiled"]
+Timed = nn.Module | tuple[nn.Module, Any]
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,10 @@ class Options(TypedDict, total=False):
 def latency(models: nn.Module, example_inputs: Any, **options: "Unpack[Options]") -> Latency: ...
 @overload
 def latency(
-    models: Mapping[str, nn.Module], example_inputs: Any, **options: "Unpack[Options]"
+    models: "Mapping[str, Timed]", example_inputs: Any, **options: "Unpack[Options]"
 ) -> dict[str, Latency]: ...
 def latency(
-    models: nn.Module | Mapping[str, nn.Module],
+    models: "nn.Module | Mapping[str, Timed]",
     example_inputs: Any,
     *,
     mode: Mode = "eager",
@@ -165,7 +166,8 @@ def latency(
     are in memory at once.
 
     Args:
-        models: one model, or models by name.
+        models: one model, or models by name; in place of a model that is called with inputs of its
+            own, the model and these.
         example_inputs: what they are called with; see `virtualpool.inputs`.
         mode: `eager`, or `compiled` by `torch.compile` with frozen weights and fixed shapes.
         device: where to run; None is where the first model's parameters are.
@@ -189,14 +191,13 @@ def latency(
     """
     named = {"the model": models} if isinstance(models, nn.Module) else models
     _check(named, mode, seconds, batch=batch, threads=threads, rounds=rounds)
-    if device is None:
-        device = device_of(next(iter(named.values())))
-    bench = Bench.of(device, dtype, channels_last)
-    inputs = bench.inputs(example_inputs, batch)
-    copies = nn.ModuleList(bench.copy_of(model) for model in named.values())
+    given = [it if isinstance(it, tuple) else (it, example_inputs) for it in named.values()]
+    bench = Bench.of(device_of(given[0][0]) if device is None else device, dtype, channels_last)
+    copies = nn.ModuleList(bench.copy_of(model) for model, _ in given)
+    prepared = [bench.inputs(inputs, batch) for _, inputs in given]
     with evaluating(copies), set_threads(threads):
         functions = []
-        for name, model in zip(named, copies, strict=True):
+        for name, model, inputs in zip(named, copies, prepared, strict=True):
             run(model, as_call(inputs))
             ready = compiled(model, inputs, name) if mode == "compiled" else None
             functions.append(ready or functools.partial(call, model, inputs))
@@ -212,14 +213,14 @@ def latency(
                 channels_last=channels_last,
                 torch=torch.__version__,
             )
-            for model in copies
+            for model, inputs in zip(copies, prepared, strict=True)
         ]
     results = dict(zip(named, map(Latency, samples, settings), strict=True))
     return results["the model"] if isinstance(models, nn.Module) else results
 
 
 def _check(
-    models: Mapping[str, nn.Module], mode: str, seconds: float | None, **counts: int | None
+    models: Mapping[str, Timed], mode: str, seconds: float | None, **counts: int | None
 ) -> None:
     if not models:
         raise VirtualPoolError("There is no model to measure; give one, or a dict of some by name.")
