@@ -109,7 +109,7 @@ def compare(
                 folder=Path(temporary),
             )
     batch = len(next(iter(candidates.values())).images)
-    comparison = Comparison(network, batch, engine, setting(threads))
+    comparison = Comparison(network, batch, engine, setting(threads, ENGINES[engine].packages))
     with torch_threads(threads):
         runs = {}
         for name, candidate in candidates.items():

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import onnxruntime
-import openvino
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +29,7 @@ class Engine:
 
     Attributes:
         title: its name in tables.
+        packages: whose versions its numbers depend on.
         dtype: in what precision it computes.
         tolerance: the largest difference from PyTorch in that precision, relative.
         ready: makes a model ready to run on images, with a number of threads; the path is that of
@@ -38,6 +37,7 @@ class Engine:
     """
 
     title: str
+    packages: tuple[str, ...]
     dtype: torch.dtype
     tolerance: float
     ready: Callable[[nn.Module, Tensor, Path, int], Run]
@@ -66,6 +66,8 @@ def _compiled(model: nn.Module, images: Tensor, file: Path, threads: int) -> Run
 
 
 def _onnx_runtime(model: nn.Module, images: Tensor, file: Path, threads: int) -> Run:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     # Threads of one session that wait busily would take the cores from the next.
@@ -78,6 +80,8 @@ def _onnx_runtime(model: nn.Module, images: Tensor, file: Path, threads: int) ->
 
 
 def _openvino(model: nn.Module, images: Tensor, file: Path, threads: int, *, precision: str) -> Run:
+    import openvino
+
     network = openvino.convert_model(_exported(model, images, file))
     config = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -98,14 +102,22 @@ def _exported(model: nn.Module, images: Tensor, file: Path) -> Path:
     return file
 
 
+_TORCH = ("torch", "torchvision")
+_ONNX_RUNTIME = (*_TORCH, "onnxscript", "onnxruntime")
+_OPENVINO = (*_TORCH, "onnxscript", "openvino")
+
 ENGINES = {
-    "eager": Engine("eager", torch.float32, 1e-4, _eager),
-    "compiled": Engine("compiled, frozen", torch.float32, 1e-4, _compiled),
-    "onnxruntime": Engine("ONNX Runtime", torch.float32, 1e-4, _onnx_runtime),
+    "eager": Engine("eager", _TORCH, torch.float32, 1e-4, _eager),
+    "compiled": Engine("compiled, frozen", _TORCH, torch.float32, 1e-4, _compiled),
+    "onnxruntime": Engine("ONNX Runtime", _ONNX_RUNTIME, torch.float32, 1e-4, _onnx_runtime),
     "openvino": Engine(
-        "OpenVINO", torch.float32, 1e-4, functools.partial(_openvino, precision="f32")
+        "OpenVINO", _OPENVINO, torch.float32, 1e-4, functools.partial(_openvino, precision="f32")
     ),
     "openvino-bf16": Engine(
-        "OpenVINO bf16", torch.bfloat16, 5e-2, functools.partial(_openvino, precision="bf16")
+        "OpenVINO bf16",
+        _OPENVINO,
+        torch.bfloat16,
+        5e-2,
+        functools.partial(_openvino, precision="bf16"),
     ),
 }

@@ -2,16 +2,15 @@
 
 import datetime
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import torch
 
 from virtualpool.measure.setting import device_name
 
-PACKAGES = ["torch", "torchvision", "onnx", "onnxruntime", "openvino"]
 
-
-def setting(threads: int) -> str:
+def setting(threads: int, packages: Sequence[str]) -> str:
     """Date, machine, threads and versions, such as `2026-11-25, Intel Xeon, 2 threads, ...`."""
     return ", ".join(
         [
@@ -19,6 +18,6 @@ def setting(threads: int) -> str:
             device_name(torch.device("cpu")),
             "1 thread" if threads == 1 else f"{threads} threads",
             f"Python {platform.python_version()}",
-            *(f"{package} {version(package)}" for package in PACKAGES),
+            *(f"{package} {version(package)}" for package in packages),
         ]
     )
