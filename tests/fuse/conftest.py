@@ -18,6 +18,7 @@ def with_statistics(model: nn.Module) -> nn.Module:
     """Gives batch norms statistics and weights that matter, and the model float64 and eval."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None  # noqa: PT018
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
             module.weight.data.uniform_(0.5, 1.5)
