@@ -39,7 +39,8 @@ def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     _check(reduced, size)
     height, width = 2 * reduced.shape[-2] - 1, 2 * reduced.shape[-1] - 1
     bottom, right = size[0] - height, size[1] - width
-    with _without_autocast(reduced):
+    # Autocast would make a float32 map of a bfloat16 one here, four times its size, for nothing.
+    with without_autocast(reduced):
         # With aligned corners and this size every even output lies on a sample and every odd one
         # half-way between two: bilinear resizing is then the operator, in the form that runtimes
         # run fastest. Only the last row or column of an even size is missing, and repeats.
@@ -113,8 +114,8 @@ def _check(reduced: Tensor, size: tuple[int, int]) -> None:
         )
 
 
-def _without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
-    # Autocast would make a float32 map of a bfloat16 one here, four times its size, for nothing.
+def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """Autocast switched off, on the device of a tensor."""
     kind = tensor.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)

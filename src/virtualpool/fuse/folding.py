@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from virtualpool.pool import without_autocast
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -102,7 +104,7 @@ def _folded(kernel: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     # The sum of halves is rounded once, at the end.
     wide = kernel.float() if kernel.dtype.itemsize < 4 else kernel
     shares = torch.kron(rows, columns).to(wide)
-    with torch.autocast(kernel.device.type, enabled=False):
+    with without_autocast(kernel):
         folded = (wide.flatten(2) @ shares).unflatten(2, (rows.shape[1], columns.shape[1]))
     # Convolutions want the layout of the kernel as it was.
     is_last = kernel.is_contiguous(memory_format=torch.channels_last)
