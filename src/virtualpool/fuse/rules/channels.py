@@ -54,8 +54,9 @@ class Parts(_Channels):
         are_taken = all(
             user.target is operator.getitem and isinstance(user.args[1], int) for user in node.users
         )
-        source = node.all_input_nodes[0]
-        return _axis(node, 2) == 1 and values.size(source) is not None and are_taken
+        source, *sizes = node.all_input_nodes
+        is_of_a_map = values.size(source) is not None and not sizes
+        return _axis(node, 2) == 1 and is_of_a_map and are_taken
 
 
 @rule(operator.getitem)
