@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.decisions import Answers
 from virtualpool.fuse.sites import NAME
@@ -47,17 +48,26 @@ class Report:
           b: output needs it in full
           c is as it was: has hooks
         """
+        return "\n  ".join([self.summary, *self.remaining])
+
+    @property
+    def summary(self) -> str:
+        """A line on the whole."""
         fused, interpolated = len(self.fused), len(self.interpolations)
-        lines = [
+        return (
             f"{fused} {'site' if fused == 1 else 'sites'} fused; {interpolated} "
             f"{'map is' if interpolated == 1 else 'maps are'} still interpolated"
-        ]
-        lines += [
-            f"  {', '.join(each.sites)}: {_and(each.asked_by)} it in full"
+        )
+
+    @property
+    def remaining(self) -> list[str]:
+        """A line on each thing that was not fused."""
+        interpolated = [
+            f"{', '.join(each.sites)}: {_and(each.asked_by)} it in full"
             for each in self.interpolations
         ]
-        lines += [f"  {name or 'the model'} is as it was: {why}" for name, why in self.left.items()]
-        return "\n".join(lines)
+        left = [f"{name or 'the model'} is as it was: {why}" for name, why in self.left.items()]
+        return interpolated + left
 
     def joined(self, other: "Report") -> "Report":
         """The report of two parts of a model."""
@@ -77,6 +87,20 @@ class Report:
             ],
             "left": self.left,
         }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Report":
+        """The report of a JSON value; one that is none is refused."""
+        try:
+            interpolations = tuple(
+                Interpolation(tuple(each["sites"]), tuple(each["asked_by"]))
+                for each in value["interpolations"]
+            )
+            return cls(tuple(value["fused"]), interpolations, dict(value["left"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise VirtualPoolError(
+                f"Not a report of fusing: {value!r:.100} ({error!r}); expected what to_json gave."
+            ) from error
 
 
 def report_on(graph: fx.Graph, builder: Builder, answers: Answers) -> Report:
