@@ -7,7 +7,6 @@ directory; killed and started again, it goes on from there. Delete a file to mea
 """
 
 import argparse
-import math
 import multiprocessing
 import statistics
 import sys
@@ -127,7 +126,9 @@ def _summary(comparisons: list[Comparison]) -> list[str]:
 
 def _share(comparisons: list[Comparison], over: str) -> str:
     ratios = _ratios(comparisons, over).values()
-    mean = math.exp(statistics.fmean(map(math.log, ratios))) if ratios else math.nan
+    if not ratios:
+        return f"- Fused was never timed beside {over}."
+    mean = statistics.geometric_mean(ratios)
     return f"- Fused is {mean:.2f} times as fast as {over} (geometric mean of {len(ratios)})."
 
 
