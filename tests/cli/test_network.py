@@ -82,7 +82,7 @@ def test_a_pooled_file_gives_the_pooled_network(network: Path, tmp_path: Path) -
         ("missing.py:tiny", None, "missing.py: no such file"),
         ("FILE:tini", None, "no function 'tini'; the nearest are tiny"),
         ("FILE:needy", None, "needs classes; give a function that can be called without"),
-        ("FILE:broken", None, "line 45 raised ValueError: no weights today"),
+        ("FILE:broken", None, " raised ValueError: no weights today"),
         ("FILE:not_a_network", None, "gave a dict; it must return a torch.nn.Module"),
         ("FILE:tiny", "cifar10", "for a network from a file, give the path of a state dict"),
         ("FILE:tiny", "missing.pt", "missing.pt: no such file of weights"),
