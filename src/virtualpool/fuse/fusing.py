@@ -11,7 +11,7 @@ from virtualpool.forward import rewrite_forward
 from virtualpool.fuse import constants, decisions, sites
 from virtualpool.fuse.builder import rebuilt
 from virtualpool.fuse.convolutions import as_functions, fold_batch_norms
-from virtualpool.fuse.in_place import reuse_memory, without_changes_in_place
+from virtualpool.fuse.in_place import reuse_memory, views_as_shapes, without_changes_in_place
 from virtualpool.fuse.report import Report, report_of, report_on
 from virtualpool.fuse.report import attach as attach_report
 from virtualpool.fuse.shuffles import name_shuffles
@@ -131,6 +131,7 @@ def _prepared(
     with state_kept(part.module):
         values = Values(graph, part.module, call, training=training)
     without_changes_in_place(graph, values)
+    views_as_shapes(graph)
     as_functions(graph, values)
     name_shuffles(graph, values)
     return values

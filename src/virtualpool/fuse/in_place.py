@@ -104,6 +104,19 @@ def _pure(node: fx.Node, name: str) -> Any:
     return next((getattr(each, name) for each in (torch, functional) if hasattr(each, name)), None)
 
 
+def views_as_shapes(graph: fx.Graph) -> None:
+    """Replaces views by operations that copy where they have to: a map may lie otherwise in memory.
+
+    As nothing is changed in place any more, nobody sees whether it is a copy.
+    """
+    for node in graph.find_nodes(op="call_method", target="view"):
+        is_of_dtype = any(isinstance(argument, torch.dtype) for argument in node.args)
+        if not is_of_dtype and not node.kwargs:
+            node.target = "reshape"
+    for node in graph.find_nodes(op="call_method", target="view_as"):
+        node.target = "reshape_as"
+
+
 def reuse_memory(graph: fx.Graph) -> None:
     """Lets activations overwrite what a convolution has made for them alone."""
     for node in graph.nodes:
