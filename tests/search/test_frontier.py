@@ -125,12 +125,58 @@ def test_a_file_that_is_no_frontier_is_refused(tmp_path, text):
         Frontier.load(tmp_path / "none.json")
 
 
-def test_a_point_as_json_and_as_text(frontier):
-    point = replace(frontier.points[3], over_limit=True)
+def _latency(speedup: float) -> Latency:
+    return Latency(tuple(sample / speedup for sample in BASELINE.samples_ms), SETTING)
+
+
+FORMS = {
+    "of before there was fusing": ({}, False, ""),
+    "fused": (
+        {"as_written": _latency(1.5), "fused": _latency(2), "half": _latency(3)},
+        True,
+        ", fused (as written 1.50x, half the image 3.00x)",
+    ),
+    "as written, for fused it is slower": (
+        {"as_written": _latency(2), "fused": _latency(1.25), "half": _latency(3)},
+        False,
+        ", as written (fused 1.25x, half the image 3.00x)",
+    ),
+    "neither can be measured": (
+        {"as_written": _latency(2), "missing": {"fused": "it has hooks", "half": "one size"}},
+        False,
+        ", as written",
+    ),
+}
+
+
+@pytest.mark.parametrize(("forms", "is_fused", "said"), FORMS.values(), ids=FORMS)
+def test_a_point_as_json_and_as_text(frontier, forms, is_fused, said):
+    point = replace(frontier.points[3], over_limit=True, **forms)
     assert Point.from_json(json.loads(json.dumps(point.to_json()))) == point
+    assert point.is_fused == is_fused
     assert str(point) == (
-        "r3: 0.8900 ± 0.0040, 2.00x (2.00 to 2.00), 10.5 ms, 0.001 M MACs, 1 pooled"
+        f"r3: 0.8900 ± 0.0040, 2.00x (2.00 to 2.00), 10.5 ms, 0.001 M MACs, 1 pooled{said}"
     )
+
+
+def test_a_frontier_from_before_there_was_fusing_still_loads(frontier, tmp_path):
+    value = frontier.to_json()
+    for point in value["points"]:
+        for name in ("as_written", "fused", "half", "missing"):
+            del point[name]
+    (tmp_path / "frontier.json").write_text(json.dumps(value))
+    assert Frontier.load(tmp_path / "frontier.json") == frontier
+    assert frontier.half is None
+
+
+def test_half_is_that_of_the_last_point_that_has_one(frontier):
+    halves = [_latency(3), _latency(3.5), _latency(4), None, None]
+    points = [
+        replace(point, half=half) for point, half in zip(frontier.points, halves, strict=True)
+    ]
+    half = replace(frontier, points=tuple(points)).half
+    assert half is not None
+    assert half.median == pytest.approx(4)
 
 
 def test_restore(frontier, network, images, tmp_path):

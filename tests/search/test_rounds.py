@@ -1,10 +1,10 @@
-import importlib
 import json
 import logging
 import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 import virtualpool as vp
 from virtualpool import VirtualPoolError
+from virtualpool.fuse import Interpolation, Report, report_of
 from virtualpool.measure import Latency, Setting
+from virtualpool.measure.latency import Timed
 from virtualpool.search import (
     ByTimeSaved,
     Frontier,
@@ -21,6 +23,8 @@ from virtualpool.search import (
     Score,
     Sensitivity,
     by_labels,
+    forms,
+    models,
     search,
 )
 from virtualpool.search import sensitivity as find_sensitivity
@@ -44,20 +48,24 @@ def finetune(model: nn.Module, current: Round) -> None:
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A clock that needs no time: the original takes 8 ms, and a pooled model less by its sites."""
+    """A clock that needs no time: the original takes 8 ms, on half the side 2, and a pooled model
+    less by its sites; as it is written, it loses a half of that.
+    """
     saved = {"0": 1.0, "2": 1.5, "5": 2.5}
     setting = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
 
-    def latency(models: dict[str, nn.Module] | nn.Module, inputs: Tensor, **_: object):
-        if isinstance(models, nn.Module):
-            return latency({"": models}, inputs)[""]
-        left = {
-            name: 8 - sum(saved[site] for site in vp.plan_of(model).names)
-            for name, model in models.items()
-        }
-        return {name: Latency((ms, ms * 1.1), setting) for name, ms in left.items()}
+    def milliseconds(model: Timed) -> float:
+        if isinstance(model, tuple):
+            return 2
+        sites = sum(saved[site] for site in vp.plan_of(model).names)
+        return 8 - (sites if report_of(model) else sites / 2)
 
-    monkeypatch.setattr(importlib.import_module("virtualpool.search.steps"), "latency", latency)
+    def latency(timed: dict[str, Timed], inputs: Tensor, **_: object):
+        times = {name: milliseconds(model) for name, model in timed.items()}
+        return {name: Latency((ms, ms * 1.1), setting) for name, ms in times.items()}
+
+    for module in (forms, models):
+        monkeypatch.setattr(module, "latency", latency)
 
 
 @pytest.fixture
@@ -95,7 +103,11 @@ def test_each_round_pools_more_from_the_robust_end(start, tmp_path, images, netw
         assert point.speedup == point.latency.speedup_over(point.baseline)
         restored = frontier.restore(network, point)
         assert vp.measure.macs(restored, images) == point.macs
+        assert (report_of(restored) is not None) == point.is_fused
+        for measured in (point.as_written, point.fused, point.half):
+            assert len(measured.samples_ms) == 1
     assert frontier.points[0].speedup.median == 1
+    assert frontier.half == frontier.points[3].speedup_of(frontier.points[3].half)
 
     run = tmp_path / "run"
     assert Frontier.load(run / "frontier.json") == frontier
@@ -106,6 +118,97 @@ def test_each_round_pools_more_from_the_robust_end(start, tmp_path, images, netw
     assert read_records(run / "round-02" / "training.jsonl") == [{"step": 1, "loss": 0.5}]
     assert (run / "round-02" / "plan.json").exists()
     assert "round-03: 0.3000" in (run / "log.txt").read_text()
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_frontier_is_that_of_fused_models_beside_what_they_are_judged_by(
+    start, network, images, tmp_path
+):
+    original, first, second = start(rounds=[["2", "5"], ["0"]]).points
+    assert (original.as_written, original.fused, original.is_fused) == (None, None, False)
+    assert original.half.median_ms == pytest.approx(2.1)
+    assert [p.median_ms for p in (first.fused, first.as_written, first.half)] == pytest.approx(
+        [4.2, 6.3, 2.1]
+    )
+    assert (first.latency, first.speedup.median) == (first.fused, 2)
+    assert first.speedup_of(first.as_written).median == pytest.approx(8 / 6)
+    assert str(first).endswith("2 pooled, fused (as written 1.33x, half the image 4.00x)")
+    assert [point.is_fused for point in (first, second)] == [True, True]
+
+    run = tmp_path / "run"
+    for folder in ("round-01", "round-02"):
+        loaded = vp.load(network, run / folder / "model.safetensors")
+        kept = Report.from_json(json.loads((run / folder / "fusing.json").read_text()))
+        assert report_of(loaded) == kept
+    assert "round-01: 2 sites fused; 0 maps are still interpolated" in (run / "log.txt").read_text()
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_could_not_be_fused_is_said(start, tmp_path, network):
+    del network[7:]  # the last site's map is then an output
+    start(rounds=[["2", "5"]])
+    kept = Report.from_json(json.loads((tmp_path / "run" / "round-01" / "fusing.json").read_text()))
+    assert (kept.fused, kept.interpolations) == (("2",), (Interpolation(("5",), ("output",)),))
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "round-01: 1 site fused; 1 map is still interpolated" in log
+    assert "round-01: 5: output needs it in full" in log
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_model_that_cannot_be_fused_is_kept_as_written(start, tmp_path, network, monkeypatch):
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(forms, "fuse", fails)
+    frontier = start(rounds=ByTimeSaved(sizes=(2,)))
+    (_, point) = frontier.points
+    reason = "the model is as it was: ZeroDivisionError: a mistake of ours"
+    assert (point.fused, point.missing, point.is_fused) == (None, {"fused": reason}, False)
+    assert point.latency == point.as_written
+    assert str(point).endswith("2 pooled, as written (half the image 4.00x)")
+    assert report_of(frontier.restore(network, point)) is None
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert f"round-01: fused is not timed: {reason}" in log
+    assert f"5 alone is timed as written: {reason}" in log
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_model_that_is_slower_fused_is_kept_as_written(start, tmp_path, network, monkeypatch):
+    measured = forms.latency
+
+    def slower_fused(timed: dict[str, Timed], inputs: Tensor, **options: Any):
+        times = measured(timed, inputs, **options)
+        if "fused" in times:
+            written = times["as_written"]
+            slower = tuple(ms * 1.25 for ms in written.samples_ms)
+            times["fused"] = Latency(slower, written.setting)
+        return times
+
+    monkeypatch.setattr(forms, "latency", slower_fused)
+    frontier = start(rounds=[["2"], ["5"]])
+    for point in frontier.points[1:]:
+        assert point.latency == point.as_written
+        assert point.fused is not None
+        assert not point.is_fused
+        assert not point.missing
+        assert report_of(frontier.restore(network, point)) is None
+    assert "1 pooled, as written (fused 0.88x," in str(frontier.points[1])
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "round-01: kept as written, for fused it is slower: 0.80x (0.80 to 0.80) of" in log
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_network_of_one_size_has_no_half(start, tmp_path, network):
+    network[7] = nn.Identity()
+    network[9] = nn.Linear(6 * 36, 4)
+    frontier = start(rounds=[["2"]])
+    assert [point.half for point in frontier.points] == [None, None]
+    assert "(1, 3, 6, 6)" in frontier.points[1].missing["half"]
+    assert frontier.half is None
+    assert (
+        "round-00: half is not timed: Sequential does not run on"
+        in (tmp_path / "run" / "log.txt").read_text()
+    )
 
 
 @pytest.mark.usefixtures("quick")
@@ -413,7 +516,8 @@ import torch
 from torch import nn
 import virtualpool
 import accelerate
-from virtualpool.search import Score, by_labels, search
+from virtualpool.measure import Latency, Setting
+from virtualpool.search import Score, by_labels, forms, search
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -429,6 +533,13 @@ model = nn.Sequential(
 virtualpool.sites(model, images)
 torch.optim.SGD(model.parameters(), lr=0.0).zero_grad()
 left = None
+
+# Which form of a model is faster must not differ from one run to the other.
+setting = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
+milliseconds = {"unmodified": 8.0, "as_written": 6.0, "fused": 4.0, "half": 2.0}
+forms.latency = lambda models, *_, **__: {
+    name: Latency((milliseconds[name],), setting) for name in models
+}
 
 def event():
     global left
@@ -509,6 +620,7 @@ def test_killed_again_and_again_it_ends_with_the_same_frontier(tmp_path, kind):
         assert one.drop_standard_error == other.drop_standard_error
     for name in ("sensitivity.json", "rounds.json", "config.json", "round-01/plan.json",
                  "round-01/training.jsonl", "round-02/training.jsonl",
+                 "round-01/fusing.json", "round-02/fusing.json",
                  "round-01/model.safetensors", "round-02/model.safetensors"):  # fmt: skip
         assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
     assert _files(killed) == _files(whole)

@@ -15,6 +15,8 @@ from virtualpool.measure.latency import Latency, Speedup
 from virtualpool.plan import Plan
 from virtualpool.storage import load
 
+_LATENCIES = ("latency", "baseline", "as_written", "fused", "half")
+
 
 @dataclass(frozen=True)
 class Point:
@@ -34,6 +36,12 @@ class Point:
         drop: how much lower the accuracy is than the original's.
         drop_standard_error: of the drop (paired where it can be), or None where it is not known.
         over_limit: whether the drop was more than the search's `max_drop`, which ended it.
+        as_written: how long it takes with its maps interpolated, as the paper writes it.
+        fused: how long it takes fused. `latency` is one of the two: that of the fused form, unless
+            this is slower or not there; the file gives the same form.
+        half: how long the unmodified model takes on inputs of half the side, whose accuracy is not
+            measured. All four were measured by turns; they are None where they were not measured.
+        missing: of `fused` and `half`, why they could not be measured.
     """
 
     name: str
@@ -49,26 +57,38 @@ class Point:
     drop: float = 0.0
     drop_standard_error: float | None = None
     over_limit: bool = False
+    as_written: Latency | None = None
+    fused: Latency | None = None
+    half: Latency | None = None
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether the model is the fused one."""
+        return self.fused is not None and self.fused == self.latency
+
+    def speedup_of(self, latency: Latency | None) -> Speedup | None:
+        """How many times faster than the unmodified model one of the other latencies is."""
+        return latency and latency.speedup_over(self.baseline)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value."""
-        return vars(self) | {
-            "latency": self.latency.to_json(),
-            "baseline": self.baseline.to_json(),
-            "speedup": self.speedup.to_json(),
-            "plan": self.plan.to_json(),
-        }
+        latencies = {name: getattr(self, name) for name in _LATENCIES}
+        return (
+            vars(self)
+            | {name: latency and latency.to_json() for name, latency in latencies.items()}
+            | {"speedup": self.speedup.to_json(), "plan": self.plan.to_json()}
+        )
 
     @classmethod
     def from_json(cls, value: Any) -> "Point":
         """The point of a JSON value; one that is none is refused."""
         try:
-            parts = {
-                "latency": Latency.from_json(value["latency"]),
-                "baseline": Latency.from_json(value["baseline"]),
-                "speedup": Speedup.from_json(value["speedup"]),
-                "plan": Plan.from_json(value["plan"]),
-            }
+            # Of the latencies, files from before there was fusing have only some.
+            latencies = {name: value[name] for name in _LATENCIES if name in value}
+            parts = {name: it and Latency.from_json(it) for name, it in latencies.items()}
+            parts["speedup"] = Speedup.from_json(value["speedup"])
+            parts["plan"] = Plan.from_json(value["plan"])
             return cls(**value | parts)
         except (KeyError, TypeError) as error:
             raise VirtualPoolError(
@@ -79,7 +99,21 @@ class Point:
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {self.standard_error:.4f}"
         speed = f"{self.speedup}, {self.latency.median_ms:.4g} ms, {self.macs / 1e6:.4g} M MACs"
-        return f"{self.name}: {self.accuracy:.4f}{error}, {speed}, {len(self.plan.sites)} pooled"
+        form = ", fused" if self.is_fused else ", as written" if self.as_written else ""
+        beside = {
+            "as written": self.as_written if self.is_fused else None,
+            "fused": None if self.is_fused else self.fused,
+            "half the image": self.half,
+        }
+        others = ", ".join(
+            f"{name} {speedup.median:.2f}x"
+            for name, latency in beside.items()
+            if (speedup := self.speedup_of(latency))
+        )
+        return (
+            f"{self.name}: {self.accuracy:.4f}{error}, {speed}, {len(self.plan.sites)} pooled{form}"
+            + (f" ({others})" if others else "")
+        )
 
 
 @dataclass(frozen=True)
@@ -98,6 +132,15 @@ class Frontier:
     def original(self) -> Point:
         """The unmodified model."""
         return self.points[0]
+
+    @property
+    def half(self) -> Speedup | None:
+        """How much faster the unmodified model is on inputs of half the side, if that was measured.
+
+        With all sites pooled a model has as much work as that, so it is the practical limit. It is
+        that of the last point, the one nearest to it, which was timed by turns with it.
+        """
+        return next((p.speedup_of(p.half) for p in reversed(self.points) if p.half), None)
 
     @property
     def pareto(self) -> tuple[Point, ...]:

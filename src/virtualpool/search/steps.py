@@ -4,8 +4,6 @@ import functools
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -15,12 +13,12 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.files import write_json
 from virtualpool.inputs import describe
 from virtualpool.insert import apply
-from virtualpool.measure.latency import Latency, latency
 from virtualpool.measure.macs import macs
 from virtualpool.plan import plan_of
-from virtualpool.processes import agreed, is_main, wait_for_all
+from virtualpool.processes import is_main, wait_for_all
 from virtualpool.search.fingerprint import fingerprint, name_of
 from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.models import Models
 from virtualpool.search.observer import Observer
 from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run
@@ -28,7 +26,7 @@ from virtualpool.search.schedule import Rounds
 from virtualpool.search.score import Evaluate, Score, judge
 from virtualpool.search.seed import seeded
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, sensitivity
-from virtualpool.storage import load, save
+from virtualpool.storage import save
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,11 @@ class Steps:
     latency: dict[str, Any]
     seed: int
     observer: Observer
+
+    @property
+    def models(self) -> Models:
+        """The models that the rounds give."""
+        return Models(self.run, self.model, self.example_inputs, self.latency)
 
     def config(self) -> dict[str, Any]:
         """The arguments as a JSON-able value."""
@@ -65,7 +68,7 @@ class Steps:
     def original(self) -> Point:
         """Evaluates and times the unmodified model."""
         self.observer("original", 0, 1, "the unmodified model")
-        point = self._point(0, lambda: self.model)
+        point = self._point(0)
         self.observer("original", 1, 1, "done")
         return point
 
@@ -93,7 +96,7 @@ class Steps:
         saved = {}
         for done, name in enumerate(names):
             self.observer("time saved", done, len(names), name)
-            measure = functools.partial(self._saved_ms, name)
+            measure = functools.partial(self.models.saved_ms, name)
             saved[name] = self.run.remember(f"time-saved/{name}.json", measure, alone=True)
         self.observer("time saved", len(names), len(names), "done")
         return saved
@@ -116,7 +119,7 @@ class Steps:
         """Pools more sites on top of the last round's model, fine-tunes, evaluates and times."""
         name = self.run.folder(index).name
         self.observer("rounds", index - 1, count, name)
-        point = self._point(index, lambda: self._tuned(index, added))
+        point = self._point(index, added)
         self.observer("rounds", index, count, f"{name} done")
         if point.over_limit:
             self.run.log(f"{name} drops more than {self.max_drop:g}: it is the last round")
@@ -129,25 +132,22 @@ class Steps:
             frontier.save(self.run.directory / "frontier.json")
         return frontier
 
-    def _point(self, index: int, model: Callable[[], nn.Module]) -> Point:
+    def _point(self, index: int, added: list[str] | None = None) -> Point:
         """A round's point, whose file is the last that the round writes."""
 
         def measure() -> Any:
-            point = self._measured(index, model())
+            if added:
+                if not self.models.exists(index):
+                    self._tune(index, added)
+                self.models.keep_faster_form(index)
+            point = self._measured(index)
             self.run.log(str(point))
             return point.to_json()
 
         return Point.from_json(self.run.remember(self.run.folder(index) / "point.json", measure))
 
-    def _tuned(self, index: int, added: list[str]) -> nn.Module:
-        """A round's model, read from its file: what is measured is what the user will load."""
-        if not agreed(self._weights(index).exists()):
-            self._tune(index, added)
-        return load(self.model, self._weights(index))
-
     def _tune(self, index: int, added: list[str]) -> None:
-        previous = self.model if index == 1 else load(self.model, self._weights(index - 1))
-        pooled = apply(previous, added, self.example_inputs)
+        pooled = apply(self.models.as_written(index - 1), added, self.example_inputs)
         current = Round(
             index=index,
             added=tuple(added),
@@ -169,22 +169,23 @@ class Steps:
         _check_finite(pooled.eval(), current.name)
         wait_for_all()
         if is_main():
-            save(pooled, self._weights(index))
+            save(pooled, self.models.path(index))
             shutil.rmtree(current.checkpoint, ignore_errors=True)
         wait_for_all()
 
-    def _measured(self, index: int, model: nn.Module) -> Point:
-        original, ours = self._latencies(index, model)
+    def _measured(self, index: int) -> Point:
+        # What is judged is what the user will load.
+        model, times = self.models.loaded(index), self.models.times(index)
         score = self._score(index, model)
         drop = self._score(0, self.model) - score
-        weights = self._weights(index).relative_to(self.run.directory).as_posix()
+        weights = self.models.path(index).relative_to(self.run.directory).as_posix()
         return Point(
             name=self.run.folder(index).name if index else "original",
             accuracy=float(score),
             standard_error=score.standard_error,
-            latency=ours,
-            baseline=original,
-            speedup=ours.speedup_over(original),
+            latency=times.kept,
+            baseline=times.unmodified,
+            speedup=times.kept.speedup_over(times.unmodified),
             macs=macs(model, self.example_inputs),
             plan=plan_of(model),
             weights=weights if index else None,
@@ -192,6 +193,10 @@ class Steps:
             drop=float(drop),
             drop_standard_error=drop.standard_error,
             over_limit=self.max_drop is not None and drop > self.max_drop,
+            as_written=times.as_written,
+            fused=times.fused,
+            half=times.half,
+            missing=times.missing,
         )
 
     def _score(self, index: int, model: nn.Module) -> Score:
@@ -205,31 +210,6 @@ class Steps:
     def _judge(self, model: nn.Module, subject: str) -> Score:
         with seeded(self.seed, "evaluate"):
             return judge(self.evaluate, model, subject)
-
-    def _latencies(self, index: int, model: nn.Module) -> list[Latency]:
-        values = self.run.remember(
-            self.run.folder(index) / "latency.json",
-            lambda: [measured.to_json() for measured in self._time(model)],
-            alone=True,
-        )
-        return [Latency.from_json(value) for value in values]
-
-    def _time(self, model: nn.Module) -> tuple[Latency, Latency]:
-        """The latency of the unmodified model, and of this one by turns with it."""
-        if model is self.model:
-            alone = latency(model, self.example_inputs, **self.latency)
-            return alone, alone
-        models = {"original": self.model, "pooled": model}
-        timed = latency(models, self.example_inputs, **self.latency)
-        return timed["original"], timed["pooled"]
-
-    def _saved_ms(self, name: str) -> float:
-        original, ours = self._time(apply(self.model, [name], self.example_inputs))
-        pairs = zip(original.samples_ms, ours.samples_ms, strict=True)
-        return median(before - after for before, after in pairs)
-
-    def _weights(self, index: int) -> Path:
-        return self.run.folder(index) / "model.safetensors"
 
 
 def _named(value: Any) -> Any:

@@ -1,0 +1,109 @@
+"""The forms of a round's model, as written and fused, and how fast they are by turns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.fuse import Report, fuse, report_of
+from virtualpool.measure.half import half_inputs
+from virtualpool.measure.latency import Latency, Timed, latency
+from virtualpool.measure.setting import from_fields
+
+
+@dataclass(frozen=True)
+class Times:
+    """Latencies that were measured by turns.
+
+    Attributes:
+        unmodified: of the unmodified model.
+        as_written: of the pooled model, which interpolates.
+        fused: of the same model, fused.
+        half: of the unmodified model on inputs of half the side, on which it has as much work as
+            with all of its sites pooled.
+        missing: of those that could not be measured, by name, why.
+    """
+
+    unmodified: Latency
+    as_written: Latency | None = None
+    fused: Latency | None = None
+    half: Latency | None = None
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def keeps_fused(self) -> bool:
+        """Whether the fused form is there and is not slower, beyond its spread, than as written."""
+        if self.fused is None:
+            return False
+        return self.as_written is None or self.fused.speedup_over(self.as_written).upper >= 1
+
+    @property
+    def kept(self) -> Latency:
+        """The latency of the form that is kept."""
+        return (self.fused if self.keeps_fused else self.as_written) or self.unmodified
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value."""
+        latencies = {name: getattr(self, name) for name in _LATENCIES}
+        return {name: it and it.to_json() for name, it in latencies.items()} | {
+            "missing": self.missing
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Times":
+        """The times of a JSON value; one that is none is refused."""
+        found = from_fields(cls, value)
+        latencies = {name: getattr(found, name) for name in _LATENCIES}
+        return cls(
+            **{name: it and Latency.from_json(it) for name, it in latencies.items()},
+            missing=found.missing,
+        )
+
+
+_LATENCIES = ("unmodified", "as_written", "fused", "half")
+
+
+def fused_if_possible(model: nn.Module, example_inputs: Any) -> tuple[nn.Module | None, Report]:
+    """A pooled model fused, if that succeeds, and what was fused and what was not."""
+    try:
+        fused = fuse(model, example_inputs)
+    # Whatever it is, it must not end a search of hours: the model as written is there.
+    except Exception as error:
+        return None, Report(left={"": f"{type(error).__name__}: {error}"})
+    return fused, report_of(fused) or Report()
+
+
+def timed(
+    unmodified: nn.Module,
+    example_inputs: Any,
+    options: Mapping[str, Any],
+    *,
+    as_written: nn.Module | None = None,
+    fused: nn.Module | None = None,
+) -> Times:
+    """Times models by turns, and with them the unmodified one on inputs of half the side.
+
+    Args:
+        unmodified: the unmodified model.
+        example_inputs: what the others are timed on.
+        options: of `virtualpool.measure.latency`.
+        as_written: a pooled model.
+        fused: the same model, fused. Where it alone cannot be timed, the others still are.
+    """
+    forms = {"unmodified": unmodified, "as_written": as_written, "fused": fused}
+    models: dict[str, Timed] = {name: form for name, form in forms.items() if form is not None}
+    missing: dict[str, str] = {}
+    try:
+        models["half"] = unmodified, half_inputs(unmodified, example_inputs)
+    except VirtualPoolError as error:
+        missing["half"] = str(error)
+    try:
+        latencies = latency(models, example_inputs, **options)
+    except VirtualPoolError as error:
+        if models.pop("fused", None) is None:
+            raise
+        missing["fused"] = str(error)
+        latencies = latency(models, example_inputs, **options)
+    return Times(**latencies, missing=missing)

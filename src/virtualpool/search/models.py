@@ -1,0 +1,103 @@
+"""The models of a run: each in its file, in the faster of its two forms, and how fast they are."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from torch import nn
+
+from virtualpool.files import write_json
+from virtualpool.insert import apply
+from virtualpool.measure.latency import latency
+from virtualpool.processes import agreed, is_main, wait_for_all
+from virtualpool.search.forms import Times, fused_if_possible, timed
+from virtualpool.search.run import Run
+from virtualpool.storage import load, save
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models that a search makes of the unmodified one, by the numbers of their rounds.
+
+    Attributes:
+        run: where they are kept.
+        unmodified: the user's own; it has the number 0, and no file.
+        example_inputs: what they are fused for and timed on.
+        latency: how they are timed.
+    """
+
+    run: Run
+    unmodified: nn.Module
+    example_inputs: Any
+    latency: dict[str, Any]
+
+    def path(self, index: int) -> Path:
+        """The file of a round's model."""
+        return self.run.folder(index) / "model.safetensors"
+
+    def exists(self, index: int) -> bool:
+        """Whether a round's model is in its file."""
+        return agreed(self.path(index).exists())
+
+    def loaded(self, index: int) -> nn.Module:
+        """A round's model, as the user will load it."""
+        return load(self.unmodified, self.path(index)) if index else self.unmodified
+
+    def as_written(self, index: int) -> nn.Module:
+        """The same as it is written, on which more sites can be pooled."""
+        if not index:
+            return self.unmodified
+        return load(self.unmodified, self.path(index), as_written=True)
+
+    def keep_faster_form(self, index: int) -> None:
+        """Sees to it that the file of a round's model gives the form that is faster."""
+        times = self.times(index)
+        if is_main() and not times.keeps_fused:
+            if times.fused is not None and times.as_written is not None:
+                speed = times.fused.speedup_over(times.as_written)
+                self._log(index, f"kept as written, for fused it is slower: {speed} of that speed")
+            save(self.as_written(index), self.path(index))
+        wait_for_all()
+
+    def times(self, index: int) -> Times:
+        """How long a round's model takes in each of its forms, by turns with the unmodified one."""
+
+        def compute() -> Any:
+            times = self._fused_and_timed(index) if index else self._timed()
+            news = "fused" if index else "half"  # of half, the rounds have nothing new to say
+            if why := times.missing.get(news):
+                self._log(index, f"{news} is not timed: {why}")
+            return times.to_json()
+
+        path = self.run.folder(index) / "times.json"
+        return Times.from_json(self.run.remember(path, compute, alone=True))
+
+    def saved_ms(self, name: str) -> float:
+        """Milliseconds that a site saves when it alone is pooled."""
+        pooled = apply(self.unmodified, [name], self.example_inputs)
+        fused, report = fused_if_possible(pooled, self.example_inputs)
+        if fused is None:
+            self.run.log(f"{name} alone is timed as written: {report.remaining[0]}")
+        models = {"unmodified": self.unmodified, "pooled": pooled if fused is None else fused}
+        times = latency(models, self.example_inputs, **self.latency)
+        pairs = zip(times["unmodified"].samples_ms, times["pooled"].samples_ms, strict=True)
+        return median(before - after for before, after in pairs)
+
+    def _fused_and_timed(self, index: int) -> Times:
+        as_written = self.as_written(index)
+        fused, report = fused_if_possible(as_written, self.example_inputs)
+        write_json(self.run.folder(index) / "fusing.json", report.to_json())
+        if fused is None:
+            times = self._timed(as_written=as_written)
+            return replace(times, missing=times.missing | {"fused": report.remaining[0]})
+        for line in (report.summary, *report.remaining):
+            self._log(index, line)
+        save(fused, self.path(index))
+        return self._timed(as_written=as_written, fused=fused)
+
+    def _timed(self, **forms: nn.Module) -> Times:
+        return timed(self.unmodified, self.example_inputs, self.latency, **forms)
+
+    def _log(self, index: int, message: str) -> None:
+        self.run.log(f"{self.run.folder(index).name}: {message}")
