@@ -1,105 +1,205 @@
-"""Operations on reduced maps against the same on the full map."""
+"""Operations on reduced maps against the same operations on the map that is interpolated."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn import functional
 
+from tests.reference import recovered
 from virtualpool.fuse import reduced as on_reduced
-from virtualpool.fuse.borders import extended
-from virtualpool.fuse.folding import Axis, axes, fold, fold_rows
-from virtualpool.fuse.sizes import window_size
-from virtualpool.pool import virtual_pool
+from virtualpool.fuse.folding import axes, fold, fold_rows
 
-SIZES = [(1, 1), (2, 3), (5, 8), (8, 5), (12, 13)]
+SIZES = [(h, w) for h in (2, 3, 8, 9) for w in (2, 5, 12)]
+SMALL = [(1, 1), (1, 2), (2, 1), (1, 5), (6, 1)]
 
 
-def reduced_map(size: tuple[int, int]) -> torch.Tensor:
-    torch.manual_seed(0)
-    return torch.randn(2, 4, (size[0] + 1) // 2, (size[1] + 1) // 2, dtype=torch.float64)
+def reduced_map(size: tuple[int, int], channels: int = 3, **options) -> Tensor:
+    generator = torch.Generator().manual_seed(size[0] * 100 + size[1])
+    shape = (2, channels, (size[0] + 1) // 2, (size[1] + 1) // 2)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(**options)
 
 
-@pytest.mark.parametrize("size", SIZES[1:])
-@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (2, 4), (3, 2), (3, 4)])
-def test_max_pool(size, kernel, stride):
-    map = reduced_map(size)
-    given = on_reduced.max_pool(map, size, kernel, stride)
-    expected = functional.max_pool2d(virtual_pool(map, size), kernel, stride, kernel // 3)
-    torch.testing.assert_close(given, expected)
-
-
-@pytest.mark.parametrize("size", SIZES[1:])
-@pytest.mark.parametrize("stride", [2, 4])
-def test_average_pool(size, stride):
-    map = reduced_map(size)
-    expected = functional.avg_pool2d(virtual_pool(map, size), 2, stride)
-    torch.testing.assert_close(on_reduced.average_pool(map, size, stride), expected)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_mean(size):
-    map = reduced_map(size)
-    expected = virtual_pool(map, size).mean((2, 3), keepdim=True)
-    torch.testing.assert_close(on_reduced.mean(map, size), expected)
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("taps", range(1, 8))
-@pytest.mark.parametrize("padding", range(4))
-@pytest.mark.parametrize("dilation", [1, 2, 3])
-def test_mended_convolution(size, taps, padding, dilation):
-    map, both = reduced_map(size), (padding, padding)
-    outputs = window_size(size, (taps, taps), (2, 2), (2 * padding,) * 2, (dilation,) * 2)
-    if min(outputs) < 1 or padding > dilation * (taps - 1):
-        pytest.skip("no such convolution")
-    weight = torch.randn(6, 4, taps, taps, dtype=torch.float64)
-    bias = torch.randn(6, dtype=torch.float64)
-    geometry = both, (dilation, dilation)
-    weights = fold(weight, *geometry), fold_rows(weight, *geometry), weight
-    given = on_reduced.mended_convolution(map, size, outputs, weights, bias, (1, 1), *geometry, 1)
-    full = virtual_pool(map, size)
-    expected = torch.conv2d(full, weight, bias, 2, padding, dilation)
-    torch.testing.assert_close(given, expected)
-
-
-@pytest.mark.parametrize("taps", range(1, 8))
-@pytest.mark.parametrize("padding", range(4))
-def test_fold_is_the_kernel_times_the_interpolation(taps, padding):
-    """In the interior, a folded kernel gives what the kernel gives on the interpolated map."""
-    kernel = torch.randn(3, 2, taps, taps, dtype=torch.float64)
-    cells = torch.randn(1, 2, 24, 24, dtype=torch.float64)
-    rows, _ = axes((taps, taps), (padding, padding), (1, 1))
-    folded = fold(kernel, (padding, padding), (1, 1))
-    full = virtual_pool(cells, (48, 48))
-    expected = torch.conv2d(full, kernel, None, 2, padding)[..., 4:16, 4:16]
-    given = torch.conv2d(cells, folded)[..., 4 - rows.before :, 4 - rows.before :][..., :12, :12]
-    torch.testing.assert_close(given, expected)
-
-
-@pytest.mark.parametrize(
-    ("axis", "exact", "skips_odd", "before", "cells"),
-    [
-        (Axis(1, 0, 1), True, True, 0, 1),
-        (Axis(3, 1, 1), True, False, 1, 3),
-        (Axis(3, 0, 1), True, False, 0, 2),
-        (Axis(5, 2, 1), False, False, 1, 3),
-        (Axis(7, 3, 1), False, False, 2, 5),
-        (Axis(3, 2, 2), False, True, 1, 3),
-        (Axis(4, 1, 1), False, False, 1, 3),
-    ],
-)
-def test_axes(axis, exact, skips_odd, before, cells):
-    found = axis.is_exact_when_extended, axis.skips_odd, axis.before, axis.cells
-    assert found == (exact, skips_odd, before, cells)
-
-
-@pytest.mark.parametrize("size", SIZES[1:])
-def test_extended_makes_the_virtual_padding_zero(size):
-    map = reduced_map(size)
-    frame = extended(map, size, (1, 1), (1, 1))
-    virtual = virtual_pool(frame, (2 * frame.shape[2] - 1, 2 * frame.shape[3] - 1))
-    expected = functional.pad(virtual_pool(map, size), (1, 1, 1, 1))
-    # Beyond an even end one position is known; beyond an odd one, too.
-    rows, columns = size[0] + 1 + size[0] % 2, size[1] + 1 + size[1] % 2
-    torch.testing.assert_close(
-        virtual[..., 1 : 1 + rows, 1 : 1 + columns], expected[..., :rows, :columns]
+Operation = Callable[[Tensor, tuple[int, int]], Tensor]
+POOLINGS: dict[str, tuple[Operation, Operation]] = {
+    f"max {kernel} {stride}": (
+        lambda x, size, k=kernel, s=stride: on_reduced.max_pool(x, size, k, s),
+        lambda x, size, k=kernel, s=stride: functional.max_pool2d(x, k, s, k // 3),
     )
+    for kernel in (2, 3)
+    for stride in (2, 4, 6)
+} | {
+    f"average {stride}": (
+        lambda x, size, s=stride: on_reduced.average_pool(x, size, s),
+        lambda x, size, s=stride: functional.avg_pool2d(x, 2, s),
+    )
+    for stride in (2, 4, 6)
+}
+MEANS: dict[str, tuple[Operation, Operation]] = {
+    "mean": (on_reduced.mean, lambda x, size: functional.adaptive_avg_pool2d(x, 1)),
+    "flat mean": (
+        lambda x, size: on_reduced.mean(x, size, False), lambda x, size: x.mean((2, 3))
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("operation", "full"), POOLINGS.values(), ids=POOLINGS)
+def test_pooling_equals_that_of_the_full_map(operation, full, size, layout):
+    map = reduced_map(size, memory_format=layout)
+    before = map.clone()
+    result = operation(map, size)
+    torch.testing.assert_close(result, full(recovered(map, size), size), rtol=0, atol=1e-14)
+    assert torch.equal(map, before)
+    # Code that follows may take a pooled map for one that has its memory to itself.
+    assert result.is_contiguous(memory_format=layout)
+    if layout is torch.contiguous_format:
+        assert result.view(2, -1).shape == (2, 3 * result.shape[2] * result.shape[3])
+
+
+@pytest.mark.parametrize("size", [*SIZES, *SMALL])
+@pytest.mark.parametrize(("operation", "full"), MEANS.values(), ids=MEANS)
+def test_mean_equals_that_of_the_full_map(operation, full, size):
+    map = reduced_map(size)
+    torch.testing.assert_close(operation(map, size), full(recovered(map, size), size))
+
+
+@pytest.mark.parametrize("size", SMALL)
+@pytest.mark.parametrize("stride", [2, 4])
+def test_windows_of_three_on_the_smallest_maps(size, stride):
+    map = reduced_map(size)
+    expected = functional.max_pool2d(recovered(map, size), 3, stride, 1)
+    torch.testing.assert_close(on_reduced.max_pool(map, size, 3, stride), expected)
+
+
+BOTH = POOLINGS | MEANS
+
+
+@pytest.mark.parametrize(("operation", "full"), BOTH.values(), ids=BOTH)
+@pytest.mark.parametrize("size", [(8, 8), (7, 8)])
+def test_any_memory_is_read(operation, full, size):
+    maps = [
+        reduced_map((16, 16))[..., ::2, ::2],
+        reduced_map((8, 8)).transpose(2, 3),
+        reduced_map((8, 8), 5)[:, 1:3],
+        reduced_map((8, 8))[:, :1].expand(-1, 4, -1, -1),
+        reduced_map((8, 8), memory_format=torch.channels_last)[:, 1:],
+    ]
+    for map in maps:
+        expected = full(recovered(map, size), size)
+        torch.testing.assert_close(operation(map, size), expected)
+
+
+@pytest.mark.parametrize(("operation", "full"), BOTH.values(), ids=BOTH)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_dtypes(operation, full, dtype):
+    map = reduced_map((9, 12), dtype=dtype)
+    result = operation(map, (9, 12))
+    assert result.dtype == dtype
+    expected = full(recovered(map, (9, 12)), (9, 12))
+    tolerance = 4 * torch.finfo(dtype).eps
+    torch.testing.assert_close(result.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_the_mean_of_a_large_map_in_half_precision():
+    map = torch.full((1, 1, 100, 100), 30.0, dtype=torch.float16)
+    assert on_reduced.mean(map, (200, 199)).item() == 30
+
+
+@pytest.mark.parametrize(("operation", "full"), BOTH.values(), ids=BOTH)
+@pytest.mark.parametrize("size", [(8, 7), (7, 8)])
+def test_gradients_are_those_of_the_full_map(operation, full, size):
+    map = reduced_map(size).requires_grad_()
+    (gradient,) = torch.autograd.grad(operation(map, size).square().sum(), map)
+    (expected,) = torch.autograd.grad(full(recovered(map, size), size).square().sum(), map)
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize(("operation", "full"), BOTH.values(), ids=BOTH)
+def test_compiled_they_are_the_same(operation, full):
+    compiled = torch.compile(operation, fullgraph=True, backend="eager")
+    map = reduced_map((9, 8))
+    torch.testing.assert_close(compiled(map, (9, 8)), full(recovered(map, (9, 8)), (9, 8)))
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize(("operation", "full"), BOTH.values(), ids=BOTH)
+def test_empty_batches(operation, full):
+    map = torch.empty(0, 3, 4, 4)
+    assert operation(map, (8, 7)).shape == full(torch.empty(0, 3, 8, 7), (8, 7)).shape
+
+
+def mended(map, size, outputs, kernel, bias, stride, padding, dilation, groups):
+    folds = fold(kernel, padding, dilation), fold_rows(kernel, padding, dilation), kernel
+    return on_reduced.mended_convolution(
+        map, size, outputs, folds, bias, stride, padding, dilation, groups
+    )
+
+
+def extended(map, size, outputs, kernel, bias, stride, padding, dilation, groups):
+    rows, columns = axes(kernel.shape[-2:], padding, dilation)
+    folded = fold(kernel, padding, dilation)
+    before = rows.before, columns.before
+    return on_reduced.convolution(map, size, outputs, folded, bias, stride, before, groups)
+
+
+lengths, taps, spreads = st.integers(1, 20), st.integers(1, 7), st.integers(1, 3)
+pads, steps = st.sampled_from([0, 1, 1, 2, 3]), st.sampled_from([2, 2, 4, 6])
+
+
+@pytest.mark.parametrize("form", [extended, mended])
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    size=st.tuples(lengths, lengths),
+    kernel=st.tuples(taps, taps),
+    stride=st.tuples(steps, steps),
+    padding=st.tuples(pads, pads),
+    dilation=st.tuples(spreads, spreads),
+    groups=st.sampled_from([1, 2, 4]),
+    has_bias=st.booleans(),
+    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]),
+    recorded=st.booleans(),
+)
+def test_convolutions_equal_that_of_the_full_map(
+    form, size, kernel, stride, padding, dilation, groups, has_bias, layout, recorded
+):
+    weight = torch.randn(8, 4 // groups, *kernel, dtype=torch.float64)
+    bias = torch.randn(8, dtype=torch.float64) if has_bias else None
+    map = reduced_map(size, 4, memory_format=layout).requires_grad_(recorded)
+    before = map.detach().clone()
+    try:
+        expected = functional.conv2d(
+            recovered(map, size), weight, bias, stride, padding, dilation, groups
+        )
+    except RuntimeError:
+        assume(False)
+        raise
+    if form is extended:
+        both = axes(kernel, padding, dilation)
+        assume(all(axis.is_exact_when_extended for axis in both))
+    outputs = tuple(expected.shape[2:])
+    half = stride[0] // 2, stride[1] // 2
+    result = form(map, size, outputs, weight, bias, half, padding, dilation, groups)
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+    assert torch.equal(map, before)
+    if recorded:
+        (gradient,) = torch.autograd.grad(result.square().sum(), map)
+        (other,) = torch.autograd.grad(expected.square().sum(), map)
+        torch.testing.assert_close(gradient, other, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("form", [extended, mended])
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (6, 7)])
+def test_compiled_convolutions_are_the_same(form, size):
+    weight = torch.randn(5, 3, 3, 3, dtype=torch.float64)
+    expected = functional.conv2d(recovered(reduced_map(size), size), weight, None, 2, 1)
+    outputs = tuple(expected.shape[2:])
+    compiled = torch.compile(form, fullgraph=True, backend="eager")
+    one, no = (1, 1), (1, 1)
+    result = compiled(reduced_map(size), size, outputs, weight, None, one, one, no, 1)
+    torch.testing.assert_close(result, expected)
+    torch.compiler.reset()
