@@ -14,7 +14,7 @@ class Candidate:
     """One way to run a network.
 
     Attributes:
-        model: in eval mode.
+        model: in the mode that it is run in.
         images: what it is run on.
         reference: what its outputs must be those of, on the same images.
     """
@@ -24,17 +24,21 @@ class Candidate:
     reference: nn.Module
 
 
-def candidates(network: nn.Module, images: Tensor) -> dict[str, Candidate]:
+def candidates(
+    network: nn.Module, images: Tensor, *, training: bool = False
+) -> dict[str, Candidate]:
     """The candidates by their names, in the order of `NAMES`; all eligible sites are pooled.
 
-    Half is the unmodified network on images of half the side: it has the multiply-accumulates of
-    the pooled one, and is the practical limit of its speed.
+    They are for inference, in eval mode, or for training, in training mode. Half is the unmodified
+    network on images of half the side: it has the multiply-accumulates of the pooled one, and is
+    the practical limit of its speed.
     """
+    network.train(training)
     pooled = vp.apply(network, "all", images)
     models = [
         Candidate(network, images, network),
         Candidate(pooled, images, pooled),
-        Candidate(vp.fuse(pooled, images), images, pooled),
+        Candidate(vp.fuse(pooled, images, training=training), images, pooled),
         Candidate(network, halved(images), network),
     ]
     return dict(zip(NAMES, models, strict=True))

@@ -9,7 +9,8 @@ runtime the candidates are timed by turns. Started again with the same file it g
 import argparse
 import gc
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,7 @@ from candidates import NAMES, candidates
 from comparison import Comparison, compare
 from engines import ENGINES
 from networks import images, network
-from tables import table
+from tables import grid
 
 from virtualpool.files import read_json, write_json, write_text
 
@@ -91,32 +92,26 @@ def section(name: str, comparisons: list[Comparison]) -> str:
     """The comparisons of one network: a column a runtime, in each cell the batches."""
     columns = [list(those) for _, those in groupby(comparisons, lambda each: each.engine)]
     batches = " / ".join(str(each.batch) for each in columns[0])
-    head = [f"{name}, {SIDE}x{SIDE}, batch {batches}"]
-    head += [ENGINES[column[0].engine].title for column in columns]
-
-    def rows(text: Callable[[Comparison, str], str], names: Iterable[str]) -> list[list[str]]:
-        return [
-            [name, *(" / ".join(text(each, name) for each in column) for column in columns)]
-            for name in names
-        ]
-
-    def share(comparison: Comparison, _: str) -> str:
-        return comparison.times_faster("fused", over="half")
-
+    corner = f"{name}, {SIDE}x{SIDE}, batch {batches}"
+    titled = {ENGINES[column[0].engine].title: column for column in columns}
+    speeds = {each: partial(Comparison.times_faster, name=each) for each in NAMES[1:]}
+    share = {"fused / half": partial(Comparison.times_faster, name="fused", over="half")}
+    times = {each: partial(Comparison.milliseconds, name=each) for each in NAMES}
+    differences = {each: partial(Comparison.difference, name=each) for each in NAMES}
     return "\n".join(
         [
             f"## {name}",
             "",
             "How many times faster than unmodified, medians:",
             "",
-            table(head, rows(Comparison.times_faster, NAMES[1:]) + rows(share, ["fused / half"])),
+            grid(corner, titled, speeds | share),
             "Milliseconds per call, median (10th to 90th percentile):",
             "",
-            table(head, rows(Comparison.milliseconds, NAMES)),
+            grid(corner, titled, times),
             "Largest difference of the outputs from PyTorch's in the same precision, relative to "
             "the largest output (fused: from the pooled model as written):",
             "",
-            table(head, rows(Comparison.difference, NAMES)),
+            grid(corner, titled, differences),
             *(
                 f"- {each.engine}, batch {each.batch}: {remark}"
                 for each in comparisons

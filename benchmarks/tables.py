@@ -1,11 +1,43 @@
 """Tables in Markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from zoo import markdown_row
+
+T = TypeVar("T")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table with an empty line after it."""
     lines = [list(head), ["---"] * len(head), *map(list, rows)]
     return "\n".join(map(markdown_row, lines)) + "\n"
+
+
+def grid(
+    corner: str,
+    columns: Mapping[str, Sequence[T]],
+    rows: Mapping[str, Callable[[T], str]],
+) -> str:
+    """A table in which a cell has the texts of several things, between slashes.
+
+    Args:
+        corner: what is written at the top left.
+        columns: for each title of a column its things, such as one a batch.
+        rows: for each title of a row what it says of a thing.
+
+    >>> print(
+    ...     grid("", {"odd": [1, 3], "even": [2, 4]}, {"number": str, "half": lambda n: str(n / 2)})
+    ... )
+    |  | odd | even |
+    | --- | --- | --- |
+    | number | 1 / 3 | 2 / 4 |
+    | half | 0.5 / 1.5 | 1.0 / 2.0 |
+    """
+    return table(
+        [corner, *columns],
+        (
+            [title, *(" / ".join(map(text, things)) for things in columns.values())]
+            for title, text in rows.items()
+        ),
+    )
