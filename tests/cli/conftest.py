@@ -34,6 +34,10 @@ def normalised():
     return nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), *tiny())
 
 
+def of_one_size():
+    return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(768, 3))
+
+
 def loud():
     print("this network talks")
     return tiny()

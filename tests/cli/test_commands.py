@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import virtualpool
 from virtualpool.cli.network import load_network
+from virtualpool.fuse import report_of
 
 Run = Callable[..., Any]
 
@@ -33,12 +35,16 @@ def test_apply_saves_what_it_says(as_json: Run, network: Path, tmp_path: Path) -
     assert result["macs"]["before"] > result["macs"]["after"]
     loaded = virtualpool.load(load_network(f"{network}:tiny").module, path)
     assert virtualpool.plan_of(loaded).names == ["0", "3"]
+    report = report_of(loaded)
+    assert report is not None
+    assert result["fusing"] == report.to_json()
 
 
 def test_apply_says_what_it_changed(run: Run, network: Path, tmp_path: Path) -> None:
     path = tmp_path / "pooled.safetensors"
     result = run("apply", f"{network}:tiny", "all", "--output", path, "--size", "16")
     assert "pooled 3 sites (0, 3, 5)" in result.stderr
+    assert "3 sites fused; 0 maps are still interpolated" in result.stderr
     assert f"Saved {path}" in result.stdout
 
 
@@ -108,14 +114,35 @@ def test_bench_times_side_by_side_and_says_how(
     timing = ["--samples", "3", "--timing-batch", "2", "--threads", "1", "--device", "cpu"]
     asked = ["bench", f"{network}:tiny", path, "--all", "--size", "16", *timing]
     found = as_json(*asked)
-    assert list(found) == ["unmodified", str(path), "all sites"]
-    assert found["all sites"]["macs"] < found[str(path)]["macs"] < found["unmodified"]["macs"]
-    setting = found["all sites"]["latency"]["setting"]
+    assert list(found) == [
+        "unmodified", f"{path}, as written", f"{path}, fused",
+        "all sites, as written", "all sites, fused", "unmodified, half the side",
+    ]  # fmt: skip
+    everything, half = found["all sites, fused"], found["unmodified, half the side"]
+    assert everything["macs"] < found[f"{path}, fused"]["macs"] < found["unmodified"]["macs"]
+    assert half["macs"] == found["unmodified"]["macs"] / 4
+    assert everything["fusing"]["fused"] == ["0", "3", "5"]
+    assert {name for name in found if "fusing" in found[name]} == {
+        "all sites, fused", f"{path}, fused",
+    }  # fmt: skip
+    setting = everything["latency"]["setting"]
     assert (setting["batch"], setting["threads"], setting["device"]) == (2, 1, "cpu")
-    assert len(found["all sites"]["latency"]["samples_ms"]) == 3
+    assert half["latency"]["setting"] == setting
+    assert len(everything["latency"]["samples_ms"]) == 3
     shown = run(*asked).stdout
     assert "3 samples each, interleaved; cpu " in shown
     assert "float32, batch 2, 1 thread, eager, channels_last" in shown
+
+
+def test_bench_says_what_it_leaves_out_and_what_is_still_interpolated(
+    run: Run, network: Path
+) -> None:
+    asked = ["--all", "--samples", "1", "--threads", "1", "--device", "cpu", "--size", "16"]
+    result = run("bench", f"{network}:of_one_size", *asked)
+    assert result.exit_code == 0, result.output
+    assert "half the side, is not timed: Sequential does not run on" in result.stderr
+    assert "all sites: 0: 2 needs it in full" in result.stderr
+    assert "half" not in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -124,6 +151,7 @@ def test_bench_times_side_by_side_and_says_how(
         (["sites", "nowhere.py:build"], "nowhere.py: no such file"),
         (["sites", "FILE:tiny", "--input-shape", "1,3,8"], "--input-shape 1,3,8"),
         (["bench", "FILE:tiny", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["bench", "FILE:tiny", "--weights", "POOLED"], "a network with 1 pooled sites"),
         (["bench", "FILE:tiny", "--device", "cuda:77"], "--device cuda:77"),
         (
             ["sensitivity", "FILE:tiny", "--data", "nowhere", "--size", "16"],
@@ -149,7 +177,11 @@ def test_bench_times_side_by_side_and_says_how(
 def test_misuse_is_said_in_one_line(
     refused: Run, network: Path, images: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
+    pooled = tmp_path / "pooled.safetensors"
+    tiny = load_network(f"{network}:tiny").module
+    virtualpool.save(virtualpool.apply(tiny, ["3"], torch.rand(1, 3, 16, 16)), pooled)
     stand_ins = {"FILE": network, "IMAGES": images, "NOWHERE": tmp_path / "nowhere"}
+    stand_ins["POOLED"] = pooled
     for name, path in stand_ins.items():
         arguments = [part.replace(name, str(path)) for part in arguments]
     assert said in refused(*arguments)

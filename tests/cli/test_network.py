@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 import virtualpool
 from virtualpool import VirtualPoolError
 from virtualpool.cli.network import Network, device_of, example_images, load_network
+from virtualpool.fuse import report_of
 from virtualpool.models import all_cnn_c
 
 
@@ -64,9 +65,11 @@ def test_weights_from_a_file(network: Path, tmp_path: Path, suffix: str) -> None
 def test_a_pooled_file_gives_the_pooled_network(network: Path, tmp_path: Path) -> None:
     original = load_network(f"{network}:tiny")
     pooled = virtualpool.apply(original.module, ["3"], example_images(original, 16))
-    virtualpool.save(pooled, tmp_path / "pooled.safetensors")
-    loaded = load_network(f"{network}:tiny", str(tmp_path / "pooled.safetensors")).module
-    assert virtualpool.plan_of(loaded).names == ["3"]
+    for model in (pooled, virtualpool.fuse(pooled, example_images(original, 16))):
+        virtualpool.save(model, tmp_path / "pooled.safetensors")
+        loaded = load_network(f"{network}:tiny", str(tmp_path / "pooled.safetensors")).module
+        assert virtualpool.plan_of(loaded).names == ["3"]
+        assert report_of(loaded) is None  # as written, so that more sites can be pooled
 
 
 @pytest.mark.parametrize(

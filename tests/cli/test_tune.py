@@ -23,8 +23,17 @@ def test_a_run_from_its_command_to_the_picked_file(
     asked = [*tune_options, "--run-dir", folder, "--sizes", "2,1", "--learning-rate", "0.01,0.001"]
     result = run(*asked)
     assert result.exit_code == 0, result.output
-    for said in ("original", "round-01", "round-02", "speed-up", f"Report: {folder}/report.html"):
+    for said in (
+        "original",
+        "round-02",
+        "speed-up",
+        "as written",
+        "fused",
+        "half",
+        f"Report: {folder}/report.html",
+    ):
         assert said in result.stdout
+    assert "round-01: 2 sites fused; 0 maps are still interpolated" in result.stderr
     assert "cpu" in result.stdout.splitlines()[-2]
     assert "faster" in (folder / "report.html").read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""`virtualpool apply`: pool sites of a network and save it."""
+"""`virtualpool apply`: pool sites of a network, fuse it, and save it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,21 +20,29 @@ def apply(
     input_shape: options.InputShape = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Pool sites of a network, without fine-tuning, and save it with its plan."""
+    """Pool sites of a network, without fine-tuning, fuse it, and save it with its plan."""
     with results(as_json) as show:
         import logging
 
         import virtualpool
         from virtualpool.cli.network import example_images, load_network
+        from virtualpool.fuse import report_of
 
-        logging.getLogger("virtualpool").setLevel(logging.INFO)  # apply logs what it changes
+        # What apply and fuse change, and what fuse could not, they log.
+        logging.getLogger("virtualpool").setLevel(logging.INFO)
         network = load_network(model, weights)
         images = example_images(network, size, input_shape)
         pooled = virtualpool.apply(network.module, "all" if sites == ["all"] else sites, images)
-        before, after = (virtualpool.measure.macs(m, images) for m in (network.module, pooled))
-        virtualpool.save(pooled, output)
-        names = virtualpool.plan_of(pooled).names
-        result = {"pooled": names, "macs": {"before": before, "after": after}, "file": str(output)}
+        fused = virtualpool.fuse(pooled, images)
+        before, after = (virtualpool.measure.macs(m, images) for m in (network.module, fused))
+        virtualpool.save(fused, output)
+        report = report_of(fused)
+        result = {
+            "pooled": virtualpool.plan_of(fused).names,
+            "fusing": report and report.to_json(),
+            "macs": {"before": before, "after": after},
+            "file": str(output),
+        }
         show(
             result,
             lambda: print(

@@ -1,15 +1,21 @@
-"""`virtualpool bench`: time networks side by side."""
+"""`virtualpool bench`: time networks side by side, as written and fused, and beside their limit."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from virtualpool.cli import options
-from virtualpool.cli.terminal import results, table
+from virtualpool.cli.terminal import messages, results, table
+from virtualpool.errors import VirtualPoolError
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from virtualpool.fuse import Report
     from virtualpool.measure import Latency
+
+_HALF = "unmodified, half the side"
 
 
 def bench(
@@ -32,21 +38,23 @@ def bench(
     samples: options.Samples = 15,
     as_json: options.AsJson = False,
 ) -> None:
-    """Time a network unmodified and pooled, side by side, and say with what settings."""
+    """Time a network unmodified and pooled, as written and fused, and say with what settings.
+
+    By turns with them, the unmodified one on images of half the side: it has as much work as with
+    all sites pooled, so it is the practical limit. Its accuracy there is another question.
+    """
     with results(as_json) as show:
         import virtualpool
         from virtualpool.cli.network import device_of, example_images, load_network
 
         network = load_network(model, weights)
         images = example_images(network, size, input_shape)
-        models = {"unmodified": network.module}
-        for file in files or []:
-            models[str(file)] = virtualpool.load(network.module, file)
-        if every:
-            models["all sites"] = virtualpool.apply(network.module, "all", images)
-        macs = {name: virtualpool.measure.macs(m, images) for name, m in models.items()}
+        timed, reports = _candidates(
+            network.module, _pooled(network.module, files, every, images), images
+        )
+        macs = {name: virtualpool.measure.macs(*each) for name, each in timed.items()}
         latencies = virtualpool.measure.latency(
-            models,
+            timed,
             images,
             mode=mode,
             device=device_of(device),
@@ -59,9 +67,49 @@ def bench(
         value = {
             name: {"macs": macs[name], "latency": latency.to_json()}
             | {"speedup": latency.speedup_over(latencies["unmodified"]).to_json()}
+            | ({"fusing": reports[name].to_json()} if name in reports else {})
             for name, latency in latencies.items()
         }
         show(value, lambda: _print(latencies, macs))
+
+
+def _pooled(
+    network: "nn.Module", files: list[Path] | None, every: bool, images: "Tensor"
+) -> "dict[str, nn.Module]":
+    """The pooled networks, as written."""
+    import virtualpool
+
+    if sites := virtualpool.plan_of(network).sites:
+        raise VirtualPoolError(
+            f"--weights names a network with {len(sites)} pooled sites, and bench compares with "
+            "the unmodified one; give that file as one of FILES, with the weights of before."
+        )
+    named = {str(file): virtualpool.load(network, file, as_written=True) for file in files or []}
+    return named | ({"all sites": virtualpool.apply(network, "all", images)} if every else {})
+
+
+def _candidates(
+    network: "nn.Module", pooled: "dict[str, nn.Module]", images: "Tensor"
+) -> "tuple[dict[str, tuple[nn.Module, Any]], dict[str, Report]]":
+    """What is timed, with its images; and of what is fused the report. What is left out is said."""
+    from virtualpool.measure import half_inputs
+    from virtualpool.search.forms import fused_if_possible
+
+    timed: dict[str, tuple[nn.Module, Any]] = {"unmodified": (network, images)}
+    reports: dict[str, Report] = {}
+    for name, written in pooled.items():
+        timed[f"{name}, as written"] = written, images
+        fused, report = fused_if_possible(written, images)
+        for line in report.remaining:
+            messages().print(f"{name}: {line}")
+        if fused is not None:
+            timed[f"{name}, fused"] = fused, images
+            reports[f"{name}, fused"] = report
+    try:
+        timed[_HALF] = network, half_inputs(network, images)
+    except VirtualPoolError as error:
+        messages().print(f"{_HALF}, is not timed: {error}")
+    return timed, reports
 
 
 def _print(latencies: "dict[str, Latency]", macs: dict[str, int]) -> None:

@@ -9,7 +9,8 @@ from virtualpool.cli import options
 from virtualpool.cli.terminal import progress, results, resumable, table
 
 if TYPE_CHECKING:
-    from virtualpool.search import Frontier
+    from virtualpool.measure import Latency
+    from virtualpool.search import Frontier, Point
 
 _ROUNDS = "Rounds"
 _RECOVERY = "Recovery"
@@ -226,16 +227,25 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
             f"{point.latency.median_ms:.3g} ms",
             f"{point.latency.lower_ms:.3g} to {point.latency.upper_ms:.3g}",
             f"{point.speedup.median:.2f}x",
+            *(_times(point, each) for each in (point.as_written, point.fused, point.half)),
             f"{point.macs / 1e6:,.1f}",
             point.weights or "",
         ]
         for point in frontier.points
     ]
-    columns = [">accuracy %", ">drop", ">latency", ">quartiles", ">speed-up", ">MMACs"]
+    columns = [">accuracy %", ">drop", ">latency", ">quartiles", ">speed-up"]
+    columns += [">as written", ">fused", ">half", ">MMACs"]
     table(["model", *columns, f"file in {run_dir}"], rows)
     print("\n* no other model is both faster and more accurate")
+    print("speed-up: over the original, of the faster of a model's two forms, which its file gives")
+    print("half: the original on images of half the side, the limit; its accuracy is not measured")
     print(f"Timed by turns with the original: {frontier.original.latency.setting}")
     print(f"Report: {page}")
+
+
+def _times(point: "Point", latency: "Latency | None") -> str:
+    speedup = point.speedup_of(latency)
+    return f"{speedup.median:.2f}x" if speedup else ""
 
 
 def _percent(value: float, error: float | None) -> str:
