@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from virtualpool.files import write_json, write_text
+from virtualpool.fuse import Interpolation, Report
 from virtualpool.measure import Latency, Setting, Speedup
 from virtualpool.plan import Plan
 from virtualpool.search import Point, Score, Sensitivity, SiteSensitivity
@@ -21,14 +22,26 @@ ORIGINAL = 0.887
 MakeRun = Callable[..., Path]
 
 
+BASELINE = Latency((9.0, 9.1, 9.4), SETTING)
+
+
+def took(speedup: float) -> Latency:
+    """The latency of what is so many times faster than the original."""
+    return Latency(tuple(ms / speedup for ms in BASELINE.samples_ms), SETTING)
+
+
+def forms(fused: float, as_written: float, half: float = 3.9) -> dict[str, Latency]:
+    """The latencies of a model in both of its forms, and of its limit, from their speed-ups."""
+    return {"fused": took(fused), "as_written": took(as_written), "half": took(half)}
+
+
 def point(name: str, drop: float, speedup: float, pooled: list[str], **values: Any) -> Point:
-    baseline = Latency((9.0, 9.1, 9.4), SETTING)
     return Point(
         name=name,
         accuracy=ORIGINAL - drop,
         standard_error=0.0101,
-        latency=Latency(tuple(ms / speedup for ms in baseline.samples_ms), SETTING),
-        baseline=baseline,
+        latency=took(speedup),
+        baseline=BASELINE,
         speedup=Speedup(speedup, speedup * 0.97, speedup * 1.02),
         macs=round(281e6 / (1 + len(pooled) / 3)),
         plan=Plan().extended(pooled),
@@ -41,10 +54,21 @@ def point(name: str, drop: float, speedup: float, pooled: list[str], **values: A
 
 
 POINTS = [
-    point("original", 0.0, 1.0, []),
-    point("round-01", 0.003, 1.44, ROUNDS[0]),
-    point("round-02", 0.008, 2.31, ROUNDS[0] + ROUNDS[1]),
-    point("round-03", 0.024, 2.87, ROUNDS[0] + ROUNDS[1] + ROUNDS[2]),
+    point("original", 0.0, 1.0, [], half=took(3.8)),
+    point("round-01", 0.003, 1.44, ROUNDS[0], **forms(fused=1.38, as_written=1.44)),
+    point("round-02", 0.008, 2.31, ROUNDS[0] + ROUNDS[1], **forms(fused=2.31, as_written=1.7)),
+    point(
+        "round-03",
+        0.024,
+        2.87,
+        ROUNDS[0] + ROUNDS[1] + ROUNDS[2],
+        **forms(fused=2.87, as_written=1.9),
+    ),
+]
+FUSING = [
+    Report(tuple(ROUNDS[0])),
+    Report(tuple(ROUNDS[0] + ROUNDS[1])),
+    Report(("convs.1",), (Interpolation(("convs.7", "convs.8"), ("view in <head>", "output")),)),
 ]
 
 
@@ -111,11 +135,18 @@ def make_run(tmp_path: Path) -> MakeRun:
             if name not in without:
                 write_json(run / name, value)
         for index in range(1, rounds + 1):
+            write_json(run / f"round-{index:02d}" / "fusing.json", FUSING[index - 1].to_json())
             lines = [json.dumps(record) for record in _training(index)]
             write_text(run / f"round-{index:02d}" / "training.jsonl", "\n".join(lines) + "\n")
         return run
 
     return make
+
+
+@pytest.fixture
+def make_forms() -> Callable[..., dict[str, Latency]]:
+    """Makes the latencies of a model's forms from their speed-ups."""
+    return forms
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -36,6 +37,24 @@ def test_the_frontier_marks_and_names_every_model(count: int, width: float) -> N
     assert [item.text for item in named(root, "name")] == labels
     (line,) = named(root, "pareto")
     assert len(line.get("points", "").split()) == sum(dot.pareto for dot in dots(count))
+
+
+def test_what_a_model_was_before_fusing_and_the_limit_are_marked() -> None:
+    original, first, second = dots(3)
+    fused = replace(second, as_written=1.05)
+    root = parsed(charts.frontier([original, first, fused], 940, "", half=1.5))
+    (ring,) = named(root, "written")
+    own = named(root, "dot")[2]
+    assert float(ring.get("cx", 0)) < float(own.get("cx", 0))
+    assert ring.get("cy") == own.get("cy")
+    assert ring.findtext("title") == "round 2, as written: 1.05×"
+    (limit,) = named(root, "half")
+    assert limit.get("x1") == limit.get("x2")
+    assert float(limit.get("x1", 0)) > float(own.get("cx", 0))
+    assert [item.text for item in named(root, "limit")] == ["half the side"]
+    said = root.findtext("desc")
+    assert said is not None
+    assert said.endswith("round 2: 1.22x (as written 1.05x), 87.6; half the side: 1.50x")
 
 
 def test_better_models_are_higher_and_faster_ones_to_the_right() -> None:

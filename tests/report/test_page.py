@@ -78,6 +78,40 @@ def test_a_round_that_is_being_fine_tuned_says_how_far_it_is(make_run: MakeRun) 
     assert "to come" in page
 
 
+def test_what_is_still_interpolated_is_told_and_why_a_model_is_as_written(
+    make_run: MakeRun,
+) -> None:
+    page = page_of(make_run())
+    fusing = page[page.index('id="fusing"') : page.index('id="sensitivity"')]
+    assert re.findall("<dt>(.*)</dt>", fusing) == ["round 1", "round 3"]
+    assert "It is as written, for fused it is slower: 1.38x" in fusing
+    assert "convs.7, convs.8: view in &lt;head&gt;, output need it in full" in fusing
+
+
+def test_a_run_from_before_there_was_fusing_is_shown_as_written(make_run: MakeRun) -> None:
+    run = make_run()
+    for path in run.glob("round-*/point.json"):
+        point = read_json(path)
+        for name in ("as_written", "fused", "half", "missing"):
+            del point[name]
+        write_json(path, point)
+    for path in run.glob("round-*/fusing.json"):
+        path.unlink()
+    page = page_of(run)
+    assert re.findall("<strong>(.*)</strong>", page) == ["1.44×", "2.31×", "2.87×"]
+    assert 'id="fusing"' not in page
+    assert "Upright line" not in page
+    assert "Rings" not in page
+
+
+def test_why_there_is_no_half_is_said(make_run: MakeRun) -> None:
+    run = make_run()
+    path = run / "round-00" / "point.json"
+    missing = {"half": "Vit takes images of one size."}
+    write_json(path, read_json(path) | {"half": None, "missing": missing})
+    assert "Half is not there: Vit takes images of one size." in page_of(run)
+
+
 def test_what_comes_from_outside_is_escaped(make_run: MakeRun) -> None:
     evil = "<script>alert('x')</script>"
     run = make_run(settings={"model": evil, "data": evil}, sites=[evil])

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from virtualpool.report.wording import Unit, claim, milliseconds, title
+from virtualpool.measure import Latency
+from virtualpool.report.wording import Unit, as_written, claim, milliseconds, title
 from virtualpool.search import Point
 
 PERCENT = Unit(percent=True)
@@ -61,6 +62,27 @@ def test_scores_that_are_no_shares_of_one_are_written_as_they_are(
     said = claim([original, pooled], None, unit)
     assert said.headline == "2.0× faster for 0.6 points of accuracy"
     assert "scores 75.5 where the original scores 76.1" in said.summary
+
+
+def test_the_summary_of_a_fused_model_has_both_of_its_times(
+    make_point: Callable[..., Point], make_forms: Callable[..., dict[str, Latency]]
+) -> None:
+    fused = make_point("round-01", 0.008, 2.0, ["a"], **make_forms(fused=2.0, as_written=1.5))
+    summary = claim([make_point("original", 0.0, 1.0, []), fused], None, PERCENT).summary
+    assert summary.replace("\N{NO-BREAK SPACE}", " ").endswith(
+        "and takes 4.55 ms fused, 6.07 ms as written, where the original takes 9.10 ms."
+    )
+
+
+def test_why_a_model_is_as_written(
+    make_point: Callable[..., Point], make_forms: Callable[..., dict[str, Latency]]
+) -> None:
+    slower = make_point("round-01", 0.0, 2.0, ["a"], **make_forms(fused=1.5, as_written=2.0))
+    assert as_written(slower) == (
+        "It is as written, for fused it is slower: 1.50x (1.50 to 1.50) over the original."
+    )
+    failed = replace(slower, fused=None, missing={"fused": "it has hooks"})
+    assert as_written(failed) == "It is as written: it has hooks"
 
 
 @pytest.mark.parametrize(

@@ -134,12 +134,12 @@ FORMS = {
     "fused": (
         {"as_written": _latency(1.5), "fused": _latency(2), "half": _latency(3)},
         True,
-        ", fused (as written 1.50x, half the image 3.00x)",
+        ", fused (as written 1.50x, half the side 3.00x)",
     ),
     "as written, for fused it is slower": (
         {"as_written": _latency(2), "fused": _latency(1.25), "half": _latency(3)},
         False,
-        ", as written (fused 1.25x, half the image 3.00x)",
+        ", as written (fused 1.25x, half the side 3.00x)",
     ),
     "neither can be measured": (
         {"as_written": _latency(2), "missing": {"fused": "it has hooks", "half": "one size"}},
@@ -210,6 +210,22 @@ def test_plot_shows_every_model(frontier, tmp_path, monkeypatch):
     replace(frontier, points=(*frontier.points, unknown)).plot(tmp_path / "frontier.svg")
     text = (tmp_path / "frontier.svg").read_text()
     for label in ("original", "r1, 1 pooled", "r4, 1 pooled", "unsure", "batch 1, 1 thread, eager"):
+        assert label in text
+    for label in ("half the side", "ring: as written"):
+        assert label not in text
+
+
+def test_plot_shows_what_fusing_gave_and_the_limit(frontier, tmp_path, monkeypatch):
+    import matplotlib
+
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
+    points = [
+        replace(point, fused=point.latency, as_written=_latency(1.2), half=_latency(4))
+        for point in frontier.points
+    ]
+    replace(frontier, points=tuple(points)).plot(tmp_path / "frontier.svg")
+    text = (tmp_path / "frontier.svg").read_text()
+    for label in ("half the side", "ring: as written, before fusing"):
         assert label in text
 
 

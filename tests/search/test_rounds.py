@@ -132,7 +132,7 @@ def test_the_frontier_is_that_of_fused_models_beside_what_they_are_judged_by(
     )
     assert (first.latency, first.speedup.median) == (first.fused, 2)
     assert first.speedup_of(first.as_written).median == pytest.approx(8 / 6)
-    assert str(first).endswith("2 pooled, fused (as written 1.33x, half the image 4.00x)")
+    assert str(first).endswith("2 pooled, fused (as written 1.33x, half the side 4.00x)")
     assert [point.is_fused for point in (first, second)] == [True, True]
 
     run = tmp_path / "run"
@@ -165,7 +165,7 @@ def test_a_model_that_cannot_be_fused_is_kept_as_written(start, tmp_path, networ
     reason = "the model is as it was: ZeroDivisionError: a mistake of ours"
     assert (point.fused, point.missing, point.is_fused) == (None, {"fused": reason}, False)
     assert point.latency == point.as_written
-    assert str(point).endswith("2 pooled, as written (half the image 4.00x)")
+    assert str(point).endswith("2 pooled, as written (half the side 4.00x)")
     assert report_of(frontier.restore(network, point)) is None
     log = (tmp_path / "run" / "log.txt").read_text()
     assert f"round-01: fused is not timed: {reason}" in log

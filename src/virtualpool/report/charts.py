@@ -17,7 +17,10 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Dot:
-    """A model of the frontier: speeds relative to the original, `error` a standard error."""
+    """A model of the frontier: speeds relative to the original, `error` a standard error.
+
+    Of a fused model, `as_written` is its speed before that.
+    """
 
     label: str
     speed: float
@@ -26,6 +29,7 @@ class Dot:
     error: float | None
     pareto: bool = False
     picked: bool = False
+    as_written: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,24 @@ class Curve:
     points: tuple[tuple[float, float], ...]
 
 
-def frontier(dots: Sequence[Dot], width: float, unit: str) -> Markup:
-    """Accuracy against measured speed, with error bars and the line through the Pareto set."""
+def frontier(dots: Sequence[Dot], width: float, unit: str, half: float | None = None) -> Markup:
+    """Accuracy against measured speed, with error bars and the line through the Pareto set.
+
+    Args:
+        dots: the models, the original first.
+        width: in pixels.
+        unit: of the accuracy, in brackets.
+        half: the speed of the original on images of half the side, which is marked by a line.
+    """
     height = round(width * 0.4 + 100)
     left, top, right, bottom = 48, 34, width - 16, height - 46
-    across = svg.scale([limit for dot in dots for limit in dot.speed_range], left, right)
+    across = svg.scale(_speeds(dots, half), left, right)
     up = svg.scale([limit for dot in dots for limit in _limits(dot.score, dot.error)], bottom, top)
     root = svg.figure(
         width,
         height,
         "Accuracy against measured speed",
-        "; ".join(f"{dot.label}: {dot.speed:.2f}x, {dot.score:.1f}" for dot in dots),
+        "; ".join(map(_described, dots)) + (f"; half the side: {half:.2f}x" if half else ""),
     )
     svg.axis_left(root, up, left, right, f"accuracy{unit}", svg.plain)
     svg.axis_below(root, across, top, bottom, "speed-up, measured", lambda tick: f"{tick:g}×")
@@ -64,9 +75,15 @@ def frontier(dots: Sequence[Dot], width: float, unit: str) -> Markup:
     svg.line(root, (left, original), (right, original), "original")
     front = sorted((dot for dot in dots if dot.pareto), key=lambda dot: dot.speed)
     svg.polyline(root, [(across(dot.speed), up(dot.score)) for dot in front], class_="pareto")
+    taken = [_around(across(dot.speed), up(dot.score), 7) for dot in dots]
+    if half is not None:
+        svg.line(root, (across(half), top), (across(half), bottom), "half")
+    for dot in dots:
+        taken += _as_written(root, dot, across, up)
     for dot in dots:
         _dot(root, dot, across, up)
-    taken = [_around(across(dot.speed), up(dot.score), 7) for dot in dots]
+    if half is not None:
+        taken.append(_name_half(root, across(half), bottom))
     inside = (left, top, right, bottom)
     for dot in dots:
         # Where it is crowded, "12" stands for "round 12".
@@ -138,6 +155,35 @@ def shade(index: int, count: int) -> str:
     return f"{100 * index / max(1, count - 1):.0f}%"
 
 
+def _speeds(dots: Sequence[Dot], half: float | None) -> list[float]:
+    speeds = [limit for dot in dots for limit in dot.speed_range]
+    others = [dot.as_written for dot in dots] + [half]
+    return speeds + [speed for speed in others if speed is not None]
+
+
+def _described(dot: Dot) -> str:
+    written = f" (as written {dot.as_written:.2f}x)" if dot.as_written else ""
+    return f"{dot.label}: {dot.speed:.2f}x{written}, {dot.score:.1f}"
+
+
+def _name_half(root: svg.Element, x: float, bottom: float) -> Box:
+    """Names the line for the original on half the side; gives where the name is."""
+    name = "half the side"
+    svg.add(root, "text", name, x=x - 6, y=bottom - 7, text_anchor="end", class_="limit")
+    return x - 6 - 6.5 * len(name), bottom - 19, x, bottom
+
+
+def _as_written(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -> list[Box]:
+    """Where a fused model was before that, and the way from there; gives what that covers."""
+    if dot.as_written is None:
+        return []
+    x, y = across(dot.as_written), up(dot.score)
+    svg.line(root, (x, y), (across(dot.speed), y), "gain")
+    circle = svg.add(root, "circle", cx=x, cy=y, r=3.5, class_="written")
+    svg.add(circle, "title", f"{dot.label}, as written: {dot.as_written:.2f}×")
+    return [_around(x, y, 5)]
+
+
 def _dot(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -> None:
     x, y = across(dot.speed), up(dot.score)
     group = svg.add(root, "g", class_="model picked" if dot.picked else "model")
@@ -166,25 +212,23 @@ def _around(x: float, y: float, radius: float) -> Box:
 def _free_place(
     label: str, x: float, y: float, taken: list[Box], inside: Box
 ) -> tuple[float, float]:
-    """Where a label near (x, y) covers nothing; the first of eight places if all are taken."""
+    """Where of eight places a label near (x, y) covers least, of what is taken or not inside."""
     wide = 7.2 * len(label)
     offsets = [(10, -9), (10, 18), (-10 - wide, 18), (-10 - wide, -9)]
     offsets += [(-wide / 2, -16), (-wide / 2, 26), (16, 4), (-16 - wide, 4)]
     places = [(x + right, y + down) for right, down in offsets]
     boxes = [(left, base - 11, left + wide, base + 3) for left, base in places]
-    free = [
-        index
-        for index, box in enumerate(boxes)
-        if _within(box, inside) and not any(_overlap(box, other) for other in taken)
+    covered = [
+        _overlap(box, box) - _overlap(box, inside) + sum(_overlap(box, other) for other in taken)
+        for box in boxes
     ]
-    chosen = free[0] if free else 0
+    chosen = covered.index(min(covered))
     taken.append(boxes[chosen])
     return places[chosen]
 
 
-def _within(box: Box, outer: Box) -> bool:
-    return box[0] >= outer[0] and box[1] >= outer[1] and box[2] <= outer[2] and box[3] <= outer[3]
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _overlap(one: Box, other: Box) -> float:
+    """The area that two boxes share."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    down = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, across) * max(0.0, down)

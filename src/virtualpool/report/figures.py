@@ -21,7 +21,10 @@ def figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
     if run.frontier:
         percent = " (%)" if unit.percent else ""
         dots = _dots(run, picked, unit)
-        drawn["frontier"] = _drawn(lambda width: charts.frontier(dots, width, percent), WIDE)
+        half = run.frontier.half and run.frontier.half.median
+        drawn["frontier"] = _drawn(lambda width: charts.frontier(dots, width, percent, half), WIDE)
+        drawn["half_is_marked"] = half is not None
+        drawn["any_fused"] = any(point.is_fused for point in run.points)
     if run.sensitivity and run.sensitivity.sites:
         bars = _bars(run, unit)
         drawn["sensitivity"] = _drawn(lambda width: charts.sensitivity(bars, width, points), WIDE)
@@ -60,9 +63,15 @@ def _dots(run: Record, picked: Point | None, unit: Unit) -> list[charts.Dot]:
             error=point.standard_error and point.standard_error * unit.factor,
             pareto=point.name in pareto,
             picked=point is picked,
+            as_written=_speed_as_written(point),
         )
         for point in run.points
     ]
+
+
+def _speed_as_written(point: Point) -> float | None:
+    speedup = point.speedup_of(point.as_written) if point.is_fused else None
+    return speedup and speedup.median
 
 
 def _bars(run: Record, unit: Unit) -> list[charts.Bar]:

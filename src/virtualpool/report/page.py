@@ -10,6 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader
 
 from virtualpool.files import write_text
+from virtualpool.measure import Latency
 from virtualpool.report import record, wording
 from virtualpool.report.figures import figures
 from virtualpool.report.record import Record
@@ -65,6 +66,8 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         "batch": run.points[0].latency.setting.batch if run.points else None,
         "metrics": _metrics(run),
         "models": [_model(run, point, said.point, unit, path) for point in run.points],
+        "half_missing": run.points[0].missing.get("half") if run.points else None,
+        "fusing": _fusing(run),
         "rounds": [_round(run, index, unit) for index in range(1, len(run.rounds) + 1)],
         "code": _code(run, said.point),
         "command": _command(run),
@@ -117,19 +120,47 @@ def _model(
         "metrics": [_NOTHING if value is None else unit.number(value) for value in metrics],
         "drop": _NOTHING if is_original else unit.number(point.drop),
         "drop_error": "" if is_original else unit.plus_minus(point.drop_standard_error).strip(),
-        "latency": wording.milliseconds(point.latency.median_ms),
-        "spread": wording.quartiles(point.latency),
-        "speedup": f"{point.speedup.median:.2f}×",
-        "speedup_range": ""
-        if is_original
-        else f"{point.speedup.lower:.2f} to {point.speedup.upper:.2f}",
+        "unmodified": wording.milliseconds(point.baseline.median_ms),
+        "spread": wording.quartiles(point.baseline),
+        "forms": [_form(point, latency) for latency in _forms(point)],
         "macs": wording.millions(point.macs),
         "macs_ratio": f"{point.macs / run.points[0].macs:.0%}",
-        "file": point.weights,
+        "file_name": file and file.name,
         "href": file and quote(Path(os.path.relpath(file, path.parent)).as_posix()),
         "pareto": point.name in [better.name for better in run.frontier.pareto],
         "picked": point is picked,
     }
+
+
+def _forms(point: Point) -> list[Latency | None]:
+    """As written, fused, half; what was measured before there was fusing is as written."""
+    is_old = point.weights is not None and point.as_written is None
+    return [point.latency if is_old else point.as_written, point.fused, point.half]
+
+
+def _form(point: Point, latency: Latency | None) -> dict[str, Any]:
+    speedup = point.speedup_of(latency)
+    if latency is None or speedup is None:
+        return {"speedup": _NOTHING, "range": "", "latency": "", "kept": False}
+    return {
+        "speedup": f"{speedup.median:.2f}×",
+        "range": f"{speedup.lower:.2f} to {speedup.upper:.2f}",
+        "latency": wording.milliseconds(latency.median_ms),
+        "kept": point.weights is not None and latency == point.latency,
+    }
+
+
+def _fusing(run: Record) -> list[dict[str, Any]]:
+    """Of each model what is still interpolated, or why it is as written."""
+    found = []
+    for point in run.points:
+        report = run.fusing.get(point.name)
+        lines = list(report.remaining) if report else []
+        if report and not point.is_fused:
+            lines.insert(0, wording.as_written(point))
+        if report and lines:
+            found.append({"name": _label(point.name), "summary": report.summary, "lines": lines})
+    return found
 
 
 def _round(run: Record, index: int, unit: Unit) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json
+from virtualpool.fuse import Report
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.run import read_records
 from virtualpool.search.sensitivity import Sensitivity
@@ -22,6 +23,7 @@ class Record:
         frontier: the models so far; None before the original was judged.
         sensitivity: the sites that were tried so far, or None.
         rounds: the sites that each round adds; empty before that was decided.
+        fusing: by the names of the models, what of them was fused and what was not.
         training: what was logged while fine-tuning, of each round that began.
         finished: whether the run came to its end.
     """
@@ -32,6 +34,7 @@ class Record:
     frontier: Frontier | None
     sensitivity: Sensitivity | None
     rounds: list[list[str]]
+    fusing: dict[str, Report]
     training: list[list[dict[str, Any]]]
     finished: bool
 
@@ -73,6 +76,7 @@ def read(run_dir: Path | str) -> Record:
         frontier=Frontier(points, directory) if points else None,
         sensitivity=sensitivity and Sensitivity.from_json(sensitivity),
         rounds=rounds,
+        fusing=_fusing(directory),
         training=[
             read_records(directory / f"round-{index:02d}" / "training.jsonl")
             for index in range(1, len(rounds) + 1)
@@ -85,6 +89,11 @@ def _points(directory: Path) -> tuple[Point, ...]:
     # A round's point is the last of its files: the rounds that have one are those that are done.
     files = sorted(directory.glob("round-*/point.json"))
     return tuple(Point.from_json(read_json(path)) for path in files)
+
+
+def _fusing(directory: Path) -> dict[str, Report]:
+    files = sorted(directory.glob("round-*/fusing.json"))
+    return {path.parent.name: Report.from_json(read_json(path)) for path in files}
 
 
 def _is_finished(points: tuple[Point, ...], rounds: list[list[str]]) -> bool:

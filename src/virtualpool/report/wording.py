@@ -90,14 +90,17 @@ def claim(points: Sequence[Point], max_drop: float | None, unit: Unit) -> Claim:
         best = min(made, key=lambda point: point.drop)
         rule = "the model that loses least"
     speed = best.speedup.median
+    taken = milliseconds(best.latency.median_ms)
+    if best.is_fused and best.as_written:
+        taken = f"{taken} fused, {milliseconds(best.as_written.median_ms)} as written,"
     faster_by = f"{speed:.1f}×" if speed >= 1.1 else f"{speed:.2f}×"
     return Claim(
         f"{faster_by} faster {_price(best, unit)}"
         if faster
         else "No model is faster than the original here",
         f"{title(best.name)}, {rule}, scores {_scored(best, unit)} where the original scores "
-        f"{_scored(original, unit)}, and takes {milliseconds(best.latency.median_ms)} where the "
-        f"original takes {milliseconds(best.baseline.median_ms)}.",
+        f"{_scored(original, unit)}, and takes {taken} where the original takes "
+        f"{milliseconds(best.baseline.median_ms)}.",
         best,
     )
 
@@ -110,6 +113,14 @@ def title(name: str) -> str:
     """
     kind, _, number = name.partition("-")
     return f"{kind.capitalize()} {int(number)}" if number.isdecimal() else name.capitalize()
+
+
+def as_written(point: Point) -> str:
+    """Why a model is as written though it was to be fused."""
+    if point.fused is None:
+        return f"It is as written: {point.missing.get('fused', 'fused it was not timed')}"
+    speedup = point.speedup_of(point.fused)
+    return f"It is as written, for fused it is slower: {speedup} over the original."
 
 
 def milliseconds(value: float) -> str:

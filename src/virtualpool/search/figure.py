@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from virtualpool.search.frontier import Frontier, Point
 
-_INK, _FAINT, _LINE, _ORIGINAL = "#1f2933", "#9aa5b1", "#0b6e99", "#c2410c"
+_INK, _FAINT, _LINE, _ORIGINAL, _LIMIT = "#1f2933", "#9aa5b1", "#0b6e99", "#c2410c", "#b45309"
 
 
 def draw(frontier: "Frontier", path: Path) -> None:
@@ -39,8 +39,11 @@ def draw(frontier: "Frontier", path: Path) -> None:
         zorder=1,
     )
     axes.axhline(frontier.original.accuracy, color=_FAINT, linestyle=(0, (1, 3)), zorder=0)
+    if frontier.half is not None:
+        _mark_half(axes, frontier.half.median)
     ends = frontier.original, max(frontier.points, key=lambda point: point.speedup.median)
     for point in frontier.points:
+        _mark_as_written(axes, point, _colour(point, frontier))
         _mark(axes, point, _colour(point, frontier), is_end=point in ends)
     _dress(axes, frontier)
     with replacing(path) as beside:
@@ -51,6 +54,34 @@ def _colour(point: "Point", frontier: "Frontier") -> str:
     if point == frontier.original:
         return _ORIGINAL
     return _LINE if point in frontier.pareto else _FAINT
+
+
+def _mark_half(axes: "Axes", speedup: float) -> None:
+    """A line for the unmodified model on half the side, whose accuracy is not measured."""
+    axes.axvline(speedup, color=_LIMIT, linestyle=(0, (2, 3)), linewidth=1.5, zorder=0)
+    axes.annotate(
+        "half the side",
+        (speedup, 0),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(-5, 5),
+        textcoords="offset points",
+        horizontalalignment="right",
+        color=_LIMIT,
+        fontsize=8.5,
+    )
+
+
+def _mark_as_written(axes: "Axes", point: "Point", colour: str) -> None:
+    """A ring where a fused model was as written, and a line from there to its own mark."""
+    as_written = point.speedup_of(point.as_written)
+    if as_written is None or not point.is_fused:
+        return
+    ends = as_written.median, point.speedup.median
+    axes.plot(ends, [point.accuracy] * 2, color=colour, linewidth=0.8, alpha=0.6, zorder=1)
+    axes.plot(
+        as_written.median, point.accuracy,
+        color=colour, marker="o", markersize=5, markerfacecolor="white", zorder=2,
+    )  # fmt: skip
 
 
 def _mark(axes: "Axes", point: "Point", colour: str, *, is_end: bool) -> None:
@@ -87,7 +118,9 @@ def _dress(axes: "Axes", frontier: "Frontier") -> None:
         0, 1.025, str(frontier.original.latency.setting),
         transform=axes.transAxes, color=_FAINT, fontsize=8,
     )  # fmt: skip
-    axes.set_xlabel("speedup over the original (median, quartiles)", color=_INK)
+    any_fused = any(point.is_fused for point in frontier.points)
+    rings = "; ring: as written, before fusing" if any_fused else ""
+    axes.set_xlabel(f"speedup over the original (median, quartiles{rings})", color=_INK)
     axes.set_ylabel("accuracy (± standard error)", color=_INK)
     axes.xaxis.set_major_formatter("{x:.3g}x")
     axes.grid(color="#e4e7eb", linewidth=0.8)

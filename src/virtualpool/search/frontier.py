@@ -103,7 +103,7 @@ class Point:
         beside = {
             "as written": self.as_written if self.is_fused else None,
             "fused": None if self.is_fused else self.fused,
-            "half the image": self.half,
+            "half the side": self.half,
         }
         others = ", ".join(
             f"{name} {speedup.median:.2f}x"
@@ -227,7 +227,8 @@ class Frontier:
         """Draws accuracy against measured speedup; the file's suffix says whether PNG, SVG or PDF.
 
         Bars are quartiles of the speedup and standard errors of the accuracy; the line joins the
-        Pareto set.
+        Pareto set. A ring is a fused model as written; the upright line is the unmodified model on
+        images of half the side, whose accuracy is not measured.
         """
         from virtualpool.search.figure import draw
 
