@@ -177,7 +177,9 @@ class Tracer(fx.Tracer):
 
     @property
     def _body(self) -> fx.Node:
-        return next(node for node in self.graph.nodes if node.op != "placeholder")
+        # Between placeholders there is code already, of a structure that came before others.
+        placeholders = list(self.graph.find_nodes(op="placeholder"))
+        return placeholders[-1].next if placeholders else next(iter(self.graph.nodes))
 
     @property
     def _output(self) -> fx.Node:
