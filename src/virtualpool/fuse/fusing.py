@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
@@ -27,6 +28,8 @@ from virtualpool.trace import Part, calls, evaluating, trace
 logger = logging.getLogger("virtualpool")
 
 
+# Where inference mode is on, nobody would see what is changed in place.
+@torch.inference_mode(False)
 def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn.Module:
     """A new model, in eval mode, that gives what a pooled one gives without interpolating.
 

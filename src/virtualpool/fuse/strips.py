@@ -86,6 +86,7 @@ def _wrong(
     last = (length - 1, 0.5) if length % 2 == 0 else (length, -0.5)
     for cell, (position, share) in ((0, (-1, -0.5)), (-1, last)):
         for tap, offset in enumerate(axis.positions):
-            place, rest = divmod(position - offset, stride)
-            if rest == 0 and 0 <= place < count:
+            # Dynamo knows no divmod of sizes that it holds open.
+            place = (position - offset) // stride
+            if place * stride == position - offset and 0 <= place < count:
                 yield place, tap, cell, share

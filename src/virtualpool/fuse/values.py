@@ -56,7 +56,12 @@ class Values:
 
     def changed_by(self, node: fx.Node) -> list[fx.Node]:
         """The inputs of a node that it changes in place."""
-        return self._seen.changed.get(node, [])
+        found = self._seen.changed.get(node, [])
+        if found or not self.training:
+            return found
+        # The graph ran in eval mode, where dropout does nothing.
+        told = getattr(self.submodule(node), "inplace", False) or node.kwargs.get("inplace")
+        return node.all_input_nodes[:1] if told is True else []
 
     def returns(self, node: fx.Node, source: fx.Node) -> bool:
         """Whether the value of a node is that of its input, and no other that equals it."""
