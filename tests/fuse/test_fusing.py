@@ -1,147 +1,23 @@
-"""Fused models equal pooled ones."""
+"""`fuse`: what it gives, what it takes, and what a fused model must still be able to do."""
 
 import copy
-import pickle
-import random
+import logging
+import shutil
+from collections import namedtuple
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 from torchvision.models import get_model
 
 import virtualpool as vp
-from tests.fuse.conftest import assert_fused_equals_pooled, relative_error, with_statistics
-from virtualpool.forward import ForwardCode
-from virtualpool.fuse import report_of
+from tests.fuse import checks
+from tests.fuse.checks import assert_same, fused_alike, pooled_and_fused, run
+from tests.fuse.networks import with_statistics
+from virtualpool.fuse import Report, report_of
 from virtualpool.pool import virtual_pool
-
-NETWORKS = [
-    ("vgg11", 64, 64),
-    ("vgg11_bn", 65, 70),
-    ("resnet18", 65, 70),
-    ("resnet50", 64, 33),
-    ("mobilenet_v2", 75, 64),
-    ("mobilenet_v3_small", 64, 71),
-    ("efficientnet_b0", 64, 65),
-    ("densenet121", 64, 77),
-    ("squeezenet1_1", 97, 64),
-    ("shufflenet_v2_x0_5", 64, 66),
-    ("regnet_y_400mf", 64, 71),
-    ("mnasnet0_5", 64, 65),
-    ("googlenet", 64, 65),
-    ("convnext_tiny", 64, 70),
-]
-
-
-@pytest.mark.parametrize(("name", "height", "width"), NETWORKS)
-@pytest.mark.parametrize("part", ["all", "half", "one"])
-def test_networks_of_torchvision(name, height, width, part):
-    torch.manual_seed(0)
-    settings = {"init_weights": False} if name == "googlenet" else {}
-    model = with_statistics(get_model(name, weights=None, **settings))
-    images = torch.randn(2, 3, height, width, dtype=torch.float64)
-    sites = [site.name for site in vp.sites(model, images) if site.eligible]
-    draw = random.Random(name)
-    number = {"all": len(sites), "half": len(sites) // 2, "one": 1}[part]
-    names = draw.sample(sites, number)
-    other = torch.randn(1, 3, height + 1, width + 3, dtype=torch.float64)
-    assert_fused_equals_pooled(vp.apply(model, names, images), images, other)
-
-
-class Block(nn.Module):
-    """A small network drawn by hypothesis: branches, poolings, kinds of convolutions."""
-
-    def __init__(self, kinds, kernel, stride, padding_mode, groups, dilation):
-        super().__init__()
-        self.kinds = kinds
-        channels, padding = 8, dilation * (kernel // 2)
-        make = {
-            "conv": lambda: nn.Conv2d(
-                channels, channels, kernel, stride, padding, dilation, groups,
-                padding_mode=padding_mode,
-            ),
-            "bare": lambda: nn.Conv2d(channels, channels, 3, bias=False),
-            "single": lambda: nn.Conv2d(channels, channels, 1),
-            "residual": lambda: nn.Conv2d(channels, channels, 3, padding=1),
-            "dense": lambda: nn.Conv2d(channels, channels // 2, 3, padding=1),
-            "expand": lambda: nn.Conv2d(channels // 2, channels // 2, 1),
-            "norm": lambda: nn.Sequential(
-                nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels)
-            ),
-            "max": lambda: nn.MaxPool2d(2),
-            "max 3": lambda: nn.MaxPool2d(3, 2, 1),
-            "max ceil": lambda: nn.MaxPool2d(3, 2, ceil_mode=True),
-            "mean": lambda: nn.AvgPool2d(2),
-            "transposed": lambda: nn.ConvTranspose2d(channels, channels, 2, 2),
-            "gate": lambda: nn.Conv2d(channels, channels, 1),
-        }  # fmt: skip
-        self.stem = nn.Conv2d(3, channels, 3, padding=1)
-        self.layers = nn.ModuleList([make.get(kind, nn.Identity)() for kind in kinds])
-
-    def forward(self, images):
-        x = functional.relu(self.stem(images))
-        for kind, layer in zip(self.kinds, self.layers, strict=True):
-            if kind in ("conv", "bare", "single", "norm"):
-                x = functional.relu_(layer(x))
-            elif kind == "residual":
-                x = functional.relu(x + layer(x), inplace=True)
-            elif kind == "dense":
-                x = torch.cat([x[:, :4], layer(x).relu()], 1)
-            elif kind == "expand":
-                one, other = x.chunk(2, 1)
-                x = torch.cat([one, functional.silu(layer(other))], 1)
-                x = functional.channel_shuffle(x, 2)
-            elif kind == "gate":
-                x = x * torch.sigmoid(layer(functional.adaptive_avg_pool2d(x, 1)))
-            elif kind == "resize":
-                x = functional.interpolate(x, scale_factor=2, mode="bilinear")
-            else:
-                x = layer(x)
-        return x
-
-
-KINDS = [
-    "conv", "bare", "single", "norm", "residual", "dense", "expand", "max", "max 3", "max ceil",
-    "mean", "transposed", "gate", "resize",
-]  # fmt: skip
-
-
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-    derandomize=True,
-)
-@given(
-    kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=6),
-    kernel=st.integers(1, 7),
-    stride=st.sampled_from([1, 2, 3, 4, (1, 2)]),
-    padding_mode=st.sampled_from(["zeros", "zeros", "reflect", "circular", "replicate"]),
-    groups=st.sampled_from([1, 2, 8]),
-    dilation=st.integers(1, 2),
-    height=st.integers(24, 41),
-    width=st.integers(24, 41),
-    part=st.randoms(use_true_random=False),
-)
-def test_random_networks(
-    kinds, kernel, stride, padding_mode, groups, dilation, height, width, part
-):
-    torch.manual_seed(0)
-    model = with_statistics(Block(kinds, kernel, stride, padding_mode, groups, dilation))
-    images = torch.randn(2, 3, height, width, dtype=torch.float64)
-    try:
-        model(images)
-    except (RuntimeError, ValueError):
-        assume(False)  # a map has become smaller than a kernel
-    sites = [site.name for site in vp.sites(model, images) if site.eligible]
-    assume(sites)
-    names = [name for name in sites if part.random() < 0.7] or sites[:1]
-    pooled = vp.apply(model, names, images)
-    assert_fused_equals_pooled(pooled, images)
 
 
 @pytest.fixture
@@ -150,164 +26,419 @@ def images():
     return torch.rand(2, 3, 33, 32)
 
 
-@pytest.fixture
-def pooled(images):
+def network() -> Any:
     torch.manual_seed(0)
     layers = [
-        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True),
+        nn.Conv2d(3, 8, 3, padding=1), with_statistics(nn.BatchNorm2d(8)), nn.ReLU(inplace=True),
         nn.Conv2d(8, 8, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(2),
         nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
     ]  # fmt: skip
-    return vp.apply(nn.Sequential(*layers).eval(), "all", images)
+    return nn.Sequential(*layers).eval()
 
 
-def code_of(model: Any) -> ForwardCode:
-    return type(model).evaluation
+@pytest.fixture
+def pooled(images):
+    return vp.apply(network(), "all", images)
+
+
+def functions_of(model: Any) -> Any:
+    return model.evaluation.names.values()
 
 
 def test_nothing_is_interpolated_and_the_report_says_so(pooled, images):
     fused = vp.fuse(pooled, images)
     report = report_of(fused)
-    assert report is not None
-    assert report.fused == ("0", "3", "6")
+    assert report == Report(("0", "3", "6"))
     assert str(report) == "3 sites fused; 0 maps are still interpolated"
-    assert virtual_pool not in code_of(fused).names.values()
-    assert virtual_pool in code_of(pooled).names.values()
+    assert virtual_pool not in functions_of(fused)
+    assert virtual_pool in functions_of(pooled)
 
 
-def test_the_state_and_the_plan_stay(pooled, images):
+def test_it_is_still_the_users_model(pooled, images):
     fused = vp.fuse(pooled, images)
+    assert isinstance(fused, nn.Sequential)
     assert list(fused.state_dict()) == list(pooled.state_dict())
+    assert list(dict(fused.named_modules())) == list(dict(pooled.named_modules()))
     assert vp.plan_of(fused) == vp.plan_of(pooled)
+    assert not {id(each) for each in fused.parameters()} & {
+        id(each) for each in pooled.parameters()
+    }
 
 
-def test_loading_a_state_folds_anew(pooled, images):
-    fused, other = vp.fuse(pooled, images), copy.deepcopy(pooled)
-    with torch.no_grad():
-        for value in other.state_dict().values():
-            if value.is_floating_point():
-                value.mul_(1.5)
-        before = fused(images)
-        fused.load_state_dict(other.state_dict())
-        torch.testing.assert_close(fused(images), other(images))
-        assert not torch.allclose(fused(images), before)
+@pytest.mark.parametrize("training", [False, True])
+def test_the_model_that_is_given_stays(pooled, images, training):
+    pooled.train(training)
+    before, inside = copy.deepcopy(pooled.state_dict()), set(vars(pooled))
+    out, random = run(copy.deepcopy(pooled), images), torch.get_rng_state()
+    vp.fuse(pooled, images)
+    vp.fuse(pooled, images, training=True)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert pooled.training == training
+    assert set(vars(pooled)) == inside
+    assert all(torch.equal(before[name], value) for name, value in pooled.state_dict().items())
+    assert report_of(pooled) is None
+    assert torch.equal(run(pooled, images), out)
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_copies_compute_the_same(pooled, images, copied):
+@pytest.mark.parametrize("again", [{}, {"training": True}])
+def test_fusing_twice_is_the_identity(pooled, images, again):
     fused = vp.fuse(pooled, images)
-    assert torch.equal(copied(fused)(images), fused(images))
+    other = vp.fuse(fused, images, **again)
+    assert other is not fused
+    assert report_of(other) == report_of(fused)
+    assert torch.equal(run(other, images), run(fused, images))
+    assert not vp.fuse(fused.train(), images).training
 
 
-def test_fusing_twice_is_the_identity(pooled, images):
-    fused = vp.fuse(pooled, images)
-    again = vp.fuse(fused, images)
-    assert again is not fused
-    assert torch.equal(again(images), fused(images))
+def test_more_sites_go_on_top_of_the_pooled_model_only(pooled, images):
+    with pytest.raises(vp.VirtualPoolError, match="is fused"):
+        vp.apply(vp.fuse(pooled, images), ["0"], images)
 
 
-def test_a_model_without_virtual_pools_is_refused(images):
-    with pytest.raises(vp.VirtualPoolError, match="no virtual pool, so there is nothing to fuse"):
-        vp.fuse(nn.Sequential(nn.Conv2d(3, 8, 3)), images)
+@pytest.mark.parametrize(
+    ("model", "inputs", "message"),
+    [
+        (network(), torch.rand(1, 3, 8, 8), "no virtual pool, so there is nothing to fuse; pool"),
+        (
+            "pooled",
+            torch.rand(1, 3, 8, 8).double(),
+            r"not run on .* shape \(1, 3, 8, 8\)\).*dtype|type",
+        ),
+        ("pooled", torch.rand(1, 4, 8, 8), r"does not run on .* \(1, 4, 8, 8\)"),
+        ("pooled", (), "does not run on the example inputs"),
+        ("pooled", {"image": torch.rand(1, 3, 8, 8)}, "does not run on the example inputs"),
+        ("compiled", torch.rand(1, 3, 8, 8), "wrapped in OptimizedModule"),
+        ("weights", torch.rand(1, 3, 8, 8), r"torch\.nn\.Module is expected, not a OrderedDict"),
+    ],
+    ids=["not pooled", "dtype", "channels", "nothing", "unknown name", "wrapped", "no model"],
+)
+def test_what_cannot_be_fused_is_refused(pooled, model, inputs, message):
+    models: Any = {"pooled": pooled, "weights": pooled.state_dict()}
+    if model == "compiled":
+        models[model] = torch.compile(pooled, backend="eager")
+    with pytest.raises(vp.VirtualPoolError, match=message):
+        vp.fuse(models[model] if isinstance(model, str) else model, inputs)
 
 
 def test_a_model_in_training_mode_gives_one_in_eval_mode(pooled, images):
     fused = vp.fuse(pooled.train(), images)
-    assert not fused.training
-    assert pooled.training
-    torch.testing.assert_close(fused(images), pooled.eval()(images))
+    assert not any(module.training for module in fused.modules())
+    torch.testing.assert_close(run(fused, images), run(pooled.eval(), images))
 
 
 def test_in_training_mode_it_computes_what_the_pooled_model_does(pooled, images):
     fused = vp.fuse(pooled, images).train()
-    assert torch.equal(fused(images), pooled.train()(images))
+    assert torch.equal(run(fused, images), run(pooled.train(), images))
+    for buffer, wanted in zip(
+        fused.state_dict().values(), pooled.state_dict().values(), strict=True
+    ):
+        assert torch.equal(buffer, wanted)
+    torch.testing.assert_close(run(fused.eval(), images), run(pooled.eval(), images))
 
 
-def test_other_sizes_and_batches(pooled, images):
+@pytest.mark.parametrize("shape", [(1, 3, 20, 21), (5, 3, 48, 40), (0, 3, 20, 20), (2, 3, 8, 64)])
+def test_other_sizes_and_batches(pooled, images, shape):
+    other = torch.rand(shape)
+    torch.testing.assert_close(run(vp.fuse(pooled, images), other), run(pooled, other))
+
+
+def test_maps_of_one_row_and_one_column():
+    chain = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 5, 2, 2), nn.ReLU(),
+        nn.Conv2d(4, 4, 3, 2, 1), nn.MaxPool2d(3, 2, 1),
+    ).double()  # fmt: skip
+    others = [checks.images(*size) for size in [(1, 1), (1, 2), (2, 1), (1, 9), (6, 1), (2, 2)]]
+    report = fused_alike(chain.eval(), checks.images(), others=others)
+    assert report.fused == ("0", "2", "4")
+    # Where a map has one row already on the example, it was no site, and is none now.
+    fused_alike(chain, checks.images(6, 6), ["0"], others=others)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_dtypes(images, dtype):
+    """What is fused in another dtype, and what changes its dtype then."""
+    pooled = vp.apply(network().to(dtype), "all", images.to(dtype))
+    changed = vp.fuse(vp.apply(network(), "all", images), images).to(dtype)
+    expected = run(copy.deepcopy(pooled).double(), images.double())
+    tolerance = 10 * torch.finfo(dtype).eps
+    for fused in (vp.fuse(pooled, images.to(dtype)), changed):
+        out = run(fused, images.to(dtype))
+        assert out.dtype == dtype
+        assert (out.double() - expected).abs().max() < tolerance * expected.abs().max()
+
+
+def test_autocast(pooled, images):
     fused = vp.fuse(pooled, images)
-    for shape in ((1, 3, 20, 21), (5, 3, 48, 40)):
-        other = torch.rand(shape)
-        torch.testing.assert_close(fused(other), pooled(other))
+    with torch.autocast("cpu", torch.bfloat16):
+        given, expected = run(fused, images), run(pooled, images)
+        inside = vp.fuse(pooled, images)
+    assert given.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(given, expected, rtol=0.05, atol=0.02)
+    torch.testing.assert_close(run(inside, images), run(fused, images))
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 3e-2), (torch.float64, 1e-6)])
-def test_other_precisions(pooled, images, dtype, tolerance):
-    fused = vp.fuse(pooled, images).to(dtype)
-    expected = pooled.double()(images.double())
-    assert relative_error(fused(images.to(dtype)).double(), expected) < tolerance
+def test_inference_mode(images):
+    with torch.inference_mode():
+        pooled, fused, _ = pooled_and_fused(network(), images)
+        torch.testing.assert_close(fused(images), pooled(images))
+        fused.train().eval()
+    torch.testing.assert_close(run(fused, images), run(pooled, images))
 
 
 def test_channels_last_is_kept(images):
     layers = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()
     model = nn.Sequential(*layers).to(memory_format=torch.channels_last)
     last = images.contiguous(memory_format=torch.channels_last)
-    fused = vp.fuse(vp.apply(model, "all", last), last)
-    assert fused(last).is_contiguous(memory_format=torch.channels_last)
+    pooled, fused, _ = pooled_and_fused(model, last)
+    assert run(fused, last).is_contiguous(memory_format=torch.channels_last)
+    assert run(fused, images).stride() == run(pooled, images).stride()
     kernels = [buffer for buffer in fused.buffers() if buffer.ndim == 4]
     assert kernels
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
 
 
-def test_it_is_exported_with_a_dynamic_batch(pooled, images):
-    fused = vp.fuse(pooled, images)
+def exported(model: nn.Module, images: torch.Tensor) -> nn.Module:
     batch = torch.export.Dim("batch", min=1, max=64)
-    exported = torch.export.export(fused, (images,), dynamic_shapes=({0: batch},))
-    other = torch.rand(7, 3, 33, 32)
-    torch.testing.assert_close(exported.module()(other), fused(other))
+    return torch.export.export(model, (images,), dynamic_shapes=({0: batch},)).module()
 
 
-def test_it_is_traced_by_dynamo_without_a_break(pooled, images):
+def test_it_is_exported_with_any_batch(pooled, images):
     fused = vp.fuse(pooled, images)
-    compiled = torch.compile(fused, fullgraph=True, backend="aot_eager")
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(images), fused(images))
+    program, other = exported(fused, images), torch.rand(7, 3, 33, 32)
+    torch.testing.assert_close(program(other), run(fused, other))
 
 
-class Untraceable(nn.Module):
-    """Decides by values, around a part that can be traced."""
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("dynamic", [False, None])
+def test_dynamo_traces_it_without_a_break(pooled, images, backend, dynamic):
+    torch.compiler.reset()
+    fused = vp.fuse(pooled, images)
+    compiled: Any = torch.compile(fused, fullgraph=True, backend=backend, dynamic=dynamic)
+    for other in (images, torch.rand(3, 3, 24, 29)):
+        torch.testing.assert_close(run(compiled, other), run(fused, other))
+        # With gradients it takes another way.
+        compiled(other).sum().backward()
+    assert vp.plan_of(compiled) == vp.plan_of(pooled)
 
-    def __init__(self):
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="Inductor needs a C++ compiler")
+def test_it_compiles_to_machine_code(pooled, images):
+    torch.compiler.reset()
+    fused = vp.fuse(pooled, images)
+    compiled: Any = torch.compile(fused, fullgraph=True)
+    torch.testing.assert_close(run(compiled, images), run(fused, images))
+
+
+Pair = namedtuple("Pair", ["maps", "extra"])
+
+
+class Structures(nn.Module):
+    """Takes and gives values in structures, in training others than in eval mode."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
-        )  # fmt: skip
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, 2, 1)
 
-    def forward(self, images):
-        return self.body(images) if images.sum() > -1e9 else images
-
-
-def test_a_model_that_cannot_be_traced_is_fused_in_its_parts(images):
-    pooled = vp.apply(Untraceable().double().eval(), "all", images.double())
-    fused = assert_fused_equals_pooled(pooled, images.double())
-    report = report_of(fused)
-    assert report is not None
-    assert report.fused == ("body.0",)
-    assert report.interpolations[0].sites == ("body.2",)
-    assert report.interpolations[0].asked_by == ("output",)
+    def forward(self, maps, scale=1.0, *, mask=None, twice: bool = False):
+        value = functional.relu(self.first(maps["image"]))
+        if mask is not None:
+            value = value * mask
+        out = self.second(value) * scale
+        if self.training:
+            return out
+        return Pair({"out": out, "seen": [value, maps["image"]]}, (out + out if twice else out,))
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("vgg11", 40), ("resnet18", 65), ("densenet121", 64), ("mobilenet_v2", 64)]
+    "inputs",
+    [
+        {"maps": {"image": checks.images()}},
+        {"maps": {"image": checks.images()}, "scale": 2.0, "twice": True},
+        {"maps": {"image": checks.images()}, "mask": checks.images(channels=1)},
+        ({"image": checks.images()}, torch.tensor(3.0).double()),
+    ],
 )
+def test_structures(inputs):
+    pooled, fused, report = pooled_and_fused(Structures().double().eval(), inputs)
+    assert not report.left
+    given, keywords = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
+    with torch.no_grad():
+        out, expected = fused(*given, **keywords), pooled(*given, **keywords)
+        assert type(out).__name__ == "Pair"
+        assert_same(out._asdict(), expected._asdict())
+        assert_same(fused.train()(*given, **keywords), pooled.train()(*given, **keywords))
+    with pytest.raises(vp.VirtualPoolError, match="twice is 'often'"):
+        fused.eval()(*given, **keywords | {"twice": "often"})
+
+
+class Body(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 4, 3, padding=1), with_statistics(nn.BatchNorm2d(4))
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x):
+        return self.second(self.norm(self.first(x)).relu())
+
+
+class Deciding(nn.Module):
+    """Decides by values, around two parts that can be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = Body(), nn.Sequential(nn.Conv2d(4, 4, 3, 2, 1), nn.ReLU())
+        self.lost = Body()
+
+    def forward(self, x):
+        x = self.body(x)
+        return self.head(x if x.sum() > -1e9 else self.lost(x))
+
+
+class Starred(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.factor = Body(), nn.Parameter(torch.ones(()))
+
+    def forward(self, *maps, **options):
+        return self.body(maps[0]) * self.factor + options.get("more", 0)
+
+
+def test_a_model_that_cannot_be_traced_is_fused_in_its_parts():
+    report = fused_alike(Deciding().double().eval(), checks.images(), others=[checks.images(9, 9)])
+    assert report.fused == ("body.first",)
+    assert {each.sites for each in report.interpolations} == {("body.second",), ("head.0",)}
+
+
+def test_what_was_pooled_where_it_could_be_traced_and_cannot_be_now():
+    pooled = vp.apply(Deciding().double().eval(), "all", checks.images())
+    body = pooled.get_submodule("body")
+    forward = body.forward
+    body.forward = lambda x: forward(x) * 1
+    fused = vp.fuse(pooled, checks.images())
+    report = report_of(fused)
+    assert report is not None
+    assert "forward of its own" in report.left["body"]
+    assert "body is as it was: has a forward" in str(report)
+    assert_same(run(fused, checks.images()), run(pooled, checks.images()))
+
+
+def test_any_number_of_arguments():
+    pooled, fused, report = pooled_and_fused(Starred().double().eval(), checks.images())
+    assert_same(run(fused, checks.images()), run(pooled, checks.images()))
+    assert report.fused == ("body.first",) or "any number of arguments" in str(report)
+
+
+def test_a_model_of_which_a_submodule_was_pooled():
+    around: Any = nn.Sequential(Body(), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, 1)).double().eval()
+    around[0] = vp.apply(around[0], "all", checks.images())
+    fused = vp.fuse(around, checks.images())
+    assert vp.plan_of(fused).names == ["0.first", "0.second"]
+    assert_same(run(fused, checks.images()), run(around, checks.images()))
+    report = report_of(fused)
+    assert report is not None
+    assert report.fused == ("0.first",)
+
+
+def test_a_model_of_which_a_submodule_was_fused():
+    around: Any = nn.Sequential(Body(), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, 1)).double().eval()
+    around[0] = vp.fuse(vp.apply(around[0], "all", checks.images()), checks.images())
+    fused = vp.fuse(around, checks.images())
+    assert_same(run(fused, checks.images()), run(around, checks.images()))
+
+
+def test_parts_that_are_called_by_themselves():
+    class Features(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features, self.head = Body(), nn.Conv2d(4, 4, 3, 2, 1)
+
+        def forward(self, x):
+            return self.head(self.features(x))
+
+    pooled, fused, _ = pooled_and_fused(Features().double().eval(), checks.images())
+    assert_same(run(fused.features, checks.images()), run(pooled.features, checks.images()))
+
+
+def test_hooks_are_called():
+    model = Deciding().double().eval()
+    calls = []
+    for module in (model, model.body, model.head):
+        module.register_forward_hook(lambda module, given, out: calls.append(type(module).__name__))
+    pooled, fused, _ = pooled_and_fused(model, checks.images())
+    calls.clear()
+    run(pooled, checks.images())
+    expected = list(calls)
+    calls.clear()
+    run(fused, checks.images())
+    assert calls == expected
+    assert len(calls) == 3
+
+
+def test_what_was_done_is_logged(pooled, images, caplog):
+    caplog.set_level(logging.INFO, "virtualpool")
+    vp.fuse(pooled, images)
+    assert caplog.messages == ["3 sites fused; 0 maps are still interpolated"]
+
+
+GRADIENTS = [("resnet18", 65), ("densenet121", 64), ("mobilenet_v2", 64), ("squeezenet1_1", 67)]
+
+
+@pytest.mark.parametrize(("name", "size"), GRADIENTS)
 def test_gradients_of_training_are_the_pooled_models(name, size):
     torch.manual_seed(0)
     model = get_model(name, weights=None).double()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    images = torch.randn(4, 3, size, size, dtype=torch.float64)
-    pooled = vp.apply(model, "all", images).train()
-    fused = vp.fuse(pooled, images, training=True)
+    # Batch norms over fewer values have gradients that rounding is seen in.
+    example = torch.randn(4, 3, size, size, dtype=torch.float64)
+    pooled = vp.apply(model, "all", example).train()
+    fused = vp.fuse(pooled, example, training=True)
     assert fused.training
     for each in (pooled, fused):
-        each(images).square().mean().backward()
+        each(example).square().mean().backward()
     expected = {name: p.grad for name, p in pooled.named_parameters() if p.grad is not None}
     # Some gradients are zero but for rounding; what counts is the whole one's length.
     scale = torch.stack([gradient.norm() for gradient in expected.values()]).max()
+    assert scale > 0
     for name, parameter in fused.named_parameters():
         if name in expected:
             assert parameter.grad is not None
             assert (parameter.grad - expected[name]).norm() < 1e-8 * scale
     for buffer, wanted in zip(fused.buffers(), pooled.buffers(), strict=True):
         torch.testing.assert_close(buffer, wanted)
+
+
+def test_fused_for_training_it_fuses_in_eval_mode_as_well(pooled, images):
+    fused = vp.fuse(pooled, images, training=True)
+    assert not fused.training
+    report = report_of(fused)
+    # In training mode the first batch norm needs its map in full; it reads no recovered one.
+    assert report is not None
+    assert report.fused == ("0", "3", "6")
+    torch.testing.assert_close(run(fused, images), run(pooled, images))
+    with torch.no_grad():
+        for model in (pooled, fused):
+            model.get_parameter("3.weight").mul_(2)
+    # Folded at every call, it needs no word of it.
+    torch.testing.assert_close(run(fused, images), run(pooled, images))
+
+
+class Dropping(nn.Module):
+    """Dropout that changes its input, which is read in another way as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.drop = nn.Conv2d(3, 4, 3, padding=1), nn.Dropout(1.0, inplace=True)
+        self.second = nn.Conv2d(4, 4, 3, 2, 1)
+
+    def forward(self, x):
+        value = self.first(x).relu()
+        return self.second(self.drop(value)) + self.second(value)
+
+
+def test_dropout_in_place_drops_in_training_what_others_read():
+    pooled = vp.apply(Dropping().double().train(), ["first"], checks.images())
+    fused = vp.fuse(pooled, checks.images(), training=True)
+    assert_same(run(fused, checks.images()), run(pooled, checks.images()))
