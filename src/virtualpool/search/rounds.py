@@ -48,10 +48,11 @@ def search(
     """Makes a set of faster models out of a trained one (the paper's Algorithm 1, section 3.2).
 
     The sites are ranked by their sensitivity and shared out among rounds. Each round pools more
-    sites, goes on from the last round's weights, fine-tunes, evaluates, and times the model by
-    turns with the unmodified one. All that is found is kept in `run_dir`: a search that was
-    stopped at any moment goes on when it is called again with the same arguments, and ends with
-    the same models. Every stage begins with random numbers of its own, drawn from `seed`.
+    sites, goes on from the last round's weights, fine-tunes, fuses, times the model in both forms
+    by turns with the unmodified one, and evaluates the faster form. All that is found is kept in
+    `run_dir`: a search that was stopped at any moment goes on when it is called again with the same
+    arguments, and ends with the same models. Every stage begins with random numbers of its own,
+    drawn from `seed`.
 
     Args:
         model: the trained network; it is not changed.
