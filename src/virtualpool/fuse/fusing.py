@@ -17,7 +17,7 @@ from virtualpool.fuse.report import Report, report_of, report_on
 from virtualpool.fuse.report import attach as attach_report
 from virtualpool.fuse.shuffles import name_shuffles
 from virtualpool.fuse.values import UnfusableError, Values
-from virtualpool.inputs import Call, describe
+from virtualpool.inputs import Call, as_call, describe
 from virtualpool.placement import placement
 from virtualpool.plan import attach, join, plan_of, record_of
 from virtualpool.pool import virtual_pool
@@ -79,7 +79,7 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
         )
     traced = trace(fused, example_inputs)
     with evaluating(fused):
-        received = calls(fused, example_inputs, lambda tensor: tensor.clone())
+        received = _received(fused, traced.parts, example_inputs)
         report = Report()
         for part in traced.parts:
             fuse_part = _fuse_part_for_training if training else _fuse_part
@@ -91,6 +91,13 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
         attach(fused, replace(record, fused_with=fused_with))
     logger.info("%s", report)
     return fused
+
+
+def _received(model: nn.Module, parts: list[Part], example_inputs: Any) -> dict[str, Call]:
+    """The arguments of each part."""
+    if [part.name for part in parts] == [""]:
+        return {"": as_call(example_inputs)}
+    return calls(model, example_inputs, torch.clone)
 
 
 def _fuse_part(part: Part, call: Call, names: list[str]) -> Report:
