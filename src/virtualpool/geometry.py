@@ -6,9 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.operators import runs_forward_of
-from virtualpool.pool import output_size
-
-Axes = tuple[int, int]
+from virtualpool.pool import Axes, output_size
 
 
 def size_arguments(convolution: nn.Conv2d, factor: Axes = (1, 1)) -> tuple[Axes, Axes, Axes, Axes]:

@@ -10,6 +10,9 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from virtualpool.errors import VirtualPoolError
 
+Axes = tuple[int, int]
+"""A number for rows and one for columns."""
+
 
 def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     """Recovers a map of `size` from the samples at its even positions (paper, equations 3 to 5).
@@ -64,13 +67,7 @@ class VirtualPool(nn.Module):
         return virtual_pool(reduced, size)
 
 
-def output_size(
-    map: Tensor,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-) -> tuple[int, int]:
+def output_size(map: Tensor, kernel: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Axes:
     """The size (H, W) that a convolution makes of `map`, from the shape at the time of the call.
 
     Args:
@@ -85,10 +82,21 @@ def output_size(
     """
     if has_torch_function_unary(map):
         return handle_torch_function(output_size, (map,), map, kernel, stride, padding, dilation)
+    return window_size((map.shape[-2], map.shape[-1]), kernel, stride, padding, dilation)
+
+
+def window_size(
+    size: Axes, kernel: Axes, stride: Axes, padding: Axes, dilation: Axes = (1, 1)
+) -> Axes:
+    """The size that a convolution or a pooling makes of a map of `size`; see `output_size`.
+
+    >>> window_size((224, 225), (3, 3), (2, 2), (2, 2))
+    (112, 113)
+    """
     height, width = (
         (length + pad - spread * (taps - 1) - 1) // step + 1
         for length, taps, step, pad, spread in zip(
-            map.shape[-2:], kernel, stride, padding, dilation, strict=True
+            size, kernel, stride, padding, dilation, strict=True
         )
     )
     return height, width

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from virtualpool.fuse.sizes import Axes
+from virtualpool.pool import Axes
 
 
 def extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:

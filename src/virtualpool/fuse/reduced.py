@@ -10,9 +10,8 @@ from torch.nn import functional
 
 from virtualpool.fuse.borders import extended
 from virtualpool.fuse.folding import axes
-from virtualpool.fuse.sizes import Axes, window_size
 from virtualpool.fuse.strips import add, add_in_place, strips
-from virtualpool.pool import virtual_pool
+from virtualpool.pool import Axes, virtual_pool, window_size
 
 
 def convolution(

@@ -1,8 +1,10 @@
 """Sizes of maps, computed when the fused model runs: no map has to be there in full."""
 
+from typing import Any
+
 from torch import Tensor
 
-Axes = tuple[int, int]
+from virtualpool.pool import Axes
 
 
 def size_of(map: Tensor) -> Axes:
@@ -15,39 +17,6 @@ def size_of(map: Tensor) -> Axes:
     return map.shape[-2], map.shape[-1]
 
 
-def window_size(
-    size: Axes, kernel: Axes, stride: Axes, padding: Axes, dilation: Axes = (1, 1)
-) -> Axes:
-    """The size that a convolution or a pooling makes of a map of `size`.
-
-    Args:
-        size: (H, W) of the map.
-        kernel: kernel size per axis.
-        stride: stride per axis.
-        padding: the sum of the padding on both sides, per axis.
-        dilation: dilation per axis.
-
-    >>> window_size((224, 225), (3, 3), (2, 2), (2, 2))
-    (112, 113)
-    """
-    height, width = (
-        (length + pad - spread * (taps - 1) - 1) // step + 1
-        for length, taps, step, pad, spread in zip(
-            size, kernel, stride, padding, dilation, strict=True
-        )
-    )
-    return height, width
-
-
-def even_size(size: Axes) -> Axes:
-    """How many even positions a map of `size` has, per axis.
-
-    >>> even_size((5, 8))
-    (3, 4)
-    """
-    return (size[0] + 1) // 2, (size[1] + 1) // 2
-
-
 def even_positions(map: Tensor) -> Tensor:
     """The values (N, C, ceil(H/2), ceil(W/2)) at the even rows and columns of a map.
 
@@ -56,3 +25,14 @@ def even_positions(map: Tensor) -> Tensor:
     tensor([0., 2., 6., 8.])
     """
     return map[..., ::2, ::2]
+
+
+def pair(value: Any) -> Axes | None:
+    """A geometry as PyTorch's functions take it, one number or two; none for anything else.
+
+    >>> pair(3), pair([3, 1]), pair("same")
+    ((3, 3), (3, 1), None)
+    """
+    if isinstance(value, int):
+        return value, value
+    return tuple(value) if isinstance(value, tuple | list) and len(value) == 2 else None

@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from virtualpool.fuse.folding import Axis
-from virtualpool.fuse.sizes import Axes
-from virtualpool.pool import virtual_pool
+from virtualpool.pool import Axes, virtual_pool
 
 Strip = tuple[int, int, Tensor]
 """The axis, the place along it, and what is to be added there, of length one along the axis."""

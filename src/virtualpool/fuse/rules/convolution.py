@@ -11,8 +11,9 @@ from virtualpool.fuse import reduced
 from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.folding import axes, fold, fold_rows
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
-from virtualpool.fuse.sizes import Axes, window_size
+from virtualpool.fuse.sizes import pair
 from virtualpool.fuse.values import Values
+from virtualpool.pool import Axes, window_size
 
 
 class Way(Enum):
@@ -39,7 +40,7 @@ class _Convolution:
     def of(cls, node: fx.Node, values: Values) -> "_Convolution | None":
         """What a node computes; none where it is not a plain one of a batch of maps."""
         given = dict(zip(_NAMES, node.args, strict=False)) | node.kwargs
-        numbers = [_pair(given.get(name, default)) for name, default in _DEFAULTS.items()]
+        numbers = [pair(given.get(name, default)) for name, default in _DEFAULTS.items()]
         shape, source = values.shape(given["weight"]), given["input"]
         if None in numbers or shape is None or values.size(source) is None:
             return None
@@ -175,9 +176,3 @@ def _size(it: _Convolution, stride: Axes, builder: Builder) -> fx.Node:
 def _halved(axes: Axes) -> Axes:
     # A dilation of one belongs to a single tap.
     return max(axes[0] // 2, axes[0] % 2), max(axes[1] // 2, axes[1] % 2)
-
-
-def _pair(value: Any) -> Axes | None:
-    if isinstance(value, int):
-        return value, value
-    return tuple(value) if isinstance(value, tuple | list) and len(value) == 2 else None

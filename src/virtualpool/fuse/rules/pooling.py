@@ -10,9 +10,9 @@ from torch.nn import functional
 from virtualpool.fuse import reduced
 from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
-from virtualpool.fuse.sizes import Axes, window_size
+from virtualpool.fuse.sizes import pair
 from virtualpool.fuse.values import Values
-from virtualpool.pool import virtual_pool
+from virtualpool.pool import Axes, virtual_pool, window_size
 
 
 @dataclass(frozen=True)
@@ -183,18 +183,12 @@ def _arguments(node: fx.Node, values: Values, names: tuple[str, ...]) -> dict[st
 
 def _window(given: dict[str, Any], values: Values) -> _Window | None:
     source = given.get("input")
-    kernel = _pair(given.get("kernel_size"))
-    stride = _pair(given.get("stride") or kernel)
-    padding, dilation = _pair(given.get("padding", 0)), _pair(given.get("dilation", 1))
+    kernel = pair(given.get("kernel_size"))
+    stride = pair(given.get("stride") or kernel)
+    padding, dilation = pair(given.get("padding", 0)), pair(given.get("dilation", 1))
     if values.size(source) is None or None in (kernel, stride, padding, dilation):
         return None
     return _Window(source, kernel, stride, padding, dilation)  # pyright: ignore
-
-
-def _pair(value: Any) -> Axes | None:
-    if isinstance(value, int):
-        return value, value
-    return tuple(value) if isinstance(value, tuple | list) and len(value) == 2 else None
 
 
 def _is_rectified(value: fx.Node, values: Values) -> bool:

@@ -8,9 +8,8 @@ from torch import fx
 from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sites import NAME, observed
-from virtualpool.fuse.sizes import window_size
 from virtualpool.fuse.values import Values
-from virtualpool.pool import output_size, virtual_pool
+from virtualpool.pool import output_size, virtual_pool, window_size
 
 
 @rule(virtual_pool)
