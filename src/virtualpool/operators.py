@@ -44,7 +44,7 @@ def kind_of(node: fx.Node, module: nn.Module) -> Kind:
     """
     if node.op == "call_module":
         return module_kind(module.get_submodule(str(node.target)))
-    if _is_mean_over_space(node):
+    if is_mean_over_space(node):
         return "pool"
     if node.op == "call_function":
         return _FUNCTION_KINDS.get(node.target, "other")
@@ -77,7 +77,7 @@ def module_kind(module: nn.Module) -> Kind:
     return "activation" if _is_composed_activation(module) else "other"
 
 
-def _is_mean_over_space(node: fx.Node) -> bool:
+def is_mean_over_space(node: fx.Node) -> bool:
     """Whether a node is `map.mean((2, 3))`: global average pooling, written as arithmetic."""
     if (node.op, node.target) not in (("call_function", torch.mean), ("call_method", "mean")):
         return False

@@ -12,6 +12,7 @@ from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sizes import pair
 from virtualpool.fuse.values import Values
+from virtualpool.operators import is_mean_over_space
 from virtualpool.pool import Axes, virtual_pool, window_size
 
 
@@ -205,18 +206,11 @@ def _is_global(node: fx.Node, values: Values) -> bool:
     return (
         source in values.interpolated
         and values.size(source) is not None
-        and (_pools_to_one(node, values) or _is_over_positions(node, values))
+        and (_pools_to_one(node, values) or is_mean_over_space(node))
+        and "dtype" not in node.kwargs
     )
 
 
 def _pools_to_one(node: fx.Node, values: Values) -> bool:
     is_pool = node.op == "call_module" or node.target is functional.adaptive_avg_pool2d
     return is_pool and values.size(node) == (1, 1)
-
-
-def _is_over_positions(node: fx.Node, values: Values) -> bool:
-    if node.target not in (torch.mean, "mean") or "dtype" in node.kwargs:
-        return False
-    axes = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-    is_pair = isinstance(axes, tuple | list) and len(axes) == 2
-    return is_pair and {axis % 4 for axis in axes} == {2, 3}  # pyright: ignore
