@@ -12,6 +12,7 @@ from torch import fx, nn
 
 from virtualpool.fuse.values import Values
 from virtualpool.operators import runs_forward_of
+from virtualpool.pool import Axes
 
 if TYPE_CHECKING:
     from virtualpool.fuse.builder import Builder
@@ -22,6 +23,15 @@ class Question(Enum):
 
     FULL = "in full"
     EVEN = "at even positions"
+
+    def strided(self, stride: Axes) -> Axes:
+        """The stride with which an operation of windows computes what is wanted of it.
+
+        >>> Question.FULL.strided((1, 2)), Question.EVEN.strided((1, 2))
+        ((1, 2), (2, 4))
+        """
+        factor = 2 if self is Question.EVEN else 1
+        return stride[0] * factor, stride[1] * factor
 
 
 Asked = Iterable[tuple[fx.Node, Question]]

@@ -48,14 +48,9 @@ class _Convolution:
         weight, bias = given["weight"], given.get("bias")
         return cls(source, weight, bias, shape[2:], *numbers, groups)  # pyright: ignore
 
-    def strided(self, question: Question) -> Axes:
-        """The stride at which the positions that are asked for are computed."""
-        factor = 2 if question is Question.EVEN else 1
-        return self.stride[0] * factor, self.stride[1] * factor
-
     def way(self, question: Question, values: Values) -> Way:
         """How the question is answered."""
-        if any(step % 2 for step in self.strided(question)):
+        if any(step % 2 for step in question.strided(self.stride)):
             return Way.FULL
         both = axes(self.kernel, self.padding, self.dilation)
         if all(axis.skips_odd for axis in both):
@@ -107,7 +102,7 @@ class Convolution(Rule):
             return _extended(it, question, builder)
         if way is Way.MENDED:
             return _mended(it, question, builder)
-        stride, padding, dilation = it.strided(question), it.padding, it.dilation
+        stride, padding, dilation = question.strided(it.stride), it.padding, it.dilation
         if way is Way.CELLS and builder.has_even(it.source):
             source = builder.even(it.source)
             stride, padding, dilation = _halved(stride), _halved(padding), _halved(dilation)
@@ -135,7 +130,7 @@ _LARGE = 112
 
 
 def _extended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
-    stride = it.strided(question)
+    stride = question.strided(it.stride)
     rows, columns = axes(it.kernel, it.padding, it.dilation)
     return builder.call(
         reduced.convolution,
@@ -151,7 +146,7 @@ def _extended(it: _Convolution, question: Question, builder: Builder) -> fx.Node
 
 
 def _mended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
-    stride, weight = it.strided(question), builder.full(it.weight)
+    stride, weight = question.strided(it.stride), builder.full(it.weight)
     geometry = it.padding, it.dilation
     folded, folded_rows = (builder.call(each, weight, *geometry) for each in (fold, fold_rows))
     return builder.call(

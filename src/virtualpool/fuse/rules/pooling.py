@@ -26,10 +26,6 @@ class _Window:
     padding: Axes
     dilation: Axes = (1, 1)
 
-    def strided(self, question: Question) -> Axes:
-        factor = 2 if question is Question.EVEN else 1
-        return self.stride[0] * factor, self.stride[1] * factor
-
 
 class _Pooling(Rule):
     """A pooling asked for even positions doubles its stride."""
@@ -66,7 +62,7 @@ class _Pooling(Rule):
         it = self.window(node, builder.values)
         if it is None:
             return super().build(node, question, builder)
-        stride = it.strided(question)
+        stride = question.strided(it.stride)
         if self._reads_reduced(it, question, builder.values):
             return self.build_reduced(it, stride, builder)
         if question is Question.FULL:
@@ -82,7 +78,7 @@ class _Pooling(Rule):
         return builder.call(window_size, source, it.kernel, it.stride, padding, it.dilation)
 
     def _reads_reduced(self, it: _Window, question: Question, values: Values) -> bool:
-        stride = it.strided(question)
+        stride = question.strided(it.stride)
         return (
             it.source in values.interpolated
             and stride[0] % 2 == 0
