@@ -82,8 +82,8 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
         received = _received(fused, traced.parts, example_inputs)
         report = Report()
         for part in traced.parts:
-            fuse_part = _fuse_part_for_training if training else _fuse_part
-            report = report.joined(fuse_part(part, received[part.name], names))
+            call = received[part.name]
+            report = report.joined(_fuse_part(part, call, names, training=training))
     report = report.joined(Report(left=_left(names, traced.parts, traced.untraced)))
     attach_report(fused, report)
     if record := record_of(fused):  # a model that is pooled in submodules alone has none
@@ -100,38 +100,32 @@ def _received(model: nn.Module, parts: list[Part], example_inputs: Any) -> dict[
     return calls(model, example_inputs, torch.clone)
 
 
-def _fuse_part(part: Part, call: Call, names: list[str]) -> Report:
-    if not _has_virtual_pools(part):
+def _fuse_part(part: Part, call: Call, names: list[str], *, training: bool) -> Report:
+    if not part.evaluation.find_nodes(op="call_function", target=virtual_pool):
         return Report()
     try:
-        values = _prepared(part, part.evaluation, call, names, training=False)
-        fold_batch_norms(part.evaluation, values)
-        new, report = _fused(part, part.evaluation, values)
+        return (_fuse_for_training if training else _fuse_for_inference)(part, call, names)
     except UnfusableError as error:
         return Report(left={part.name: str(error)})
-    constants.hoist(new, part.module)
-    rewrite_forward(part.module, new, part.training, constants.Folded)
+
+
+def _fuse_for_inference(part: Part, call: Call, names: list[str]) -> Report:
+    values = _prepared(part, part.evaluation, call, names, training=False)
+    fold_batch_norms(part.evaluation, values)
+    evaluation, report = _fused(part.evaluation, values)
+    constants.hoist(evaluation, part.module)
+    rewrite_forward(part.module, evaluation, part.training, constants.Folded)
     return report
 
 
-def _fuse_part_for_training(part: Part, call: Call, names: list[str]) -> Report:
-    if not _has_virtual_pools(part):
-        return Report()
-    graphs = {False: part.evaluation, True: part.training}
-    fused, report = [], Report()
-    try:
-        for training, graph in graphs.items():
-            values = _prepared(part, graph, call, names, training=training)
-            new, report = _fused(part, graph, values)
-            fused.append(new)
-    except UnfusableError as error:
-        return Report(left={part.name: str(error)})
-    rewrite_forward(part.module, *fused)
+def _fuse_for_training(part: Part, call: Call, names: list[str]) -> Report:
+    def fused(graph: fx.Graph, *, training: bool) -> tuple[fx.Graph, Report]:
+        return _fused(graph, _prepared(part, graph, call, names, training=training))
+
+    evaluation, _ = fused(part.evaluation, training=False)
+    training, report = fused(part.training, training=True)
+    rewrite_forward(part.module, evaluation, training)
     return report
-
-
-def _has_virtual_pools(part: Part) -> bool:
-    return bool(part.evaluation.find_nodes(op="call_function", target=virtual_pool))
 
 
 def _prepared(
@@ -147,7 +141,7 @@ def _prepared(
     return values
 
 
-def _fused(part: Part, graph: fx.Graph, values: Values) -> tuple[fx.Graph, Report]:
+def _fused(graph: fx.Graph, values: Values) -> tuple[fx.Graph, Report]:
     decisions.mark_interpolated(graph, values)
     answers = decisions.decide(graph, values)
     builder = rebuilt(graph, values, answers)
