@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import fx, nn
 
+from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.values import Values
 from virtualpool.operators import runs_forward_of
 from virtualpool.pool import Axes
@@ -64,7 +65,10 @@ class Rule:
 
         Either a node of the new graph, or two numbers.
         """
-        raise NotImplementedError
+        raise VirtualPoolError(
+            f"{type(self).__name__}, the rule of {node.name}, answers at even positions and does "
+            "not say the size of the whole; give it a method size(node, builder)."
+        )
 
 
 _RULES: dict[Any, Rule] = {}
