@@ -1,5 +1,6 @@
 """Which sites join in which round: the paper's three ways, and one by time saved."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate, chain, pairwise
@@ -14,7 +15,7 @@ SMALLEST_DROP = 1e-4
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(ABC):
     """How the sites are shared out among the rounds; its subclasses are the ways to do so.
 
     Sites that no round takes stay unpooled.
@@ -29,10 +30,11 @@ class Schedule:
         """The sites that the schedule itself names, or None if it takes what it is given."""
         return None
 
+    @abstractmethod
     def most_rounds(self, sites: int) -> int:
         """How many rounds it makes at most of that many sites; refuses if it does not fit them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rounds(
         self, sensitivity: Sensitivity | None, saved_ms: dict[str, float] | None = None
     ) -> Rounds:
@@ -42,7 +44,6 @@ class Schedule:
             sensitivity: the sites, most robust first; needed if `needs_sensitivity`.
             saved_ms: milliseconds saved by each site pooled alone; needed if `needs_time`.
         """
-        raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value."""

@@ -1,5 +1,6 @@
 """Poolings: on reduced maps where their windows are known there, else in full."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,24 +28,24 @@ class _Window:
     dilation: Axes = (1, 1)
 
 
-class _Pooling(Rule):
+class _Pooling(Rule, ABC):
     """A pooling asked for even positions doubles its stride."""
 
+    @abstractmethod
     def window(self, node: fx.Node, values: Values) -> _Window | None:
         """The windows, of a pooling that is not done in an unusual way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def has_reduced(self, window: _Window, stride: Axes) -> bool:
         """Whether there is a form for the reduced map of an interpolated one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build_reduced(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
         """Builds the form for the reduced map."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build_full(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
         """Builds the pooling of the full map with another stride."""
-        raise NotImplementedError
 
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
