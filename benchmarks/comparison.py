@@ -10,6 +10,7 @@ from candidates import Candidate
 from differences import difference
 from engines import ENGINES, Engine, Run, in_eager, outputs
 from setting import setting
+from tables import by_column
 from times import by_turns, median, spread
 
 from virtualpool.measure.timing import threads as torch_threads
@@ -138,3 +139,19 @@ def _checked(
         into.failures[name] = f"its outputs differ by more than {engine.tolerance:.0e}"
         return None
     return run
+
+
+def in_columns(comparisons: list[Comparison], side: int) -> tuple[str, dict[str, list[Comparison]]]:
+    """The corner of a table of one network's comparisons, and its columns, one a runtime."""
+    network = comparisons[0].network
+    return by_column(network, side, comparisons, lambda each: ENGINES[each.engine].title)
+
+
+def notes(comparisons: list[Comparison]) -> list[str]:
+    """What is to be said below a table of comparisons."""
+    remarks = [
+        f"- {each.engine}, batch {each.batch}: {remark}"
+        for each in comparisons
+        for remark in each.remarks()
+    ]
+    return [*remarks, *sorted({each.setting for each in comparisons}), ""]

@@ -18,11 +18,12 @@ from functools import partial
 from typing import Any
 
 import torch
+from arguments import parser
 from candidates import NAMES, Candidate, candidates
 from networks import images, network
 from peaks import allocated_bytes, tensor_bytes
 from setting import setting
-from tables import grid
+from tables import by_column, grid
 from torch import Tensor, nn
 
 from virtualpool.files import write_json, write_text
@@ -151,10 +152,7 @@ def _sections(found: Iterable[Peaks]) -> Iterable[str]:
 
 def section(name: str, peaks: list[Peaks]) -> str:
     """The peaks of one network: a column a mode, in each cell the batches."""
-    columns = [list(those) for _, those in itertools.groupby(peaks, lambda each: each.mode)]
-    batches = " / ".join(str(each.batch) for each in columns[0])
-    corner = f"{name}, {SIDE}x{SIDE}, batch {batches}"
-    titled = {MODES[column[0].mode].title: column for column in columns}
+    corner, titled = by_column(name, SIDE, peaks, lambda each: MODES[each.mode].title)
     sizes = {each: partial(Peaks.mebibytes, name=each) for each in NAMES}
     shares = {each: partial(Peaks.share, name=each) for each in NAMES[1:]}
     return "\n".join(
@@ -172,20 +170,10 @@ def section(name: str, peaks: list[Peaks]) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--network",
-        nargs="+",
-        default=["vgg16.features", "resnet50"],
-        help="names in torchvision, or of a part: vgg16.features",
-    )
-    parser.add_argument("--batch", nargs="+", type=int, default=[1, 8], help="images per call")
-    parser.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES))
-    parser.add_argument("--json", help="a file for the peaks")
-    parser.add_argument("--markdown", help="a file for the tables, which are printed anyway")
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES))
+    options.add_argument("--json", help="a file for the peaks")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from arguments import add_timing, parser
 from candidates import NAMES, candidates
-from comparison import Comparison, compare
+from comparison import Comparison, compare, in_columns, notes
 from engines import ENGINES
 from networks import images, network
 from tables import grid
@@ -90,10 +91,7 @@ def report(comparisons: Iterable[Comparison]) -> str:
 
 def section(name: str, comparisons: list[Comparison]) -> str:
     """The comparisons of one network: a column a runtime, in each cell the batches."""
-    columns = [list(those) for _, those in groupby(comparisons, lambda each: each.engine)]
-    batches = " / ".join(str(each.batch) for each in columns[0])
-    corner = f"{name}, {SIDE}x{SIDE}, batch {batches}"
-    titled = {ENGINES[column[0].engine].title: column for column in columns}
+    corner, titled = in_columns(comparisons, SIDE)
     speeds = {each: partial(Comparison.times_faster, name=each) for each in NAMES[1:]}
     share = {"fused / half": partial(Comparison.times_faster, name="fused", over="half")}
     times = {each: partial(Comparison.milliseconds, name=each) for each in NAMES}
@@ -112,34 +110,17 @@ def section(name: str, comparisons: list[Comparison]) -> str:
             "the largest output (fused: from the pooled model as written):",
             "",
             grid(corner, titled, differences),
-            *(
-                f"- {each.engine}, batch {each.batch}: {remark}"
-                for each in comparisons
-                for remark in each.remarks()
-            ),
-            *sorted({each.setting for each in comparisons}),
-            "",
+            *notes(comparisons),
         ]
     )
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--network",
-        nargs="+",
-        default=["vgg16.features", "resnet50"],
-        help="names in torchvision, or of a part: vgg16.features",
-    )
-    parser.add_argument("--batch", nargs="+", type=int, default=[1, 8], help="images per call")
-    parser.add_argument("--runtime", nargs="+", choices=ENGINES, default=list(ENGINES))
-    parser.add_argument("--seconds", type=float, default=20, help="of timing, per candidate")
-    parser.add_argument("--threads", type=int, default=2, help="of each runtime")
-    parser.add_argument("--json", help="a file of all measurements; what is in it is not repeated")
-    parser.add_argument("--markdown", help="a file for the tables, which are printed anyway")
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--runtime", nargs="+", choices=ENGINES, default=list(ENGINES))
+    add_timing(options)
+    options.add_argument("--json", help="a file of all measurements; what is in it is not repeated")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,24 @@
 """Tables in Markdown."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from itertools import groupby
+from typing import Protocol, TypeVar
 
 from zoo import markdown_row
 
 T = TypeVar("T")
+
+
+class OfBatch(Protocol):
+    """What was measured with a batch of some size."""
+
+    @property
+    def batch(self) -> int:
+        """Images per call."""
+        ...
+
+
+Measured = TypeVar("Measured", bound=OfBatch)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -41,3 +54,12 @@ def grid(
             for title, text in rows.items()
         ),
     )
+
+
+def by_column(
+    network: str, side: int, things: Iterable[Measured], title: Callable[[Measured], str]
+) -> tuple[str, dict[str, list[Measured]]]:
+    """The corner of a grid of one network, and its columns: things that follow under one title."""
+    columns = {head: list(those) for head, those in groupby(things, title)}
+    batches = " / ".join(str(each.batch) for each in next(iter(columns.values())))
+    return f"{network}, {side}x{side}, batch {batches}", columns

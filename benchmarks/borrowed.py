@@ -1,0 +1,33 @@
+"""Environments of their own for tools that are compared, on top of the one that runs this."""
+
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+
+from virtualpool.files import write_text
+
+_SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
+
+
+def environment(path: Path, requirement: str) -> Path:
+    """The Python of an environment that has a package, made if it is not there.
+
+    What the package depends on, torch above all, is that of the environment that runs this: another
+    torch would be gigabytes, and another speed.
+
+    Args:
+        path: of the environment.
+        requirement: the package, as pip takes it.
+    """
+    python = path / "bin" / "python"
+    installed = path / "installed"
+    if not installed.exists():
+        venv.create(path, with_pip=True, clear=True)
+        found = subprocess.run([python, "-c", _SITE_PACKAGES], check=True, capture_output=True)
+        here, there = sysconfig.get_path("purelib"), Path(found.stdout.decode().strip())
+        write_text(there / "from_outside.pth", f"import site; site.addsitedir({here!r})\n")
+        pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", requirement]
+        subprocess.run(pip, check=True)
+        installed.touch()
+    return python
