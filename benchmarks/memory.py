@@ -25,9 +25,10 @@ from peaks import allocated_bytes, tensor_bytes
 from setting import setting
 from tables import by_column, grid
 from torch import Tensor, nn
+from training import step
 
 from virtualpool.files import write_json, write_text
-from virtualpool.inputs import call, tensors
+from virtualpool.inputs import call
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.compiling import compiled
 
@@ -71,19 +72,12 @@ def _compiled(model: nn.Module, images: Tensor) -> int:
     return allocated_bytes(compiled(model, images, "the model"))
 
 
-def _step(model: nn.Module, images: Tensor) -> None:
-    # The gradients of the weights stay from one step to the next, as the weights do.
-    model.zero_grad(set_to_none=False)
-    loss = torch.stack([output.sum() for output in tensors(call(model, images))]).sum()
-    loss.backward()
-
-
 MODES = {
     "eager": Mode("eager", False, partial(_of_tensors, _forward)),
     "eager-scratch": Mode("eager, with scratch", False, partial(_allocated, _forward)),
     "compiled": Mode("compiled, frozen", False, _compiled),
-    "training": Mode("training step", True, partial(_of_tensors, _step)),
-    "training-scratch": Mode("training step, with scratch", True, partial(_allocated, _step)),
+    "training": Mode("training step", True, partial(_of_tensors, step)),
+    "training-scratch": Mode("training step, with scratch", True, partial(_allocated, step)),
 }
 
 

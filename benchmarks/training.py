@@ -1,0 +1,130 @@
+"""Time of a training step: of a network unmodified, as written, fused and on half the image.
+
+    python benchmarks/training.py --batch 8 --markdown runs/training.md
+
+A step is a forward and a backward pass, eager, channels last, in float32 and in bfloat16 autocast.
+The candidates are timed by turns. All-CNN-C takes images of 32 x 32, the others of 224 x 224.
+"""
+
+import argparse
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from arguments import add_timing, parser
+from candidates import NAMES, Candidate, candidates
+from networks import images, network
+from setting import setting
+from tables import by_column, grid
+from times import by_turns, median, spread
+from torch import Tensor, nn
+
+from virtualpool.files import write_text
+from virtualpool.inputs import call, tensors
+from virtualpool.measure.bench import Bench
+from virtualpool.measure.timing import threads as torch_threads
+from virtualpool.models import all_cnn_c
+
+ALL_CNN_C = "all_cnn_c"
+DTYPES = {"float32": torch.float32, "bfloat16 autocast": torch.bfloat16}
+
+
+def step(model: nn.Module, images: Tensor) -> None:
+    """A forward and a backward pass; gradients stay from one step to the next, as weights do."""
+    model.zero_grad(set_to_none=False)
+    loss = torch.stack([output.sum() for output in tensors(call(model, images))]).sum()
+    loss.backward()
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps of one network and batch in one precision.
+
+    Attributes:
+        network: its name.
+        batch: images per step.
+        precision: one of `DTYPES`.
+        samples_ms: of each candidate, by name.
+    """
+
+    network: str
+    batch: int
+    precision: str
+    samples_ms: dict[str, tuple[float, ...]]
+
+    def share(self, name: str) -> str:
+        """A candidate's time as a part of the unmodified network's."""
+        return f"{median(self.samples_ms[name]) / median(self.samples_ms['unmodified']):.2f}"
+
+    def milliseconds(self, name: str) -> str:
+        """The median and the spread of a candidate."""
+        return spread(self.samples_ms[name])
+
+
+def main() -> None:
+    options = _options()
+    sections = [section(name, options) for name in options.network]
+    text = "\n".join([*sections, setting(options.threads, ["torch", "torchvision"])])
+    print(text)
+    if options.markdown:
+        write_text(options.markdown, text + "\n")
+
+
+def section(name: str, options: argparse.Namespace) -> str:
+    """The steps of one network: a column a precision, in each cell the batches."""
+    found = [
+        _measured(name, batch, precision, options)
+        for precision in DTYPES
+        for batch in options.batch
+    ]
+    corner, titled = by_column(name, _side(name), found, lambda each: each.precision)
+    shares = {each: partial(Steps.share, name=each) for each in NAMES[1:]}
+    times = {each: partial(Steps.milliseconds, name=each) for each in NAMES}
+    return "\n".join(
+        [
+            f"## {name}",
+            "",
+            "As a part of unmodified, medians:",
+            "",
+            grid(corner, titled, shares),
+            "Milliseconds per step, median (10th to 90th percentile):",
+            "",
+            grid(corner, titled, times),
+        ]
+    )
+
+
+def _measured(name: str, batch: int, precision: str, options: argparse.Namespace) -> Steps:
+    side = _side(name)
+    model = all_cnn_c() if name == ALL_CNN_C else network(name, side)
+    compared = candidates(model, images(batch, side), training=True)
+    runs = {each: partial(_run, *_ready(it), DTYPES[precision]) for each, it in compared.items()}
+    with torch_threads(options.threads):
+        steps = Steps(name, batch, precision, by_turns(runs, options.seconds))
+    print(name, batch, precision, {each: steps.share(each) for each in NAMES}, flush=True)
+    return steps
+
+
+def _ready(candidate: Candidate) -> tuple[nn.Module, Tensor]:
+    bench = Bench.of("cpu", None, channels_last=True)
+    return bench.copy_of(candidate.model), bench.inputs(candidate.images, None)
+
+
+def _run(model: nn.Module, images: Tensor, dtype: torch.dtype) -> None:
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+        step(model, images)
+
+
+def _side(name: str) -> int:
+    return 32 if name == ALL_CNN_C else 224
+
+
+def _options() -> argparse.Namespace:
+    options = parser(__doc__)
+    options.set_defaults(network=[ALL_CNN_C, "vgg16.features", "resnet50"])
+    add_timing(options)
+    return options.parse_args()
+
+
+if __name__ == "__main__":
+    main()
