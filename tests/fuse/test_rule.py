@@ -15,14 +15,6 @@ from virtualpool.fuse.rule import _RULES, Asked
 from virtualpool.fuse.values import Values
 
 
-@pytest.fixture(autouse=True)
-def own_rules():
-    before = dict(_RULES)
-    yield
-    _RULES.clear()
-    _RULES.update(before)
-
-
 class Net(nn.Module):
     """A site, an operation, and a convolution that reads what that gives."""
 

@@ -1,9 +1,11 @@
-"""What every test starts from."""
+"""What every test and every example in a docstring starts from."""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+from virtualpool.fuse.rule import _RULES
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,3 +20,12 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def same_random_numbers() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def rules_of_the_library() -> Iterator[None]:
+    # A rule is registered for the whole process: one from a test must not serve the next test.
+    before = dict(_RULES)
+    yield
+    _RULES.clear()
+    _RULES.update(before)
