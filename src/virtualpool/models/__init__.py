@@ -1,5 +1,13 @@
-"""Networks that come with the library, with trained weights that need no network to fetch."""
+"""Networks that come with the library."""
 
 from virtualpool.models.all_cnn_c import CIFAR10_MEAN, CIFAR10_STD, AllCNNC, all_cnn_c
+from virtualpool.models.faster_rcnn_vgg16 import VGG16Trunk, faster_rcnn_vgg16
 
-__all__ = ["CIFAR10_MEAN", "CIFAR10_STD", "AllCNNC", "all_cnn_c"]
+__all__ = [
+    "CIFAR10_MEAN",
+    "CIFAR10_STD",
+    "AllCNNC",
+    "VGG16Trunk",
+    "all_cnn_c",
+    "faster_rcnn_vgg16",
+]

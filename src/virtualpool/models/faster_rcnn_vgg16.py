@@ -30,7 +30,8 @@ class VGG16Trunk(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = vgg16(weights=None).features[:_LAST_POOL]
+        layers = list(vgg16(weights=None).features.children())
+        self.features = nn.Sequential(*layers[:_LAST_POOL])
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised images to (N, 512, H // 16, W // 16) maps."""

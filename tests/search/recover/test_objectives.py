@@ -9,9 +9,15 @@ from torchvision.models import resnet18, squeezenet1_1
 
 import virtualpool as vp
 from virtualpool.models import all_cnn_c
-from virtualpool.search.recover.objectives import Distillation, Labels, relative_square
+from virtualpool.search.recover.objectives import (
+    Distillation,
+    Labels,
+    cross_entropy,
+    relative_square,
+)
 
 CPU = torch.device("cpu")
+LABELS = Labels(cross_entropy)
 
 
 def changed(model: nn.Module, by: float = 1.0) -> nn.Module:
@@ -28,7 +34,7 @@ def test_labels_is_the_cross_entropy(network, batches):
     network.eval()
     images, labels = batches[0]
     expected = -network(images).log_softmax(1)[range(8), labels].mean()
-    torch.testing.assert_close(Labels().on(CPU)(network, batches[0]), expected)
+    torch.testing.assert_close(LABELS.on(CPU)(network, batches[0]), expected)
 
 
 def test_relative_square_equals_a_loop():
@@ -164,7 +170,7 @@ def test_auxiliary_outputs_are_left_out():
     auxiliary = Giving(lambda logits: (logits, logits + 1))
     auxiliary.load_state_dict(plain.state_dict())
     batch = (torch.randn(2, 3, 4, 4), torch.tensor([1, 2]))
-    assert Labels().on(CPU)(auxiliary, batch) == Labels().on(CPU)(plain, batch)
+    assert LABELS.on(CPU)(auxiliary, batch) == LABELS.on(CPU)(plain, batch)
 
 
 IMAGES = torch.zeros(2, 3, 4, 4)
@@ -173,11 +179,26 @@ IMAGES = torch.zeros(2, 3, 4, 4)
 @pytest.mark.parametrize(
     ("objective", "make", "batch", "message"),
     [
-        (Labels(), lambda x: x, IMAGES, "have no labels; give pairs"),
-        (Labels(), lambda x: x, (IMAGES,), "have no labels; give pairs"),
-        (Labels(), lambda x: x, (IMAGES, torch.tensor([0, 4])), r"\(2, 4\) and .* go up to 4"),
-        (Labels(), lambda x: x[:, :, None], (IMAGES, torch.tensor([0, 1])), r"\(2, 4, 1\) and"),
-        (Labels(), lambda x: {"logits": x}, (IMAGES, torch.tensor([0, 1])), "gives a dict"),
+        (LABELS, lambda x: x, IMAGES, "have no labels; give pairs"),
+        (LABELS, lambda x: x, (IMAGES,), "have no labels; give pairs"),
+        (
+            LABELS,
+            lambda x: x,
+            (IMAGES, torch.tensor([0, 4])),
+            r"\(2, 4\) and .* go up to 4",
+        ),
+        (
+            LABELS,
+            lambda x: x[:, :, None],
+            (IMAGES, torch.tensor([0, 1])),
+            r"\(2, 4, 1\) and",
+        ),
+        (
+            LABELS,
+            lambda x: {"logits": x},
+            (IMAGES, torch.tensor([0, 1])),
+            "gives a dict",
+        ),
         ("distillation", lambda x: {"logits": x}, IMAGES, "gives a dict; .* wrap the model"),
         ("distillation", lambda x: x[:, :, None], IMAGES, r"shape \(2, 4, 1\); distillation"),
         ("mixed", lambda x: x, IMAGES, "have no labels; give pairs"),

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from virtualpool.search.recover.batch_norm import by_recalibration
-from virtualpool.search.recover.objectives import Distillation, Labels
+from virtualpool.search.recover.objectives import Distillation, Labels, Loss, cross_entropy
 from virtualpool.search.recover.settings import Training
 from virtualpool.search.recover.training import train
 from virtualpool.search.round import Finetune, Round
@@ -14,12 +14,15 @@ from virtualpool.search.round import Finetune, Round
 __all__ = ["Training", "by_distillation", "by_labels", "by_recalibration"]
 
 
-def by_labels(batches: Iterable[Any], **settings: Any) -> Finetune:
-    """Fine-tuning on labelled images by cross entropy, as the paper does.
+def by_labels(batches: Iterable[Any], *, loss: Loss = cross_entropy, **settings: Any) -> Finetune:
+    """Fine-tuning on labelled images, as the paper does.
 
     Args:
         batches: pairs of (N, C, H, W) images and (N,) int64 labels, gone through once an epoch,
             such as `load_data(...).train`, any `DataLoader`, or a list.
+        loss: gives the loss, a scalar, of a model in training mode on a batch, for batches of
+            another kind or models that do not give logits (N, classes); for torchvision's
+            detectors, `virtualpool.tasks.detection.detector_loss`.
         settings: the fields of `Training`: epochs, learning_rate, optimizer, schedule, ema, ...
 
     Returns:
@@ -32,7 +35,7 @@ def by_labels(batches: Iterable[Any], **settings: Any) -> Finetune:
     training = Training(**settings)
 
     def finetune(model: nn.Module, current: Round) -> None:
-        train(model, current, batches, Labels(), training)
+        train(model, current, batches, Labels(loss), training)
 
     return finetune
 

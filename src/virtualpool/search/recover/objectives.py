@@ -1,4 +1,4 @@
-"""What fine-tuning minimises: the labels' cross entropy, or the distance to the original model."""
+"""What fine-tuning minimises: a loss by labels, or the distance to the original model."""
 
 import copy
 import logging
@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.search.fingerprint import name_of
 from virtualpool.search.recover.site_maps import SiteMap, maps_of, site_maps
 from virtualpool.trace import evaluating
 
 _log = logging.getLogger(__name__)
 
 Loss = Callable[[nn.Module, Any], Tensor]
-"""The loss, a scalar, of a model on a batch of images or (images, labels)."""
+"""The loss, a scalar, of a model on a batch, such as images or (images, labels)."""
 
 
 class Objective(Protocol):
@@ -31,11 +32,25 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Labels:
-    """The cross entropy of logits (N, classes) with labels (N,)."""
+    """A loss by the labels of a batch."""
+
+    loss: Loss
 
     def on(self, device: torch.device) -> Loss:
         """The loss, which needs nothing on the device."""
-        return lambda model, batch: _cross_entropy(_output(model, _images(batch)), batch)
+        return self.loss
+
+    def __str__(self) -> str:
+        return f"Labels({name_of(self.loss)})"
+
+
+def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
+    """The cross entropy of a model's logits (N, classes) with labels (N,).
+
+    >>> round(float(cross_entropy(nn.Identity(), (torch.zeros(4, 2), torch.ones(4).long()))), 4)
+    0.6931
+    """
+    return _cross_entropy(_output(model, _images(batch)), batch)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""Trains the paper's detector, Faster R-CNN on VGG-16, on microscope images of blood cells.
+
+    python recipes/faster_rcnn_vgg16/train.py --trunk vgg16-imagenet-trunk.safetensors \
+        --data bccd/BCCD --run-dir runs/bccd
+
+The trunk begins with weights of ImageNet; its first four convolutions keep them, as Ren et al. do.
+Stopped, it goes on when it is started again. At the end `detector.safetensors` is in the run's
+directory; the losses, and after each epoch the mean average precisions, are in `training.jsonl`.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+from torchvision.models.detection import FasterRCNN
+
+from virtualpool import Plan, save
+from virtualpool.models import faster_rcnn_vgg16
+from virtualpool.search import Round, Score, by_labels
+from virtualpool.tasks.detection import detector_loss, evaluator, load_data
+
+FROZEN_LAYERS = 10
+CLASSES = 3
+
+
+def main() -> None:
+    """Trains, and writes the detector."""
+    options = _options()
+    data = load_data(
+        options.data, augmentation="flip both", batch_size=options.batch_size, workers=0
+    )
+    model = detector(options.trunk)
+    for layer in list(model.backbone.get_submodule("features").children())[:FROZEN_LAYERS]:
+        layer.requires_grad_(False)
+    finetune = by_labels(
+        data.train or (),
+        loss=detector_loss,
+        epochs=options.epochs,
+        optimizer="adamw",
+        learning_rate=options.learning_rate,
+        schedule="cosine",
+        clip=10.0,
+        mixed_precision="bf16",
+    )
+    finetune(model, _whole_training(options.run_dir, evaluator(data.test, mixed_precision="bf16")))
+    save(model, options.run_dir / "detector.safetensors")
+    print(evaluator(data.test)(model).metrics)
+
+
+def detector(trunk: Path | None = None) -> FasterRCNN:
+    """The detector for cells: those are smaller than VOC's objects, and so are the images."""
+    return faster_rcnn_vgg16(
+        CLASSES,
+        trunk=trunk,
+        anchor_sizes=(16, 32, 64, 128),
+        hidden=1024,
+        min_size=300,
+        max_size=500,
+        rpn_post_nms_top_n_test=100,
+        box_batch_size_per_image=128,
+    )
+
+
+def _whole_training(run_dir: Path, evaluate: Callable[[nn.Module], Score]) -> Round:
+    """A round of nothing but training, of a model without virtual pools."""
+    return Round(
+        index=0,
+        added=(),
+        plan=Plan(),
+        directory=run_dir,
+        learning_rate=None,
+        epochs=None,
+        evaluate=evaluate,
+        observer=lambda stage, done, total, message: print(f"{done}/{total} {message}", flush=True),
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trunk", type=Path, required=True, help="features.N.weight and .bias")
+    parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of VOC")
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--epochs", type=float, default=20)
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

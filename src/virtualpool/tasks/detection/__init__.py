@@ -1,0 +1,131 @@
+"""The detection task: images with boxes as batches, and their mean average precision."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.detection import coco, voc
+from virtualpool.tasks.detection.evaluation import Metric, evaluator
+from virtualpool.tasks.detection.images import Augmentation, Images, as_lists
+from virtualpool.tasks.detection.loss import detector_loss
+from virtualpool.tasks.detection.objects import Split
+
+__all__ = ["Augmentation", "Detection", "Metric", "detector_loss", "evaluator", "load_data"]
+
+Batches = DataLoader[Any]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A detection data set: batches of images and targets for training and for evaluation.
+
+    Attributes:
+        train: the training batches; `None` where there is only a test split.
+        test: the batches to evaluate on.
+        classes: their names; the first has the label 1.
+        splits: what was read, by the split's name, "train" and "test".
+    """
+
+    train: Batches | None
+    test: Batches
+    classes: list[str]
+    splits: dict[str, Split]
+
+    @property
+    def skipped(self) -> list[str]:
+        """The files that were left out, or met so far and could not be read."""
+        loaders = [loader for loader in (self.train, self.test) if loader is not None]
+        return [name for loader in loaders for name in _images(loader).skipped]
+
+
+def load_data(
+    source: str | Path,
+    *,
+    augmentation: Augmentation = "flip",
+    batch_size: int = 2,
+    subset: int | None = None,
+    workers: int = 2,
+    seed: int = 0,
+) -> Detection:
+    """Opens a detection data set in the layout of VOC or of COCO.
+
+    A batch is a list of (3, H, W) float32 images in [0, 1], of any sizes, and a list of targets;
+    torchvision's detectors resize and normalise by themselves.
+
+    What cannot be used is left out, and said in the log and in `splits`: images that are missing or
+    broken, or whose XML is; boxes that are empty or outside of their image. A box that is partly
+    outside is clipped. Training leaves out images without any object that counts.
+
+    Args:
+        source: the folder: `JPEGImages`, `Annotations` and `ImageSets/Main` as in VOC, or
+            `annotations/instances_<split>.json` and `<split>` as in COCO.
+        augmentation: of training images: "none", "flip" (horizontally) or "flip both" (upside down,
+            too, for images that have no up and down).
+        batch_size: images in a batch, of each process.
+        subset: use only this many test images, drawn at random.
+        workers: processes that decode images.
+        seed: chooses the subset.
+
+    Raises:
+        VirtualPoolError: the folder is not there or laid out otherwise, nothing in it can be used,
+            or COCO's layout is read without pycocotools.
+    """
+    folder = Path(source)
+    train, test, classes = _read(folder)
+    chosen = None if subset is None else _drawn(len(test.images), subset, seed)
+    tested = Images(test, classes, training=False, indices=chosen)
+    trained = None
+    if train is not None:
+        trained = Images(train, classes, training=True, augmentation=augmentation)
+        if not len(trained):
+            raise VirtualPoolError(f"{folder}: no training image has an object to learn from.")
+    return Detection(
+        train=None if trained is None else _loader(trained, batch_size, workers, training=True),
+        test=_loader(tested, batch_size, workers, training=False),
+        classes=classes,
+        splits={name: split for name, split in (("train", train), ("test", test)) if split},
+    )
+
+
+def _read(folder: Path) -> tuple[Split | None, Split, list[str]]:
+    if voc.is_voc(folder):
+        return voc.read_voc(folder)
+    if coco.is_coco(folder):
+        return coco.read_coco(folder)
+    raise VirtualPoolError(
+        f"{folder}: no such folder, or none with boxes; VOC's layout is {voc.LAYOUT}, COCO's is "
+        f"{coco.LAYOUT}."
+    )
+
+
+def _images(loader: Batches) -> Images:
+    dataset = loader.dataset
+    assert isinstance(dataset, Images)
+    return dataset
+
+
+def _loader(images: Images, batch_size: int, workers: int, *, training: bool) -> Batches:
+    return DataLoader(
+        images,
+        batch_size=min(batch_size, len(images)),
+        shuffle=training,
+        drop_last=training,
+        num_workers=workers,
+        # In training they would draw on from one epoch to the next, so none could be done again.
+        persistent_workers=workers > 0 and not training,
+        collate_fn=as_lists,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _drawn(available: int, count: int, seed: int) -> list[int]:
+    if not 0 < count <= available:
+        raise VirtualPoolError(
+            f"A subset of {count} images cannot be taken of {available} test images."
+        )
+    order = torch.randperm(available, generator=torch.Generator().manual_seed(seed)).tolist()
+    return sorted(order[:count])

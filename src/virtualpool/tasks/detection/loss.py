@@ -1,0 +1,31 @@
+"""The loss of a detector, for fine-tuning: `by_labels(batches, loss=detector_loss)`."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.detection.precision import full_precision_boxes
+
+
+def detector_loss(model: nn.Module, batch: Any) -> Tensor:
+    """The sum of the losses that a detector of torchvision gives in training.
+
+    Args:
+        model: a detector in training mode.
+        batch: a list of (3, H, W) images and a list of targets, dicts with `boxes` and `labels`.
+
+    Raises:
+        VirtualPoolError: the model gives no dict of losses.
+    """
+    images, targets = batch
+    with full_precision_boxes(model):
+        losses = model(images, targets)
+    if not isinstance(losses, dict) or not all(isinstance(it, Tensor) for it in losses.values()):
+        raise VirtualPoolError(
+            f"{type(model).__name__} gives a {type(losses).__name__} in training; a dict of losses "
+            "is expected, as torchvision's detectors give. For another model give a loss of your "
+            "own: by_labels(batches, loss=...)."
+        )
+    return torch.stack([*losses.values()]).sum()
