@@ -119,14 +119,14 @@ def _insert(part: Part, names: list[str]) -> None:
         convolution = part.module.get_submodule(part.own_name(name))
         assert isinstance(convolution, nn.Conv2d)  # only those are eligible
         for graph in graphs:
-            (node,) = part.calls(graph, name)
-            _recover(graph, node, convolution, part.module)
+            for node in part.calls(graph, name):
+                _recover(graph, node, convolution, part.module)
         double_stride(convolution)
     rewrite_forward(part.module, *graphs)
 
 
 def _recover(graph: fx.Graph, node: fx.Node, convolution: nn.Conv2d, module: nn.Module) -> None:
-    """Adds the virtual pool of one site to one graph; `convolution` has its own stride yet."""
+    """Adds a virtual pool after one call of a site; `convolution` has its own stride yet."""
     end, _ = placement(node, module)
     with graph.inserting_before(node):
         size = graph.call_function(output_size, (input_of(node), *size_arguments(convolution)))

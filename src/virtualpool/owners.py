@@ -45,7 +45,7 @@ def _owners(part: Part, name: str) -> list[str]:
     around = [
         _modules_around(node)
         for graph in (part.evaluation, part.training)
-        for (convolution,) in [part.calls(graph, name)]
+        for convolution in part.calls(graph, name)
         for node in (convolution, placement(convolution, part.module)[0])
     ]
     shared = [modules[0] for modules in zip(*around, strict=False) if len(set(modules)) == 1]
@@ -88,10 +88,10 @@ def _is_plain(call: Call | None) -> bool:
     )
 
 
-def _follows(part: Part, name: str) -> list[Follows]:
+def _follows(part: Part, name: str) -> set[Follows]:
     graphs = (part.evaluation, part.training)
     nodes = [node for graph in graphs for node in part.calls(graph, name)]
-    return [placement(node, part.module)[1] for node in nodes]
+    return {placement(node, part.module)[1] for node in nodes}
 
 
 def _depth(name: str) -> int:

@@ -1,7 +1,6 @@
 """Where virtual pooling can go: every convolution of a model, and whether it is eligible."""
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,9 +27,10 @@ class Site:
         name: its fully-qualified module name.
         kernel: kernel size per axis.
         stride: stride per axis; of a pooled site, before it was doubled.
-        in_shape: shape of its input on the example inputs; empty if it was not reached.
+        in_shape: shape of its input on the example inputs; empty if it was not reached. Where it is
+            called several times, as by a detector's head for each of its maps, that of the first.
         out_shape: shape of its output, full size also of a pooled site; empty if not reached.
-        macs: multiply-accumulates per image as the model stands.
+        macs: multiply-accumulates per image as the model stands, of all its calls.
         follows: what the virtual pool would come after: the activation that follows the
             convolution, else its normalisation, else the convolution itself.
         before_pool: whether a pooling layer comes next (the robust sites; paper, figure 2).
@@ -230,10 +230,9 @@ def _why_not_by_itself(seen: _Observed) -> str | None:
 def _why_not_in_graph(seen: _Observed, nodes: _Nodes | None, traced: Traced) -> str | None:
     if nodes is None:
         return _why_untraced(seen.names[0], traced)
-    calls = Counter(evaluation=len(nodes.evaluation), training=len(nodes.training))
-    for mode, count in calls.items():
-        if count != 1:
-            return f"used {'twice' if count == 2 else f'{count} times'} in {mode}"
+    for mode, calls in (("evaluation", nodes.evaluation), ("training", nodes.training)):
+        if not calls:
+            return f"not used in {mode}"
     return None
 
 

@@ -20,7 +20,7 @@ def hoist(graph: fx.Graph, module: nn.Module) -> None:
     The buffers are no part of the state, so checkpoints of the model fit as before. They are made
     anew whenever a state is loaded; where the module is `Folded`, also when it moves and in `eval`.
     """
-    constant = _constants(graph)
+    constant = _merged(_constants(graph))
     results = [
         node
         for node in graph.nodes
@@ -81,14 +81,23 @@ def _refold_after_loading(module: nn.Module, incompatible_keys: Any) -> None:
     refold(module)
 
 
-def _constants(graph: fx.Graph) -> set[fx.Node]:
-    constant: set[fx.Node] = set()
+def _constants(graph: fx.Graph) -> list[fx.Node]:
+    constant: dict[fx.Node, None] = {}
     for node in graph.nodes:
         # Only what is known to depend on its inputs alone.
         is_known = node.op == "get_attr" or node.target in _FOLDS
-        if is_known and constant.issuperset(node.all_input_nodes):
-            constant.add(node)
-    return constant
+        if is_known and constant.keys() >= set(node.all_input_nodes):
+            constant[node] = None
+    return list(constant)
+
+
+def _merged(constants: list[fx.Node]) -> set[fx.Node]:
+    """One in place of all that are computed alike: a convolution may be called several times."""
+    first: dict[Any, fx.Node] = {}
+    for node in constants:
+        key = node.op, node.target, str(node.args), str(node.kwargs)
+        node.replace_all_uses_with(first.setdefault(key, node))
+    return set(first.values())
 
 
 def _erase_unused(graph: fx.Graph) -> None:

@@ -117,7 +117,8 @@ def report_on(graph: fx.Graph, builder: Builder, answers: Answers) -> Report:
         askers = dict.fromkeys(_name(asker, builder) for asker in reversed(answers.askers[value]))
         interpolations.append(Interpolation(tuple(sites), tuple(askers)))
     recovered = {site for each in interpolations for site in each.sites}
-    sites = [node.meta[NAME] for node in graph.nodes if NAME in node.meta]
+    # A site that is called several times has as many maps.
+    sites = dict.fromkeys(node.meta[NAME] for node in graph.nodes if NAME in node.meta)
     fused = tuple(site for site in sites if site not in recovered)
     return Report(fused, tuple(interpolations))
 

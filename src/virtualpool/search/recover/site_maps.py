@@ -43,13 +43,16 @@ def site_maps(original: nn.Module, pooled: nn.Module, images: Any) -> list[SiteM
         _site_map(name, part, node)
         for name in plan_of(pooled).names
         for part in traced.parts
-        for node in part.calls(part.evaluation, name)
+        for node in part.calls(part.evaluation, name)[-1:]
     ]
 
 
 @contextmanager
 def maps_of(model: nn.Module, sites: list[SiteMap]) -> Iterator[dict[str, Tensor]]:
-    """The maps of sites, by their names, in the call of a model within."""
+    """The maps of sites, by their names, in the call of a model within.
+
+    Of a site that is called several times, the map of the last call.
+    """
     found: dict[str, Tensor] = {}
     with observing() as observed, outputs_of(model, [site.module for site in sites]) as outputs:
         yield found
