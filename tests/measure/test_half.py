@@ -1,9 +1,10 @@
 import pytest
 import torch
 from torch import nn
+from torchvision.models import detection
 
 from virtualpool import VirtualPoolError
-from virtualpool.measure import half_inputs
+from virtualpool.measure import at_half_side
 
 
 class Detector(nn.Module):
@@ -29,7 +30,8 @@ INPUTS = {
 
 @pytest.mark.parametrize(("model", "inputs", "shapes"), INPUTS.values(), ids=INPUTS)
 def test_every_image_has_half_its_side(model, inputs, shapes):
-    half = half_inputs(model, inputs)
+    same, half = at_half_side(model, inputs)
+    assert same is model
     assert type(half) is type(inputs)
     assert [tuple(tensor.shape) for tensor in tensors_in(half)] == shapes
 
@@ -57,12 +59,37 @@ def tensors_in(value):
 )
 def test_no_half_without_images_or_for_a_model_of_one_size(model, inputs, said):
     with pytest.raises(VirtualPoolError, match=said):
-        half_inputs(model, inputs)
+        at_half_side(model, inputs)
 
 
 def test_the_model_is_as_before():
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout()).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    half_inputs(model, IMAGES)
+    at_half_side(model, IMAGES)
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size"),
+    [
+        # The side of what the network sees is a multiple of 32.
+        ("fasterrcnn_mobilenet_v3_large_fpn", {"min_size": 128, "max_size": 200}, (64, 96)),
+        ("ssdlite320_mobilenet_v3_large", {}, (160, 160)),
+    ],
+)
+def test_a_detector_resizes_images_to_half_the_side(name, options, size):
+    model = getattr(detection, name)(
+        weights=None, weights_backbone=None, num_classes=3, **options
+    ).eval()
+    images = [torch.rand(3, 100, 150)]
+    half, same = at_half_side(model, images)
+    assert same is images
+    seen = []
+    for each in (model, half):
+        each.get_submodule("backbone").register_forward_pre_hook(
+            lambda _, given: seen.append(tuple(given[0].shape[2:]))
+        )
+        each(images)
+    assert seen[1] == size
+    assert seen[0] == tuple(2 * side for side in size)

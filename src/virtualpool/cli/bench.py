@@ -92,7 +92,7 @@ def _candidates(
     network: "nn.Module", pooled: "dict[str, nn.Module]", images: "Tensor"
 ) -> "tuple[dict[str, tuple[nn.Module, Any]], dict[str, Report]]":
     """What is timed, with its images; and of what is fused the report. What is left out is said."""
-    from virtualpool.measure import half_inputs
+    from virtualpool.measure import at_half_side
     from virtualpool.search.forms import fused_if_possible
 
     timed: dict[str, tuple[nn.Module, Any]] = {"unmodified": (network, images)}
@@ -106,7 +106,7 @@ def _candidates(
             timed[f"{name}, fused"] = fused, images
             reports[f"{name}, fused"] = report
     try:
-        timed[_HALF] = network, half_inputs(network, images)
+        timed[_HALF] = at_half_side(network, images)
     except VirtualPoolError as error:
         messages().print(f"{_HALF}, is not timed: {error}")
     return timed, reports

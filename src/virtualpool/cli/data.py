@@ -1,9 +1,11 @@
 """The images that the command line names, prepared as the network wants them."""
 
 from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 from virtualpool.cli.network import Network
 from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.detection import Augmentation
 from virtualpool.tasks.preprocessing import Preprocessing
 from virtualpool.tasks.sources import open_source
 
@@ -32,7 +34,7 @@ class Preparation:
         usual = network.preprocessing
         if not network.trained and source.startswith(("sample:", "torchvision:")):
             usual = open_source(source).preprocessing
-        said = {name: value for name, value in vars(self).items() if value is not None}
+        said = self._said
         if usual is None:
             if "size" not in said:
                 raise VirtualPoolError(
@@ -43,3 +45,26 @@ class Preparation:
         if "size" in said and usual.resize:
             said = {"resize": round(usual.resize * said["size"] / usual.size)} | said
         return replace(usual, **said)
+
+    def for_boxes(self) -> Augmentation:
+        """How training images are varied for a detector, which prepares images by itself.
+
+        Raises:
+            VirtualPoolError: more was said, or a way that does not know of boxes.
+        """
+        others = [name for name in self._said if name != "augmentation"]
+        if others:
+            raise VirtualPoolError(
+                f"--{' and --'.join(others)}: a detector resizes and normalises images by itself; "
+                "set its own options (min_size, image_mean) where it is built."
+            )
+        if self.augmentation not in (None, *get_args(Augmentation)):
+            raise VirtualPoolError(
+                f"--augment {self.augmentation}: for detection there are "
+                f"{', '.join(get_args(Augmentation))}."
+            )
+        return self.augmentation or "flip"  # pyright: ignore[reportReturnType]
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value is not None}

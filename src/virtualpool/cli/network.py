@@ -1,8 +1,10 @@
 """The networks that the command line can name."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -120,7 +122,12 @@ def _torchvision(name: str, weights: str | None) -> Network:
             f"there are: {', '.join(choices.__members__)}; or give the path of a state dict."
         )
     chosen = choices[weights] if weights else None
-    module = _fetched(lambda: models.get_model(name, weights=chosen), f"torchvision:{name}")
+    builder = models.get_model_builder(name)
+    options: dict[str, Any] = {"weights": chosen}
+    if "weights_backbone" in inspect.signature(builder).parameters:
+        # Detectors would fetch those of their backbone.
+        options["weights_backbone"] = None
+    module = _fetched(lambda: builder(**options), f"torchvision:{name}")
     try:
         preprocessing = Preprocessing.of(chosen or next(iter(choices)))
     except VirtualPoolError:  # a network for another task than classification

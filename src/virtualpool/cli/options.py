@@ -47,7 +47,23 @@ Data = Annotated[
         metavar="SOURCE",
         rich_help_panel=DATA,
         help="A folder {train,test}/CLASS/IMAGE (or val in place of test), sample:cifar10, "
-        "torchvision:CIFAR10[:ROOT], torchvision:CIFAR100[:ROOT] or torchvision:ImageNet:ROOT.",
+        "torchvision:CIFAR10[:ROOT], torchvision:CIFAR100[:ROOT] or torchvision:ImageNet:ROOT; for "
+        "detection, a folder in the layout of VOC or of COCO.",
+    ),
+]
+Task = Annotated[
+    Literal["classification", "detection"],
+    typer.Option(
+        rich_help_panel=DATA,
+        help="What the network does: it gives logits, or takes a list of images and gives boxes as "
+        "torchvision's detectors do.",
+    ),
+]
+Metric = Annotated[
+    Literal["voc", "voc2007", "coco"],
+    typer.Option(
+        rich_help_panel=DATA,
+        help="Of detection: mean average precision as in VOC since 2010, in VOC 2007, or in COCO.",
     ),
 ]
 Resize = Annotated[
@@ -67,8 +83,11 @@ Std = Annotated[
     typer.Option(metavar="R G B", rich_help_panel=DATA, help="Standard deviation of the colours."),
 ]
 Augment = Annotated[
-    Literal["none", "flip", "crop", "resized crop"] | None,
-    typer.Option(rich_help_panel=DATA, help="How the training images are varied."),
+    Literal["none", "flip", "flip both", "crop", "resized crop"] | None,
+    typer.Option(
+        rich_help_panel=DATA,
+        help="How the training images are varied; flip both, upside down too, is for detection.",
+    ),
 ]
 Subset = Annotated[
     int | None,
@@ -76,7 +95,10 @@ Subset = Annotated[
         min=1, rich_help_panel=DATA, help="Evaluate on this many test images, of all classes."
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, rich_help_panel=DATA, help="Images in a batch.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, rich_help_panel=DATA, help="Images in a batch; 128, or for detection 2."),
+]
 Workers = Annotated[
     int, typer.Option(min=0, rich_help_panel=DATA, help="Processes that decode images.")
 ]

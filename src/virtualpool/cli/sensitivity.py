@@ -18,6 +18,8 @@ def sensitivity(
     model: options.Model,
     data: options.Data,
     weights: options.Weights = None,
+    task: options.Task = "classification",
+    metric: options.Metric = "voc",
     labels: Annotated[
         bool,
         typer.Option(
@@ -37,7 +39,7 @@ def sensitivity(
     mean: options.Mean = None,
     std: options.Std = None,
     subset: options.Subset = None,
-    batch_size: options.BatchSize = 128,
+    batch_size: options.BatchSize = None,
     workers: options.Workers = 2,
     seed: options.Seed = 0,
     device: options.Device = None,
@@ -50,13 +52,14 @@ def sensitivity(
         from virtualpool.cli.data import Preparation
         from virtualpool.cli.task import open_task
         from virtualpool.search import by_recalibration, output_agreement, sensitivity
-        from virtualpool.tasks.classification import evaluator
 
-        task = open_task(
+        opened = open_task(
             model,
             weights,
             data,
             Preparation(size, resize, mean, std),
+            task=task,
+            metric=metric,
             device=device,
             batch_size=batch_size,
             subset=subset,
@@ -64,24 +67,24 @@ def sensitivity(
             seed=seed,
         )
         evaluate = (
-            evaluator(task.data.test) if labels else output_agreement(task.module, task.data.test)
+            opened.evaluator() if labels else output_agreement(opened.module, opened.data.test)
         )
         renew = (
-            by_recalibration(task.training_batches, batch_count=_RECALIBRATION_BATCHES)
+            by_recalibration(opened.training_batches, batch_count=_RECALIBRATION_BATCHES)
             if recalibrate
             else None
         )
         kept = f"{output} with the sites so far" if output else "Nothing (see --output)"
         with resumable(kept), progress() as observer:
             found = sensitivity(
-                task.module,
-                task.images,
+                opened.module,
+                opened.images,
                 evaluate,
                 recalibrate=renew,
                 path=output,
                 observer=observer,
             )
-        task.say_skipped()
+        opened.say_skipped()
         found = replace(found, baseline=found.baseline.summary)
         show(found.to_json(), lambda: _print(found))
 

@@ -1,17 +1,23 @@
 """A network and the data that it is judged by, as the command line names them."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from virtualpool import processes
 from virtualpool.cli.data import Preparation
-from virtualpool.cli.network import device_of, example_images, load_network
+from virtualpool.cli.network import Network, device_of, example_images, load_network
 from virtualpool.cli.terminal import messages
 from virtualpool.errors import VirtualPoolError
-from virtualpool.tasks.classification import Classification, load_data
+from virtualpool.inputs import map_tensors
+from virtualpool.search.recover.precision import Precision
+from virtualpool.search.score import Evaluate
+from virtualpool.tasks import classification, detection
+
+Kind = Literal["classification", "detection"]
+
+_BATCH_SIZES: dict[Kind, int] = {"classification": 128, "detection": 2}
 
 
 @dataclass(frozen=True)
@@ -19,15 +25,20 @@ class Task:
     """A network and the data that it is judged by.
 
     Attributes:
+        kind: what the network does.
         module: the network, on its device.
         data: the images.
-        images: example inputs, (1, 3, size, size), on the same device.
+        images: example inputs on the same device: (1, 3, size, size), or for detection a list of
+            one image.
+        metric: by which a detector is judged.
         settings: what a run must be given alike when it goes on.
     """
 
+    kind: Kind
     module: nn.Module
-    data: Classification
-    images: torch.Tensor
+    data: classification.Classification | detection.Detection
+    images: Any
+    metric: detection.Metric
     settings: dict[str, Any]
 
     @property
@@ -39,6 +50,13 @@ class Task:
                 "leave out what trains (--recover none, no --recalibrate)."
             )
         return self.data.train
+
+    def evaluator(self, mixed_precision: Precision = "no") -> Evaluate:
+        """What judges a network, on the test images."""
+        test = self.data.test
+        if self.kind == "detection":
+            return detection.evaluator(test, metric=self.metric, mixed_precision=mixed_precision)
+        return classification.evaluator(test, mixed_precision=mixed_precision)
 
     def say_skipped(self) -> None:
         """Says how many images could not be read, and which first."""
@@ -55,8 +73,10 @@ def open_task(
     source: str,
     preparation: Preparation,
     *,
+    task: Kind,
+    metric: detection.Metric,
     device: str | None,
-    batch_size: int,
+    batch_size: int | None,
     subset: int | None,
     workers: int,
     seed: int,
@@ -67,23 +87,40 @@ def open_task(
     """
     where = device_of(device)
     processes.join(on_cpu=where.type == "cpu")
+    size = batch_size or _BATCH_SIZES[task]
+    shared = {"batch_size": size, "subset": subset, "workers": workers, "seed": seed}
+    opening = _for_detection if task == "detection" else _for_classification
     with processes.main_first():
         network = load_network(model, weights)
-        prepared = preparation.for_images(source, network)
-        data = load_data(
-            source,
-            preprocessing=prepared,
-            batch_size=batch_size,
-            subset=subset,
-            workers=workers,
-            seed=seed,
-        )
-    images = example_images(network, prepared.size).to(where)
+        data, images, prepared = opening(network, source, preparation, shared)
     settings = {
         "data": source,
-        "images": asdict(prepared),
+        "images": prepared,
         "test images": subset or "all",
-        "batch size": batch_size,
+        "batch size": size,
         "device": where.type,
     }
-    return Task(network.module.to(where), data, images, settings)
+    if task == "detection":
+        settings |= {"task": task, "metric": metric}
+    on_device = map_tensors(lambda tensor: tensor.to(where), images)
+    return Task(task, network.module.to(where), data, on_device, metric, settings)
+
+
+def _for_classification(
+    network: Network, source: str, preparation: Preparation, shared: dict[str, Any]
+) -> tuple[classification.Classification, Any, dict[str, Any]]:
+    prepared = preparation.for_images(source, network)
+    data = classification.load_data(source, preprocessing=prepared, **shared)
+    return data, example_images(network, prepared.size), asdict(prepared)
+
+
+def _for_detection(
+    network: Network, source: str, preparation: Preparation, shared: dict[str, Any]
+) -> tuple[detection.Detection, Any, dict[str, Any]]:
+    augmentation = preparation.for_boxes()
+    data = detection.load_data(source, augmentation=augmentation, **shared)
+    # How long a detector takes depends on what it finds, so it is timed on a real image.
+    images = next((images for images, _ in data.test if images), None)
+    if images is None:
+        raise VirtualPoolError(f"{source}: no test image can be read.")
+    return data, images[:1], {"augmentation": augmentation}

@@ -23,6 +23,8 @@ def tune(
         Path, typer.Option(help="Where the run lives; the same command again goes on with it.")
     ],
     weights: options.Weights = None,
+    task: options.Task = "classification",
+    metric: options.Metric = "voc",
     rounds: Annotated[
         int | None,
         typer.Option(min=1, rich_help_panel=_ROUNDS, help="Rounds of equal size (default: 3)."),
@@ -115,7 +117,7 @@ def tune(
     std: options.Std = None,
     augment: options.Augment = None,
     subset: options.Subset = None,
-    batch_size: options.BatchSize = 128,
+    batch_size: options.BatchSize = None,
     workers: options.Workers = 2,
     mode: options.Mode = "eager",
     threads: options.Threads = None,
@@ -142,7 +144,6 @@ def tune(
         from virtualpool.cli.task import open_task
         from virtualpool.processes import is_main
         from virtualpool.search import search
-        from virtualpool.tasks.classification import evaluator
 
         made_by = schedule_of(
             rounds=rounds,
@@ -152,11 +153,13 @@ def tune(
             by_time=by_time,
             rounds_file=rounds_file,
         )
-        task = open_task(
+        opened = open_task(
             model,
             weights,
             data,
             Preparation(size, resize, mean, std, augment),
+            task=task,
+            metric=metric,
             device=device,
             batch_size=batch_size,
             subset=subset,
@@ -175,16 +178,17 @@ def tune(
             if recover != "none":
                 finetune = recovery.finetune(
                     recover,
-                    task.module,
-                    task.training_batches,
+                    task,
+                    opened.module,
+                    opened.training_batches,
                     sites=site_weight,
                     **training,
                     seed=seed,
                 )
             frontier = search(
-                task.module,
-                task.images,
-                evaluate=evaluator(task.data.test, mixed_precision=mixed_precision),
+                opened.module,
+                opened.images,
+                evaluate=opened.evaluator(mixed_precision),
                 finetune=finetune,
                 rounds=made_by,
                 run_dir=run_dir,
@@ -202,7 +206,7 @@ def tune(
                 settings={
                     "model": model,
                     "weights": weights,
-                    **task.settings,
+                    **opened.settings,
                     "recovery": recover,
                     "site weight": site_weight,
                     "training": training,
@@ -213,7 +217,7 @@ def tune(
             page = run_dir / "report.html"
             if is_main():
                 report.write(run_dir, page)
-        task.say_skipped()
+        opened.say_skipped()
         show(frontier.to_json() | {"report": str(page)}, lambda: _print(frontier, run_dir, page))
 
 

@@ -1,9 +1,9 @@
 """Measuring models: latency and multiply-accumulates."""
 
 from virtualpool.measure.compiling import can_compile
-from virtualpool.measure.half import half_inputs
+from virtualpool.measure.half import at_half_side
 from virtualpool.measure.latency import Latency, Speedup, latency
 from virtualpool.measure.macs import macs
 from virtualpool.measure.setting import Setting
 
-__all__ = ["Latency", "Setting", "Speedup", "can_compile", "half_inputs", "latency", "macs"]
+__all__ = ["Latency", "Setting", "Speedup", "at_half_side", "can_compile", "latency", "macs"]

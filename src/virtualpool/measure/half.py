@@ -6,25 +6,31 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.inputs import as_call, map_tensors, tensors
+from virtualpool.state import copy_of
 from virtualpool.trace import evaluating, run
 
 
-def half_inputs(model: nn.Module, example_inputs: Any) -> Any:
-    """Example inputs with images of half the side, rounded up, that a model runs on.
+def at_half_side(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]:
+    """A model and inputs, for it to see images of half the side, rounded up, that it runs on.
 
     On them a convolution has a quarter of its work, as it has with its stride doubled, and nothing
     is interpolated. They are for timing: what the model then says is another question.
 
     Args:
-        model: the unmodified model.
+        model: the unmodified model; it is not changed.
         example_inputs: see `virtualpool.inputs`. Images are the tensors of floats that have two
             axes and more besides the channels: (N, C, H, W), or (C, H, W) in a list.
+
+    Returns:
+        The model with halved inputs; for a detector of torchvision, which resizes images by itself,
+        a copy that resizes them to half of that, with the inputs as they are.
 
     Raises:
         VirtualPoolError: there are no images, or the model does not run on such small ones.
 
     >>> import torch
-    >>> half_inputs(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 224, 299)).shape
+    >>> _, images = at_half_side(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 224, 299))
+    >>> images.shape
     torch.Size([1, 3, 112, 150])
     """
     if not any(_is_image(tensor) for tensor in tensors(example_inputs)):
@@ -32,10 +38,15 @@ def half_inputs(model: nn.Module, example_inputs: Any) -> Any:
             "The example inputs hold no image of which to take half the side; an image is a "
             "tensor of floats of shape (N, C, H, W), or (C, H, W) in a list."
         )
-    halved = map_tensors(_halved, example_inputs)
+    if _resizing(model):
+        model = copy_of(model)
+        for transform in _resizing(model):
+            _halve(transform)
+    else:
+        example_inputs = map_tensors(_halved, example_inputs)
     with evaluating(model):
-        run(model, as_call(halved))
-    return halved
+        run(model, as_call(example_inputs))
+    return model, example_inputs
 
 
 def _is_image(tensor: Tensor) -> bool:
@@ -44,3 +55,19 @@ def _is_image(tensor: Tensor) -> bool:
 
 def _halved(tensor: Tensor) -> Tensor:
     return tensor[..., ::2, ::2].contiguous() if _is_image(tensor) else tensor
+
+
+def _resizing(model: nn.Module) -> list[Any]:
+    # By name: importing torchvision is not cheap.
+    return [it for it in model.modules() if type(it).__name__ == "GeneralizedRCNNTransform"]
+
+
+def _halve(transform: Any) -> None:
+    transform.min_size = tuple(_half(side) for side in transform.min_size)
+    transform.max_size = _half(transform.max_size)
+    if transform.fixed_size is not None:
+        transform.fixed_size = tuple(_half(side) for side in transform.fixed_size)
+
+
+def _half(side: int) -> int:
+    return -(-side // 2)

@@ -8,7 +8,7 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import Report, fuse, report_of
-from virtualpool.measure.half import half_inputs
+from virtualpool.measure.half import at_half_side
 from virtualpool.measure.latency import Latency, Timed, latency
 from virtualpool.measure.setting import from_fields
 
@@ -96,7 +96,7 @@ def timed(
     models: dict[str, Timed] = {name: form for name, form in forms.items() if form is not None}
     missing: dict[str, str] = {}
     try:
-        models["half"] = unmodified, half_inputs(unmodified, example_inputs)
+        models["half"] = at_half_side(unmodified, example_inputs)
     except VirtualPoolError as error:
         missing["half"] = str(error)
     try:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.inputs import map_tensors
+from virtualpool.search.recover.batches import images_of
 from virtualpool.trace import evaluating
 
 
@@ -64,8 +65,7 @@ def _measure(model: nn.Module, norms: list[_BatchNorm], batches: Iterable[Any]) 
                 module.momentum = None  # a cumulative average
                 module.train()
             for batch in batches:
-                images = batch if isinstance(batch, Tensor) else batch[0]
-                model(images.to(device, memory_format=torch.channels_last))
+                model(map_tensors(lambda tensor: tensor.to(device), images_of(batch)))
                 seen = True
         finally:
             for module, momentum in zip(norms, momenta, strict=True):

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.search.fingerprint import name_of
+from virtualpool.search.recover.batches import images_of
 from virtualpool.search.recover.site_maps import SiteMap, maps_of, site_maps
 from virtualpool.trace import evaluating
 
@@ -50,7 +51,7 @@ def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
     >>> round(float(cross_entropy(nn.Identity(), (torch.zeros(4, 2), torch.ones(4).long()))), 4)
     0.6931
     """
-    return _cross_entropy(_output(model, _images(batch)), batch)
+    return _cross_entropy(_output(model, images_of(batch)), batch)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class _Distance:
         self._sites: list[SiteMap] = []
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
-        images = _images(batch)
+        images = images_of(batch)
         if self._layer is None:
             self._layer = self._compared_layer(model, images)
             if self._weights.sites:
@@ -149,13 +150,6 @@ class _Distance:
         if not self._weights.sites:
             _log.warning("no feature map is compared: no layer takes one of the same size in both")
         return ""
-
-
-def _images(batch: Any) -> Any:
-    images = batch if isinstance(batch, Tensor) else batch[0]
-    if isinstance(images, Tensor) and images.ndim == 4:
-        return images.contiguous(memory_format=torch.channels_last)
-    return images
 
 
 def _output(model: nn.Module, images: Any) -> Tensor:

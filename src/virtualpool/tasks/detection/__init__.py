@@ -9,12 +9,21 @@ from torch.utils.data import DataLoader
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.detection import coco, voc
+from virtualpool.tasks.detection.distillation import by_detector_distillation
 from virtualpool.tasks.detection.evaluation import Metric, evaluator
 from virtualpool.tasks.detection.images import Augmentation, Images, as_lists
 from virtualpool.tasks.detection.loss import detector_loss
 from virtualpool.tasks.detection.objects import Split
 
-__all__ = ["Augmentation", "Detection", "Metric", "detector_loss", "evaluator", "load_data"]
+__all__ = [
+    "Augmentation",
+    "Detection",
+    "Metric",
+    "by_detector_distillation",
+    "detector_loss",
+    "evaluator",
+    "load_data",
+]
 
 Batches = DataLoader[Any]
 

@@ -1,0 +1,123 @@
+"""Fine-tuning of a pooled detector towards the maps of the original."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.inputs import tensors
+from virtualpool.search.recover.objectives import Loss, relative_square
+from virtualpool.search.recover.settings import Training
+from virtualpool.search.recover.site_maps import SiteMap, maps_of, outputs_of, site_maps
+from virtualpool.search.recover.training import train
+from virtualpool.search.round import Finetune, Round
+from virtualpool.tasks.detection.loss import detector_loss
+
+_BACKBONE = "backbone"
+
+
+def by_detector_distillation(
+    original: nn.Module,
+    batches: Iterable[Any],
+    *,
+    features: float = 1.0,
+    labels: float = 0.0,
+    sites: float = 40.0,
+    **settings: Any,
+) -> Finetune:
+    """Fine-tuning of a detector of torchvision towards the maps that the original gives.
+
+    The loss is the mean squared relative change of the maps that the backbone gives, plus that of
+    the maps of the pooled sites at their even positions (see `virtualpool.search.by_distillation`),
+    plus the detector's own losses.
+
+    Args:
+        original: the detector as it was; a copy of it teaches, in eval mode.
+        batches: pairs of a list of images and a list of targets, gone through once an epoch.
+        features: the weight of the backbone's maps.
+        labels: the weight of the detector's own losses by the targets.
+        sites: the weight of the pooled sites' maps; 0 leaves them out.
+        settings: the fields of `virtualpool.search.recover.Training`.
+
+    Returns:
+        A `finetune(model, round)` for `search`, which trains the model in place.
+
+    Raises (when called):
+        VirtualPoolError: the model has no `backbone`, or resizes images to sizes drawn at random.
+    """
+    training = Training(**settings)
+    objective = _Maps(original, features, labels, sites)
+
+    def finetune(model: nn.Module, current: Round) -> None:
+        train(model, current, batches, objective, training)
+
+    return finetune
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """The distance from the original's maps, and a detector's own losses."""
+
+    original: nn.Module = field(repr=False)
+    features: float
+    labels: float
+    sites: float
+
+    def on(self, device: torch.device) -> Loss:
+        """The distance from a copy of the original, which runs on `device` in eval mode."""
+        teacher = copy.deepcopy(self.original).eval().requires_grad_(False).to(device)
+        return _Distance(self, teacher.to(memory_format=torch.channels_last))
+
+
+class _Distance:
+    def __init__(self, weights: _Maps, teacher: nn.Module) -> None:
+        self._weights = weights
+        self._teacher = teacher
+        self._sites: list[SiteMap] | None = None
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        images = batch[0]
+        if self._sites is None:
+            _check(self._teacher)
+            wanted = bool(self._weights.sites)
+            self._sites = site_maps(self._teacher, model, images[:1]) if wanted else []
+        with (
+            torch.no_grad(),
+            outputs_of(self._teacher, [_BACKBONE]) as expected,
+            maps_of(self._teacher, self._sites) as expected_sites,
+        ):
+            self._teacher(images)
+        with (
+            outputs_of(model, [_BACKBONE]) as given,
+            maps_of(model, self._sites) as given_sites,
+        ):
+            loss = self._weights.labels * detector_loss(model, batch)
+        pairs = zip(tensors(given[_BACKBONE]), tensors(expected[_BACKBONE]), strict=True)
+        loss = loss + self._weights.features * _mean([relative_square(*pair) for pair in pairs])
+        changes = [
+            relative_square(given_sites[name], map[..., ::2, ::2])
+            for name, map in expected_sites.items()
+        ]
+        return loss + self._weights.sites * _mean(changes) if changes else loss
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    return torch.stack(values).mean()
+
+
+def _check(teacher: Any) -> None:
+    if not hasattr(teacher, _BACKBONE):
+        raise VirtualPoolError(
+            f"{type(teacher).__name__} has no backbone, as torchvision's detectors have, whose "
+            "maps could be compared; fine-tune by labels."
+        )
+    sides = getattr(getattr(teacher, "transform", None), "min_size", ())
+    if len(sides) > 1:
+        raise VirtualPoolError(
+            f"The detector resizes training images to one of {sides}, so the original sees others; "
+            "give transform.min_size one number."
+        )
