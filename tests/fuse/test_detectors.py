@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import detection
-from torchvision.ops.misc import FrozenBatchNorm2d
 
 import virtualpool as vp
 from tests.fuse.checks import run
@@ -58,15 +57,15 @@ def detector(name: str) -> nn.Module:
     """A detector in float64, in eval mode, whose scores differ: equal ones have no order."""
     torch.manual_seed(0)
     if name == OURS:
-        options = TWO_STAGES | {"hidden": 32, "anchor_sizes": (16, 32, 64)}
-        model = faster_rcnn_vgg16(4, **options)
+        options: dict[str, Any] = TWO_STAGES | {"hidden": 32, "anchor_sizes": (16, 32, 64)}
+        model: nn.Module = faster_rcnn_vgg16(4, **options)
     else:
         options = (WHOLE | LIGHTER)[name]
         model = getattr(detection, name)(
             weights=None, weights_backbone=None, num_classes=5, **options
         )
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d | FrozenBatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d):
             with_statistics(module)
         elif isinstance(module, nn.Conv2d) and name.startswith("ssdlite"):
             # Its own weights leave nothing of the image but rounding.

@@ -1,5 +1,6 @@
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -218,12 +219,12 @@ class TestGoingOn:
     def test_the_end_is_the_same_bit_by_bit(
         self, network, make_loader, make_round, workers, settings, stop
     ):
-        options = {"epochs": 1.9, "learning_rate": 0.1, "log_steps": 1} | settings
+        options: dict[str, Any] = {"epochs": 1.9, "learning_rate": 0.1, "log_steps": 1} | settings
         through, stopped = copy.deepcopy(network), copy.deepcopy(network)
         whole = make_round("whole")
         by_labels(make_loader(workers), **options)(through, whole)
         parts = [make_round("parts", observer=StopAt(stop)), make_round("parts")]
-        every_step = {"checkpoint_seconds": 0.0}
+        every_step: dict[str, Any] = {"checkpoint_seconds": 0.0}
         with pytest.raises(StopError):
             by_labels(make_loader(workers), **options, **every_step)(stopped, parts[0])
         # A new process has the weights of the round's beginning.
