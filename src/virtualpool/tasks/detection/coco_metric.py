@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+import numpy as np
 from torch import Tensor
 
 from virtualpool.errors import VirtualPoolError
+
+# As COCO's own. Those of torchmetrics are rounded to float32, which an overlap of 0.8 is not over.
+_OVERLAPS = np.linspace(0.5, 0.95, 10).tolist()
+_RECALLS = np.linspace(0, 1, 101).tolist()
 
 
 def has_coco() -> bool:
@@ -37,7 +42,7 @@ def coco_metrics(
     check_coco()
     from torchmetrics.detection import MeanAveragePrecision
 
-    metric = MeanAveragePrecision()
+    metric = MeanAveragePrecision(iou_thresholds=_OVERLAPS, rec_thresholds=_RECALLS)
     # More than a hundred findings in an image are not counted, which COCO means to be so.
     metric.warn_on_many_detections = False
     metric.update(
