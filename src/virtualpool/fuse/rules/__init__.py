@@ -6,6 +6,7 @@ from virtualpool.fuse.rules import (
     pointwise,
     pooling,
     recovery,
+    regions,
 )
 
-__all__ = ["channels", "convolution", "pointwise", "pooling", "recovery"]
+__all__ = ["channels", "convolution", "pointwise", "pooling", "recovery", "regions"]
