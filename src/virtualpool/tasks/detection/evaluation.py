@@ -37,7 +37,7 @@ def evaluator(
     Args:
         batches: pairs of a list of images and a list of targets, such as `load_data(...).test`.
         metric: the score. "voc" is the mean over the classes of the average precision at an overlap
-            of 0.5, from all points; "voc2007" the same from 11 points, as the paper has it; "coco"
+            of 0.5, from all points; "voc2007" the same from 11 points, as of VOC 2007; "coco"
             the mean over overlaps of 0.5 to 0.95, too.
         mixed_precision: "no", or "bf16" or "fp16" to run under autocast; boxes stay in float32.
 

@@ -1,0 +1,106 @@
+"""`--task detection`, in this process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+Run = Callable[..., Any]
+
+DETECTOR = """
+from tests.tasks.detection.tiny import tiny_detector
+
+
+def tiny():
+    return tiny_detector()
+"""
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("network") / "detector.py"
+    path.write_text(DETECTOR, encoding="utf-8")
+    return f"{path}:tiny"
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Light squares on dark images, in the layout of VOC; one test image is broken."""
+    root = tmp_path_factory.mktemp("boxes")
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    for split, names in (("train", "abcd"), ("test", "efgh")):
+        (root / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names))
+        for place, name in enumerate(names):
+            pixels = torch.zeros(30 + place, 40, 3, dtype=torch.uint8)
+            pixels[5:17, 4 + place : 18 + place] = 255
+            Image.fromarray(pixels.numpy()).save(root / "JPEGImages" / f"{name}.jpg")
+            (root / "Annotations" / f"{name}.xml").write_text(
+                "<annotation><object><name>square</name><bndbox>"
+                f"<xmin>{5 + place}</xmin><ymin>6</ymin><xmax>{18 + place}</xmax><ymax>17</ymax>"
+                "</bndbox></object></annotation>"
+            )
+    (root / "Annotations" / "h.xml").write_text("<annotation>")
+    return root
+
+
+def asked(command: str, detector: str, boxes: Path, *more: object) -> list[object]:
+    usual = ["--task", "detection", "--workers", "0", "--device", "cpu", "--data", boxes]
+    return [command, detector, *usual, *more]
+
+
+def test_sensitivity_is_that_of_the_mean_average_precision(
+    run: Run, as_json: Run, detector: str, boxes: Path
+) -> None:
+    found = as_json(*asked("sensitivity", detector, boxes))
+    assert len(found["sites"]) == 5
+    assert found["baseline"]["samples"] == 3
+    assert {"voc", "voc2007"} <= set(found["baseline"]["metrics"])
+    said = run(*asked("sensitivity", detector, boxes, "--metric", "voc2007")).stderr
+    assert "1 image could not be read and was left out" in said
+
+
+@pytest.mark.parametrize("recover", ["labels", "distillation", "both", "none"])
+def test_tune(as_json: Run, detector: str, boxes: Path, tmp_path: Path, recover: str) -> None:
+    found = as_json(
+        *asked("tune", detector, boxes, "--sizes", "2", "--run-dir", tmp_path / "run"),
+        *["--recover", recover, "--epochs", "1", "--samples", "1", "--threads", "1"],
+        *["--augment", "flip both", "--optimizer", "adamw"],
+    )
+    assert [len(point["plan"]["sites"]) for point in found["points"]] == [0, 2]
+    assert found["points"][1]["half"]["setting"]["batch"] == 1
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
+    assert settings["task"] == "detection"
+    assert settings["metric"] == "voc"
+    assert settings["batch size"] == 2
+    assert settings["images"] == {"augmentation": "flip both"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--size", "64"], "--size: a detector resizes and normalises images by itself"),
+        (["--size", "64", "--std", "1", "1", "1"], "--size and --std: a detector"),
+        (["--subset", "9"], "9 images cannot be taken of 3 test images"),
+    ],
+)
+def test_what_a_detector_does_by_itself_is_refused(
+    refused: Run, detector: str, boxes: Path, options: list[str], said: str
+) -> None:
+    assert said in refused(*asked("sensitivity", detector, boxes, *options))
+
+
+def test_an_augmentation_without_boxes_is_refused(
+    refused: Run, detector: str, boxes: Path, tmp_path: Path
+) -> None:
+    options = ["--augment", "crop", "--run-dir", tmp_path / "run"]
+    said = refused(*asked("tune", detector, boxes, *options))
+    assert "--augment crop: for detection there are none, flip, flip both" in said
+
+
+def test_a_folder_of_classes_has_no_boxes(refused: Run, detector: str, images: Path) -> None:
+    assert "VOC's layout is" in refused(*asked("sensitivity", detector, images))
