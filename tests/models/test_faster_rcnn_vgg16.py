@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -9,8 +11,9 @@ from virtualpool.models import VGG16Trunk, faster_rcnn_vgg16
 IMAGES = [torch.rand(3, 64, 80)]
 
 
-def small(**options):
-    return faster_rcnn_vgg16(3, **{"hidden": 16, "min_size": 64} | options)
+def small(**options: Any) -> Any:
+    sizes: dict[str, Any] = {"hidden": 16, "min_size": 64}
+    return faster_rcnn_vgg16(3, **sizes | options)
 
 
 def test_the_sites_are_those_of_the_paper():
@@ -25,12 +28,12 @@ def test_the_sites_are_those_of_the_paper():
 
 
 def test_the_proposals_begin_from_three_sizes_in_three_proportions():
-    model = faster_rcnn_vgg16(20)
+    model: Any = faster_rcnn_vgg16(20)
     assert model.rpn.anchor_generator.sizes == ((128, 256, 512),)
     assert model.rpn.anchor_generator.num_anchors_per_location() == [9]
     transform = model.transform
     assert (transform.min_size, transform.max_size) == ((600,), 1000)
-    predictor = model.roi_heads.box_predictor.get_submodule("cls_score")
+    predictor = model.roi_heads.box_predictor.cls_score
     assert (predictor.in_features, predictor.out_features) == (4096, 21)
 
 

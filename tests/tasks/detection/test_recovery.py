@@ -84,7 +84,8 @@ def test_what_has_no_maps_to_compare_is_refused(make_round):
 def test_batch_norm_is_measured_on_lists_of_images():
     model = tiny_detector()
     norm = torch.nn.BatchNorm2d(3, affine=False)
-    model.backbone.insert(0, norm)
+    backbone: Any = model.backbone
+    backbone.insert(0, norm)
     by_recalibration(batches())(model)
     assert norm.running_mean is not None
     assert not torch.equal(norm.running_mean, torch.zeros(3))

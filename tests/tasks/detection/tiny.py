@@ -27,7 +27,7 @@ def tiny_detector(classes: int = 1, **options) -> FasterRCNN:
         box_predictor=FastRCNNPredictor(16, classes + 1),
         **{"min_size": 32, "max_size": 64, "rpn_post_nms_top_n_test": 5} | options,
     )
-    for layer in detector.rpn.head.modules():
+    for layer in detector.get_submodule("rpn.head").modules():
         if isinstance(layer, nn.Conv2d):
             # Torchvision's start is near zero, and a map of almost nothing is no aim.
             nn.init.normal_(layer.weight, std=0.1)
