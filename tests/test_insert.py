@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from virtualpool import VirtualPoolError, apply, plan_of, virtual_pool
+from virtualpool import VirtualPoolError, apply, fuse, plan_of, virtual_pool
 
 CONVOLUTIONS = [
     {"kernel_size": 3, "padding": 1},
@@ -226,3 +226,30 @@ def test_an_ineligible_site_is_refused_with_its_reason():
 def test_inputs_that_do_not_fit_are_refused_with_their_shape():
     with pytest.raises(VirtualPoolError, match=r"\(2, 7, 12, 13\)"):
         apply(block(), "all", images(channels=7))
+
+
+class Head(nn.Module):
+    """The same convolutions for maps of several sizes, as in a detector's head."""
+
+    def __init__(self):
+        super().__init__()
+        self.tower = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
+        self.last = nn.Conv2d(4, 2, 1)
+
+    def forward(self, maps: list[torch.Tensor]):
+        return [self.last(self.tower(map)) for map in maps]
+
+
+def test_a_convolution_that_is_called_several_times_is_pooled_in_every_call():
+    torch.manual_seed(0)
+    head: Any = Head().double().eval()
+    maps = [torch.rand(1, 4, *size).double() for size in ((8, 9), (5, 4), (1, 2))]
+    pooled: Any = apply(head, ["tower.0"], maps)
+    fused = fuse(pooled, maps)
+    inner = head.tower[0]
+    for map, found, fast in zip(maps, pooled(maps), fused(maps), strict=True):
+        reduced = functional.conv2d(map, inner.weight, inner.bias, stride=2, padding=1).relu()
+        expected = head.last(virtual_pool(reduced, tuple(map.shape[2:])))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(fast, expected, rtol=0, atol=1e-12)
+    assert pooled.tower(maps[0]).shape == maps[0].shape

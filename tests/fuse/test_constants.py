@@ -182,3 +182,22 @@ def test_gradients_reach_the_images():
         given = images().requires_grad_()
         gradients += torch.autograd.grad(model(given).square().sum(), given)
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
+
+
+class Shared(nn.Module):
+    """One convolution on an interpolated map, and on another."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, padding=1)
+        self.second = nn.Conv2d(3, 3, 3, stride=2, padding=1)
+
+    def forward(self, one, other):
+        return [self.second(self.first(each).relu()) for each in (one, other)]
+
+
+def test_a_convolution_that_is_called_twice_is_folded_once():
+    maps = (torch.rand(1, 3, 8, 8), torch.rand(1, 3, 9, 6))
+    fused = vp.fuse(vp.apply(Shared().eval(), ["first"], maps), maps)
+    [kernel] = fused.buffers()
+    assert kernel.shape == (3, 3, 3, 3)

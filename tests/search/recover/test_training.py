@@ -283,7 +283,9 @@ class TestGoingOn:
 
     def test_another_objective_is_refused(self, network, batches, make_round):
         by_labels(batches, epochs=1)(network, make_round())
-        with pytest.raises(VirtualPoolError, match=r"objective was Labels\(\), is Distillation"):
+        with pytest.raises(
+            VirtualPoolError, match=r"objective was Labels\(cross_entropy\), is Dist"
+        ):
             by_distillation(network, batches, epochs=1)(network, make_round())
 
     def test_a_broken_checkpoint_is_named(self, network, batches, make_round):

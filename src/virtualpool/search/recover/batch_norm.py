@@ -29,6 +29,7 @@ def by_recalibration(
         VirtualPoolError: the model has no batch norm with running statistics, there is no batch,
             or a statistic is not finite.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.BatchNorm2d(1))
     >>> by_recalibration([torch.full((2, 1, 4, 4), 3.0), torch.full((2, 1, 4, 4), 5.0)])(model)
     >>> model[0].running_mean
