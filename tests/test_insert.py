@@ -249,7 +249,7 @@ def test_a_convolution_that_is_called_several_times_is_pooled_in_every_call():
     inner = head.tower[0]
     for map, found, fast in zip(maps, pooled(maps), fused(maps), strict=True):
         reduced = functional.conv2d(map, inner.weight, inner.bias, stride=2, padding=1).relu()
-        expected = head.last(virtual_pool(reduced, tuple(map.shape[2:])))
+        expected = head.last(virtual_pool(reduced, (map.shape[2], map.shape[3])))
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
         torch.testing.assert_close(fast, expected, rtol=0, atol=1e-12)
     assert pooled.tower(maps[0]).shape == maps[0].shape
