@@ -82,3 +82,9 @@ def test_compiled_it_is_the_same(size):
 
 def test_an_empty_batch():
     assert extended(torch.empty(0, 3, 2, 2), (4, 3), ONE, ONE).shape == (0, 3, 4, 4)
+
+
+def test_autocast_leaves_the_dtype_as_it_is():
+    reduced = reduced_map((7, 8), dtype=torch.bfloat16).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert extended(reduced, (7, 8), ONE, ONE).dtype == torch.bfloat16

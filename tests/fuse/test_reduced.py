@@ -12,6 +12,7 @@ from torch.nn import functional
 from tests.reference import recovered
 from virtualpool.fuse import reduced as on_reduced
 from virtualpool.fuse.folding import axes, fold, fold_rows
+from virtualpool.fuse.max_pooling import max_pool
 
 SIZES = [(h, w) for h in (2, 3, 8, 9) for w in (2, 5, 12)]
 SMALL = [(1, 1), (1, 2), (2, 1), (1, 5), (6, 1)]
@@ -26,7 +27,7 @@ def reduced_map(size: tuple[int, int], channels: int = 3, **options) -> Tensor:
 Operation = Callable[[Tensor, tuple[int, int]], Tensor]
 POOLINGS: dict[str, tuple[Operation, Operation]] = {
     f"max {kernel} {stride}": (
-        lambda x, size, k=kernel, s=stride: on_reduced.max_pool(x, size, k, s),
+        lambda x, size, k=kernel, s=stride: max_pool(x, size, k, s),
         lambda x, size, k=kernel, s=stride: functional.max_pool2d(x, k, s, k // 3),
     )
     for kernel in (2, 3)
@@ -73,7 +74,7 @@ def test_mean_equals_that_of_the_full_map(operation, full, size):
 def test_windows_of_three_on_the_smallest_maps(size, stride):
     map = reduced_map(size)
     expected = functional.max_pool2d(recovered(map, size), 3, stride, 1)
-    torch.testing.assert_close(on_reduced.max_pool(map, size, 3, stride), expected)
+    torch.testing.assert_close(max_pool(map, size, 3, stride), expected)
 
 
 BOTH = POOLINGS | MEANS

@@ -7,11 +7,14 @@ the virtual positions outside of the full map come out as zero:
 - after the last cell a copy where H is even (the last row repeats it), its negation where H is odd.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from virtualpool.pool import Axes
+from virtualpool.fuse.recording import is_recorded
+from virtualpool.pool import Axes, without_autocast
 
 
 def extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
@@ -31,21 +34,66 @@ def extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
     after = max(after[0], 0), max(after[1], 0)
     if before == after == (0, 0):
         return reduced
-    copied = functional.pad(reduced, (before[1], after[1], before[0], after[0]), mode="replicate")
-    negated = [_negated(axis, copied, size, before, after) for axis in (-2, -1)]
     if torch.compiler.is_compiling():
+        copied = repeated(reduced, before, after)
         # A product is one pass with the copy; runtimes have it as one operation.
-        return copied * _signs(copied, negated)
-    for axis, places in zip((-2, -1), negated, strict=True):
+        return copied * _signs(copied, _negated(copied, size, before, after))
+    if is_recorded(reduced):
+        return _Extension.apply(reduced, size, before, after)  # pyright: ignore[reportReturnType]
+    return _extended(reduced, size, before, after)
+
+
+def repeated(map: Tensor, before: Axes, after: Axes) -> Tensor:
+    """A map with copies of its first and last rows and columns beside them, 0 or 1 on each side."""
+    # Autocast makes this operation one of float32.
+    with without_autocast(map):
+        return functional.pad(map, (before[1], after[1], before[0], after[0]), mode="replicate")
+
+
+class _Extension(torch.autograd.Function):
+    """The extension as one operation: autograd would go back through each row and column."""
+
+    @staticmethod
+    def forward(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
+        return _extended(reduced, size, before, after)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Axes, Axes, Axes], output: Tensor) -> None:
+        ctx.cells = inputs[0].shape[-2:]
+        ctx.given = inputs[1:]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore
+        size, before, after = ctx.given
+        gradient = gradient.clone()
+        for axis in (-2, -1):
+            last, first = ctx.cells[axis] - 1 + before[axis], before[axis]
+            if before[axis]:
+                gradient.select(axis, first).sub_(gradient.select(axis, 0))
+            if after[axis]:
+                sign = -1 if size[axis] % 2 else 1
+                gradient.select(axis, last).add_(gradient.select(axis, last + 1), alpha=sign)
+        for axis in (-2, -1):
+            gradient = gradient.narrow(axis, before[axis], ctx.cells[axis])
+        return gradient, None, None, None
+
+
+def _extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
+    copied = repeated(reduced, before, after)
+    for axis, places in zip((-2, -1), _negated(copied, size, before, after), strict=True):
         for place in places:
             copied.select(axis, place).neg_()
     return copied
 
 
-def _negated(axis: int, map: Tensor, size: Axes, before: Axes, after: Axes) -> list[int]:
-    """The places along an axis of an extended map at which copies are to be negated."""
-    last = [map.shape[axis] - 1] if after[axis] and size[axis] % 2 else []
-    return [0] * before[axis] + last
+def _negated(map: Tensor, size: Axes, before: Axes, after: Axes) -> list[list[int]]:
+    """The places along rows and columns of an extended map at which copies are to be negated."""
+    first = [[0] * count for count in before]
+    last = [
+        [length - 1] if more and full % 2 else []
+        for length, more, full in zip(map.shape[-2:], after, size, strict=True)
+    ]
+    return [one + other for one, other in zip(first, last, strict=True)]
 
 
 def _signs(map: Tensor, negated: list[list[int]]) -> Tensor:

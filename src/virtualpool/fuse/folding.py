@@ -103,13 +103,15 @@ def _folded(kernel: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """The kernel whose taps are shared out among cells, along both axes at once."""
     # The sum of halves is rounded once, at the end.
     wide = kernel.float() if kernel.dtype.itemsize < 4 else kernel
-    shares = torch.kron(rows, columns).to(wide)
+    shares, cells = torch.kron(rows, columns).to(wide), (rows.shape[1], columns.shape[1])
     with without_autocast(kernel):
-        folded = (wide.flatten(2) @ shares).unflatten(2, (rows.shape[1], columns.shape[1]))
-    # Convolutions want the layout of the kernel as it was.
-    is_last = kernel.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if is_last else torch.contiguous_format
-    return folded.to(kernel.dtype).contiguous(memory_format=layout)
+        # Convolutions want the layout of the kernel as it was: taps first, or channels last.
+        if kernel.is_contiguous(memory_format=torch.channels_last):
+            taps = wide.permute(0, 2, 3, 1).flatten(1, 2)
+            folded = (shares.T @ taps).unflatten(1, cells).permute(0, 3, 1, 2)
+        else:
+            folded = (wide.flatten(2) @ shares).unflatten(2, cells)
+    return folded.to(kernel.dtype)
 
 
 def _shares(axis: Axis) -> Tensor:
