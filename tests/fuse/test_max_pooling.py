@@ -11,14 +11,16 @@ from virtualpool.fuse.max_pooling import max_pool
 
 
 @pytest.mark.parametrize("cached", [1, 60, 10**6])
-@pytest.mark.parametrize("size", [(7, 8), (8, 7)])
-def test_any_number_of_images_at_a_time(cached, size, monkeypatch):
+@pytest.mark.parametrize("size", [(15, 8), (16, 7)])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (2, 4), (3, 2), (3, 6)])
+def test_any_number_of_images_and_rows_at_a_time(cached, size, kernel, stride, monkeypatch):
     monkeypatch.setattr(max_pooling, "_CACHED", cached)
     map = torch.cat([reduced_map(size), -reduced_map(size)[:1]]).requires_grad_()
-    expected = functional.max_pool2d(recovered(map, size), 2)
-    for pooled in (max_pool(map, size, 2, 2), max_pool(map.detach(), size, 2, 2)):
-        torch.testing.assert_close(pooled, expected)
-    (gradient,) = torch.autograd.grad(max_pool(map, size, 2, 2).square().sum(), map)
+    expected = functional.max_pool2d(recovered(map, size), kernel, stride, kernel // 3)
+    pooled = max_pool(map, size, kernel, stride)
+    torch.testing.assert_close(pooled, expected)
+    torch.testing.assert_close(max_pool(map.detach(), size, kernel, stride), expected)
+    (gradient,) = torch.autograd.grad(pooled.square().sum(), map)
     (other,) = torch.autograd.grad(expected.square().sum(), map)
     torch.testing.assert_close(gradient, other)
 

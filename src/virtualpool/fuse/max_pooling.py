@@ -33,10 +33,10 @@ def max_pool(
     >>> max_pool(torch.tensor([[[[0.0, 4.0, 2.0]]]]), (2, 6), 2, 2)
     tensor([[[[2., 4., 2.]]]])
     """
-    is_halving = (kernel, stride) == (2, 2)
-    if is_halving and may_write_in_place(reduced):
-        return _halved(reduced, size)
-    if is_halving and not torch.compiler.is_compiling():
+    if may_write_in_place(reduced):
+        return _by_bands(reduced, size, kernel, stride)
+    is_compiling = torch.compiler.is_compiling()
+    if (kernel, stride) == (2, 2) and not is_compiling:
         return _Halving.apply(reduced, size)  # pyright: ignore[reportReturnType]
     if is_recorded(reduced):
         # Many small operations are slow to go back through.
@@ -45,13 +45,42 @@ def max_pool(
     if is_rectified and torch.compiler.is_exporting():
         return _by_convolutions(reduced, size, kernel, stride)
     before = kernel // 3
-    rows, columns = window_size(size, (kernel, kernel), (stride, stride), (2 * before, 2 * before))
+    rows, columns = _counts(size, kernel, stride)
+    return _largest(reduced, Windows(stride // 2, before), (before, 1), rows, columns)
+
+
+def _counts(size: Axes, kernel: int, stride: int) -> Axes:
+    """The windows along rows and columns."""
+    padding = 2 * (kernel // 3)
+    return window_size(size, (kernel, kernel), (stride, stride), (padding, padding))
+
+
+def _largest(
+    cells: Tensor, windows: Windows, sides: tuple[int, int], rows: int, columns: int
+) -> Tensor:
+    """The largest of each window, of rows with as many more above and below as `sides` says."""
     # Beyond an end, the copied cell is in the window already, and changes no maximum.
-    cells = repeated(reduced, (before, before), (1, 1))
-    windows = Windows(stride // 2, before)
+    cells = repeated(cells, (sides[0], windows.before), (sides[1], 1))
     return windows.largest(
         cells, -2, rows, lambda candidates: windows.largest(candidates, -1, columns)
     )
+
+
+def _by_bands(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
+    """Some rows at a time: what is made on the way stays in the cache, and takes no memory."""
+    windows, (rows, columns) = Windows(stride // 2, kernel // 3), _counts(size, kernel, stride)
+    pooled = torch.empty_like(reduced[..., :rows, :columns])
+    for images in _in_cache(reduced):
+        for first, last in _bands(reduced[images], rows, windows.step):
+            above, below = first * windows.step - windows.before, (last - 1) * windows.step + 2
+            cells = reduced[images, :, max(above, 0) : below]
+            into = pooled[images, :, first:last]
+            if (kernel, stride) == (2, 2):
+                _halve_into(into, cells)
+            else:
+                sides = max(-above, 0), max(below - reduced.shape[2], 0)
+                into.copy_(_largest(cells, windows, sides, last - first, columns))
+    return pooled
 
 
 def _by_convolutions(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
@@ -60,8 +89,7 @@ def _by_convolutions(reduced: Tensor, size: Axes, kernel: int, stride: int) -> T
     Runtimes have faster depthwise convolutions than slices. These pad with zeros, which are in no
     way of the maximum: where a neighbour is missing, the cell itself is in the window.
     """
-    channels, padding = reduced.shape[1], 2 * (kernel // 3)
-    rows, columns = window_size(size, (kernel, kernel), (stride, stride), (padding, padding))
+    channels, (rows, columns) = reduced.shape[1], _counts(size, kernel, stride)
     along = reduced.new_tensor([[0, 1, 0], [0, 0.5, 0.5], [0.5, 0.5, 0]])[:kernel]
     candidates = [
         torch.conv2d(
@@ -72,13 +100,8 @@ def _by_convolutions(reduced: Tensor, size: Axes, kernel: int, stride: int) -> T
         for row in range(kernel)
         for column in range(kernel)
     ]  # fmt: skip
-    return _cropped(functools.reduce(torch.maximum, candidates), rows, columns)
-
-
-def _cropped(map: Tensor, rows: int, columns: int) -> Tensor:
-    """The first rows and columns, in memory of their own as all that a pooling gives."""
-    cropped = map[..., :rows, :columns]
-    return cropped if cropped.shape == map.shape else cropped.clone()
+    # In memory of its own, as all that a pooling gives.
+    return functools.reduce(torch.maximum, candidates)[..., :rows, :columns].contiguous()
 
 
 class _Halving(torch.autograd.Function):
@@ -86,7 +109,7 @@ class _Halving(torch.autograd.Function):
 
     @staticmethod
     def forward(reduced: Tensor, size: Axes) -> Tensor:
-        return _halved(reduced, size)
+        return _by_bands(reduced, size, 2, 2)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Axes], output: Tensor) -> None:
@@ -105,14 +128,6 @@ class _Halving(torch.autograd.Function):
         return result, None
 
 
-def _halved(reduced: Tensor, size: Axes) -> Tensor:
-    """Max pooling with windows of 2x2 and a stride of two."""
-    pooled = torch.empty_like(reduced)
-    for images in _in_cache(reduced):
-        _halve_into(pooled[images], reduced[images])
-    return _cropped(pooled, size[0] // 2, size[1] // 2)
-
-
 def _in_cache(map: Tensor) -> Iterator[slice]:
     """The images of a batch, so many at a time that a few passes find them in the cache."""
     count = max(_CACHED // max(map[:1].numel(), 1), 1)
@@ -120,16 +135,27 @@ def _in_cache(map: Tensor) -> Iterator[slice]:
         yield slice(first, first + count)
 
 
+def _bands(map: Tensor, rows: int, step: int) -> Iterator[tuple[int, int]]:
+    """The first row and the last, of so many rows at a time."""
+    count = max(_CACHED // max(map[..., :step, :].numel(), 1), 1)
+    for first in range(0, rows, count):
+        yield first, min(first + count, rows)
+
+
 _CACHED = 400_000
-"""Values; more than one image of so many are slower together."""
+"""Values that are not slower one after another than together."""
 
 
 def _halve_into(pooled: Tensor, cells: Tensor) -> None:
-    below = _means(cells, -2)
+    """Windows of 2x2 and a stride of two, of cells and the row below them if there is one."""
+    rows, columns = pooled.shape[-2:]
+    below = torch.empty_like(cells[..., :rows, :])
+    _means_into(below, cells, -2)
+    cells = cells[..., :rows, :]
     _means_into(pooled, cells, -1)
-    torch.maximum(pooled, cells, out=pooled)
-    torch.maximum(pooled, below, out=pooled)
-    inner = pooled[..., :-1]
+    torch.maximum(pooled, cells[..., :columns], out=pooled)
+    torch.maximum(pooled, below[..., :columns], out=pooled)
+    inner = pooled[..., : cells.shape[-1] - 1]
     torch.maximum(inner, mean_of(below[..., :-1], below[..., 1:]), out=inner)
 
 
@@ -164,10 +190,12 @@ def _means(cells: Tensor, axis: int) -> Tensor:
 
 def _means_into(means: Tensor, cells: Tensor, axis: int) -> None:
     """The means of each cell and the next along an axis; of the last, itself."""
-    count = cells.shape[axis] - 1
-    first, last = means.narrow(axis, 0, count), means.narrow(axis, count, 1)
-    torch.lerp(cells.narrow(axis, 0, count), cells.narrow(axis, 1, count), 0.5, out=first)
-    last.copy_(cells.narrow(axis, count, 1))
+    count, length = means.shape[axis], cells.shape[axis]
+    of_two = min(count, length - 1)
+    first, second = cells.narrow(axis, 0, of_two), cells.narrow(axis, 1, of_two)
+    torch.lerp(first, second, 0.5, out=means.narrow(axis, 0, of_two))
+    if count == length:
+        means.narrow(axis, of_two, 1).copy_(cells.narrow(axis, of_two, 1))
 
 
 def _add_to_cells(gradient: Tensor, of_means: Tensor, axis: int) -> None:
