@@ -142,7 +142,7 @@ def _bands(map: Tensor, rows: int, step: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + count, rows)
 
 
-_CACHED = 400_000
+_CACHED = 150_000
 """Values that are not slower one after another than together."""
 
 
