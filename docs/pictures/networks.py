@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d, relu
+from torch.nn.functional import interpolate, max_pool2d, relu
 
 
 class Chain(nn.Module):
@@ -34,18 +34,17 @@ class Block(nn.Module):
         return self.next(relu(self.branch(shortcut) + shortcut))
 
 
-class Unpooled(nn.Module):
-    """A convolution with a stride of one, which is not pooled, after one that is."""
+class Enlarged(nn.Module):
+    """An operation of which no rule is known, after a convolution that is pooled."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Conv2d(3, 8, 3, padding=1)
         self.narrow = nn.Conv2d(8, 4, 1)
-        self.last = nn.Conv2d(4, 4, 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps of 32 x 32 from images of 32 x 32."""
-        return self.last(self.narrow(relu(self.first(images))))
+        """Maps of 64 x 64 from images of 32 x 32."""
+        return interpolate(self.narrow(relu(self.first(images))), scale_factor=2)
 
 
 @dataclass(frozen=True)
@@ -62,5 +61,5 @@ def examples() -> list[Example]:
     return [
         Example(Chain().eval(), ("first", "second"), "A chain, both pooled"),
         Example(Block().eval(), ("branch",), "A block, its branch pooled"),
-        Example(Unpooled().eval(), ("first",), "The first alone pooled"),
+        Example(Enlarged().eval(), ("first",), "Enlarged in the end"),
     ]

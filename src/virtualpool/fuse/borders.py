@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from virtualpool.fuse.recording import is_recorded
+from virtualpool.fuse.recording import may_write_in_place
 from virtualpool.pool import Axes, without_autocast
 
 
-def extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
+def extended(
+    reduced: Tensor, size: Axes, before: Axes, after: Axes, *, rectify: bool = False
+) -> Tensor:
     """A reduced map with up to one more cell on each side.
 
     Args:
@@ -25,6 +27,7 @@ def extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
         size: (H, W) of the full map.
         before: cells to add above and to the left, 0 or 1.
         after: cells to add below and to the right, at most 1; less than 0 is none.
+        rectify: give the extension of `relu(reduced)`.
 
     >>> extended(torch.tensor([[[[1.0, 2.0]]]]), (2, 3), (1, 1), (1, 1))
     tensor([[[[ 1., -1., -2.,  2.],
@@ -32,15 +35,16 @@ def extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
               [-1.,  1.,  2., -2.]]]])
     """
     after = max(after[0], 0), max(after[1], 0)
+    if may_write_in_place(reduced):
+        return _extended(reduced, size, before, after, rectify)
+    reduced = functional.relu(reduced) if rectify else reduced
     if before == after == (0, 0):
         return reduced
     if torch.compiler.is_compiling():
         copied = repeated(reduced, before, after)
         # A product is one pass with the copy; runtimes have it as one operation.
         return copied * _signs(copied, _negated(copied, size, before, after))
-    if is_recorded(reduced):
-        return _Extension.apply(reduced, size, before, after)  # pyright: ignore[reportReturnType]
-    return _extended(reduced, size, before, after)
+    return _Extension.apply(reduced, size, before, after)  # pyright: ignore[reportReturnType]
 
 
 def repeated(map: Tensor, before: Axes, after: Axes) -> Tensor:
@@ -78,12 +82,35 @@ class _Extension(torch.autograd.Function):
         return gradient, None, None, None
 
 
-def _extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
-    copied = repeated(reduced, before, after)
-    for axis, places in zip((-2, -1), _negated(copied, size, before, after), strict=True):
-        for place in places:
-            copied.select(axis, place).neg_()
-    return copied
+def _extended(
+    reduced: Tensor, size: Axes, before: Axes, after: Axes, rectify: bool = False
+) -> Tensor:
+    """Written straight into the inside of a larger map, whose border is filled then."""
+    if before == after == (0, 0) and not rectify:
+        return reduced
+    frame = _frame(reduced, before, after)
+    rows, columns = reduced.shape[-2:]
+    inside = frame.narrow(-2, before[0], rows).narrow(-1, before[1], columns)
+    if rectify:
+        torch.clamp_min(reduced, 0, out=inside)
+    else:
+        inside.copy_(reduced)
+    for axis in (-2, -1):
+        if before[axis]:
+            torch.neg(frame.select(axis, 1), out=frame.select(axis, 0))
+        if after[axis]:
+            last, beyond = frame.select(axis, -2), frame.select(axis, -1)
+            torch.neg(last, out=beyond) if size[axis] % 2 else beyond.copy_(last)
+    return frame
+
+
+def _frame(reduced: Tensor, before: Axes, after: Axes) -> Tensor:
+    """Memory for an extended map, in the layout of the reduced one."""
+    rows, columns = (sum(each) for each in zip(before, reduced.shape[-2:], after, strict=True))
+    shape = (*reduced.shape[:2], rows, columns)
+    return torch.empty_permuted(
+        shape, reduced.dim_order(), dtype=reduced.dtype, device=reduced.device
+    )
 
 
 def _negated(map: Tensor, size: Axes, before: Axes, after: Axes) -> list[list[int]]:

@@ -28,9 +28,14 @@ def as_functions(graph: fx.Graph, values: Values) -> None:
             source = node.all_input_nodes[0]
             arguments = (source, weight, bias, stride, padding, dilation, groups)
             function = graph.call_function(torch.conv2d, arguments)
+        function.meta[MODULE] = str(node.target)
         values.adopt(function, node)
         node.replace_all_uses_with(function)
         graph.erase_node(node)
+
+
+MODULE = "virtualpool_module"
+"""Where a node keeps the name of the module whose operation it is."""
 
 
 def fold_batch_norms(graph: fx.Graph, values: Values) -> None:

@@ -12,7 +12,13 @@ from virtualpool.forward import rewrite_forward
 from virtualpool.fuse import constants, decisions, sites
 from virtualpool.fuse.builder import rebuilt
 from virtualpool.fuse.convolutions import as_functions, fold_batch_norms
-from virtualpool.fuse.in_place import reuse_memory, views_as_shapes, without_changes_in_place
+from virtualpool.fuse.in_place import (
+    activations_as_functions,
+    reuse_memory,
+    views_as_shapes,
+    without_changes_in_place,
+    write_into_frames,
+)
 from virtualpool.fuse.report import Report, report_of, report_on
 from virtualpool.fuse.report import attach as attach_report
 from virtualpool.fuse.shuffles import name_shuffles
@@ -135,6 +141,7 @@ def _prepared(
     with state_kept(part.module):
         values = Values(graph, part.module, call, training=training)
     without_changes_in_place(graph, values)
+    activations_as_functions(graph, values)
     views_as_shapes(graph)
     as_functions(graph, values)
     name_shuffles(graph, values)
@@ -145,6 +152,7 @@ def _fused(graph: fx.Graph, values: Values) -> tuple[fx.Graph, Report]:
     decisions.mark_interpolated(graph, values)
     answers = decisions.decide(graph, values)
     builder = rebuilt(graph, values, answers)
+    write_into_frames(builder.graph)
     reuse_memory(builder.graph)
     builder.graph.lint()
     return builder.graph, report_on(graph, builder, answers)

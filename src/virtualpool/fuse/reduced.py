@@ -1,5 +1,7 @@
 """Operations on reduced maps that give what the operation gives on the full, interpolated map."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -7,9 +9,9 @@ from torch.nn import functional
 from virtualpool.fuse.borders import extended, repeated
 from virtualpool.fuse.folding import axes
 from virtualpool.fuse.recording import may_write_in_place
-from virtualpool.fuse.strips import add, add_in_place, strips
+from virtualpool.fuse.strips import Strip, add, add_in_place, strips
 from virtualpool.fuse.windows import Windows
-from virtualpool.pool import Axes, window_size
+from virtualpool.pool import Axes, virtual_pool, window_size
 
 
 def convolution(
@@ -21,6 +23,8 @@ def convolution(
     stride: Axes,
     before: Axes,
     groups: int,
+    *,
+    rectify: bool = False,
 ) -> Tensor:
     """A convolution of an interpolated map, by its folded kernel on the extended reduced map.
 
@@ -33,9 +37,10 @@ def convolution(
         stride: on the reduced map: half of that on the full one.
         before: how many cells the kernel reaches before an output's own, 0 or 1.
         groups: as for `torch.conv2d`.
+        rectify: convolve what `relu` makes of the map.
     """
     after = _cells_after(reduced, outputs, weight, stride, before)
-    frame = extended(reduced, size, before, after)
+    frame = extended(reduced, size, before, after, rectify=rectify)
     return torch.conv2d(frame, weight, bias, stride, 0, 1, groups)
 
 
@@ -43,12 +48,14 @@ def mended_convolution(
     reduced: Tensor,
     size: Axes,
     outputs: Axes,
-    weights: tuple[Tensor, Tensor, Tensor],
+    weights: tuple[Tensor, Tensor],
     bias: Tensor | None,
     stride: Axes,
     padding: Axes,
     dilation: Axes,
     groups: int,
+    *,
+    rectify: bool = False,
 ) -> Tensor:
     """A convolution of an interpolated map with zeros beside it, whose border is mended then.
 
@@ -56,32 +63,69 @@ def mended_convolution(
         reduced: (N, C, h, w).
         size: (H, W) of the full map.
         outputs: the size that the convolution makes.
-        weights: the kernel folded, folded along its rows only, and as it is for the full map.
+        weights: the kernel folded, and as it is for the full map.
         bias: (out,), or none.
         stride: on the reduced map: half of that on the full one.
         padding: zero padding on each side of the full map.
         dilation: distance of two taps on the full map.
         groups: as for `torch.conv2d`.
+        rectify: convolve what `relu` makes of the map, which may be written there.
     """
-    folded, folded_rows, weight = weights
+    folded, weight = weights
     along = axes(weight.shape[-2:], padding, dilation)
     before = along[0].before, along[1].before
-    is_exact = all(axis.is_exact_when_extended for axis in along)
-    if is_exact and (not may_write_in_place(reduced) or reduced.numel() < _LARGE):
-        return convolution(reduced, size, outputs, folded, bias, stride, before, groups)
+    if not may_write_in_place(reduced) and all(axis.is_exact_when_extended for axis in along):
+        given = size, outputs, folded, bias, stride, before, groups
+        return convolution(reduced, *given, rectify=rectify)
+    if rectify:
+        reduced = functional.relu(reduced, inplace=may_write_in_place(reduced))
     after = _cells_after(reduced, outputs, folded, stride, before)
     source, border = reduced, before
     if after != before:
         source, border = functional.pad(reduced, (before[1], after[1], before[0], after[0])), (0, 0)
     result = torch.conv2d(source, folded, bias, stride, border, 1, groups)
+    steps = 2 * stride[0], 2 * stride[1]
+    return _mended(result, strips(reduced, size, outputs, weight, steps, along, groups))
+
+
+def transposed_convolution(
+    reduced: Tensor,
+    size: Axes,
+    weights: tuple[Tensor, Tensor],
+    bias: Tensor | None,
+    padding: Axes,
+    dilation: Axes,
+    groups: int,
+) -> Tensor:
+    """A convolution of an interpolated map in full, with a stride of one.
+
+    Args:
+        reduced: (N, C, h, w).
+        size: (H, W) of the full map.
+        weights: the kernel spread (`folding.spread`), and as it is for the full map.
+        bias: (out,), or none.
+        padding: zero padding on each side of the full map.
+        dilation: distance of two taps, on the full map.
+        groups: as for `torch.conv2d`.
+    """
+    spread, weight = weights
+    if torch.compiler.is_exporting():
+        # Runtimes interpolate faster than they convolve so: ONNX Runtime takes twice the time.
+        full = virtual_pool(reduced, size)
+        return torch.conv2d(full, weight, bias, 1, padding, dilation, groups)
+    along = axes(weight.shape[-2:], padding, dilation)
+    cropped = along[0].reach_before, along[1].reach_before
+    more = 1 - size[0] % 2, 1 - size[1] % 2
+    result = torch.conv_transpose2d(reduced, spread, bias, 2, cropped, more, groups)
+    outputs = result.shape[2], result.shape[3]
+    return _mended(result, strips(reduced, size, outputs, weight, (1, 1), along, groups))
+
+
+def _mended(result: Tensor, strips: Iterable[Strip]) -> Tensor:
     add_strip = add_in_place if may_write_in_place(result) else add
-    for strip in strips(reduced, size, outputs, weight, folded_rows, stride, along, groups):
+    for strip in strips:
         result = add_strip(result, strip)
     return result
-
-
-_LARGE = 4_000_000
-"""From so many values on, a copy that extends a map costs more than the strips that mend it."""
 
 
 def _cells_after(
