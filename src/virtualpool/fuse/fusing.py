@@ -11,7 +11,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.forward import rewrite_forward
 from virtualpool.fuse import constants, decisions, sites
 from virtualpool.fuse.builder import rebuilt
-from virtualpool.fuse.convolutions import as_functions, fold_batch_norms
+from virtualpool.fuse.convolutions import as_functions, fold_batch_norms, fold_paddings
 from virtualpool.fuse.in_place import (
     activations_as_functions,
     reuse_memory,
@@ -144,6 +144,7 @@ def _prepared(
     activations_as_functions(graph, values)
     views_as_shapes(graph)
     as_functions(graph, values)
+    fold_paddings(graph, values)
     name_shuffles(graph, values)
     return values
 

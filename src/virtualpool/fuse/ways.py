@@ -59,7 +59,8 @@ class Trial:
             kernel: the shape of the kernel.
             geometry: stride, padding, dilation and groups.
         """
-        own = next(each for each in model.parameters() if each.dim() == 4)
+        kernels = (each for each in model.parameters() if each.dim() == 4)
+        own = next(kernels, torch.empty(1, 1, 1, 1))
         is_last = not own.is_contiguous() or own.device.type == "cuda"
         layout = torch.channels_last if is_last else torch.contiguous_format
         cells = (shape[2] + 1) // 2, (shape[3] + 1) // 2
@@ -71,7 +72,7 @@ class Trial:
 
     def milliseconds(self, ways: Sequence[Way]) -> dict[Way, float]:
         """The time of each way on this machine."""
-        runs = {way.name.lower(): self._runs[way] for way in ways}
+        runs = {way.name.lower(): run for way, run in self.runs().items() if way in ways}
         times = costs(str(self), runs, self.map.device)
         return {way: times[way.name.lower()] for way in ways}
 
@@ -84,8 +85,8 @@ class Trial:
             f"{self.map.dtype}, {'channels last' if is_last else 'contiguous'}"
         )
 
-    @property
-    def _runs(self) -> dict[Way, Callable[[], Tensor]]:
+    def runs(self) -> dict[Way, Callable[[], Tensor]]:
+        """Functions of nothing that convolve the map, each in its way."""
         rows, columns = axes(self.weight.shape[-2:], self.padding, self.dilation)
         half, before = (self.stride[0] // 2, self.stride[1] // 2), (rows.before, columns.before)
         folded = fold(self.weight, self.padding, self.dilation)
