@@ -31,7 +31,8 @@ class Engine:
         title: its name in tables.
         packages: whose versions its numbers depend on.
         dtype: in what precision it computes.
-        tolerance: the largest difference from PyTorch in that precision, relative.
+        tolerance: the largest difference from PyTorch in that precision, relative; in bfloat16 as
+            much as the unmodified network differs, at least.
         ready: makes a model ready to run on images, with a number of threads; the path is that of
             its ONNX file, which is written if it is not there.
     """

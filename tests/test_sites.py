@@ -108,7 +108,7 @@ CASES = [
     (Functional, [("a", ACTIVATION, True, None)]),
     (Method, [("a", ACTIVATION, False, None)]),
     (Branches, [("a", CONV, False, None)]),
-    (Twice, [("a", CONV, False, None)]),
+    (Twice, [("a", CONV, False, "used twice")]),
     (Untraceable, [("a", CONV, False, "which cannot be traced")]),
     (Unreached, [("a", CONV, False, None), ("b", CONV, False, "not reached")]),
     (Gate, [("a", ACTIVATION, False, "its output has one row")]),

@@ -61,6 +61,13 @@ def read_json(path: Path | str) -> Any:
         raise VirtualPoolError(f"{path}: not a JSON file ({error}).") from error
 
 
+def cache_folder() -> Path:
+    """Where files are kept between runs: `$VIRTUALPOOL_CACHE`, or the user's cache folder."""
+    if given := os.environ.get("VIRTUALPOOL_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "virtualpool"
+
+
 def _umask() -> int:
     # mkstemp makes a file that only its owner can read; a result should be as readable as any file.
     mask = os.umask(0)

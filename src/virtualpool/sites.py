@@ -1,7 +1,8 @@
 """Where virtual pooling can go: every convolution of a model, and whether it is eligible."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ class Site:
         kernel: kernel size per axis.
         stride: stride per axis; of a pooled site, before it was doubled.
         in_shape: shape of its input on the example inputs; empty if it was not reached. Where it is
-            called several times, as by a detector's head for each of its maps, that of the first.
+            called several times, as by a detector's head for each map of a pyramid, of the first.
         out_shape: shape of its output, full size also of a pooled site; empty if not reached.
         macs: multiply-accumulates per image as the model stands, of all its calls.
         follows: what the virtual pool would come after: the activation that follows the
@@ -108,9 +109,8 @@ class _Observed:
 
     names: list[str]
     module: Any
-    calls: int = 0
     macs: int = 0
-    in_shape: tuple[int, ...] = ()
+    in_shapes: list[tuple[int, ...]] = field(default_factory=list)
     out_shape: tuple[int, ...] = ()
     keeps_samples: bool = True
 
@@ -119,12 +119,26 @@ class _Observed:
         # A transposed convolution works once for each input position, the others for each output.
         positions = (map if self.module.transposed else out).shape[-len(self.module.kernel_size) :]
         self.macs += self.module.weight.numel() * math.prod(positions)
-        self.calls += 1
-        if self.calls > 1:
+        self.in_shapes.append(tuple(map.shape))
+        if len(self.in_shapes) > 1:
             return
-        self.in_shape, self.out_shape = tuple(map.shape), tuple(out.shape)
+        self.out_shape = tuple(out.shape)
         if isinstance(self.module, nn.Conv2d):
             self.keeps_samples = keeps_samples(self.module, map, out)
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """The shape that it read first."""
+        return self.in_shapes[0] if self.in_shapes else ()
+
+    @property
+    def reads_pyramid(self) -> bool:
+        """Whether each map that it read had at most half the side of the one before."""
+        return all(
+            after <= (before + 1) // 2
+            for larger, smaller in pairwise(self.in_shapes)
+            for before, after in zip(larger[-2:], smaller[-2:], strict=True)
+        )
 
     def site(self, follows: Follows, before_pool: bool, reason: str | None) -> Site:
         return Site(
@@ -151,7 +165,7 @@ def _observe(model: nn.Module, example_inputs: Any) -> dict[str, _Observed]:
 
     def record(module: nn.Module, arguments: Any, keywords: Any, out: Tensor) -> None:
         seen = watched[module]
-        if not seen.calls:
+        if not seen.in_shapes:
             executed.append(seen)
         seen.record(arguments[0] if arguments else keywords["input"], out)
 
@@ -162,7 +176,7 @@ def _observe(model: nn.Module, example_inputs: Any) -> dict[str, _Observed]:
     finally:
         for handle in handles:
             handle.remove()
-    unreached = [seen for seen in watched.values() if not seen.calls]
+    unreached = [seen for seen in watched.values() if not seen.in_shapes]
     return {seen.names[0]: seen for seen in executed + unreached}
 
 
@@ -191,7 +205,7 @@ def _nodes_by_name(traced: Traced) -> dict[str, _Nodes]:
 def _pooled_site(seen: _Observed, nodes: _Nodes | None, factor: tuple[int, int]) -> Site:
     arguments = size_arguments(seen.module, factor)
     site = replace(_placed(seen, nodes, "already pooled"), stride=arguments[1])
-    if not seen.calls:
+    if not seen.in_shapes:
         return site
     size = output_size(torch.empty(seen.in_shape, device="meta"), *arguments)
     return replace(site, out_shape=(*seen.out_shape[:-2], *size))
@@ -214,7 +228,7 @@ def _why_not_by_itself(seen: _Observed) -> str | None:
         return f"a {type(seen.module).__name__}, not a two-dimensional convolution"
     if len(seen.names) > 1:
         return f"one module under several names ({', '.join(seen.names)})"
-    if not seen.calls:
+    if not seen.in_shapes:
         return "not reached by the example inputs in eval mode"
     if len(seen.out_shape) != 4:
         return "its input has no batch axis"
@@ -233,6 +247,8 @@ def _why_not_in_graph(seen: _Observed, nodes: _Nodes | None, traced: Traced) -> 
     for mode, calls in (("evaluation", nodes.evaluation), ("training", nodes.training)):
         if not calls:
             return f"not used in {mode}"
+        if len(calls) > 1 and not seen.reads_pyramid:
+            return f"used {'twice' if len(calls) == 2 else f'{len(calls)} times'} in {mode}"
     return None
 
 

@@ -82,3 +82,19 @@ def test_compiled_it_is_the_same(size):
 
 def test_an_empty_batch():
     assert extended(torch.empty(0, 3, 2, 2), (4, 3), ONE, ONE).shape == (0, 3, 4, 4)
+
+
+def test_autocast_leaves_the_dtype_as_it_is():
+    reduced = reduced_map((7, 8), dtype=torch.bfloat16).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert extended(reduced, (7, 8), ONE, ONE).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("before", [NONE, ONE])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_relu_makes_is_extended(before, recorded):
+    reduced = reduced_map((7, 8)).requires_grad_(recorded)
+    expected = naive(reduced.relu(), (7, 8), before, ONE)
+    given = reduced.detach().clone()
+    assert torch.equal(extended(reduced, (7, 8), before, ONE, rectify=True), expected)
+    assert torch.equal(reduced, given)

@@ -189,3 +189,48 @@ def test_what_is_folded_is_rounded_to_the_dtype_of_the_weight_alone():
     mean = torch.rand(4)
     shifted = shifted_bias(None, scale, mean, None, weight)
     torch.testing.assert_close(shifted, (-mean * scale).half())
+
+
+class Padded(nn.Module):
+    """A function that pads, between a site and a convolution that reads it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.site, self.reads = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, 2)
+        self.options = options
+
+    def forward(self, x):
+        return self.reads(functional.pad(self.site(x).relu(), **self.options))
+
+
+MERGED = [
+    chain(nn.ReLU(), nn.ZeroPad2d(1)),
+    chain(nn.ReLU(), nn.ZeroPad2d((2, 2, 1, 1))),
+    chain(nn.ReLU(), nn.ConstantPad2d(1, 0.0)),
+    Padded(pad=(1, 1, 1, 1)),
+    Padded(pad=[1, 1, 0, 0], value=0),
+]
+APART = [
+    chain(nn.ReLU(), nn.ZeroPad2d((0, 1, 0, 1))),
+    chain(nn.ReLU(), nn.ConstantPad2d(1, 0.5)),
+    chain(nn.ReLU(), nn.ReflectionPad2d(1)),
+    chain(nn.ReLU(), nn.ZeroPad2d(-1)),
+    Padded(pad=(1, 1)),
+    Padded(pad=(1, 1, 1, 1), mode="replicate"),
+]
+
+
+@pytest.mark.parametrize("model", MERGED, ids=lambda model: str(model)[-60:])
+def test_zeros_that_are_added_before_become_padding(model):
+    model = model.double().eval()
+    names = ["0" if isinstance(model, nn.Sequential) else "site"]
+    report = fused_alike(model, images(20, 21), names, others=[images(16, 17)])
+    assert report.fused == tuple(names)
+
+
+@pytest.mark.parametrize("model", APART, ids=lambda model: str(model)[-60:])
+def test_what_is_no_padding_of_a_convolution_stays(model):
+    model = model.double().eval()
+    names = ["0" if isinstance(model, nn.Sequential) else "site"]
+    report = fused_alike(model, images(20, 21), names, others=[images(16, 17)])
+    assert report.fused == ()

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from tests.reference import recovered
 from virtualpool.fuse.borders import extended
-from virtualpool.fuse.folding import Axis, axes, fold, fold_rows
+from virtualpool.fuse.folding import Axis, axes, fold
 
 AXES = [Axis(*case) for case in itertools.product(range(1, 8), range(5), range(1, 4))]
 
@@ -93,10 +93,6 @@ def test_rows_and_columns_are_folded_alike(geometry):
     assert folded.shape == (4, 6, rows.cells, columns.cells)
     turned = fold(kernel().transpose(2, 3), padding[::-1], dilation[::-1])
     torch.testing.assert_close(turned.transpose(2, 3), folded)
-    rows_alone = fold_rows(kernel(), padding, dilation)
-    assert rows_alone.shape == (4, 6, rows.cells, 5)
-    other = fold_rows(rows_alone.transpose(2, 3), padding[::-1], dilation[::-1])
-    torch.testing.assert_close(other.transpose(2, 3), folded)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -203,6 +203,19 @@ def exported(model: nn.Module, images: torch.Tensor) -> nn.Module:
     return torch.export.export(model, (images,), dynamic_shapes=({0: batch},)).module()
 
 
+def test_what_is_exported_has_no_transposed_convolution():
+    chain = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
+    images = torch.rand(2, 3, 12, 13)
+    fused = vp.fuse(vp.apply(chain.eval(), ["0"], images), images)
+    with torch.profiler.profile() as run:
+        expected = fused(images)
+    called = [event.key for event in run.key_averages()]
+    assert "aten::conv_transpose2d" in called
+    program = torch.export.export(fused, (images,))
+    assert "conv_transpose" not in str(program.graph)
+    torch.testing.assert_close(program.module()(images), expected)
+
+
 def test_it_is_exported_with_any_batch(pooled, images):
     fused = vp.fuse(pooled, images)
     program, other = exported(fused, images), torch.rand(7, 3, 33, 32)

@@ -211,3 +211,30 @@ def test_activations_write_where_a_convolution_has_just_written():
     )
     _, fused, _ = pooled_and_fused(chain.double().eval(), images(20, 20), ["0"])
     assert "relu(conv2d, inplace = True)" in fused.evaluation.source.replace("conv2d_1", "conv2d")
+
+
+@pytest.mark.parametrize("side", [20, 232])
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU(True)])
+def test_an_activation_writes_into_the_map_that_a_convolution_extends(activation, side):
+    chain = nn.Sequential(
+        nn.Conv2d(3, 2, 3, padding=1), activation, nn.Conv2d(2, 2, 3, stride=2, padding=1)
+    )
+    pooled, fused, _ = pooled_and_fused(chain.double().eval(), images(side, side), ["0"])
+    assert "rectify = True" in fused.evaluation.source
+    assert "relu" not in fused.evaluation.source
+    assert_same(run(fused, images(side, side)), run(pooled, images(side, side)))
+
+
+def test_an_activation_that_others_read_stays():
+    class Skipping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 3, padding=1)
+            self.last = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+
+        def forward(self, x):
+            x = self.first(x).relu()
+            return self.last(x) + x[..., ::2, ::2]
+
+    _, fused, _ = pooled_and_fused(Skipping().double().eval(), images(20, 20), ["first"])
+    assert "rectify" not in fused.evaluation.source

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from tests.reference import recovered
 from virtualpool.fuse import reduced as on_reduced
-from virtualpool.fuse.folding import axes, fold, fold_rows
+from virtualpool.fuse.folding import axes, fold, spread
+from virtualpool.fuse.max_pooling import max_pool
 
 SIZES = [(h, w) for h in (2, 3, 8, 9) for w in (2, 5, 12)]
 SMALL = [(1, 1), (1, 2), (2, 1), (1, 5), (6, 1)]
@@ -26,7 +27,7 @@ def reduced_map(size: tuple[int, int], channels: int = 3, **options) -> Tensor:
 Operation = Callable[[Tensor, tuple[int, int]], Tensor]
 POOLINGS: dict[str, tuple[Operation, Operation]] = {
     f"max {kernel} {stride}": (
-        lambda x, size, k=kernel, s=stride: on_reduced.max_pool(x, size, k, s),
+        lambda x, size, k=kernel, s=stride: max_pool(x, size, k, s),
         lambda x, size, k=kernel, s=stride: functional.max_pool2d(x, k, s, k // 3),
     )
     for kernel in (2, 3)
@@ -73,7 +74,7 @@ def test_mean_equals_that_of_the_full_map(operation, full, size):
 def test_windows_of_three_on_the_smallest_maps(size, stride):
     map = reduced_map(size)
     expected = functional.max_pool2d(recovered(map, size), 3, stride, 1)
-    torch.testing.assert_close(on_reduced.max_pool(map, size, 3, stride), expected)
+    torch.testing.assert_close(max_pool(map, size, 3, stride), expected)
 
 
 BOTH = POOLINGS | MEANS
@@ -134,7 +135,7 @@ def test_empty_batches(operation, full):
 
 
 def mended(map, size, outputs, kernel, bias, stride, padding, dilation, groups):
-    folds = fold(kernel, padding, dilation), fold_rows(kernel, padding, dilation), kernel
+    folds = fold(kernel, padding, dilation), kernel
     return on_reduced.mended_convolution(
         map, size, outputs, folds, bias, stride, padding, dilation, groups
     )
@@ -186,6 +187,42 @@ def test_convolutions_equal_that_of_the_full_map(
     result = form(map, size, outputs, weight, bias, half, padding, dilation, groups)
     torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
     assert torch.equal(map, before)
+    if recorded:
+        (gradient,) = torch.autograd.grad(result.square().sum(), map)
+        (other,) = torch.autograd.grad(expected.square().sum(), map)
+        torch.testing.assert_close(gradient, other, rtol=1e-11, atol=1e-11)
+
+
+def transposed(map, size, kernel, bias, padding, dilation, groups):
+    folds = spread(kernel, padding, dilation, groups), kernel
+    return on_reduced.transposed_convolution(map, size, folds, bias, padding, dilation, groups)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    size=st.tuples(lengths, lengths),
+    kernel=st.tuples(taps, taps),
+    padding=st.tuples(pads, pads),
+    dilation=st.tuples(spreads, spreads),
+    groups=st.sampled_from([1, 2, 4]),
+    has_bias=st.booleans(),
+    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]),
+    recorded=st.booleans(),
+)
+def test_transposed_convolutions_equal_that_of_the_full_map(
+    size, kernel, padding, dilation, groups, has_bias, layout, recorded
+):
+    along = axes(kernel, padding, dilation)
+    assume(all(axis.reach_before >= 0 for axis in along))
+    pairs = zip(size, kernel, padding, dilation, strict=True)
+    assume(all(length + 2 * pad > step * (taps - 1) for length, taps, pad, step in pairs))
+    weight = torch.randn(8, 4 // groups, *kernel, dtype=torch.float64)
+    bias = torch.randn(8, dtype=torch.float64) if has_bias else None
+    map = reduced_map(size, 4, memory_format=layout).requires_grad_(recorded)
+    full = recovered(map, size)
+    expected = functional.conv2d(full, weight, bias, 1, padding, dilation, groups)
+    result = transposed(map, size, weight, bias, padding, dilation, groups)
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
     if recorded:
         (gradient,) = torch.autograd.grad(result.square().sum(), map)
         (other,) = torch.autograd.grad(expected.square().sum(), map)

@@ -10,12 +10,13 @@ from torch.nn import functional
 
 import virtualpool as vp
 from tests.fuse.checks import images, pooled_and_fused
-from virtualpool.fuse import Interpolation, Report, report_of
+from virtualpool.fuse import Choice, Interpolation, Report, report_of
 
 FULL = Report(
     ("a", "b"),
     (Interpolation(("c", "d"), ("output", "add in body")), Interpolation(("e",), ())),
     {"": "is a mystery", "head": "has hooks"},
+    (Choice("tail", {"slow": 20.0, "fast": 12.34}),),
 )
 
 
@@ -32,6 +33,7 @@ FULL = Report(
                 "  e: something needs it in full",
                 "  the model is as it was: is a mystery",
                 "  head is as it was: has hooks",
+                "  tail: fast (12.3 ms; slow: 20 ms)",
             ],
         ),
     ],
@@ -49,6 +51,7 @@ def test_as_json():
             {"sites": ["e"], "asked_by": []},
         ],
         "left": {"": "is a mystery", "head": "has hooks"},
+        "choices": [{"operation": "tail", "milliseconds": {"slow": 20.0, "fast": 12.34}}],
     }
 
 

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.files import cache_folder
 from virtualpool.tasks import sample
-from virtualpool.tasks.sample import cache_folder, cifar10_sample
+from virtualpool.tasks.sample import cifar10_sample
 
 
 def test_the_sample_is_balanced(cache):

@@ -7,14 +7,19 @@ the virtual positions outside of the full map come out as zero:
 - after the last cell a copy where H is even (the last row repeats it), its negation where H is odd.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from virtualpool.pool import Axes
+from virtualpool.fuse.recording import may_write_in_place
+from virtualpool.pool import Axes, without_autocast
 
 
-def extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
+def extended(
+    reduced: Tensor, size: Axes, before: Axes, after: Axes, *, rectify: bool = False
+) -> Tensor:
     """A reduced map with up to one more cell on each side.
 
     Args:
@@ -22,6 +27,7 @@ def extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
         size: (H, W) of the full map.
         before: cells to add above and to the left, 0 or 1.
         after: cells to add below and to the right, at most 1; less than 0 is none.
+        rectify: give the extension of `relu(reduced)`.
 
     >>> extended(torch.tensor([[[[1.0, 2.0]]]]), (2, 3), (1, 1), (1, 1))
     tensor([[[[ 1., -1., -2.,  2.],
@@ -29,23 +35,92 @@ def extended(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
               [-1.,  1.,  2., -2.]]]])
     """
     after = max(after[0], 0), max(after[1], 0)
+    if may_write_in_place(reduced):
+        return _extended(reduced, size, before, after, rectify)
+    reduced = functional.relu(reduced) if rectify else reduced
     if before == after == (0, 0):
         return reduced
-    copied = functional.pad(reduced, (before[1], after[1], before[0], after[0]), mode="replicate")
-    negated = [_negated(axis, copied, size, before, after) for axis in (-2, -1)]
     if torch.compiler.is_compiling():
+        copied = repeated(reduced, before, after)
         # A product is one pass with the copy; runtimes have it as one operation.
-        return copied * _signs(copied, negated)
-    for axis, places in zip((-2, -1), negated, strict=True):
-        for place in places:
-            copied.select(axis, place).neg_()
-    return copied
+        return copied * _signs(copied, _negated(copied, size, before, after))
+    return _Extension.apply(reduced, size, before, after)  # pyright: ignore[reportReturnType]
 
 
-def _negated(axis: int, map: Tensor, size: Axes, before: Axes, after: Axes) -> list[int]:
-    """The places along an axis of an extended map at which copies are to be negated."""
-    last = [map.shape[axis] - 1] if after[axis] and size[axis] % 2 else []
-    return [0] * before[axis] + last
+def repeated(map: Tensor, before: Axes, after: Axes) -> Tensor:
+    """A map with copies of its first and last rows and columns beside them, 0 or 1 on each side."""
+    # Autocast makes this operation one of float32.
+    with without_autocast(map):
+        return functional.pad(map, (before[1], after[1], before[0], after[0]), mode="replicate")
+
+
+class _Extension(torch.autograd.Function):
+    """The extension as one operation: autograd would go back through each row and column."""
+
+    @staticmethod
+    def forward(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
+        return _extended(reduced, size, before, after)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Axes, Axes, Axes], output: Tensor) -> None:
+        ctx.cells = inputs[0].shape[-2:]
+        ctx.given = inputs[1:]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore
+        size, before, after = ctx.given
+        gradient = gradient.clone()
+        for axis in (-2, -1):
+            last, first = ctx.cells[axis] - 1 + before[axis], before[axis]
+            if before[axis]:
+                gradient.select(axis, first).sub_(gradient.select(axis, 0))
+            if after[axis]:
+                sign = -1 if size[axis] % 2 else 1
+                gradient.select(axis, last).add_(gradient.select(axis, last + 1), alpha=sign)
+        for axis in (-2, -1):
+            gradient = gradient.narrow(axis, before[axis], ctx.cells[axis])
+        return gradient, None, None, None
+
+
+def _extended(
+    reduced: Tensor, size: Axes, before: Axes, after: Axes, rectify: bool = False
+) -> Tensor:
+    """Written straight into the inside of a larger map, whose border is filled then."""
+    if before == after == (0, 0) and not rectify:
+        return reduced
+    frame = _frame(reduced, before, after)
+    rows, columns = reduced.shape[-2:]
+    inside = frame.narrow(-2, before[0], rows).narrow(-1, before[1], columns)
+    if rectify:
+        torch.clamp_min(reduced, 0, out=inside)
+    else:
+        inside.copy_(reduced)
+    for axis in (-2, -1):
+        if before[axis]:
+            torch.neg(frame.select(axis, 1), out=frame.select(axis, 0))
+        if after[axis]:
+            last, beyond = frame.select(axis, -2), frame.select(axis, -1)
+            torch.neg(last, out=beyond) if size[axis] % 2 else beyond.copy_(last)
+    return frame
+
+
+def _frame(reduced: Tensor, before: Axes, after: Axes) -> Tensor:
+    """Memory for an extended map, in the layout of the reduced one."""
+    rows, columns = (sum(each) for each in zip(before, reduced.shape[-2:], after, strict=True))
+    shape = (*reduced.shape[:2], rows, columns)
+    return torch.empty_permuted(
+        shape, reduced.dim_order(), dtype=reduced.dtype, device=reduced.device
+    )
+
+
+def _negated(map: Tensor, size: Axes, before: Axes, after: Axes) -> list[list[int]]:
+    """The places along rows and columns of an extended map at which copies are to be negated."""
+    first = [[0] * count for count in before]
+    last = [
+        [length - 1] if more and full % 2 else []
+        for length, more, full in zip(map.shape[-2:], after, size, strict=True)
+    ]
+    return [one + other for one, other in zip(first, last, strict=True)]
 
 
 def _signs(map: Tensor, negated: list[list[int]]) -> Tensor:

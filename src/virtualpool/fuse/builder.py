@@ -9,6 +9,7 @@ from virtualpool.fuse.decisions import Answers
 from virtualpool.fuse.rule import Question, rule_of
 from virtualpool.fuse.sizes import even_positions, size_of
 from virtualpool.fuse.values import Values
+from virtualpool.fuse.ways import Way
 from virtualpool.pool import virtual_pool
 
 
@@ -19,12 +20,14 @@ class Builder:
         graph: the new graph.
         values: what is known of the old graph's values.
         recovered: the values of the old graph that still had to be interpolated.
+        choices: of operations of the old graph, the ways that there were and their milliseconds.
     """
 
     def __init__(self, values: Values) -> None:
         self.graph = fx.Graph()
         self.values = values
         self.recovered: list[fx.Node] = []
+        self.choices: dict[fx.Node, dict[Way, float]] = {}
         self._full: dict[fx.Node, fx.Node] = {}
         self._even: dict[fx.Node, fx.Node] = {}
         self._sizes: dict[fx.Node, Any] = {}

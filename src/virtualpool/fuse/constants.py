@@ -7,9 +7,9 @@ from torch import Tensor, fx, nn
 
 from virtualpool.forward import ForwardCode, Rewritten
 from virtualpool.fuse.convolutions import norm_scale, scaled_weight, shifted_bias
-from virtualpool.fuse.folding import fold, fold_rows
+from virtualpool.fuse.folding import fold, spread
 
-_FOLDS = (fold, fold_rows, norm_scale, scaled_weight, shifted_bias)
+_FOLDS = (fold, spread, norm_scale, scaled_weight, shifted_bias)
 _FOLDING = "_virtualpool_folding"
 _PREFIX = "_virtualpool_folded_"
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 from virtualpool.fuse.values import Values
 from virtualpool.operators import is_frozen_batch_norm, runs_forward_of
@@ -28,9 +29,49 @@ def as_functions(graph: fx.Graph, values: Values) -> None:
             source = node.all_input_nodes[0]
             arguments = (source, weight, bias, stride, padding, dilation, groups)
             function = graph.call_function(torch.conv2d, arguments)
+        function.meta[MODULE] = str(node.target)
         values.adopt(function, node)
         node.replace_all_uses_with(function)
         graph.erase_node(node)
+
+
+MODULE = "virtualpool_module"
+"""Where a node keeps the name of the module whose operation it is."""
+
+
+def fold_paddings(graph: fx.Graph, values: Values) -> None:
+    """Lets a convolution pad for itself where zeros on both sides alike are added before it."""
+    for convolution in graph.find_nodes(op="call_function", target=torch.conv2d):
+        arguments: Any = convolution.args
+        if len(arguments) < 5 or not isinstance(arguments[0], fx.Node):
+            continue
+        padded, weight, bias, stride, padding, *rest = arguments
+        zeros = _added_zeros(padded, values)
+        if zeros is not None and len(padded.users) == 1:
+            padding = padding[0] + zeros[0], padding[1] + zeros[1]
+            convolution.args = (padded.args[0], weight, bias, stride, padding, *rest)
+            graph.erase_node(padded)
+
+
+def _added_zeros(node: fx.Node, values: Values) -> tuple[int, int] | None:
+    """How many rows and columns of zeros are added on each side; none for what does not do that."""
+    module: Any = values.submodule(node)
+    sides: Any
+    if type(module) in (nn.ZeroPad2d, nn.ConstantPad2d) and not is_hooked(module):
+        sides, mode, value = module.padding, "constant", module.value
+    elif node.target is functional.pad:
+        given: Any = (
+            dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | node.kwargs
+        )
+        sides, mode, value = given["pad"], given.get("mode", "constant"), given.get("value")
+    else:
+        return None
+    if mode != "constant" or value or values.size(node) is None or not node.args:
+        return None
+    if not all(isinstance(side, int) and side >= 0 for side in sides) or len(sides) != 4:
+        return None
+    left, right, top, bottom = sides
+    return (top, left) if (top, left) == (bottom, right) else None
 
 
 def fold_batch_norms(graph: fx.Graph, values: Values) -> None:

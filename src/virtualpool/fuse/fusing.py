@@ -11,8 +11,14 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.forward import rewrite_forward
 from virtualpool.fuse import constants, decisions, sites
 from virtualpool.fuse.builder import rebuilt
-from virtualpool.fuse.convolutions import as_functions, fold_batch_norms
-from virtualpool.fuse.in_place import reuse_memory, views_as_shapes, without_changes_in_place
+from virtualpool.fuse.convolutions import as_functions, fold_batch_norms, fold_paddings
+from virtualpool.fuse.in_place import (
+    activations_as_functions,
+    reuse_memory,
+    views_as_shapes,
+    without_changes_in_place,
+    write_into_frames,
+)
 from virtualpool.fuse.report import Report, report_of, report_on
 from virtualpool.fuse.report import attach as attach_report
 from virtualpool.fuse.shuffles import name_shuffles
@@ -135,8 +141,10 @@ def _prepared(
     with state_kept(part.module):
         values = Values(graph, part.module, call, training=training)
     without_changes_in_place(graph, values)
+    activations_as_functions(graph, values)
     views_as_shapes(graph)
     as_functions(graph, values)
+    fold_paddings(graph, values)
     name_shuffles(graph, values)
     return values
 
@@ -145,6 +153,7 @@ def _fused(graph: fx.Graph, values: Values) -> tuple[fx.Graph, Report]:
     decisions.mark_interpolated(graph, values)
     answers = decisions.decide(graph, values)
     builder = rebuilt(graph, values, answers)
+    write_into_frames(builder.graph)
     reuse_memory(builder.graph)
     builder.graph.lint()
     return builder.graph, report_on(graph, builder, answers)

@@ -13,7 +13,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse import reduced
-from virtualpool.fuse.convolutions import is_hooked
+from virtualpool.fuse.convolutions import MODULE, is_hooked
 from virtualpool.fuse.values import UnfusableError, Values
 from virtualpool.operators import runs_forward_of
 
@@ -79,10 +79,8 @@ def _latest(value: fx.Node, results: dict[fx.Node, fx.Node]) -> fx.Node:
 
 def _replace(node: fx.Node, changed: fx.Node, values: Values) -> None:
     module, name = values.submodule(node), getattr(node.target, "__name__", str(node.target))
-    if module is not None and type(module) in _MODULES and not _is_customised(module):
-        function, names = _MODULES[type(module)]
-        node.op, node.target = "call_function", function
-        node.kwargs = {name: getattr(module, name) for name in names}
+    if _is_activation(module):
+        _call_function(node, module)
     elif module is None and node.kwargs.get("inplace") is True:
         node.kwargs = {**node.kwargs, "inplace": False}
     elif module is None and name.endswith("_") and (pure := _pure(node, name[:-1])) is not None:
@@ -94,8 +92,28 @@ def _replace(node: fx.Node, changed: fx.Node, values: Values) -> None:
         node.replace_input_with(changed, copy)
 
 
-def _is_customised(module: nn.Module) -> bool:
-    return is_hooked(module) or not runs_forward_of(module, type(module))
+def activations_as_functions(graph: fx.Graph, values: Values) -> None:
+    """Replaces modules that are activations by functions, which can be told where to write."""
+    for node in graph.find_nodes(op="call_module"):
+        module = values.submodule(node)
+        if _is_activation(module):
+            _call_function(node, module)
+
+
+def _is_activation(module: nn.Module | None) -> bool:
+    return (
+        type(module) in _MODULES
+        and module is not None
+        and not is_hooked(module)
+        and runs_forward_of(module, type(module))
+    )
+
+
+def _call_function(node: fx.Node, activation: Any) -> None:
+    function, names = _MODULES[type(activation)]
+    node.meta[MODULE] = str(node.target)
+    node.op, node.target = "call_function", function
+    node.kwargs = node.kwargs | {name: getattr(activation, name) for name in names}
 
 
 def _pure(node: fx.Node, name: str) -> Any:
@@ -122,16 +140,30 @@ def reuse_memory(graph: fx.Graph) -> None:
     for node in graph.nodes:
         if node.target not in _OVERWRITING or node.op != "call_function":
             continue
-        source = node.args[0]
-        if len(source.users) == 1 and source.op == "call_function" and source.target in _FRESH:
+        if _is_fresh(node.args[0]):
             node.kwargs = {**node.kwargs, "inplace": True}
 
 
+def write_into_frames(graph: fx.Graph) -> None:
+    """Lets a convolution of a reduced map write the ReLU before it into the map that it extends."""
+    for node in graph.nodes:
+        if node.op != "call_function" or node.target not in _EXTENDING:
+            continue
+        activation = node.args[0]
+        if activation.target in _RECTIFYING and len(activation.users) == 1:
+            source = activation.args[0]
+            if _is_fresh(source):
+                node.args = (source, *node.args[1:])
+                node.kwargs = {"rectify": True}
+                graph.erase_node(activation)
+
+
+def _is_fresh(value: fx.Node) -> bool:
+    """Whether a value was made for one reader alone, in memory of its own."""
+    return len(value.users) == 1 and value.op == "call_function" and value.target in _FRESH
+
+
+_EXTENDING = (reduced.convolution, reduced.mended_convolution)
+_RECTIFYING = (functional.relu, torch.relu, "relu")
 _OVERWRITING = {function for function, _ in _MODULES.values()}
-_FRESH: set[Any] = {
-    torch.conv2d,
-    reduced.convolution,
-    reduced.mended_convolution,
-    operator.add,
-    torch.add,
-}
+_FRESH: set[Any] = {torch.conv2d, *_EXTENDING, operator.add, torch.add}

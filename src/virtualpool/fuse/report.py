@@ -1,13 +1,14 @@
 """What fusing has done, and what it could not do, and why."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.builder import Builder
+from virtualpool.fuse.convolutions import MODULE
 from virtualpool.fuse.decisions import Answers
 from virtualpool.fuse.sites import NAME
 from virtualpool.pool import virtual_pool
@@ -27,6 +28,29 @@ class Interpolation:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Between several exact ways to compute a convolution, by their times on the user's machine.
+
+    Attributes:
+        operation: by the name of its module.
+        milliseconds: of each way; the fastest was taken.
+    """
+
+    operation: str
+    milliseconds: dict[str, float]
+
+    def __str__(self) -> str:
+        """In words.
+
+        >>> print(Choice("head", {"full": 2.0, "transposed": 1.51}))
+        head: transposed (1.51 ms; full: 2 ms)
+        """
+        (taken, least), *others = sorted(self.milliseconds.items(), key=lambda each: each[1])
+        slower = "".join(f"; {way}: {milliseconds:.3g} ms" for way, milliseconds in others)
+        return f"{self.operation}: {taken} ({least:.3g} ms{slower})"
+
+
+@dataclass(frozen=True)
 class Report:
     """What became of the virtual pools of a model.
 
@@ -34,21 +58,23 @@ class Report:
         fused: sites whose maps are nowhere interpolated.
         interpolations: maps that are, and who asks for them.
         left: submodules with pooled sites that were left as they are, and why.
+        choices: between several ways that give the same.
     """
 
     fused: tuple[str, ...] = ()
     interpolations: tuple[Interpolation, ...] = ()
     left: dict[str, str] = field(default_factory=dict)
+    choices: tuple[Choice, ...] = ()
 
     def __str__(self) -> str:
-        """A line on the whole, and one on each thing that was not fused.
+        """A line on the whole, and one on each thing that was not fused, and on each choice.
 
         >>> print(Report(("a",), (Interpolation(("b",), ("output",)),), {"c": "has hooks"}))
         1 site fused; 1 map is still interpolated
           b: output needs it in full
           c is as it was: has hooks
         """
-        return "\n  ".join([self.summary, *self.remaining])
+        return "\n  ".join([self.summary, *self.remaining, *map(str, self.choices)])
 
     @property
     def summary(self) -> str:
@@ -75,6 +101,7 @@ class Report:
             self.fused + other.fused,
             self.interpolations + other.interpolations,
             self.left | other.left,
+            self.choices + other.choices,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -86,6 +113,7 @@ class Report:
                 for each in self.interpolations
             ],
             "left": self.left,
+            "choices": [asdict(each) for each in self.choices],
         }
 
     @classmethod
@@ -96,7 +124,8 @@ class Report:
                 Interpolation(tuple(each["sites"]), tuple(each["asked_by"]))
                 for each in value["interpolations"]
             )
-            return cls(tuple(value["fused"]), interpolations, dict(value["left"]))
+            choices = tuple(Choice(**each) for each in value["choices"])
+            return cls(tuple(value["fused"]), interpolations, dict(value["left"]), choices)
         except (KeyError, TypeError, ValueError) as error:
             raise VirtualPoolError(
                 f"Not a report of fusing: {value!r:.100} ({error!r}); expected what to_json gave."
@@ -120,7 +149,12 @@ def report_on(graph: fx.Graph, builder: Builder, answers: Answers) -> Report:
     # A site that is called several times has as many maps.
     sites = dict.fromkeys(node.meta[NAME] for node in graph.nodes if NAME in node.meta)
     fused = tuple(site for site in sites if site not in recovered)
-    return Report(fused, tuple(interpolations))
+    choices = tuple(
+        Choice(_name(node, builder), {way.name.lower(): ms for way, ms in ways.items()})
+        for node, ways in builder.choices.items()
+        if len(ways) > 1
+    )
+    return Report(fused, tuple(interpolations), choices=choices)
 
 
 def _sites(value: fx.Node, builder: Builder) -> Iterator[str]:
@@ -135,6 +169,8 @@ def _sites(value: fx.Node, builder: Builder) -> Iterator[str]:
 def _name(node: fx.Node, builder: Builder) -> str:
     if node.op in ("output", "call_module"):
         return str(node.target)
+    if MODULE in node.meta:
+        return node.meta[MODULE]
     stack: dict[str, tuple[str, Any]] = node.meta.get("nn_module_stack", {})
     module = next(reversed(stack.values()))[0] if stack else ""
     operation = getattr(node.target, "__name__", str(node.target))

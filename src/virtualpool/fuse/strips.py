@@ -28,7 +28,6 @@ def strips(
     size: Axes,
     outputs: Axes,
     weight: Tensor,
-    folded_rows: Tensor,
     stride: Axes,
     axes: tuple[Axis, Axis],
     groups: int,
@@ -40,24 +39,29 @@ def strips(
         size: (H, W) of the full map.
         outputs: the size of the result.
         weight: the kernel for the full map.
-        folded_rows: the kernel folded along its rows only.
-        stride: on the reduced map.
+        stride: on the full map.
         axes: the taps along rows and columns.
         groups: as for `torch.conv2d`.
     """
     rows, columns = axes
-    steps = 2 * stride[0], 2 * stride[1]
     # Rows of the full map, whose columns are then all right.
-    for place, tap, cell, share in _wrong(rows, size[0], steps[0], outputs[0]):
+    for place, tap, cell, share in _wrong(rows, size[0], stride[0], outputs[0]):
         row = virtual_pool(_line(reduced, -2, cell), (1, size[1])) * share
-        geometry = (1, steps[1]), (0, columns.padding), (1, columns.dilation)
+        geometry = (1, stride[1]), (0, columns.padding), (1, columns.dilation)
         yield -2, place, torch.conv2d(row, weight.narrow(-2, tap, 1), None, *geometry, groups)
-    # Columns of the map as it was padded: its rows have been mended.
-    below = (outputs[0] - 1) * stride[0] + rows.cells - rows.before - reduced.shape[-2]
-    for place, tap, cell, share in _wrong(columns, size[1], steps[1], outputs[1]):
-        column = functional.pad(_line(reduced, -1, cell), (0, 0, rows.before, below)) * share
-        kernel = folded_rows.narrow(-1, tap, 1)
-        yield -1, place, torch.conv2d(column, kernel, None, (stride[0], 1), 0, 1, groups)
+    # Columns of the map with zeros above and below: its rows have been mended.
+    for place, tap, cell, share in _wrong(columns, size[1], stride[1], outputs[1]):
+        column = _between_zeros(_line(reduced, -1, cell), size[0], rows.padding) * share
+        geometry = (stride[0], 1), (0, 0), (rows.dilation, 1)
+        yield -1, place, torch.conv2d(column, weight.narrow(-1, tap, 1), None, *geometry, groups)
+
+
+def _between_zeros(column: Tensor, height: int, padding: int) -> Tensor:
+    """A column (N, C, h, 1) with zeros above and below, interpolated and padded."""
+    cells = column.shape[-2]
+    interpolated = virtual_pool(functional.pad(column, (0, 0, 1, 1)), (2 * cells + 3, 1))
+    # It starts at the virtual position -2 and ends at 2 h.
+    return functional.pad(interpolated, (0, 0, padding - 2, height + padding - 2 * cells - 1))
 
 
 def add_in_place(result: Tensor, strip: Strip) -> Tensor:

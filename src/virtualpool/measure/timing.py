@@ -18,7 +18,7 @@ class Block:
     """Calls of one function that are timed together."""
 
     def __init__(self, function: Callable[[], Any], device: torch.device) -> None:
-        self._timer = timeit.Timer(function, timer=_clock(device))
+        self._timer = timeit.Timer(function, timer=clock(device))
         self._timer.timeit(2)
         self.calls = 1
         while self._timer.timeit(self.calls) < _BLOCK_SECONDS:
@@ -68,7 +68,8 @@ def threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _clock(device: torch.device) -> Callable[[], float]:
+def clock(device: torch.device) -> Callable[[], float]:
+    """A clock, in seconds, that waits until a device has done what it was given."""
     if device.type == "cpu":
         return time.perf_counter
 

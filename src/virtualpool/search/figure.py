@@ -42,9 +42,10 @@ def draw(frontier: "Frontier", path: Path) -> None:
     if frontier.half is not None:
         _mark_half(axes, frontier.half.median)
     ends = frontier.original, max(frontier.points, key=lambda point: point.speedup.median)
+    between = [point for point in frontier.pareto if point not in ends]
     for point in frontier.points:
         _mark_as_written(axes, point, _colour(point, frontier))
-        _mark(axes, point, _colour(point, frontier), is_end=point in ends)
+        _mark(axes, point, _colour(point, frontier), is_above=point in between)
     _dress(axes, frontier)
     with replacing(path) as beside:
         figure.savefig(beside, format=kind, dpi=200)
@@ -84,7 +85,7 @@ def _mark_as_written(axes: "Axes", point: "Point", colour: str) -> None:
     )  # fmt: skip
 
 
-def _mark(axes: "Axes", point: "Point", colour: str, *, is_end: bool) -> None:
+def _mark(axes: "Axes", point: "Point", colour: str, *, is_above: bool) -> None:
     speedup = point.speedup
     axes.errorbar(
         speedup.median,
@@ -99,14 +100,14 @@ def _mark(axes: "Axes", point: "Point", colour: str, *, is_end: bool) -> None:
         zorder=2,
     )
     pooled = f", {len(point.plan.sites)} pooled" if point.plan.sites else ""
-    # The ends of the line have room below and to the left, those between above and to the right.
-    right, above = (-7, -15) if is_end else (7, 7)
+    # Between its ends the line has room above and to the right; all else has it below to the left.
+    right, above = (7, 7) if is_above else (-7, -15)
     axes.annotate(
         f"{point.name}{pooled}",
         (speedup.median, point.accuracy),
         xytext=(right, above),
         textcoords="offset points",
-        horizontalalignment="right" if is_end else "left",
+        horizontalalignment="left" if is_above else "right",
         color=_INK,
         fontsize=8.5,
     )

@@ -1,7 +1,6 @@
 """The CIFAR-10 sample that comes with the package, as a folder of images."""
 
 import hashlib
-import os
 import shutil
 import tarfile
 import tempfile
@@ -10,15 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.files import cache_folder
 
 _ARCHIVE = "cifar10_sample.tar.xz"
-
-
-def cache_folder() -> Path:
-    """Where data is kept between runs: `$VIRTUALPOOL_CACHE`, or the user's cache folder."""
-    if given := os.environ.get("VIRTUALPOOL_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "virtualpool"
 
 
 def cifar10_sample() -> Path:

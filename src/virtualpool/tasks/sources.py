@@ -7,10 +7,11 @@ from typing import Any
 from torchvision import datasets
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.files import cache_folder
 from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD
 from virtualpool.tasks.images import LabelledImages
 from virtualpool.tasks.preprocessing import Preprocessing
-from virtualpool.tasks.sample import cache_folder, cifar10_sample
+from virtualpool.tasks.sample import cifar10_sample
 
 _CIFAR10 = Preprocessing(32, mean=CIFAR10_MEAN, std=CIFAR10_STD, augmentation="crop")
 _CIFAR100 = Preprocessing(

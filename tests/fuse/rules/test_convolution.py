@@ -7,6 +7,7 @@ import torch
 from tests.fuse.checks import fused_alike, images
 from torch import nn
 
+from virtualpool.fuse import ways
 from virtualpool.fuse.rules import convolution
 
 # The options of a convolution, and whether it reads the reduced map of an interpolated one.
@@ -15,8 +16,14 @@ CASES = [
     ({"kernel_size": 1, "stride": 2}, True),
     ({"kernel_size": 1, "stride": 3}, False),
     ({"kernel_size": 1, "stride": 2, "padding": 1}, True),
-    ({"kernel_size": 1, "padding": 1}, False),
-    ({"kernel_size": 3, "padding": 1}, False),
+    ({"kernel_size": 1, "padding": 1}, True),
+    ({"kernel_size": 3, "padding": 1}, True),
+    ({"kernel_size": 3}, True),
+    ({"kernel_size": 2}, True),
+    ({"kernel_size": (5, 1), "padding": (2, 1)}, True),
+    ({"kernel_size": 2, "padding": 3}, False),
+    ({"kernel_size": 3, "padding": 2, "dilation": 2}, True),
+    ({"kernel_size": 3, "padding": 1, "groups": 2, "bias": False}, True),
     ({"kernel_size": 3, "stride": 2, "padding": 1}, True),
     ({"kernel_size": 3, "stride": 2}, True),
     ({"kernel_size": 3, "stride": 4, "padding": 1}, True),
@@ -37,7 +44,7 @@ CASES = [
     ({"kernel_size": 3, "stride": 2, "padding": 1, "groups": 2}, True),
     ({"kernel_size": 3, "stride": 2, "padding": 1, "groups": 4, "bias": False}, True),
     ({"kernel_size": 3, "stride": 2, "padding": "valid"}, True),
-    ({"kernel_size": 3, "padding": "same"}, False),
+    ({"kernel_size": 3, "padding": "same"}, True),
     ({"kernel_size": 3, "stride": 2, "padding": 1, "padding_mode": "reflect"}, False),
     ({"kernel_size": 3, "stride": 2, "padding": 1, "padding_mode": "circular"}, False),
     ({"kernel_size": 3, "stride": 2, "padding": 1, "padding_mode": "replicate"}, False),
@@ -79,6 +86,16 @@ def test_asked_for_at_even_positions(options, _):
     layers = [nn.Conv2d(3, 4, **(options | {"groups": 1})), nn.Tanh(), nn.Conv2d(4, 4, 1)]
     model = nn.Sequential(*layers).double().eval()
     fused_alike(model, images(20, 21), ["2"], others=OTHERS)
+
+
+def test_of_two_ways_the_faster_is_taken_and_told(monkeypatch):
+    for taken, other in (("full", "transposed"), ("transposed", "full")):
+        times = {taken: 1.0, other: 2.0}
+        monkeypatch.setattr(ways, "costs", lambda *_, times=times: times)
+        report = fused_alike(chain({"kernel_size": 3, "padding": 1}), images(), ["0"])
+        assert report.fused == (("0",) if taken == "transposed" else ())
+        assert [str(each) for each in report.choices] == [f"2: {taken} (1 ms; {other}: 2 ms)"]
+        assert str(report).endswith(str(report.choices[0]))
 
 
 class Both(nn.Module):

@@ -57,6 +57,23 @@ def test_only_the_first_batches(network, batches):
 
 
 @pytest.mark.parametrize(
+    ("given", "count", "steps"),
+    [
+        (list, None, [(1, 3), (2, 3), (3, 3)]),
+        (list, 2, [(1, 2), (2, 2)]),
+        (list, 9, [(1, 3), (2, 3), (3, 3)]),
+        (iter, 2, [(1, 2), (2, 2)]),
+        (iter, None, [(1, 1), (2, 2), (3, 3)]),
+    ],
+)
+def test_it_tells_of_its_progress(network, batches, make_round, given, count, steps):
+    told = []
+    current = make_round(observer=lambda stage, *progress: told.append((stage, progress[:2])))
+    by_recalibration(given(batches[:3]), batch_count=count)(network, current)
+    assert told == [("round-01", step) for step in steps]
+
+
+@pytest.mark.parametrize(
     ("model", "given", "message"),
     [
         (nn.Conv2d(3, 4, 3), 1, "Conv2d has no batch norm .*; recover by labels"),

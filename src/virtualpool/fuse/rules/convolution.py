@@ -1,7 +1,6 @@
 """Convolutions: on even positions alone, on a reduced map with a folded kernel, or in full."""
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import torch
@@ -9,20 +8,12 @@ from torch import fx
 
 from virtualpool.fuse import reduced
 from virtualpool.fuse.builder import Builder
-from virtualpool.fuse.folding import axes, fold, fold_rows
+from virtualpool.fuse.folding import axes, fold, spread
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sizes import pair
 from virtualpool.fuse.values import Values
+from virtualpool.fuse.ways import Trial, Way
 from virtualpool.pool import Axes, window_size
-
-
-class Way(Enum):
-    """What a convolution reads."""
-
-    CELLS = "even positions alone, where nothing is interpolated"
-    EXTENDED = "the reduced map with more cells around it, with a folded kernel"
-    MENDED = "the reduced map, with a folded kernel and a border that is mended then"
-    FULL = "the full map"
 
 
 @dataclass(frozen=True)
@@ -49,18 +40,42 @@ class _Convolution:
         return cls(source, weight, bias, shape[2:], *numbers, groups)  # pyright: ignore
 
     def way(self, question: Question, values: Values) -> Way:
-        """How the question is answered."""
-        if any(step % 2 for step in question.strided(self.stride)):
-            return Way.FULL
+        """How the question is answered: the fastest of the exact ways."""
+        milliseconds = self.milliseconds(question, values)
+        return min(milliseconds, key=milliseconds.__getitem__)
+
+    def milliseconds(self, question: Question, values: Values) -> dict[Way, float]:
+        """The exact ways and their times on this machine; of a single way no time is taken."""
+        ways = self._exact_ways(question, values)
+        if len(ways) == 1:
+            return {ways[0]: 0.0}
+        return values.once(
+            (self, question), lambda: self._trial(question, values).milliseconds(ways)
+        )
+
+    def _exact_ways(self, question: Question, values: Values) -> list[Way]:
         both = axes(self.kernel, self.padding, self.dilation)
-        if all(axis.skips_odd for axis in both):
-            return Way.CELLS
+        is_even = all(step % 2 == 0 for step in question.strided(self.stride))
+        if is_even and all(axis.skips_odd for axis in both):
+            return [Way.CELLS]
         if self.source not in values.interpolated:
-            return Way.FULL
-        is_exact = all(axis.is_exact_when_extended for axis in both)
+            return [Way.FULL]
+        if not is_even:
+            reaches = all(axis.reach_before >= 0 for axis in both)
+            is_dense = self.stride == (1, 1) and reaches and not values.training
+            return [Way.FULL, Way.TRANSPOSED] if is_dense else [Way.FULL]
+        if not all(axis.is_exact_when_extended for axis in both):
+            return [Way.MENDED]
         size = values.size(self.source)
         is_large = size is not None and min(size) >= _LARGE
-        return Way.EXTENDED if is_exact and not is_large else Way.MENDED
+        return [Way.EXTENDED, Way.MENDED] if is_large else [Way.EXTENDED]
+
+    def _trial(self, question: Question, values: Values) -> Trial:
+        shape, kernel = values.shape(self.source), values.shape(self.weight)
+        assert shape is not None
+        assert kernel is not None  # those of a plain convolution are known
+        geometry = question.strided(self.stride), self.padding, self.dilation, self.groups
+        return Trial.like(values.module, shape, kernel, *geometry)
 
 
 @rule(torch.conv2d)
@@ -98,10 +113,13 @@ class Convolution(Rule):
         if it is None:
             return super().build(node, question, builder)
         way = it.way(question, builder.values)
+        builder.choices[node] = it.milliseconds(question, builder.values)
         if way is Way.EXTENDED:
             return _extended(it, question, builder)
         if way is Way.MENDED:
             return _mended(it, question, builder)
+        if way is Way.TRANSPOSED:
+            return _transposed(it, builder)
         stride, padding, dilation = question.strided(it.stride), it.padding, it.dilation
         if way is Way.CELLS and builder.has_even(it.source):
             source = builder.even(it.source)
@@ -126,7 +144,7 @@ _DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1}
 
 
 _LARGE = 112
-"""From this height and width on, a full map may be so large that it is better mended."""
+"""From this height and width on, a map may be so large that it is better mended than extended."""
 
 
 def _extended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
@@ -148,17 +166,29 @@ def _extended(it: _Convolution, question: Question, builder: Builder) -> fx.Node
 def _mended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
     stride, weight = question.strided(it.stride), builder.full(it.weight)
     geometry = it.padding, it.dilation
-    folded, folded_rows = (builder.call(each, weight, *geometry) for each in (fold, fold_rows))
+    folded = builder.call(fold, weight, *geometry)
     return builder.call(
         reduced.mended_convolution,
         builder.even(it.source),
         builder.size(it.source),
         _size(it, stride, builder),
-        (folded, folded_rows, weight),
+        (folded, weight),
         None if it.bias is None else builder.full(it.bias),
         _halved(stride),
         *geometry,
         it.groups,
+    )
+
+
+def _transposed(it: _Convolution, builder: Builder) -> fx.Node:
+    weight, geometry = builder.full(it.weight), (it.padding, it.dilation, it.groups)
+    return builder.call(
+        reduced.transposed_convolution,
+        builder.even(it.source),
+        builder.size(it.source),
+        (builder.call(spread, weight, *geometry), weight),
+        None if it.bias is None else builder.full(it.bias),
+        *geometry,
     )
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from virtualpool.fuse import reduced
 from virtualpool.fuse.builder import Builder
+from virtualpool.fuse.max_pooling import max_pool
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sizes import pair
 from virtualpool.fuse.values import Values
@@ -108,7 +109,7 @@ class MaxPool(_Pooling):
         source, size = builder.even(it.source), builder.size(it.source)
         is_rectified = _is_rectified(it.source, builder.values)
         return builder.call(
-            reduced.max_pool, source, size, it.kernel[0], stride[0], is_rectified=is_rectified
+            max_pool, source, size, it.kernel[0], stride[0], is_rectified=is_rectified
         )
 
     def build_full(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:

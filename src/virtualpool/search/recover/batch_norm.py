@@ -1,6 +1,6 @@
 """Batch-norm statistics measured anew: recovery without training."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import islice
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from virtualpool.errors import VirtualPoolError
 from virtualpool.inputs import map_tensors
 from virtualpool.search.recover.batches import images_of
+from virtualpool.search.round import Round
 from virtualpool.trace import evaluating
 
 
@@ -36,7 +37,7 @@ def by_recalibration(
     tensor([4.])
     """
 
-    def recalibrate(model: nn.Module, current: Any = None) -> None:
+    def recalibrate(model: nn.Module, current: Round | None = None) -> None:
         norms = {
             name: module
             for name, module in model.named_modules()
@@ -47,12 +48,24 @@ def by_recalibration(
                 f"{type(model).__name__} has no batch norm with running statistics to measure "
                 "anew; recover by labels or by distillation."
             )
-        _measure(model, [*norms.values()], islice(batches, batch_count))
+        _measure(model, [*norms.values()], _observed(batches, batch_count, current))
         for name, module in norms.items():
             if not all(bool(value.isfinite().all()) for value in _statistics(module)):
                 raise VirtualPoolError(f"{name}: a statistic measured anew is not finite.")
 
     return recalibrate
+
+
+def _observed(
+    batches: Iterable[Any], batch_count: int | None, current: Round | None
+) -> Iterator[Any]:
+    """The first batches; the observer of a round is told of each when it is done with."""
+    total = len(batches) if isinstance(batches, Sized) else batch_count or 0
+    total = min(total, batch_count or total)
+    for done, batch in enumerate(islice(batches, batch_count), 1):
+        yield batch
+        if current is not None:
+            current.observer(current.name, done, max(total, done), "batch norm measured anew")
 
 
 def _measure(model: nn.Module, norms: list[_BatchNorm], batches: Iterable[Any]) -> None:

@@ -1,0 +1,14 @@
+"""Who else looks at what is computed: autograd, or a compiler."""
+
+import torch
+from torch import Tensor
+
+
+def is_recorded(map: Tensor) -> bool:
+    """Whether autograd records what is done to a map."""
+    return torch.is_grad_enabled() and map.requires_grad
+
+
+def may_write_in_place(map: Tensor) -> bool:
+    """Whether a map may be changed: compilers fuse what is plain, autograd keeps what was read."""
+    return not torch.compiler.is_compiling() and not is_recorded(map)

@@ -1,0 +1,50 @@
+"""What `test_reduced` does not see of max pooling: images by turns, and what training keeps."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from tests.fuse.test_reduced import reduced_map
+from tests.reference import recovered
+from virtualpool.fuse import max_pooling
+from virtualpool.fuse.max_pooling import max_pool
+
+
+@pytest.mark.parametrize("cached", [1, 60, 10**6])
+@pytest.mark.parametrize("size", [(15, 8), (16, 7)])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (2, 4), (3, 2), (3, 6)])
+def test_any_number_of_images_and_rows_at_a_time(cached, size, kernel, stride, monkeypatch):
+    monkeypatch.setattr(max_pooling, "_CACHED", cached)
+    map = torch.cat([reduced_map(size), -reduced_map(size)[:1]]).requires_grad_()
+    expected = functional.max_pool2d(recovered(map, size), kernel, stride, kernel // 3)
+    pooled = max_pool(map, size, kernel, stride)
+    torch.testing.assert_close(pooled, expected)
+    torch.testing.assert_close(max_pool(map.detach(), size, kernel, stride), expected)
+    (gradient,) = torch.autograd.grad(pooled.square().sum(), map)
+    (other,) = torch.autograd.grad(expected.square().sum(), map)
+    torch.testing.assert_close(gradient, other)
+
+
+def test_of_equal_values_the_first_has_the_gradient_as_in_pytorch():
+    map = torch.ones(1, 1, 3, 3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(max_pool(map, (6, 6), 2, 2).sum(), map)
+    assert torch.equal(gradient, torch.ones(1, 1, 3, 3))
+
+
+def test_training_keeps_the_reduced_map_alone():
+    kept: list[torch.Tensor] = []
+
+    def keep(saved: torch.Tensor) -> torch.Tensor:
+        kept.append(saved)
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+        max_pool(torch.rand(2, 3, 8, 8, requires_grad=True), (16, 16), 2, 2)
+    assert [tuple(each.shape) for each in kept] == [(2, 3, 8, 8)]
+
+
+def test_an_empty_batch():
+    map = torch.empty(0, 3, 4, 4, requires_grad=True)
+    pooled = max_pool(map, (8, 8), 2, 2)
+    assert pooled.shape == (0, 3, 4, 4)
+    assert torch.autograd.grad(pooled.sum(), map)[0].shape == map.shape
