@@ -185,7 +185,7 @@ def test_gradients_reach_the_images():
 
 
 class Shared(nn.Module):
-    """One convolution on an interpolated map, and on another."""
+    """The same convolutions for each map of a pyramid."""
 
     def __init__(self):
         super().__init__()
@@ -197,7 +197,7 @@ class Shared(nn.Module):
 
 
 def test_a_convolution_that_is_called_twice_is_folded_once():
-    maps = (torch.rand(1, 3, 8, 8), torch.rand(1, 3, 9, 6))
+    maps = (torch.rand(1, 3, 17, 12), torch.rand(1, 3, 9, 6))
     fused = vp.fuse(vp.apply(Shared().eval(), ["first"], maps), maps)
     [kernel] = fused.buffers()
     assert kernel.shape == (3, 3, 3, 3)

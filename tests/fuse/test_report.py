@@ -16,7 +16,7 @@ FULL = Report(
     ("a", "b"),
     (Interpolation(("c", "d"), ("output", "add in body")), Interpolation(("e",), ())),
     {"": "is a mystery", "head": "has hooks"},
-    (Choice("tail", {"slow": 20.0, "fast": 12.34}),),
+    (Choice("tail", "fast", {"slow": 20.0, "fast": 12.34}),),
 )
 
 
@@ -51,7 +51,9 @@ def test_as_json():
             {"sites": ["e"], "asked_by": []},
         ],
         "left": {"": "is a mystery", "head": "has hooks"},
-        "choices": [{"operation": "tail", "milliseconds": {"slow": 20.0, "fast": 12.34}}],
+        "choices": [
+            {"operation": "tail", "taken": "fast", "milliseconds": {"slow": 20.0, "fast": 12.34}}
+        ],
     }
 
 

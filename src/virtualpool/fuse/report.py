@@ -11,6 +11,7 @@ from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.convolutions import MODULE
 from virtualpool.fuse.decisions import Answers
 from virtualpool.fuse.sites import NAME
+from virtualpool.fuse.ways import taken
 from virtualpool.pool import virtual_pool
 
 
@@ -33,21 +34,27 @@ class Choice:
 
     Attributes:
         operation: by the name of its module.
-        milliseconds: of each way; the fastest was taken.
+        taken: the way that was taken.
+        milliseconds: of each way.
     """
 
     operation: str
+    taken: str
     milliseconds: dict[str, float]
 
     def __str__(self) -> str:
         """In words.
 
-        >>> print(Choice("head", {"full": 2.0, "transposed": 1.51}))
-        head: transposed (1.51 ms; full: 2 ms)
+        >>> print(Choice("conv2d in head", "transposed", {"full": 2.0, "transposed": 1.51}))
+        conv2d in head: transposed (1.51 ms; full: 2 ms)
         """
-        (taken, least), *others = sorted(self.milliseconds.items(), key=lambda each: each[1])
-        slower = "".join(f"; {way}: {milliseconds:.3g} ms" for way, milliseconds in others)
-        return f"{self.operation}: {taken} ({least:.3g} ms{slower})"
+        others = (
+            f"; {way}: {time:.3g} ms"
+            for way, time in self.milliseconds.items()
+            if way != self.taken
+        )
+        own = f"{self.milliseconds[self.taken]:.3g} ms"
+        return f"{self.operation}: {self.taken} ({own}{''.join(others)})"
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,11 @@ def report_on(graph: fx.Graph, builder: Builder, answers: Answers) -> Report:
     sites = dict.fromkeys(node.meta[NAME] for node in graph.nodes if NAME in node.meta)
     fused = tuple(site for site in sites if site not in recovered)
     choices = tuple(
-        Choice(_name(node, builder), {way.name.lower(): ms for way, ms in ways.items()})
+        Choice(
+            _name(node, builder),
+            taken(ways).name.lower(),
+            {way.name.lower(): time for way, time in ways.items()},
+        )
         for node, ways in builder.choices.items()
         if len(ways) > 1
     )

@@ -25,6 +25,22 @@ class Way(Enum):
     FULL = "the full map"
 
 
+def taken(milliseconds: dict[Way, float]) -> Way:
+    """The way that is taken: among those within a tenth of the fastest, the one of least memory.
+
+    Args:
+        milliseconds: of each way, in the order in which they need less memory.
+
+    >>> (
+    ...     taken({Way.EXTENDED: 2.8, Way.MENDED: 3.0}).name,
+    ...     taken({Way.EXTENDED: 2, Way.MENDED: 3}).name,
+    ... )
+    ('MENDED', 'EXTENDED')
+    """
+    enough = 1.1 * min(milliseconds.values())
+    return [way for way, time in milliseconds.items() if time <= enough][-1]
+
+
 @dataclass(frozen=True)
 class Trial:
     """A convolution of a random interpolated map, to time the ways that there are.

@@ -88,7 +88,7 @@ def test_asked_for_at_even_positions(options, _):
     fused_alike(model, images(20, 21), ["2"], others=OTHERS)
 
 
-def test_of_two_ways_the_faster_is_taken_and_told(monkeypatch):
+def test_of_two_ways_the_much_faster_is_taken_and_told(monkeypatch):
     for taken, other in (("full", "transposed"), ("transposed", "full")):
         times = {taken: 1.0, other: 2.0}
         monkeypatch.setattr(ways, "costs", lambda *_, times=times: times)

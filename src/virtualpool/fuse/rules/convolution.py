@@ -12,7 +12,7 @@ from virtualpool.fuse.folding import axes, fold, spread
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sizes import pair
 from virtualpool.fuse.values import Values
-from virtualpool.fuse.ways import Trial, Way
+from virtualpool.fuse.ways import Trial, Way, taken
 from virtualpool.pool import Axes, window_size
 
 
@@ -40,9 +40,8 @@ class _Convolution:
         return cls(source, weight, bias, shape[2:], *numbers, groups)  # pyright: ignore
 
     def way(self, question: Question, values: Values) -> Way:
-        """How the question is answered: the fastest of the exact ways."""
-        milliseconds = self.milliseconds(question, values)
-        return min(milliseconds, key=milliseconds.__getitem__)
+        """How the question is answered, of the ways that are exact."""
+        return taken(self.milliseconds(question, values))
 
     def milliseconds(self, question: Question, values: Values) -> dict[Way, float]:
         """The exact ways and their times on this machine; of a single way no time is taken."""
@@ -54,6 +53,7 @@ class _Convolution:
         )
 
     def _exact_ways(self, question: Question, values: Values) -> list[Way]:
+        """In the order in which they need less memory."""
         both = axes(self.kernel, self.padding, self.dilation)
         is_even = all(step % 2 == 0 for step in question.strided(self.stride))
         if is_even and all(axis.skips_odd for axis in both):
