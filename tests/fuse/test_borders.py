@@ -72,6 +72,28 @@ def test_gradients_are_exact(size):
     assert torch.autograd.gradcheck(lambda x: extended(x, size, ONE, ONE), reduced)
 
 
+@pytest.mark.parametrize("size", [(5, 6), (6, 5), (1, 2)])
+@pytest.mark.parametrize("before", [NONE, ONE, (0, 1)])
+def test_gradients_through_relu_are_exact(size, before):
+    reduced = reduced_map(size)[:1, :1].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: extended(x, size, before, ONE, rectify=True), reduced)
+
+
+def test_training_keeps_the_extended_map_alone():
+    kept: list[Tensor] = []
+
+    def keep(saved: Tensor) -> Tensor:
+        kept.append(saved)
+        return saved
+
+    weight = torch.rand(4, 3, 3, 3, dtype=torch.float64)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+        frame = extended(reduced_map((7, 8)).requires_grad_(), (7, 8), ONE, ONE, rectify=True)
+        torch.conv2d(frame, weight)
+    maps = {each.untyped_storage().data_ptr() for each in kept if each is not weight}
+    assert len(maps) == 1
+
+
 @pytest.mark.parametrize("size", [(5, 6), (6, 5)])
 def test_compiled_it_is_the_same(size):
     compiled = torch.compile(extended, fullgraph=True, backend="eager")

@@ -1,9 +1,16 @@
 """Two models with the same parameters."""
 
+from typing import Any
+
+import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
 import virtualpool as vp
+from tests.fuse import checks
 from virtualpool.fuse import training_twin
+from virtualpool.fuse.sites import observing
 from virtualpool.models import all_cnn_c
 
 
@@ -18,3 +25,21 @@ def test_a_step_of_the_twin_trains_the_model():
     optimizer.step()
     assert not torch.equal(model(images), before)
     torch.testing.assert_close(model(images), twin(images))
+
+
+@pytest.mark.parametrize("side", [20, 232])
+def test_the_maps_of_its_sites_are_observed_where_a_convolution_writes_them(side):
+    chain = nn.Sequential(
+        nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 2, 3, stride=2, padding=1)
+    )
+    images = checks.images(side, side)
+    pooled: Any = vp.apply(chain.double(), ["0"], images)
+    twin = training_twin(pooled, images)
+    with observing() as maps:
+        twin(images)
+    first = pooled[0]
+    expected = functional.conv2d(images, first.weight, first.bias, 2, 1).relu()
+    torch.testing.assert_close(maps["0"], expected)
+    (gradient,) = torch.autograd.grad(maps["0"].square().sum(), first.weight)
+    (other,) = torch.autograd.grad(expected.square().sum(), first.weight)
+    torch.testing.assert_close(gradient, other)

@@ -7,6 +7,7 @@ the virtual positions outside of the full map come out as zero:
 - after the last cell a copy where H is even (the last row repeats it), its negation where H is odd.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,14 +38,20 @@ def extended(
     after = max(after[0], 0), max(after[1], 0)
     if may_write_in_place(reduced):
         return _extended(reduced, size, before, after, rectify)
-    reduced = functional.relu(reduced) if rectify else reduced
-    if before == after == (0, 0):
-        return reduced
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or before == after == (0, 0):
+        reduced = functional.relu(reduced) if rectify else reduced
+        if before == after == (0, 0):
+            return reduced
         copied = repeated(reduced, before, after)
         # A product is one pass with the copy; runtimes have it as one operation.
         return copied * _signs(copied, _negated(copied, size, before, after))
-    return _Extension.apply(reduced, size, before, after)  # pyright: ignore[reportReturnType]
+    given = reduced, size, before, after, rectify
+    return _Extension.apply(*given)  # pyright: ignore[reportReturnType]
+
+
+def inside(frame: Tensor, cells: Sequence[int], before: Axes) -> Tensor:
+    """The part of an extended map that is the reduced map itself, which has so many cells."""
+    return frame.narrow(-2, before[0], cells[0]).narrow(-1, before[1], cells[1])
 
 
 def repeated(map: Tensor, before: Axes, after: Axes) -> Tensor:
@@ -55,19 +62,24 @@ def repeated(map: Tensor, before: Axes, after: Axes) -> Tensor:
 
 
 class _Extension(torch.autograd.Function):
-    """The extension as one operation: autograd would go back through each row and column."""
+    """The extension as one operation, of which its result alone is kept.
+
+    Autograd would go back through each row and column, and keep what ReLU makes beside the result.
+    """
 
     @staticmethod
-    def forward(reduced: Tensor, size: Axes, before: Axes, after: Axes) -> Tensor:
-        return _extended(reduced, size, before, after)
+    def forward(reduced: Tensor, size: Axes, before: Axes, after: Axes, rectify: bool) -> Tensor:
+        return _extended(reduced, size, before, after, rectify)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Axes, Axes, Axes], output: Tensor) -> None:
-        ctx.cells = inputs[0].shape[-2:]
-        ctx.given = inputs[1:]
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        reduced, *ctx.given, ctx.rectify = inputs
+        ctx.cells = reduced.shape[-2:]
+        if ctx.rectify:
+            ctx.save_for_backward(output)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         size, before, after = ctx.given
         gradient = gradient.clone()
         for axis in (-2, -1):
@@ -77,9 +89,12 @@ class _Extension(torch.autograd.Function):
             if after[axis]:
                 sign = -1 if size[axis] % 2 else 1
                 gradient.select(axis, last).add_(gradient.select(axis, last + 1), alpha=sign)
-        for axis in (-2, -1):
-            gradient = gradient.narrow(axis, before[axis], ctx.cells[axis])
-        return gradient, None, None, None
+        gradient = inside(gradient, ctx.cells, before)
+        if ctx.rectify:
+            (frame,) = ctx.saved_tensors
+            rectified = inside(frame, ctx.cells, before)
+            gradient = torch.ops.aten.threshold_backward(gradient, rectified, 0)
+        return gradient, None, None, None, None
 
 
 def _extended(
@@ -89,12 +104,11 @@ def _extended(
     if before == after == (0, 0) and not rectify:
         return reduced
     frame = _frame(reduced, before, after)
-    rows, columns = reduced.shape[-2:]
-    inside = frame.narrow(-2, before[0], rows).narrow(-1, before[1], columns)
+    cells = inside(frame, reduced.shape[-2:], before)
     if rectify:
-        torch.clamp_min(reduced, 0, out=inside)
+        torch.clamp_min(reduced, 0, out=cells)
     else:
-        inside.copy_(reduced)
+        cells.copy_(reduced)
     for axis in (-2, -1):
         if before[axis]:
             torch.neg(frame.select(axis, 1), out=frame.select(axis, 0))

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from virtualpool.fuse import reduced
 from virtualpool.fuse.convolutions import MODULE, is_hooked
+from virtualpool.fuse.sites import observed
 from virtualpool.fuse.values import UnfusableError, Values
 from virtualpool.operators import runs_forward_of
 
@@ -147,15 +148,31 @@ def reuse_memory(graph: fx.Graph) -> None:
 def write_into_frames(graph: fx.Graph) -> None:
     """Lets a convolution of a reduced map write the ReLU before it into the map that it extends."""
     for node in graph.nodes:
-        if node.op != "call_function" or node.target not in _EXTENDING:
-            continue
-        activation = node.args[0]
-        if activation.target in _RECTIFYING and len(activation.users) == 1:
-            source = activation.args[0]
-            if _is_fresh(source):
+        if node.op == "call_function" and node.target in _EXTENDING:
+            chain = _rectified(node.args[0])
+            source: Any = chain[-1].args[0] if chain else None
+            if source is not None and (_is_fresh(source) or _only_reads(node, source)):
+                sites = [each.args[1] for each in chain if each.target is observed]
                 node.args = (source, *node.args[1:])
-                node.kwargs = {"rectify": True}
-                graph.erase_node(activation)
+                node.kwargs = {"rectify": True} | ({"site": sites[0]} if sites else {})
+                for each in chain:
+                    graph.erase_node(each)
+
+
+def _only_reads(node: fx.Node, source: fx.Node) -> bool:
+    """Whether a node, the only reader of a value, leaves it as it is in any mode."""
+    return node.target is reduced.convolution and len(source.users) == 1
+
+
+def _rectified(value: fx.Node) -> list[fx.Node]:
+    """What observes a value, from the last on, and the ReLU that makes it, if no other reads it."""
+    chain = []
+    while value.target is observed and len(value.users) == 1:
+        chain.append(value)
+        value = value.args[0]  # pyright: ignore[reportAssignmentType]
+    if value.target not in _RECTIFYING or len(value.users) > 1:
+        return []
+    return [*chain, value]
 
 
 def _is_fresh(value: fx.Node) -> bool:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from virtualpool.fuse.borders import extended, repeated
+from virtualpool.fuse.borders import extended, inside, repeated
 from virtualpool.fuse.folding import axes
 from virtualpool.fuse.recording import may_write_in_place
+from virtualpool.fuse.sites import observed
 from virtualpool.fuse.strips import Strip, add, add_in_place, strips
 from virtualpool.fuse.windows import Windows
 from virtualpool.pool import Axes, virtual_pool, window_size
@@ -25,6 +26,7 @@ def convolution(
     groups: int,
     *,
     rectify: bool = False,
+    site: str | None = None,
 ) -> Tensor:
     """A convolution of an interpolated map, by its folded kernel on the extended reduced map.
 
@@ -38,9 +40,12 @@ def convolution(
         before: how many cells the kernel reaches before an output's own, 0 or 1.
         groups: as for `torch.conv2d`.
         rectify: convolve what `relu` makes of the map.
+        site: the name under which that is observed, if it is (`sites.observed`).
     """
     after = _cells_after(reduced, outputs, weight, stride, before)
     frame = extended(reduced, size, before, after, rectify=rectify)
+    if site is not None:
+        observed(inside(frame, reduced.shape[-2:], before), site)
     return torch.conv2d(frame, weight, bias, stride, 0, 1, groups)
 
 
@@ -56,6 +61,7 @@ def mended_convolution(
     groups: int,
     *,
     rectify: bool = False,
+    site: str | None = None,
 ) -> Tensor:
     """A convolution of an interpolated map with zeros beside it, whose border is mended then.
 
@@ -70,15 +76,18 @@ def mended_convolution(
         dilation: distance of two taps on the full map.
         groups: as for `torch.conv2d`.
         rectify: convolve what `relu` makes of the map, which may be written there.
+        site: the name under which that is observed, if it is (`sites.observed`).
     """
     folded, weight = weights
     along = axes(weight.shape[-2:], padding, dilation)
     before = along[0].before, along[1].before
     if not may_write_in_place(reduced) and all(axis.is_exact_when_extended for axis in along):
         given = size, outputs, folded, bias, stride, before, groups
-        return convolution(reduced, *given, rectify=rectify)
+        return convolution(reduced, *given, rectify=rectify, site=site)
     if rectify:
         reduced = functional.relu(reduced, inplace=may_write_in_place(reduced))
+    if site is not None:
+        observed(reduced, site)
     after = _cells_after(reduced, outputs, folded, stride, before)
     source, border = reduced, before
     if after != before:
