@@ -7,7 +7,7 @@ from torch.nn import functional
 from tests.fuse.test_reduced import reduced_map
 from tests.reference import recovered
 from virtualpool.fuse import max_pooling
-from virtualpool.fuse.max_pooling import max_pool
+from virtualpool.fuse.max_pooling import max_pool, max_pool_from_cells
 
 
 @pytest.mark.parametrize("cached", [1, 60, 10**6])
@@ -20,6 +20,19 @@ def test_any_number_of_images_and_rows_at_a_time(cached, size, kernel, stride, m
     pooled = max_pool(map, size, kernel, stride)
     torch.testing.assert_close(pooled, expected)
     torch.testing.assert_close(max_pool(map.detach(), size, kernel, stride), expected)
+    (gradient,) = torch.autograd.grad(pooled.square().sum(), map)
+    (other,) = torch.autograd.grad(expected.square().sum(), map)
+    torch.testing.assert_close(gradient, other)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (4, 5), (9, 12), (14, 7)])
+@pytest.mark.parametrize("stride", [2, 4, 6])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_windows_that_begin_and_end_at_cells(size, stride, ceil_mode):
+    map = reduced_map(size).requires_grad_()
+    expected = functional.max_pool2d(recovered(map, size), 3, stride, ceil_mode=ceil_mode)
+    pooled = max_pool_from_cells(map, size, stride, ceil_mode=ceil_mode)
+    torch.testing.assert_close(pooled, expected)
     (gradient,) = torch.autograd.grad(pooled.square().sum(), map)
     (other,) = torch.autograd.grad(expected.square().sum(), map)
     torch.testing.assert_close(gradient, other)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from tests.reference import recovered
 from virtualpool.fuse import reduced as on_reduced
 from virtualpool.fuse.folding import axes, fold, spread
-from virtualpool.fuse.max_pooling import max_pool
+from virtualpool.fuse.max_pooling import max_pool, max_pool_from_cells
 
 SIZES = [(h, w) for h in (2, 3, 8, 9) for w in (2, 5, 12)]
 SMALL = [(1, 1), (1, 2), (2, 1), (1, 5), (6, 1)]
@@ -25,20 +25,30 @@ def reduced_map(size: tuple[int, int], channels: int = 3, **options) -> Tensor:
 
 
 Operation = Callable[[Tensor, tuple[int, int]], Tensor]
-POOLINGS: dict[str, tuple[Operation, Operation]] = {
-    f"max {kernel} {stride}": (
-        lambda x, size, k=kernel, s=stride: max_pool(x, size, k, s),
-        lambda x, size, k=kernel, s=stride: functional.max_pool2d(x, k, s, k // 3),
-    )
-    for kernel in (2, 3)
-    for stride in (2, 4, 6)
-} | {
-    f"average {stride}": (
-        lambda x, size, s=stride: on_reduced.average_pool(x, size, s),
-        lambda x, size, s=stride: functional.avg_pool2d(x, 2, s),
-    )
-    for stride in (2, 4, 6)
-}
+POOLINGS: dict[str, tuple[Operation, Operation]] = (
+    {
+        f"max {kernel} {stride}": (
+            lambda x, size, k=kernel, s=stride: max_pool(x, size, k, s),
+            lambda x, size, k=kernel, s=stride: functional.max_pool2d(x, k, s, k // 3),
+        )
+        for kernel in (2, 3)
+        for stride in (2, 4, 6)
+    }
+    | {
+        f"max from cells {stride}": (
+            lambda x, size, s=stride: max_pool_from_cells(x, size, s, ceil_mode=True),
+            lambda x, size, s=stride: functional.max_pool2d(x, 3, s, ceil_mode=True),
+        )
+        for stride in (2, 4, 6)
+    }
+    | {
+        f"average {stride}": (
+            lambda x, size, s=stride: on_reduced.average_pool(x, size, s),
+            lambda x, size, s=stride: functional.avg_pool2d(x, 2, s),
+        )
+        for stride in (2, 4, 6)
+    }
+)
 MEANS: dict[str, tuple[Operation, Operation]] = {
     "mean": (on_reduced.mean, lambda x, size: functional.adaptive_avg_pool2d(x, 1)),
     "flat mean": (

@@ -49,6 +49,33 @@ def max_pool(
     return _largest(reduced, Windows(stride // 2, before), (before, 1), rows, columns)
 
 
+def max_pool_from_cells(reduced: Tensor, size: Axes, stride: int, *, ceil_mode: bool) -> Tensor:
+    """Max pooling of an interpolated map with windows of 3x3 and no padding.
+
+    Each window begins and ends at a cell, and no mean is above both of its cells.
+
+    Args:
+        reduced: (N, C, h, w).
+        size: (H, W) of the full map.
+        stride: on the full map; even.
+        ceil_mode: as for `torch.nn.functional.max_pool2d`.
+
+    >>> max_pool_from_cells(torch.ones(1, 1, 3, 4), (6, 7), 2, ceil_mode=True).shape
+    torch.Size([1, 1, 3, 3])
+    """
+    step = stride // 2
+    rows, columns = (_count(length, stride, ceil_mode) for length in size)
+    cells = repeated(reduced, (0, 0), (1, 1))
+    cells = cells[..., : (rows - 1) * step + 2, : (columns - 1) * step + 2]
+    return functional.max_pool2d(cells, 2, step)
+
+
+def _count(length: int, stride: int, ceil_mode: bool) -> int:
+    """How many windows of three there are; one that begins beyond the end is none."""
+    count = (length - 3 + (stride - 1) * ceil_mode) // stride + 1
+    return count - 1 if (count - 1) * stride >= length else count
+
+
 def _counts(size: Axes, kernel: int, stride: int) -> Axes:
     """The windows along rows and columns."""
     padding = 2 * (kernel // 3)

@@ -13,6 +13,9 @@ ON_REDUCED: dict[str, Any] = {
     "max 2, stride 4": nn.MaxPool2d((2, 2), 4),
     "max 3": nn.MaxPool2d(3, 2, 1),
     "max 3, stride 4": nn.MaxPool2d(3, (4, 4), 1),
+    "max 3, no padding": nn.MaxPool2d(3, 2),
+    "max 3, no padding, rounded up": nn.MaxPool2d(3, 2, ceil_mode=True),
+    "max 3, no padding, stride 4, rounded up": nn.MaxPool2d(3, 4, ceil_mode=True),
     "max, a function": lambda x: functional.max_pool2d(x, 2),
     "max, all by name": lambda x: functional.max_pool2d(
         input=x, kernel_size=3, stride=2, padding=1, dilation=1
@@ -33,7 +36,6 @@ OTHERS: dict[str, Any] = {
     "max 2, stride 3": nn.MaxPool2d(2, 3),
     "max 2, two strides": nn.MaxPool2d(2, (2, 4)),
     "max 2, padding 1": nn.MaxPool2d(2, 2, 1),
-    "max 3, no padding": nn.MaxPool2d(3, 2),
     "max 2 by 3": nn.MaxPool2d((2, 3), 2),
     "max 5": nn.MaxPool2d(5, 2, 2),
     "max, dilated": nn.MaxPool2d(2, 2, dilation=2),

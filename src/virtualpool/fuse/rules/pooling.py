@@ -1,7 +1,7 @@
 """Poolings: on reduced maps where their windows are known there, else in full."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from virtualpool.fuse import reduced
 from virtualpool.fuse.builder import Builder
-from virtualpool.fuse.max_pooling import max_pool
+from virtualpool.fuse.max_pooling import max_pool, max_pool_from_cells
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sizes import pair
 from virtualpool.fuse.values import Values
@@ -20,13 +20,14 @@ from virtualpool.pool import Axes, virtual_pool, window_size
 
 @dataclass(frozen=True)
 class _Window:
-    """The windows of a pooling that rounds its size down."""
+    """The windows of a pooling; its size is rounded down if it is not in `ceil_mode`."""
 
     source: fx.Node
     kernel: Axes
     stride: Axes
     padding: Axes
     dilation: Axes = (1, 1)
+    ceil_mode: bool = False
 
 
 class _Pooling(Rule, ABC):
@@ -50,7 +51,9 @@ class _Pooling(Rule, ABC):
 
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
-        return self.window(node, values) is not None
+        it = self.window(node, values)
+        # With a doubled stride a size is rounded up otherwise.
+        return it is not None and not it.ceil_mode
 
     def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
         """See `Rule`."""
@@ -92,21 +95,30 @@ class _Pooling(Rule, ABC):
 
 @rule(nn.MaxPool2d, functional.max_pool2d, torch.max_pool2d)
 class MaxPool(_Pooling):
-    """Max pooling; of reduced maps with windows of 2x2, or of 3x3 and a padding of one."""
+    """Max pooling; of reduced maps with windows of 2x2, or of 3x3 and a padding of one or none."""
 
     def window(self, node: fx.Node, values: Values) -> _Window | None:
         """See `_Pooling`."""
         given = _arguments(node, values, _MAX_POOL)
-        unusual = given.get("ceil_mode") or given.get("return_indices")
-        return None if unusual else _window(given, values)
+        it = _window(given, values)
+        if it is None or given.get("return_indices"):
+            return None
+        if not given.get("ceil_mode"):
+            return it
+        return replace(it, ceil_mode=True) if _begins_and_ends_at_cells(it) else None
 
     def has_reduced(self, window: _Window, stride: Axes) -> bool:
         """See `_Pooling`."""
-        return (window.kernel, window.padding) in (((2, 2), (0, 0)), ((3, 3), (1, 1)))
+        is_known = (window.kernel, window.padding) in (((2, 2), (0, 0)), ((3, 3), (1, 1)))
+        return is_known or _begins_and_ends_at_cells(window)
 
     def build_reduced(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
         """See `_Pooling`."""
         source, size = builder.even(it.source), builder.size(it.source)
+        if _begins_and_ends_at_cells(it):
+            return builder.call(
+                max_pool_from_cells, source, size, stride[0], ceil_mode=it.ceil_mode
+            )
         is_rectified = _is_rectified(it.source, builder.values)
         return builder.call(
             max_pool, source, size, it.kernel[0], stride[0], is_rectified=is_rectified
@@ -188,6 +200,11 @@ def _window(given: dict[str, Any], values: Values) -> _Window | None:
     if values.size(source) is None or None in (kernel, stride, padding, dilation):
         return None
     return _Window(source, kernel, stride, padding, dilation)  # pyright: ignore
+
+
+def _begins_and_ends_at_cells(it: _Window) -> bool:
+    """Whether windows that begin at even positions end at such, too."""
+    return (it.kernel, it.padding, it.dilation) == ((3, 3), (0, 0), (1, 1))
 
 
 def _is_rectified(value: fx.Node, values: Values) -> bool:
