@@ -12,6 +12,7 @@ from torchvision.models import WeightsEnum
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.evaluation import evaluator
 from virtualpool.tasks.images import SMALL, Images
+from virtualpool.tasks.loading import loader
 from virtualpool.tasks.preprocessing import Preprocessing
 from virtualpool.tasks.sources import open_source
 
@@ -99,17 +100,7 @@ def _images(loader: Batches) -> Images:
 
 def _loader(images: Images, batch_size: int, workers: int, *, training: bool) -> Batches:
     workers = 0 if images.in_memory and images.size <= SMALL else workers
-    return DataLoader(
-        images,
-        batch_size=min(batch_size, len(images)),
-        shuffle=training,
-        drop_last=training,
-        num_workers=workers,
-        # In training they would draw on from one epoch to the next, so none could be done again.
-        persistent_workers=workers > 0 and not training,
-        collate_fn=_as_it_is,
-        pin_memory=torch.cuda.is_available(),
-    )
+    return loader(images, batch_size, workers, _as_it_is, training=training)
 
 
 def _as_it_is(batch: Any) -> Any:

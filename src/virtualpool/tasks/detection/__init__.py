@@ -14,6 +14,7 @@ from virtualpool.tasks.detection.evaluation import Metric, evaluator
 from virtualpool.tasks.detection.images import Augmentation, Images, as_lists
 from virtualpool.tasks.detection.loss import detector_loss
 from virtualpool.tasks.detection.objects import Split
+from virtualpool.tasks.loading import loader
 
 __all__ = [
     "Augmentation",
@@ -87,14 +88,15 @@ def load_data(
     train, test, classes = _read(folder)
     chosen = None if subset is None else _drawn(len(test.images), subset, seed)
     tested = Images(test, classes, training=False, indices=chosen)
-    trained = None
+    batches = None
     if train is not None:
         trained = Images(train, classes, training=True, augmentation=augmentation)
         if not len(trained):
             raise VirtualPoolError(f"{folder}: no training image has an object to learn from.")
+        batches = loader(trained, batch_size, workers, as_lists, training=True)
     return Detection(
-        train=None if trained is None else _loader(trained, batch_size, workers, training=True),
-        test=_loader(tested, batch_size, workers, training=False),
+        train=batches,
+        test=loader(tested, batch_size, workers, as_lists, training=False),
         classes=classes,
         splits={name: split for name, split in (("train", train), ("test", test)) if split},
     )
@@ -115,20 +117,6 @@ def _images(loader: Batches) -> Images:
     dataset = loader.dataset
     assert isinstance(dataset, Images)
     return dataset
-
-
-def _loader(images: Images, batch_size: int, workers: int, *, training: bool) -> Batches:
-    return DataLoader(
-        images,
-        batch_size=min(batch_size, len(images)),
-        shuffle=training,
-        drop_last=training,
-        num_workers=workers,
-        # In training they would draw on from one epoch to the next, so none could be done again.
-        persistent_workers=workers > 0 and not training,
-        collate_fn=as_lists,
-        pin_memory=torch.cuda.is_available(),
-    )
 
 
 def _drawn(available: int, count: int, seed: int) -> list[int]:
