@@ -4,6 +4,8 @@
         --data bccd/BCCD --run-dir runs/bccd
 
 The trunk begins with weights of ImageNet; its first four convolutions keep them, as Ren et al. do.
+With `--weights` a trained detector goes on instead, all of its layers, with `--side 150` on images
+of half the side: what pooling is to be compared with.
 Stopped, it goes on when it is started again. At the end `detector.safetensors` is in the run's
 directory; the losses, and after each epoch the mean average precisions, are in `training.jsonl`.
 """
@@ -15,13 +17,15 @@ from pathlib import Path
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 
-from virtualpool import Plan, save
+from virtualpool import Plan, load, save
 from virtualpool.models import faster_rcnn_vgg16
 from virtualpool.search import Round, Score, by_labels
 from virtualpool.tasks.detection import detector_loss, evaluator, load_data
 
 FROZEN_LAYERS = 10
 CLASSES = 3
+SIDE = 300
+ANCHORS = (16, 32, 64, 128)
 
 
 def main() -> None:
@@ -30,9 +34,12 @@ def main() -> None:
     data = load_data(
         options.data, augmentation="flip both", batch_size=options.batch_size, workers=0
     )
-    model = detector(options.trunk)
-    for layer in list(model.backbone.get_submodule("features").children())[:FROZEN_LAYERS]:
-        layer.requires_grad_(False)
+    model = detector(options.trunk, options.side)
+    if options.weights:
+        model = load(model, options.weights)
+    else:
+        for layer in list(model.backbone.get_submodule("features").children())[:FROZEN_LAYERS]:
+            layer.requires_grad_(False)
     finetune = by_labels(
         data.train or (),
         loss=detector_loss,
@@ -48,15 +55,20 @@ def main() -> None:
     print(evaluator(data.test)(model).metrics)
 
 
-def detector(trunk: Path | None = None) -> FasterRCNN:
-    """The detector for cells: those are smaller than VOC's objects, and so are the images."""
+def detector(trunk: Path | None = None, side: int = SIDE) -> FasterRCNN:
+    """The detector for cells: those are smaller than VOC's objects, and so are the images.
+
+    Args:
+        trunk: weights to begin with, in place of random ones.
+        side: the shorter one's, in pixels, that images are resized to; anchors are in proportion.
+    """
     return faster_rcnn_vgg16(
         CLASSES,
         trunk=trunk,
-        anchor_sizes=(16, 32, 64, 128),
+        anchor_sizes=tuple(anchor * side // SIDE for anchor in ANCHORS),
         hidden=1024,
-        min_size=300,
-        max_size=500,
+        min_size=side,
+        max_size=500 * side // SIDE,
         rpn_post_nms_top_n_test=100,
         box_batch_size_per_image=128,
     )
@@ -78,9 +90,12 @@ def _whole_training(run_dir: Path, evaluate: Callable[[nn.Module], Score]) -> Ro
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trunk", type=Path, required=True, help="features.N.weight and .bias")
+    begin = parser.add_mutually_exclusive_group(required=True)
+    begin.add_argument("--trunk", type=Path, help="features.N.weight and .bias")
+    begin.add_argument("--weights", type=Path, help="of a detector that was trained before")
     parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of VOC")
     parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--side", type=int, default=SIDE, help="the images' shorter one, in pixels")
     parser.add_argument("--epochs", type=float, default=20)
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=1e-4)

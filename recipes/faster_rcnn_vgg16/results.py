@@ -1,0 +1,179 @@
+"""Prints what the rounds gave as Markdown: precision, speed, and where the time goes.
+
+    python recipes/faster_rcnn_vgg16/results.py --weights runs/bccd/detector.safetensors \
+        --rounds runs/bccd_rounds --half runs/bccd_half/detector.safetensors --data bccd/BCCD
+
+Precision is that of the test images, with intervals by a paired bootstrap over them: every model is
+judged on the same images drawn with replacement. All models are timed by turns, an image a call.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from train import SIDE, detector
+
+from virtualpool import Frontier, fuse, load
+from virtualpool.measure import latency
+from virtualpool.measure.latency import Latency
+from virtualpool.tasks.detection import load_data
+from virtualpool.tasks.detection.average_precision import ranked
+from virtualpool.tasks.detection.coco_metric import coco_metrics
+
+ORIGINAL, HALF = "original", "half"
+PARTS = ("transform", "backbone", "rpn", "roi_heads")
+CLASSES = (1, 2, 3)
+Boxes = list[dict[str, Tensor]]
+
+
+def main() -> None:
+    """Judges and times all models, and prints three tables."""
+    options = _options()
+    original = load(detector(), options.weights)
+    frontier = Frontier.load(options.rounds / "frontier.json")
+    rounds = [point.name for point in frontier.points if point.weights]
+    as_written = {
+        name: load(original, options.rounds / name / "model.safetensors", as_written=True)
+        for name in rounds
+    }
+    test = load_data(options.data, workers=0).test
+    images = next(iter(test))[0][:1]
+    fused = {name: fuse(model, images) for name, model in as_written.items()}
+    half = load(detector(side=SIDE // 2), options.half)
+    judged = {ORIGINAL: original, **fused, HALF: half}
+    timed = {ORIGINAL: original, HALF: half, **_titled("fused", fused)}
+    timed |= _titled("as written", as_written)
+    print(precision(judged, test, options.draws))
+    print(speed(timed, images, options.seconds))
+    print(split({ORIGINAL: original, rounds[-1]: fused[rounds[-1]], HALF: half}, images))
+
+
+def _titled(form: str, models: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    return {f"{name}, {form}": model for name, model in models.items()}
+
+
+def precision(models: dict[str, nn.Module], batches: Iterable[Any], draws: int) -> str:
+    """Both mean average precisions of each model, and what it loses, with 95 % intervals."""
+    batches = list(batches)
+    targets = [target for _, each in batches for target in each]
+    found = {name: _found(model, batches) for name, model in models.items()}
+    drawn = torch.randint(
+        len(targets), (draws, len(targets)), generator=torch.Generator().manual_seed(0)
+    )
+    everything = [list(range(len(targets))), *drawn.tolist()]
+    values = {
+        name: torch.tensor([_precisions(boxes, targets, chosen) for chosen in everything])
+        for name, boxes in found.items()
+    }
+    lines = ["| model | mAP at 0.5 | lost | COCO mAP | lost |", "|---|---|---|---|---|"]
+    for name, each in values.items():
+        cells = [name]
+        for column in range(2):
+            lost = values[ORIGINAL][:, column] - each[:, column]
+            cells += [f"{each[0, column]:.3f}", _interval(lost) if name != ORIGINAL else ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _found(model: nn.Module, batches: list[Any]) -> Boxes:
+    model.eval()
+    with torch.inference_mode():
+        return [found for images, _ in batches for found in model(images)]
+
+
+def _precisions(found: Boxes, targets: Boxes, chosen: list[int]) -> tuple[float, float]:
+    boxes, there = [found[image] for image in chosen], [targets[image] for image in chosen]
+    each = [ranked(boxes, there, label).average_precision("all points") for label in CLASSES]
+    voc = statistics.fmean(value for value in each if value is not None)
+    return voc, coco_metrics(boxes, there)["coco"]
+
+
+def _interval(lost: Tensor) -> str:
+    low, high = lost[1:].quantile(torch.tensor([0.025, 0.975])).tolist()
+    return f"{lost[0]:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def speed(models: dict[str, nn.Module], images: list[Tensor], seconds: float) -> str:
+    """Images a second, whole and of the backbone alone."""
+    whole = latency(models, images, seconds=seconds)
+    backbones: dict[str, Any] = {
+        name: (model.get_submodule("backbone"), _resized(model, images))
+        for name, model in models.items()
+    }
+    alone = latency(backbones, _resized(models[ORIGINAL], images), seconds=seconds)
+    lines = [
+        "| model | images a second | times faster | backbone alone, ms | times faster |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {1e3 / whole[name].median_ms:.2f} | {_faster(whole, name)} "
+        f"| {alone[name].median_ms:.1f} | {_faster(alone, name)} |"
+        for name in models
+    ]
+    return "\n".join([*lines, "", str(whole[ORIGINAL].setting), ""])
+
+
+def _resized(model: nn.Module, images: list[Tensor]) -> Tensor:
+    with torch.inference_mode():
+        return model.get_submodule("transform")(images)[0].tensors
+
+
+def _faster(latencies: dict[str, Latency], name: str) -> str:
+    return f"{latencies[name].speedup_over(latencies[ORIGINAL]).median:.2f}"
+
+
+def split(models: dict[str, nn.Module], images: list[Tensor], calls: int = 15) -> str:
+    """Milliseconds of a detector's parts, medians; what comes after the heads is left out."""
+    lines = [f"| model | {', ms | '.join(PARTS)}, ms |", "|---" * (len(PARTS) + 1) + "|"]
+    for name, model in models.items():
+        with _clocked(model) as times, torch.inference_mode():
+            for _ in range(calls):
+                model(images)
+        cells = [f"{1e3 * statistics.median(times[part]):.1f}" for part in PARTS]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _clocked(model: nn.Module) -> Iterator[dict[str, list[float]]]:
+    """Of each part, the seconds that its calls took, in the list that is given."""
+    times: dict[str, list[float]] = {part: [] for part in PARTS}
+    hooks = []
+    for part in PARTS:
+
+        def begin(*_: Any, part: str = part) -> None:
+            times[part].append(-time.perf_counter())
+
+        def end(*_: Any, part: str = part) -> None:
+            times[part][-1] += time.perf_counter()
+
+        module = model.get_submodule(part)
+        hooks += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+    try:
+        yield times
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", type=Path, required=True, help="of the original detector")
+    parser.add_argument("--rounds", type=Path, required=True, help="the directory of the rounds")
+    parser.add_argument("--half", type=Path, required=True, help="of the one for half the side")
+    parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of VOC")
+    parser.add_argument("--draws", type=int, default=200, help="of the bootstrap")
+    parser.add_argument("--seconds", type=float, default=5, help="of timing, per model")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
