@@ -26,6 +26,8 @@ FROZEN_LAYERS = 10
 CLASSES = 3
 SIDE = 300
 ANCHORS = (16, 32, 64, 128)
+PROPOSALS = 50
+"""That are classified. An image has 30 cells at most; with 100 the mean precision is not higher."""
 
 
 def main() -> None:
@@ -69,7 +71,7 @@ def detector(trunk: Path | None = None, side: int = SIDE) -> FasterRCNN:
         hidden=1024,
         min_size=side,
         max_size=500 * side // SIDE,
-        rpn_post_nms_top_n_test=100,
+        rpn_post_nms_top_n_test=PROPOSALS,
         box_batch_size_per_image=128,
     )
 
