@@ -33,6 +33,7 @@ from virtualpool.report import record
 from virtualpool.search import Point
 
 LEAST_SCORE = 0.5
+TIMING_SECONDS = 1.0  # of each model
 FRAMES = 10  # that the rate is the mean of
 ROOM = 0.9  # of a frame's time: what a more accurate model may be expected to take
 
@@ -100,7 +101,8 @@ def main() -> None:
             f"{', '.join(IMAGES)} images."
         )
     frontier, network = opened(options.run_dir, options.model, options.weights)
-    frontier = frontier.timed(network, [on_device(first, network)])
+    console.print(f"Timing {len(frontier.points)} models on the first frame ...")
+    frontier = frontier.timed(network, [on_device(first, network)], seconds=TIMING_SECONDS)
     # A model that another one beats in both accuracy and speed is of no use at any rate.
     frontier = replace(frontier, points=frontier.pareto)
     budget_ms = 1000 / options.frames_per_second
@@ -152,7 +154,7 @@ def opened(run_dir: Path, model: str | None, weights: str | None) -> tuple[Front
 
 def picked(frontier: Frontier, budget_ms: float) -> Point:
     """The most accurate model that is fast enough, else the fastest; says which and why."""
-    console.print(f"Timed on the first frame: {frontier.original.latency.setting}")
+    console.print(f"Timed: {frontier.original.latency.setting}")
     for each in frontier.points:
         milliseconds = each.latency.median_ms
         console.print(

@@ -55,7 +55,7 @@ def camera(monkeypatch: pytest.MonkeyPatch) -> Camera:
     """Runs the example as a user would, with the times that it shall measure."""
 
     def run(*arguments: object, takes_ms: tuple[float, float, float] = (3e6, 2e6, 1e6)) -> None:
-        def latency(models: Mapping[str, Any], _: Any) -> dict[str, Latency]:
+        def latency(models: Mapping[str, Any], *_: Any, **__: Any) -> dict[str, Latency]:
             assert list(models) == list(ACCURACIES)
             return {
                 name: Latency((milliseconds,), SETTING)
