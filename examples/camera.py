@@ -126,7 +126,7 @@ def watch(
     with Live(console=console) as live:
         boxes, begun = 0, time.perf_counter()
         for number, frame in enumerate(stream, 1):
-            rate = f"{1000 / pace.mean_ms:.1f} frames per second, {pace.point.name}"
+            rate = f"{1000 / pace.mean_ms:.3g} frames per second, {pace.point.name}"
             found = detected(models[pace.place], frame)
             picture = drawn(frame, found, classes, rate)
             for show in shows:
@@ -159,7 +159,7 @@ def picked(frontier: Frontier, budget_ms: float) -> Point:
         milliseconds = each.latency.median_ms
         console.print(
             f"  {each.name:10} accuracy {each.accuracy:.4f} {milliseconds:9.1f} ms, "
-            f"{1000 / milliseconds:.1f} frames per second"
+            f"{1000 / milliseconds:.3g} frames per second"
         )
     try:
         point = frontier.pick(max_latency_ms=budget_ms)
@@ -195,7 +195,7 @@ def detected(model: nn.Module, frame: Tensor) -> dict[str, Tensor]:
 def outputs(options: argparse.Namespace, first: Tensor) -> Iterator[AbstractContextManager[Show]]:
     """Where the pictures go to."""
     if options.show:
-        yield window()
+        yield window(first)
     if options.out and options.out.suffix == ".mp4":
         yield video(options.out, options.frames_per_second, first)
     elif options.out:

@@ -61,15 +61,18 @@ def drawn(
             [f"{name} {score:.2f}" for name, score in zip(names, found["scores"], strict=True)],
             colors=[COLOURS[label % len(COLOURS)] for label in labels],
             width=2,
+            fill_labels=True,
         )
     image = to_pil_image(frame)
-    ImageDraw.Draw(image).text((4, 4), text, "white", stroke_width=2, stroke_fill="black")
+    ImageDraw.Draw(image).text(
+        (4, 4), text, "white", font_size=18, stroke_width=2, stroke_fill="black"
+    )
     return image
 
 
 @contextmanager
-def window() -> Iterator[Show]:
-    """A window. To close it is as Ctrl-C."""
+def window(first: Tensor) -> Iterator[Show]:
+    """A window of the size of the first frame. To close it is as Ctrl-C."""
     try:
         import tkinter
 
@@ -78,19 +81,20 @@ def window() -> Iterator[Show]:
         root = tkinter.Tk()
     except Exception as error:  # there is no tkinter, or no display
         raise VirtualPoolError(f"--show: no window can be opened here ({error}).") from error
-    canvas = tkinter.Canvas(root, highlightthickness=0)
-    canvas.pack()
+    is_open = tkinter.BooleanVar(root, True)
+    root.protocol("WM_DELETE_WINDOW", lambda: is_open.set(False))
+    size = first.shape[2], first.shape[1]
+    image = PhotoImage("RGB", size, master=root)
+    tkinter.Label(root, image=str(image)).pack()
 
     def show(picture: Image.Image) -> None:
-        try:
-            image = PhotoImage(picture)
-            canvas.configure(width=picture.width, height=picture.height)
-            canvas.create_image(0, 0, anchor="nw", image=image)
-            root.update()
-        except tkinter.TclError as error:
-            raise KeyboardInterrupt from error
+        image.paste(picture.resize(size))
+        root.update()
+        if not is_open.get():
+            raise KeyboardInterrupt
 
     yield show
+    root.destroy()
 
 
 @contextmanager
