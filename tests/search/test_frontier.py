@@ -192,6 +192,40 @@ def test_restore(frontier, network, images, tmp_path):
         frontier.restore(network, frontier.points[2])
 
 
+def test_timed_measures_all_models_anew(frontier, network, images, tmp_path):
+    vp.save(vp.apply(network, ["0"], images), tmp_path / "r1" / "model.safetensors")
+    vp.save(vp.apply(network, ["2"], images), tmp_path / "r2" / "model.safetensors")
+    original, r1, r2, *_ = frontier.points
+    before = replace(
+        frontier,
+        points=(
+            replace(original, half=_latency(3)),
+            replace(r1, as_written=_latency(1.2), fused=r1.latency, half=_latency(3)),
+            replace(r2, as_written=r2.latency, missing={"fused": "it has hooks"}),
+        ),
+    )
+    after = before.timed(network, images[:1], rounds=2, dtype="float64")
+    first, fused, written = after.points
+    for point, old in zip(after.points, before.points, strict=True):
+        assert point.latency.setting.dtype == "float64"
+        assert len(point.latency.samples_ms) == 2
+        assert point.baseline == first.latency
+        assert point.speedup == point.latency.speedup_over(first.latency)
+        assert point.half is None
+        assert point.missing == {}
+        assert (point.name, point.accuracy, point.plan) == (old.name, old.accuracy, old.plan)
+    assert (first.fused, first.as_written) == (None, None)
+    assert (fused.fused, fused.as_written) == (fused.latency, None)
+    assert (written.fused, written.as_written) == (None, written.latency)
+    assert after.pick(max_latency_ms=1e9).name == "r1"
+    assert before.points[1].latency == r1.latency
+
+
+def test_timed_names_the_model_that_is_not_there(frontier, network, images):
+    with pytest.raises(VirtualPoolError, match=r"r1.*no such file"):
+        frontier.timed(network, images[:1])
+
+
 @pytest.mark.parametrize(
     ("suffix", "begin"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("PDF", b"%PDF")]
 )

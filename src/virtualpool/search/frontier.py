@@ -5,15 +5,18 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json, write_json
-from virtualpool.measure.latency import Latency, Speedup
+from virtualpool.measure.latency import Latency, Options, Speedup, latency
 from virtualpool.plan import Plan
 from virtualpool.storage import load
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _LATENCIES = ("latency", "baseline", "as_written", "fused", "half")
 
@@ -168,7 +171,8 @@ class Frontier:
             max_drop: how much accuracy may be lost against the original, in the score's own unit
                 (0.01 is one point of an accuracy between 0 and 1).
             min_speedup: how many times faster than the original it must be.
-            max_latency_ms: how long it may take, by the median, in the setting of the search.
+            max_latency_ms: how long it may take, by the median, in the setting of the search, or in
+                that of `timed`.
 
         Raises:
             VirtualPoolError: no limit is given, or no model is within all of them.
@@ -203,6 +207,28 @@ class Frontier:
         if point.weights is None:
             return copy.deepcopy(model)
         return load(model, self.directory / point.weights)
+
+    def timed(
+        self, model: nn.Module, example_inputs: Any, **options: "Unpack[Options]"
+    ) -> "Frontier":
+        """The same models with their latencies measured anew: on this machine, on these inputs.
+
+        All are timed by turns, each in the form that its file gives. How fast the other form is,
+        and the original on inputs of half the side, is not measured.
+
+        Args:
+            model: the user's own unmodified model, where it is to run; it is not changed.
+            example_inputs: what they are timed on.
+            options: of `virtualpool.measure.latency`.
+
+        Raises:
+            VirtualPoolError: a model's weights are missing or broken, or it cannot be timed.
+        """
+        models = {point.name: self.restore(model, point) for point in self.points}
+        latencies = latency(models, example_inputs, **options)
+        baseline = latencies[self.original.name]
+        points = (_timed(point, latencies[point.name], baseline) for point in self.points)
+        return replace(self, points=tuple(points))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value; files are relative to the frontier's directory."""
@@ -239,6 +265,19 @@ class Frontier:
             return point
         weights = os.path.relpath(self.directory / point.weights, folder)
         return replace(point, weights=Path(weights).as_posix())
+
+
+def _timed(point: Point, measured: Latency, baseline: Latency) -> Point:
+    return replace(
+        point,
+        latency=measured,
+        baseline=baseline,
+        speedup=measured.speedup_over(baseline),
+        as_written=measured if point.as_written and not point.is_fused else None,
+        fused=measured if point.is_fused else None,
+        half=None,
+        missing={},
+    )
 
 
 def _beats(one: Point, other: Point) -> bool:
