@@ -132,6 +132,16 @@ def milliseconds(value: float) -> str:
     return f"{value:,.{_decimals(value)}f}{_SPACE}ms"
 
 
+def joules(value: float) -> str:
+    r"""An energy with three significant digits.
+
+    >>> joules(0.41234), joules(0.0031)
+    ('0.412\xa0J', '3.10\xa0mJ')
+    """
+    size, letter = (1.0, "J") if value >= 0.1 else (1e-3, "mJ")
+    return f"{value / size:,.{_decimals(value / size)}f}{_SPACE}{letter}"
+
+
 def quartiles(latency: Latency) -> str:
     """The quartiles of a latency, with as many digits as its median.
 

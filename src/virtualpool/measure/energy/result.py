@@ -44,9 +44,8 @@ class Energy:
     >>> sensor = Sensor("RAPL", "joules", 0.001)
     >>> measured = Energy(rails, (2.0, 2.0, 2.0), (100, 100, 100), 10.0, sensor, setting)
     >>> print(measured)  # (40 + 4 - 2 * 10) / 100
-    0.250 J per image (0.245 to 0.255, 3 runs of 2.0 s at 22.5 W, of which 10.0 W when idle are \
-subtracted; RAPL: package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, \
-channels_last)
+    0.250 J per image (0.245 to 0.255, 22.5 W, 3 runs of 2.0 s, 10.0 W when idle subtracted; RAPL: \
+package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channels_last)
     """
 
     rails: dict[str, tuple[float, ...]]
@@ -94,18 +93,18 @@ channels_last)
         return f"{self.sensor.name}: {', '.join(self.rails)}"
 
     @property
-    def conditions(self) -> str:
-        """All that the numbers depend on besides the model."""
-        return f"{self.source}; {self.setting}"
+    def how(self) -> str:
+        """How it was measured, apart from the setting."""
+        runs = f"{count(len(self.seconds), 'run')} of {quartiles(self.seconds)[1]:.1f} s"
+        idle = self.idle_watts
+        less = "" if idle is None else f", {idle:.1f} W when idle subtracted"
+        return f"{runs}{less}; {self.source}"
 
     def __str__(self) -> str:
         lower, median, upper = rounded_quartiles(self.samples_j)
-        runs = f"{count(len(self.seconds), 'run')} of {quartiles(self.seconds)[1]:.1f} s"
-        idle = self.idle_watts
-        of_which = "" if idle is None else f", of which {idle:.1f} W when idle are subtracted"
         return (
-            f"{median} J per image ({lower} to {upper}, {runs} at {self.watts:.1f} W{of_which}; "
-            f"{self.conditions})"
+            f"{median} J per image ({lower} to {upper}, {self.watts:.1f} W, {self.how}; "
+            f"{self.setting})"
         )
 
     def share_of(self, other: "Energy") -> Share:
