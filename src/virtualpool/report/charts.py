@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from virtualpool.report import svg
-from virtualpool.report.labels import Box, around, free_place
-
-_ROOM_FOR_A_NAME = 45
+from virtualpool.report.labels import Box, around, free_place, shortened
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,7 @@ def frontier(dots: Sequence[Dot], width: float, unit: str, half: float | None = 
         taken.append(_name_half(root, across(half), bottom))
     inside = (left, top, right, bottom)
     for dot in dots:
-        # Where it is crowded, "12" stands for "round 12".
-        name = dot.label if width > _ROOM_FOR_A_NAME * len(dots) else dot.label.split()[-1]
+        name = shortened(dot.label, width, len(dots))
         x, y = free_place(name, across(dot.speed), up(dot.score), taken, inside)
         svg.add(root, "text", name, x=x, y=y, class_="name picked" if dot.picked else "name")
     return svg.to_markup(root)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from virtualpool.report import svg
-from virtualpool.report.labels import around, free_place
+from virtualpool.report.labels import around, free_place, shortened
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,9 @@ def energy(marks: Sequence[Mark], width: float, score: str) -> Markup:
     for mark in marks:
         _draw(root, mark, across, up, "dot" if mark in best else "dot dominated")
     for mark in marks:
-        place = across(mark.joules), up(mark.score)
-        x, y = free_place(mark.label, *place, taken, (left, top, right, bottom))
-        class_ = "name picked" if mark.picked else "name"
-        svg.add(root, "text", mark.label, x=x, y=y, class_=class_)
+        name, inside = shortened(mark.label, width, len(marks)), (left, top, right, bottom)
+        x, y = free_place(name, across(mark.joules), up(mark.score), taken, inside)
+        svg.add(root, "text", name, x=x, y=y, class_="name picked" if mark.picked else "name")
     return svg.to_markup(root)
 
 

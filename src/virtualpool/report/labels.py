@@ -3,6 +3,18 @@
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
+_ROOM_FOR_A_NAME = 45
+
+
+def shortened(label: str, width: float, count: int) -> str:
+    """A label among others of a figure; where it is crowded, "12" stands for "round 12".
+
+    >>> shortened("round 12", 350, 3), shortened("round 12", 350, 17)
+    ('round 12', '12')
+    """
+    return label if width > _ROOM_FOR_A_NAME * count else label.split()[-1]
+
+
 def around(x: float, y: float, radius: float) -> Box:
     """The square around a point.
 

@@ -159,7 +159,7 @@ def _energy(point: Point) -> dict[str, str]:
         return {"joules": _NOTHING, "range": "", "share": ""}
     return {
         "joules": wording.joules(energy.median_j),
-        "range": f"{energy.lower_j:.3g} to {energy.upper_j:.3g}",
+        "range": f"{wording.joules(energy.lower_j)} to {wording.joules(energy.upper_j)}",
         "share": "" if point.weights is None else f"{share} of the original’s",
     }
 

@@ -42,7 +42,7 @@ def meter(source: str | Path, *, unit: str = "W", interval: float = 1.0) -> Mete
         return gpu(int(detail or 0))
     if kind == "jetson":
         return jetson(detail.split(",") if detail else ())
-    if Path(source).exists():
+    if Path(source).is_file():
         return from_file(source, unit, interval)
     if shutil.which(_program(str(source))):
         return from_command(str(source), unit, interval)
