@@ -62,8 +62,8 @@ def test_the_figure_marks_and_names_every_model(width: float) -> None:
 )
 def test_models_that_no_other_one_beats(models: list[tuple[float, float]], best: list[int]) -> None:
     made = [
-        Mark(str(i), *(joules, (joules, joules), score), None)
-        for i, (joules, score) in enumerate(models)
+        Mark(str(index), joules, (joules, joules), score, None)
+        for index, (joules, score) in enumerate(models)
     ]
     assert [int(mark.label) for mark in unbeaten(made)] == best
 

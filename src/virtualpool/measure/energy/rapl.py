@@ -2,9 +2,10 @@
 
 We read these files ourselves because zeus (0.16) cannot be trusted with them. Its reader starts a
 process that counts how often a counter began anew: read before that process has seen it, a block is
-off by the counter's whole range (-262 kJ where 14 J were used); a script without an
+off by the counter's whole range (-262 kJ where 5 J were used); a script without an
 `if __name__ == "__main__"` cannot start it at all, and then every such block is off. It also takes
-a laptop's `psys`, which contains the processor, for a second processor.
+a laptop's `psys`, which contains the processor, for a second processor. `benchmarks/zeus_rapl.py`
+shows it.
 """
 
 from dataclasses import dataclass
