@@ -46,7 +46,7 @@ def test_bench_has_columns_of_energy(
         assert len(value["energy"]["rails"]["total"]) == 2
         assert value["energy"]["setting"] == value["latency"]["setting"]
     shown = run(*bench, *wall, "--energy-unit", "mW").stdout
-    for said in ("J/image", "of unmodified", "100% (100% to 100%)", "Energy: 2 runs of 0.0 s; "):
+    for said in ("J/image", "of unmodified", "100% (100% to 100%)", "Energy: 2 runs of"):
         assert said in shown
 
 

@@ -267,7 +267,8 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
 
 def _energy_cells(point: "Point") -> list[str]:
     share = point.energy_share
-    return [f"{point.energy.median_j:.3g}" if point.energy else "", str(share) if share else ""]
+    joules = f"{point.energy.median_j:.3g}" if point.energy else ""
+    return [joules, f"{share.median:.0%}" if share else ""]
 
 
 def _times(point: "Point", latency: "Latency | None") -> str:

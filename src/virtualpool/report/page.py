@@ -157,11 +157,9 @@ def _energy(point: Point) -> dict[str, str]:
     energy, share = point.energy, point.energy_share
     if energy is None or share is None:
         return {"joules": _NOTHING, "range": "", "share": ""}
-    return {
-        "joules": wording.joules(energy.median_j),
-        "range": f"{wording.joules(energy.lower_j)} to {wording.joules(energy.upper_j)}",
-        "share": "" if point.weights is None else f"{share} of the original’s",
-    }
+    joules, quartiles = wording.joules(energy.samples_j)
+    part = "" if point.weights is None else f"{share.median:.0%}"
+    return {"joules": joules, "range": quartiles, "share": part}
 
 
 def _energy_how(run: Record) -> str | None:
