@@ -4,7 +4,7 @@ import pytest
 
 import virtualpool as vp
 from virtualpool import VirtualPoolError
-from virtualpool.measure import Energy, Sensor, Setting
+from virtualpool.measure import Energy, Sensor, Setting, Share
 from virtualpool.search import frontier as frontiers
 from virtualpool.search.energies import Energies
 from virtualpool.search.models import Models
@@ -103,9 +103,11 @@ def test_a_search_with_energy(network, images, tmp_path):
         energy=options(Meter()),
     )
     for point in frontier.points:
-        assert point.energy_share is not None
+        assert point.energy is not None
         assert f"{point.energy.median_j:.3g} J per image" in str(point)
-    assert frontier.original.energy_share.median == 1
+    shares = [point.energy_share for point in frontier.points]
+    assert None not in shares
+    assert shares[0] == Share(1, 1, 1)
     assert frontiers.Frontier.load(tmp_path / "frontier.json") == frontier
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["energy"]["meter"] == {"name": "a meter", "gives": "joules", "interval": 1e-4}

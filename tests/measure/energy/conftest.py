@@ -1,7 +1,7 @@
 """A machine whose time and energy are known: a clock, and sensors in a simulated sysfs."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ class Machine:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The machine that runs the test; when it sleeps, it takes 10 watts."""
     here = Machine()
     monkeypatch.setattr(time, "perf_counter", lambda: here.now)
