@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from virtualpool.fuse import Report
-    from virtualpool.measure import Latency
+    from virtualpool.measure import Energy, Latency
 
 _HALF = "unmodified, half the side"
 
@@ -36,6 +36,12 @@ def bench(
     dtype: options.Dtype = "float32",
     channels_last: options.ChannelsLast = True,
     samples: options.Samples = 15,
+    energy: options.Energy = False,
+    energy_from: options.EnergyFrom = None,
+    energy_unit: options.EnergyUnit = "W",
+    energy_interval: options.EnergyInterval = 1.0,
+    energy_idle: options.EnergyIdle = "include",
+    energy_samples: options.EnergySamples = 5,
     as_json: options.AsJson = False,
 ) -> None:
     """Time a network unmodified and pooled, as written and fused, and say with what settings.
@@ -45,32 +51,36 @@ def bench(
     """
     with results(as_json) as show:
         import virtualpool
+        from virtualpool.cli.energy import asked
         from virtualpool.cli.network import device_of, example_images, load_network
 
+        energy_options = asked(
+            energy, energy_from, energy_unit, energy_interval, energy_idle, energy_samples
+        )
         network = load_network(model, weights)
         images = example_images(network, size, input_shape)
         timed, reports = _candidates(
             network.module, _pooled(network.module, files, every, images), images
         )
         macs = {name: virtualpool.measure.macs(*each) for name, each in timed.items()}
-        latencies = virtualpool.measure.latency(
-            timed,
-            images,
-            mode=mode,
-            device=device_of(device),
-            dtype=dtype,
-            batch=timing_batch,
-            threads=threads,
-            channels_last=channels_last,
-            rounds=samples,
-        )
+        setting: dict[str, Any] = {
+            "mode": mode,
+            "device": device_of(device),
+            "dtype": dtype,
+            "batch": timing_batch,
+            "threads": threads,
+            "channels_last": channels_last,
+        }
+        latencies = virtualpool.measure.latency(timed, images, **setting, rounds=samples)
+        energies = _energies(timed, images, setting, energy_options)
         value = {
             name: {"macs": macs[name], "latency": latency.to_json()}
             | {"speedup": latency.speedup_over(latencies["unmodified"]).to_json()}
+            | ({"energy": energies[name].to_json()} if name in energies else {})
             | ({"fusing": reports[name].to_json()} if name in reports else {})
             for name, latency in latencies.items()
         }
-        show(value, lambda: _print(latencies, macs))
+        show(value, lambda: _print(latencies, macs, energies))
 
 
 def _pooled(
@@ -112,7 +122,27 @@ def _candidates(
     return timed, reports
 
 
-def _print(latencies: "dict[str, Latency]", macs: dict[str, int]) -> None:
+def _energies(
+    timed: "dict[str, tuple[nn.Module, Any]]",
+    images: "Tensor",
+    setting: dict[str, Any],
+    options: dict[str, Any] | None,
+) -> "dict[str, Energy]":
+    """The energies, if they are asked for; that they cannot be measured is said."""
+    from virtualpool.measure import energy
+
+    if options is None:
+        return {}
+    try:
+        return energy(timed, images, **setting, **options)
+    except VirtualPoolError as error:
+        messages().print(f"energy is not measured: {error}")
+        return {}
+
+
+def _print(
+    latencies: "dict[str, Latency]", macs: dict[str, int], energies: "dict[str, Energy]"
+) -> None:
     first = latencies["unmodified"]
     rows = [
         [
@@ -121,8 +151,23 @@ def _print(latencies: "dict[str, Latency]", macs: dict[str, int]) -> None:
             f"{latency.lower_ms:.3g} to {latency.upper_ms:.3g}",
             str(latency.speedup_over(first)),
             f"{macs[name] / 1e6:,.1f}",
+            *(_energy_cells(energies[name], energies["unmodified"]) if energies else []),
         ]
         for name, latency in latencies.items()
     ]
-    table(["model", ">latency", ">quartiles", ">speed-up", ">MMACs"], rows)
+    columns = ["model", ">latency", ">quartiles", ">speed-up", ">MMACs"]
+    columns += [">J/image", ">quartiles", ">of unmodified", ">W"] if energies else []
+    table(columns, rows)
     print(f"\n{len(first.samples_ms)} samples each, interleaved; {first.setting}")
+    if energies:
+        print(f"Energy: {energies['unmodified'].how}")
+
+
+def _energy_cells(energy: "Energy", first: "Energy") -> list[str]:
+    quartiles = f"{energy.lower_j:.3g} to {energy.upper_j:.3g}"
+    return [
+        f"{energy.median_j:.3g}",
+        quartiles,
+        str(energy.share_of(first)),
+        f"{energy.watts:.3g}",
+    ]

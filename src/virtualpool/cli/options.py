@@ -7,6 +7,7 @@ import typer
 
 DATA = "Data"
 TIMING = "Timing"
+ENERGY = "Energy"
 
 Model = Annotated[
     str,
@@ -125,4 +126,46 @@ Samples = Annotated[
 ]
 ChannelsLast = Annotated[
     bool, typer.Option(rich_help_panel=TIMING, help="Layout of maps and weights in memory.")
+]
+
+Energy = Annotated[
+    bool,
+    typer.Option(
+        "--energy",
+        rich_help_panel=ENERGY,
+        help="Measure joules per image, too, by the sensor of the device (RAPL, NVML, a Jetson's).",
+    ),
+]
+EnergyFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METER",
+        rich_help_panel=ENERGY,
+        help="Measure energy by this meter: rapl, gpu, jetson, jetson:RAIL,RAIL, or a file or "
+        "command that gives a number, such as of a wall meter.",
+    ),
+]
+EnergyUnit = Annotated[
+    Literal["W", "mW", "uW", "J", "mJ", "uJ", "Wh", "kWh"],
+    typer.Option(
+        rich_help_panel=ENERGY, help="Of the number of that file or command; an energy only grows."
+    ),
+]
+EnergyInterval = Annotated[
+    float,
+    typer.Option(rich_help_panel=ENERGY, help="Seconds in which that number is renewed."),
+]
+EnergyIdle = Annotated[
+    Literal["include", "subtract"],
+    typer.Option(
+        rich_help_panel=ENERGY, help="Subtract the power before, when nothing is done, or not."
+    ),
+]
+EnergySamples = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        rich_help_panel=ENERGY,
+        help="How often each network is measured, for 20 readings of the sensor or more.",
+    ),
 ]

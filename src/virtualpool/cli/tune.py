@@ -125,6 +125,12 @@ def tune(
     dtype: options.Dtype = "float32",
     channels_last: options.ChannelsLast = True,
     samples: options.Samples = 15,
+    energy: options.Energy = False,
+    energy_from: options.EnergyFrom = None,
+    energy_unit: options.EnergyUnit = "W",
+    energy_interval: options.EnergyInterval = 1.0,
+    energy_idle: options.EnergyIdle = "include",
+    energy_samples: options.EnergySamples = 5,
     seed: options.Seed = 0,
     device: options.Device = None,
     as_json: options.AsJson = False,
@@ -139,6 +145,7 @@ def tune(
         from virtualpool import report
         from virtualpool.cli import recovery
         from virtualpool.cli.data import Preparation
+        from virtualpool.cli.energy import asked
         from virtualpool.cli.rounds import one_or_each
         from virtualpool.cli.rounds import schedule as schedule_of
         from virtualpool.cli.task import open_task
@@ -152,6 +159,9 @@ def tune(
             per_layer=per_layer,
             by_time=by_time,
             rounds_file=rounds_file,
+        )
+        energy_options = asked(
+            energy, energy_from, energy_unit, energy_interval, energy_idle, energy_samples
         )
         opened = open_task(
             model,
@@ -203,6 +213,7 @@ def tune(
                     "channels_last": channels_last,
                     "rounds": samples,
                 },
+                energy=energy_options,
                 settings={
                     "model": model,
                     "weights": weights,
@@ -222,6 +233,7 @@ def tune(
 
 
 def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
+    has_energy = any(point.energy for point in frontier.points)
     best = [point.name for point in frontier.pareto]
     rows = [
         [
@@ -233,18 +245,30 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
             f"{point.speedup.median:.2f}x",
             *(_times(point, each) for each in (point.as_written, point.fused, point.half)),
             f"{point.macs / 1e6:,.1f}",
+            *(_energy_cells(point) if has_energy else []),
             point.weights or "",
         ]
         for point in frontier.points
     ]
     columns = [">accuracy %", ">drop", ">latency", ">quartiles", ">speed-up"]
     columns += [">as written", ">fused", ">half", ">MMACs"]
+    columns += [">J/image", ">of original"] if has_energy else []
     table(["model", *columns, f"file in {run_dir}"], rows)
     print("\n* no other model is both faster and more accurate")
     print("speed-up: over the original, of the faster of a model's two forms, which its file gives")
     print("half: the original on images of half the side, the limit; its accuracy is not measured")
     print(f"Timed by turns with the original: {frontier.original.latency.setting}")
+    if energy := frontier.original.energy:
+        print(f"Energy by turns with the original's: {energy.how}")
+    if why := frontier.original.missing.get("energy"):
+        print(f"Energy is not measured: {why}")
     print(f"Report: {page}")
+
+
+def _energy_cells(point: "Point") -> list[str]:
+    share = point.energy_share
+    joules = f"{point.energy.median_j:.3g}" if point.energy else ""
+    return [joules, f"{share.median:.0%}" if share else ""]
 
 
 def _times(point: "Point", latency: "Latency | None") -> str:

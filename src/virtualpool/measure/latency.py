@@ -1,29 +1,20 @@
 """Latency: how long a model takes, next to others in the same minutes on the same machine."""
 
-import functools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
-import numpy
 import torch
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import as_call, batch_size, call
-from virtualpool.measure.bench import Bench, device_of, dtype_of
-from virtualpool.measure.compiling import compiled
-from virtualpool.measure.setting import Setting, device_name, from_fields
+from virtualpool.measure.prepared import Mode, Timed, check, prepared
+from virtualpool.measure.setting import Setting, from_fields
+from virtualpool.measure.spread import count, quartiles, rounded_quartiles
 from virtualpool.measure.timing import interleaved
-from virtualpool.measure.timing import threads as set_threads
-from virtualpool.trace import evaluating, run
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-Mode = Literal["eager", "compiled"]
-Timed = nn.Module | tuple[nn.Module, Any]
 
 
 @dataclass(frozen=True)
@@ -70,24 +61,21 @@ class Latency:
     @property
     def lower_ms(self) -> float:
         """The lower quartile of the samples."""
-        return _quartiles(self.samples_ms)[0]
+        return quartiles(self.samples_ms)[0]
 
     @property
     def median_ms(self) -> float:
         """The median of the samples."""
-        return _quartiles(self.samples_ms)[1]
+        return quartiles(self.samples_ms)[1]
 
     @property
     def upper_ms(self) -> float:
         """The upper quartile of the samples."""
-        return _quartiles(self.samples_ms)[2]
+        return quartiles(self.samples_ms)[2]
 
     def __str__(self) -> str:
-        # Three significant digits of the median.
-        decimals = max(0, 2 - math.floor(math.log10(self.median_ms)))
-        quartiles = _quartiles(self.samples_ms)
-        lower, median, upper = (f"{value:.{decimals}f}" for value in quartiles)
-        runs = "1 run" if len(self.samples_ms) == 1 else f"{len(self.samples_ms)} runs"
+        lower, median, upper = rounded_quartiles(self.samples_ms)
+        runs = count(len(self.samples_ms), "run")
         return f"{median} ms ({lower} to {upper}, {runs}; {self.setting})"
 
     def speedup_over(self, other: "Latency") -> Speedup:
@@ -112,7 +100,7 @@ class Latency:
                 "Measure both models in one call of latency."
             )
         pairs = zip(other.samples_ms, self.samples_ms, strict=True)
-        lower, median, upper = _quartiles([theirs / mine for theirs, mine in pairs])
+        lower, median, upper = quartiles([theirs / mine for theirs, mine in pairs])
         return Speedup(median, lower, upper)
 
     def to_json(self) -> dict[str, Any]:
@@ -190,49 +178,17 @@ def latency(
     ('float32', 1, 1)
     """
     named = {"the model": models} if isinstance(models, nn.Module) else models
-    _check(named, mode, seconds, batch=batch, threads=threads, rounds=rounds)
-    given = [it if isinstance(it, tuple) else (it, example_inputs) for it in named.values()]
-    bench = Bench.of(device_of(given[0][0]) if device is None else device, dtype, channels_last)
-    copies = nn.ModuleList(bench.copy_of(model) for model, _ in given)
-    prepared = [bench.inputs(inputs, batch) for _, inputs in given]
-    with evaluating(copies), set_threads(threads):
-        functions = []
-        for name, model, inputs in zip(named, copies, prepared, strict=True):
-            run(model, as_call(inputs))
-            ready = compiled(model, inputs, name) if mode == "compiled" else None
-            functions.append(ready or functools.partial(call, model, inputs))
-        samples = interleaved(functions, bench.device, rounds, seconds)
-        settings = [
-            Setting(
-                device=str(bench.device),
-                device_name=device_name(bench.device),
-                dtype=dtype_of(model),
-                batch=batch_size(inputs),
-                threads=torch.get_num_threads(),
-                mode=mode,
-                channels_last=channels_last,
-                torch=torch.__version__,
-            )
-            for model, inputs in zip(copies, prepared, strict=True)
-        ]
-    results = dict(zip(named, map(Latency, samples, settings), strict=True))
+    check(named, mode, seconds, batch=batch, threads=threads, rounds=rounds)
+    with prepared(
+        named,
+        example_inputs,
+        mode=mode,
+        device=device,
+        dtype=dtype,
+        batch=batch,
+        threads=threads,
+        channels_last=channels_last,
+    ) as ready:
+        samples = interleaved(ready.functions, ready.device, rounds, seconds)
+    results = dict(zip(named, map(Latency, samples, ready.settings), strict=True))
     return results["the model"] if isinstance(models, nn.Module) else results
-
-
-def _check(
-    models: Mapping[str, Timed], mode: str, seconds: float | None, **counts: int | None
-) -> None:
-    if not models:
-        raise VirtualPoolError("There is no model to measure; give one, or a dict of some by name.")
-    if mode not in ("eager", "compiled"):
-        raise VirtualPoolError(f'mode {mode!r} is not known; give "eager" or "compiled".')
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise VirtualPoolError(f"{name} is {count}; give 1 or more.")
-    if seconds is not None and not seconds > 0:
-        raise VirtualPoolError(f"seconds is {seconds}; give more than 0.")
-
-
-def _quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
-    lower, median, upper = numpy.quantile(samples, (0.25, 0.5, 0.75)).tolist()
-    return lower, median, upper

@@ -75,7 +75,8 @@ def from_fields(cls: type[T], value: Any) -> T:
     names = [field.name for field in fields(cls)]  # pyright: ignore[reportArgumentType]
     if not isinstance(value, dict) or value.keys() != set(names):
         kind = cls.__name__.lower()
-        raise VirtualPoolError(f"Not a {kind}: {value!r:.200}; a {kind} has {', '.join(names)}.")
+        kind = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+        raise VirtualPoolError(f"Not {kind}: {value!r:.200}; {kind} has {', '.join(names)}.")
     return cls(**value)
 
 

@@ -3,11 +3,13 @@
 import random
 import time
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 # A block of calls lasts at least this long: then the clock and single interruptions count little.
 _BLOCK_SECONDS = 0.05
@@ -27,7 +29,11 @@ class Block:
     def milliseconds(self) -> float:
         """Time per call, after one call that is not timed."""
         self._timer.timeit(1)
-        return 1e3 * self._timer.timeit(self.calls) / self.calls
+        return 1e3 * self.run() / self.calls
+
+    def run(self) -> float:
+        """Does all of its calls; gives the seconds that they took."""
+        return self._timer.timeit(self.calls)
 
 
 def interleaved(
@@ -45,7 +51,14 @@ def interleaved(
         For each function its samples, in milliseconds per call.
     """
     blocks = [Block(function, device) for function in functions]
-    samples: list[list[float]] = [[] for _ in blocks]
+    return by_turns([block.milliseconds for block in blocks], rounds, seconds)
+
+
+def by_turns(
+    blocks: Sequence[Callable[[], T]], rounds: int, seconds: float | None = None
+) -> list[tuple[T, ...]]:
+    """Measures in rounds, each block once a round, in a new order every time; see `interleaved`."""
+    results: list[list[T]] = [[] for _ in blocks]
     shuffle = random.Random(0)
     start = time.perf_counter()
     for finished in range(rounds):
@@ -53,8 +66,8 @@ def interleaved(
         if seconds is not None and finished >= _FEWEST_ROUNDS and spent > seconds * len(blocks):
             break
         for index in shuffle.sample(range(len(blocks)), len(blocks)):
-            samples[index].append(blocks[index].milliseconds())
-    return [tuple(times) for times in samples]
+            results[index].append(blocks[index]())
+    return [tuple(result) for result in results]
 
 
 @contextmanager

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from virtualpool.report import svg
-
-_ROOM_FOR_A_NAME = 45
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom
+from virtualpool.report.labels import Box, around, free_place, shortened
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def frontier(dots: Sequence[Dot], width: float, unit: str, half: float | None = 
     svg.line(root, (left, original), (right, original), "original")
     front = sorted((dot for dot in dots if dot.pareto), key=lambda dot: dot.speed)
     svg.polyline(root, [(across(dot.speed), up(dot.score)) for dot in front], class_="pareto")
-    taken = [_around(across(dot.speed), up(dot.score), 7) for dot in dots]
+    taken = [around(across(dot.speed), up(dot.score), 7) for dot in dots]
     if half is not None:
         svg.line(root, (across(half), top), (across(half), bottom), "half")
     for dot in dots:
@@ -86,9 +83,8 @@ def frontier(dots: Sequence[Dot], width: float, unit: str, half: float | None = 
         taken.append(_name_half(root, across(half), bottom))
     inside = (left, top, right, bottom)
     for dot in dots:
-        # Where it is crowded, "12" stands for "round 12".
-        name = dot.label if width > _ROOM_FOR_A_NAME * len(dots) else dot.label.split()[-1]
-        x, y = _free_place(name, across(dot.speed), up(dot.score), taken, inside)
+        name = shortened(dot.label, width, len(dots))
+        x, y = free_place(name, across(dot.speed), up(dot.score), taken, inside)
         svg.add(root, "text", name, x=x, y=y, class_="name picked" if dot.picked else "name")
     return svg.to_markup(root)
 
@@ -181,7 +177,7 @@ def _as_written(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -
     svg.line(root, (x, y), (across(dot.speed), y), "gain")
     circle = svg.add(root, "circle", cx=x, cy=y, r=3.5, class_="written")
     svg.add(circle, "title", f"{dot.label}, as written: {dot.as_written:.2f}×")
-    return [_around(x, y, 5)]
+    return [around(x, y, 5)]
 
 
 def _dot(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -> None:
@@ -203,32 +199,3 @@ def _said(bar: Bar, unit: str) -> str:
 
 def _limits(value: float, error: float | None) -> tuple[float, float]:
     return value - (error or 0), value + (error or 0)
-
-
-def _around(x: float, y: float, radius: float) -> Box:
-    return x - radius, y - radius, x + radius, y + radius
-
-
-def _free_place(
-    label: str, x: float, y: float, taken: list[Box], inside: Box
-) -> tuple[float, float]:
-    """Where of eight places a label near (x, y) covers least, of what is taken or not inside."""
-    wide = 7.2 * len(label)
-    offsets = [(10, -9), (10, 18), (-10 - wide, 18), (-10 - wide, -9)]
-    offsets += [(-wide / 2, -16), (-wide / 2, 26), (16, 4), (-16 - wide, 4)]
-    places = [(x + right, y + down) for right, down in offsets]
-    boxes = [(left, base - 11, left + wide, base + 3) for left, base in places]
-    covered = [
-        _overlap(box, box) - _overlap(box, inside) + sum(_overlap(box, other) for other in taken)
-        for box in boxes
-    ]
-    chosen = covered.index(min(covered))
-    taken.append(boxes[chosen])
-    return places[chosen]
-
-
-def _overlap(one: Box, other: Box) -> float:
-    """The area that two boxes share."""
-    across = min(one[2], other[2]) - max(one[0], other[0])
-    down = min(one[3], other[3]) - max(one[1], other[1])
-    return max(0.0, across) * max(0.0, down)

@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from virtualpool.report import charts, wording
+from virtualpool.report.energy import Mark, energy
 from virtualpool.report.record import Record
 from virtualpool.report.wording import Unit
 from virtualpool.search.frontier import Point
@@ -25,6 +26,9 @@ def figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
         drawn["frontier"] = _drawn(lambda width: charts.frontier(dots, width, percent, half), WIDE)
         drawn["half_is_marked"] = half is not None
         drawn["any_fused"] = any(point.is_fused for point in run.points)
+    if marks := _marks(run, picked, unit):
+        label = f"accuracy{' (%)' if unit.percent else ''}"
+        drawn["energy"] = _drawn(lambda width: energy(marks, width, label), WIDE)
     if run.sensitivity and run.sensitivity.sites:
         bars = _bars(run, unit)
         drawn["sensitivity"] = _drawn(lambda width: charts.sensitivity(bars, width, points), WIDE)
@@ -66,6 +70,27 @@ def _dots(run: Record, picked: Point | None, unit: Unit) -> list[charts.Dot]:
             as_written=_speed_as_written(point),
         )
         for point in run.points
+    ]
+
+
+def _marks(run: Record, picked: Point | None, unit: Unit) -> list[Mark]:
+    """The models whose energy was measured, with what they take of the original's as it is now.
+
+    The energies of two rounds may be hours apart, and each was measured by turns with the
+    original's: so each is shown as its part of the original's first energy.
+    """
+    first = run.points[0].energy if run.points else None
+    return [
+        Mark(
+            label=wording.title(point.name).lower(),
+            joules=share.median * first.median_j,
+            quartiles=(share.lower * first.median_j, share.upper * first.median_j),
+            score=point.accuracy * unit.factor,
+            error=point.standard_error and point.standard_error * unit.factor,
+            picked=point is picked,
+        )
+        for point in run.points
+        if first and (share := point.energy_share)
     ]
 
 

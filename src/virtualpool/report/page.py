@@ -66,6 +66,8 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         "batch": run.points[0].latency.setting.batch if run.points else None,
         "metrics": _metrics(run),
         "models": [_model(run, point, said.point, unit, path) for point in run.points],
+        "energy_how": _energy_how(run),
+        "energy_missing": run.points[0].missing.get("energy") if run.points else None,
         "half_missing": run.points[0].missing.get("half") if run.points else None,
         "fusing": _fusing(run),
         "rounds": [_round(run, index, unit) for index in range(1, len(run.rounds) + 1)],
@@ -123,6 +125,7 @@ def _model(
         "unmodified": wording.milliseconds(point.baseline.median_ms),
         "spread": wording.quartiles(point.baseline),
         "forms": [_form(point, latency) for latency in _forms(point)],
+        "energy": _energy(point),
         "macs": wording.millions(point.macs),
         "macs_ratio": f"{point.macs / run.points[0].macs:.0%}",
         "file_name": file and file.name,
@@ -148,6 +151,20 @@ def _form(point: Point, latency: Latency | None) -> dict[str, Any]:
         "latency": wording.milliseconds(latency.median_ms),
         "kept": point.weights is not None and latency == point.latency,
     }
+
+
+def _energy(point: Point) -> dict[str, str]:
+    energy, share = point.energy, point.energy_share
+    if energy is None or share is None:
+        return {"joules": _NOTHING, "range": "", "share": ""}
+    joules, quartiles = wording.joules(energy.samples_j)
+    part = "" if point.weights is None else f"{share.median:.0%}"
+    return {"joules": joules, "range": quartiles, "share": part}
+
+
+def _energy_how(run: Record) -> str | None:
+    energy = run.points[0].energy if run.points else None
+    return energy and f"{energy.how}; {energy.watts:.3g} W for the original"
 
 
 def _fusing(run: Record) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from virtualpool.measure import Latency
+from virtualpool.measure.spread import rounded_quartiles
 from virtualpool.search.frontier import Point
 
 USUAL_LIMIT = 0.01
@@ -130,6 +131,17 @@ def milliseconds(value: float) -> str:
     ('3.14\xa0ms', '1,234\xa0ms')
     """
     return f"{value:,.{_decimals(value)}f}{_SPACE}ms"
+
+
+def joules(samples: Sequence[float]) -> tuple[str, str]:
+    r"""The median of joules, and their quartiles in the same unit, with three significant digits.
+
+    >>> joules([0.41, 0.42, 0.44]), joules([0.0031])
+    (('0.420\xa0J', '0.415 to 0.430'), ('3.10\xa0mJ', '3.10 to 3.10'))
+    """
+    size, letter = (1.0, "J") if max(samples) >= 0.1 else (1e-3, "mJ")
+    lower, median, upper = rounded_quartiles([sample / size for sample in samples])
+    return f"{median}{_SPACE}{letter}", f"{lower} to {upper}"
 
 
 def quartiles(latency: Latency) -> str:

@@ -11,6 +11,7 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json, write_json
+from virtualpool.measure.energy import Energy, Share
 from virtualpool.measure.latency import Latency, Options, Speedup, latency
 from virtualpool.plan import Plan
 from virtualpool.storage import load
@@ -18,7 +19,15 @@ from virtualpool.storage import load
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_LATENCIES = ("latency", "baseline", "as_written", "fused", "half")
+_MEASURED: dict[str, type[Latency] | type[Energy]] = {
+    "latency": Latency,
+    "baseline": Latency,
+    "as_written": Latency,
+    "fused": Latency,
+    "half": Latency,
+    "energy": Energy,
+    "energy_baseline": Energy,
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,9 @@ class Point:
             this is slower or not there; the file gives the same form.
         half: how long the unmodified model takes on inputs of half the side, whose accuracy is not
             measured. All four were measured by turns; they are None where they were not measured.
-        missing: of `fused` and `half`, why they could not be measured.
+        energy: the joules that it takes, where they were measured.
+        energy_baseline: the joules that the unmodified model takes, measured by turns with it.
+        missing: of `fused`, `half` and `energy`, why they could not be measured.
     """
 
     name: str
@@ -63,6 +74,8 @@ class Point:
     as_written: Latency | None = None
     fused: Latency | None = None
     half: Latency | None = None
+    energy: Energy | None = None
+    energy_baseline: Energy | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -70,16 +83,21 @@ class Point:
         """Whether the model is the fused one."""
         return self.fused is not None and self.fused == self.latency
 
+    @property
+    def energy_share(self) -> Share | None:
+        """What part of the unmodified model's energy it takes, if that was measured."""
+        return self.energy and self.energy_baseline and self.energy.share_of(self.energy_baseline)
+
     def speedup_of(self, latency: Latency | None) -> Speedup | None:
         """How many times faster than the unmodified model one of the other latencies is."""
         return latency and latency.speedup_over(self.baseline)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value."""
-        latencies = {name: getattr(self, name) for name in _LATENCIES}
+        measured = {name: getattr(self, name) for name in _MEASURED}
         return (
             vars(self)
-            | {name: latency and latency.to_json() for name, latency in latencies.items()}
+            | {name: it and it.to_json() for name, it in measured.items()}
             | {"speedup": self.speedup.to_json(), "plan": self.plan.to_json()}
         )
 
@@ -87,9 +105,11 @@ class Point:
     def from_json(cls, value: Any) -> "Point":
         """The point of a JSON value; one that is none is refused."""
         try:
-            # Of the latencies, files from before there was fusing have only some.
-            latencies = {name: value[name] for name in _LATENCIES if name in value}
-            parts = {name: it and Latency.from_json(it) for name, it in latencies.items()}
+            # Files from before there was fusing, or energy, have only some of them.
+            measured = {name: value[name] for name in _MEASURED if name in value}
+            parts: dict[str, Any] = {
+                name: it and _MEASURED[name].from_json(it) for name, it in measured.items()
+            }
             parts["speedup"] = Speedup.from_json(value["speedup"])
             parts["plan"] = Plan.from_json(value["plan"])
             return cls(**value | parts)
@@ -102,6 +122,8 @@ class Point:
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {self.standard_error:.4f}"
         speed = f"{self.speedup}, {self.latency.median_ms:.4g} ms, {self.macs / 1e6:.4g} M MACs"
+        if self.energy:
+            speed += f", {self.energy.median_j:.3g} J per image"
         form = ", fused" if self.is_fused else ", as written" if self.as_written else ""
         beside = {
             "as written": self.as_written if self.is_fused else None,
@@ -214,7 +236,7 @@ class Frontier:
         """The same models with their latencies measured anew: on this machine, on these inputs.
 
         All are timed by turns, each in the form that its file gives. How fast the other form is,
-        and the original on inputs of half the side, is not measured.
+        and the original on inputs of half the side, is not measured, nor is energy.
 
         Args:
             model: the user's own unmodified model, where it is to run; it is not changed.
@@ -276,6 +298,8 @@ def _timed(point: Point, measured: Latency, baseline: Latency) -> Point:
         as_written=measured if point.as_written and not point.is_fused else None,
         fused=measured if point.is_fused else None,
         half=None,
+        energy=None,
+        energy_baseline=None,
         missing={},
     )
 

@@ -11,6 +11,7 @@ from virtualpool.files import write_json
 from virtualpool.insert import apply
 from virtualpool.measure.latency import latency
 from virtualpool.processes import agreed, is_main, wait_for_all
+from virtualpool.search.energies import Energies, energies
 from virtualpool.search.forms import Times, fused_if_possible, timed
 from virtualpool.search.run import Run
 from virtualpool.storage import load, save
@@ -25,12 +26,14 @@ class Models:
         unmodified: the user's own; it has the number 0, and no file.
         example_inputs: what they are fused for and timed on.
         latency: how they are timed.
+        energy: how their energy is measured, or None where that is not asked for.
     """
 
     run: Run
     unmodified: nn.Module
     example_inputs: Any
     latency: dict[str, Any]
+    energy: dict[str, Any] | None = None
 
     def path(self, index: int) -> Path:
         """The file of a round's model."""
@@ -72,6 +75,25 @@ class Models:
 
         path = self.run.folder(index) / "times.json"
         return Times.from_json(self.run.remember(path, compute, alone=True))
+
+    def energies(self, index: int) -> Energies:
+        """The energy of a round's model, by turns with the unmodified one, if it is asked for."""
+        if self.energy is None:
+            return Energies()
+        if index and (why := self.energies(0).missing):
+            return Energies(missing=why)  # without a sensor for the original there is none later
+
+        def compute() -> Any:
+            assert self.energy is not None
+            found = energies(
+                self.unmodified, self.loaded(index), self.example_inputs, self.latency, self.energy
+            )
+            if found.missing:
+                self._log(index, f"energy is not measured: {found.missing}")
+            return found.to_json()
+
+        path = self.run.folder(index) / "energy.json"
+        return Energies.from_json(self.run.remember(path, compute, alone=True))
 
     def saved_ms(self, name: str) -> float:
         """Milliseconds that a site saves when it alone is pooled."""

@@ -1,13 +1,14 @@
 """The paper's Algorithm 1: pool the robust sites first, fine-tune, evaluate, time, and go on."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.measure.energy import energy as energy_of
 from virtualpool.measure.latency import latency as latency_of
 from virtualpool.plan import plan_of
 from virtualpool.processes import join
@@ -41,6 +42,7 @@ def search(
     epochs: OneARound = None,
     max_drop: float | None = None,
     latency: Mapping[str, Any] | None = None,
+    energy: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     observer: Observer | None = None,
@@ -70,6 +72,9 @@ def search(
         epochs: likewise.
         max_drop: a round that loses more, in the score's own unit, is kept, marked, and the last.
         latency: keyword arguments of `virtualpool.measure.latency`, such as mode and threads.
+        energy: keyword arguments of `virtualpool.measure.energy` for it to be measured, too; what
+            is in `latency`, such as threads, holds for both. Without a sensor the search says so
+            and goes on.
         settings: more that a second start must be given alike; JSON-able.
         seed: of all random numbers.
         observer: is told of progress; see `Observer`.
@@ -94,7 +99,8 @@ def search(
         learning_rates=_one_a_round("learning_rates", learning_rates, count),
         epochs=_one_a_round("epochs", epochs, count),
         max_drop=max_drop,
-        latency=_latency_options(latency),
+        latency=_options_of(latency_of, "latency", latency or {}),
+        energy=None if energy is None else _options_of(energy_of, "energy", energy),
         seed=seed,
         observer=observer or unobserved,
     )
@@ -154,11 +160,13 @@ def _one_a_round(name: str, value: OneARound, rounds: int) -> list[float | None]
     return list(value)
 
 
-def _latency_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    known = list(inspect.signature(latency_of).parameters)[2:]
-    unknown = [name for name in options or () if name not in known]
+def _options_of(
+    measure: Callable[..., Any], name: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    known = list(inspect.signature(measure).parameters)[2:]
+    unknown = [option for option in options if option not in known]
     if unknown:
         raise VirtualPoolError(
-            f"latency has no option {', '.join(unknown)}; it takes {', '.join(known)}."
+            f"{name} has no option {', '.join(unknown)}; it takes {', '.join(known)}."
         )
-    return dict(options or {})
+    return dict(options)

@@ -13,6 +13,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.files import write_json
 from virtualpool.inputs import describe
 from virtualpool.insert import apply
+from virtualpool.measure.energy import Meter
 from virtualpool.measure.macs import macs
 from virtualpool.plan import plan_of
 from virtualpool.processes import is_main, wait_for_all
@@ -42,13 +43,14 @@ class Steps:
     epochs: list[float | None]
     max_drop: float | None
     latency: dict[str, Any]
+    energy: dict[str, Any] | None
     seed: int
     observer: Observer
 
     @property
     def models(self) -> Models:
         """The models that the rounds give."""
-        return Models(self.run, self.model, self.example_inputs, self.latency)
+        return Models(self.run, self.model, self.example_inputs, self.latency, self.energy)
 
     def config(self) -> dict[str, Any]:
         """The arguments as a JSON-able value."""
@@ -61,7 +63,8 @@ class Steps:
             "learning_rates": self.learning_rates,
             "epochs": self.epochs,
             "max_drop": self.max_drop,
-            "latency": {name: _named(value) for name, value in self.latency.items()},
+            "latency": _all_named(self.latency),
+            "energy": self.energy and _all_named(self.energy),
             "seed": self.seed,
         }
 
@@ -176,6 +179,7 @@ class Steps:
     def _measured(self, index: int) -> Point:
         # What is judged is what the user will load.
         model, times = self.models.loaded(index), self.models.times(index)
+        energies = self.models.energies(index)
         score = self._score(index, model)
         drop = self._score(0, self.model) - score
         weights = self.models.path(index).relative_to(self.run.directory).as_posix()
@@ -196,7 +200,9 @@ class Steps:
             as_written=times.as_written,
             fused=times.fused,
             half=times.half,
-            missing=times.missing,
+            energy=energies.kept,
+            energy_baseline=energies.unmodified,
+            missing=times.missing | ({"energy": energies.missing} if energies.missing else {}),
         )
 
     def _score(self, index: int, model: nn.Module) -> Score:
@@ -212,8 +218,14 @@ class Steps:
             return judge(self.evaluate, model, subject)
 
 
+def _all_named(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: _named(value) for name, value in options.items()}
+
+
 def _named(value: Any) -> Any:
-    """Dtypes and devices as texts, for JSON."""
+    """Dtypes and devices as texts, for JSON; a meter as what it reads."""
+    if isinstance(value, Meter):
+        return value.sensor.to_json()
     return str(value) if isinstance(value, torch.dtype | torch.device) else value
 
 

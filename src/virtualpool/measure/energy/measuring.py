@@ -1,0 +1,206 @@
+"""Energy: the joules that a model takes for an image, next to others on the same machine."""
+
+import functools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, overload
+
+import torch
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.measure.energy.finding import meter_of
+from virtualpool.measure.energy.result import Energy, Idle
+from virtualpool.measure.energy.sensor import Meter, Sensor
+from virtualpool.measure.prepared import Mode, Timed, check, prepared
+from virtualpool.measure.setting import Setting
+from virtualpool.measure.timing import Block, by_turns, clock
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+# A block of work is so many readings of the sensor: it is blind at both ends for up to one.
+_READINGS = 20
+_LEAST_SECONDS = 1.0
+
+
+class EnergyOptions(TypedDict, total=False):
+    """What `energy` can be told by keyword; see there."""
+
+    meter: Meter | None
+    idle: Idle
+    mode: Mode
+    device: torch.device | str | None
+    dtype: torch.dtype | str | None
+    batch: int | None
+    threads: int | None
+    channels_last: bool
+    rounds: int
+    seconds: float | None
+
+
+@overload
+def energy(
+    models: nn.Module, example_inputs: Any, **options: "Unpack[EnergyOptions]"
+) -> Energy: ...
+@overload
+def energy(
+    models: "Mapping[str, Timed]", example_inputs: Any, **options: "Unpack[EnergyOptions]"
+) -> dict[str, Energy]: ...
+def energy(
+    models: "nn.Module | Mapping[str, Timed]",
+    example_inputs: Any,
+    *,
+    meter: Meter | None = None,
+    idle: Idle = "include",
+    mode: Mode = "eager",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    batch: int | None = None,
+    threads: int | None = None,
+    channels_last: bool = True,
+    rounds: int = 5,
+    seconds: float | None = None,
+) -> Energy | dict[str, Energy]:
+    """Measures the energy of a forward pass, for one model or for several side by side.
+
+    Every round runs each model once, in a new order, for a block of calls that is long enough for
+    the sensor. What a sensor sees is more than the model: a processor's or a board's has all other
+    programs in it, a wall meter the power supply too. Where there is no sensor there is no number.
+
+    Args:
+        models: one model, or models by name; in place of a model that is called with inputs of its
+            own, the model and these.
+        example_inputs: what they are called with; see `virtualpool.inputs`.
+        meter: what measures, as of `virtualpool.measure.meter`; None is the sensor of the device.
+        idle: `subtract` measures the power before, when nothing is done, for as long as a block,
+            and takes it off; `include` leaves it in.
+        mode: `eager`, or `compiled` by `torch.compile` with frozen weights and fixed shapes.
+        device: where to run; None is where the first model's parameters are.
+        dtype: of parameters and inputs (float16, bfloat16, float32, float64); None is as given.
+        batch: images per call, made by repeating those of the inputs; None is as given.
+        threads: of torch, for the time of the measurement; None is as it is set.
+        channels_last: memory layout of weights and maps; otherwise they are made contiguous.
+        rounds: blocks of calls per model.
+        seconds: how long a block takes, at least; None is 20 readings of the sensor, and 1 second
+            or more.
+
+    Returns:
+        An `Energy`, or for models by name a dict of them in the same order.
+
+    Raises:
+        VirtualPoolError: there is no sensor, it cannot be read or did not move; an argument is out
+            of range, or a model does not run on the inputs.
+
+    >>> import torch
+    >>> from virtualpool.measure import meter
+    >>> watts = meter("echo 40", unit="W", interval=0.01)  # a wall meter
+    >>> measured = energy(
+    ...     nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 16, 16), meter=watts, rounds=1, seconds=0.2
+    ... )
+    >>> measured.source, len(measured.samples_j)
+    ('echo 40: total', 1)
+    """
+    named = {"the model": models} if isinstance(models, nn.Module) else models
+    check(named, mode, seconds, batch=batch, threads=threads, rounds=rounds)
+    if idle not in ("include", "subtract"):
+        raise VirtualPoolError(f'idle {idle!r} is not known; give "include" or "subtract".')
+    with prepared(
+        named,
+        example_inputs,
+        mode=mode,
+        device=device,
+        dtype=dtype,
+        batch=batch,
+        threads=threads,
+        channels_last=channels_last,
+    ) as ready:
+        meter = meter_of(ready.device) if meter is None else meter
+        long = _long_enough(meter.sensor, seconds)
+        idle_watts = _idle_watts(meter, long) if idle == "subtract" else None
+        blocks = [
+            functools.partial(_measured, meter, function, ready.device, long)
+            for function in ready.functions
+        ]
+        found = by_turns(blocks, rounds)
+    results = {
+        name: _energy(works, idle_watts, meter.sensor, setting)
+        for name, works, setting in zip(named, found, ready.settings, strict=True)
+    }
+    for name, result in results.items():
+        _check_positive(name, result)
+    return results["the model"] if isinstance(models, nn.Module) else results
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What was done in one block, and the joules that it took."""
+
+    rails: dict[str, float]
+    seconds: float
+    calls: int
+
+
+def _measured(
+    meter: Meter, function: Callable[[], Any], device: torch.device, seconds: float
+) -> _Work:
+    block, now = Block(function, device), clock(device)
+    calls, taken = 0, 0.0
+
+    def work() -> None:
+        nonlocal calls, taken
+        start = now()
+        while taken < seconds:
+            block.run()
+            calls += block.calls
+            taken = now() - start
+
+    rails = meter.joules(work)
+    return _Work(rails, taken, calls)
+
+
+def _idle_watts(meter: Meter, seconds: float) -> float:
+    start = time.perf_counter()
+    rails = meter.joules(lambda: time.sleep(seconds))
+    return sum(rails.values()) / (time.perf_counter() - start)
+
+
+def _long_enough(sensor: Sensor, seconds: float | None) -> float:
+    least = _READINGS * sensor.interval
+    if seconds is None:
+        return max(least, _LEAST_SECONDS)
+    if seconds < least:
+        raise VirtualPoolError(
+            f"seconds is {seconds:g}, and {sensor.name} gives a reading every {sensor.interval:g} "
+            f"s: too few to measure by. Give {least:g} or more."
+        )
+    return seconds
+
+
+def _energy(
+    works: tuple[_Work, ...], idle_watts: float | None, sensor: Sensor, setting: Setting
+) -> Energy:
+    return Energy(
+        rails={rail: tuple(work.rails[rail] for work in works) for rail in works[0].rails},
+        seconds=tuple(work.seconds for work in works),
+        images=tuple(work.calls * setting.batch for work in works),
+        idle_watts=idle_watts,
+        sensor=sensor,
+        setting=setting,
+    )
+
+
+def _check_positive(name: str, measured: Energy) -> None:
+    if min(measured.joules) <= 0:
+        raise VirtualPoolError(
+            f"{measured.source} gave no more than {min(measured.joules):g} J while {name} ran for "
+            f"{min(measured.seconds):.1f} s: it does not move in that time. Give more seconds, or "
+            "another meter."
+        )
+    if min(measured.samples_j) <= 0:
+        raise VirtualPoolError(
+            f"{measured.source}: with {name} at work it was {measured.watts:.1f} W, and "
+            f"{measured.idle_watts:.1f} W before, with nothing to do. The machine was busy with "
+            'something else: wait until it is not, or leave the idle power in, idle="include".'
+        )

@@ -1,0 +1,147 @@
+"""The energy of a model: joules per image, with all that they depend on."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.measure.energy.sensor import Sensor
+from virtualpool.measure.setting import Setting, from_fields
+from virtualpool.measure.spread import count, quartiles, rounded_quartiles
+
+Idle = Literal["include", "subtract"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """One model's energy as a part of another's: median and quartiles of paired samples.
+
+    >>> print(Share(0.452, 0.44, 0.46))
+    45% (44% to 46%)
+    """
+
+    median: float
+    lower: float
+    upper: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.0%} ({self.lower:.0%} to {self.upper:.0%})"
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Energy of one model in one setting, from blocks of calls, one block a round.
+
+    Attributes:
+        rails: joules of each block as the sensor gave them, by power rail; the sum counts.
+        seconds: how long each block took.
+        images: how many images each block had.
+        idle_watts: the power before, with nothing to do, which is subtracted; None leaves it in.
+        sensor: what was read.
+        setting: what it was measured with.
+
+    >>> setting = Setting("cpu", "Xeon", "float32", 1, 2, "eager", True, "2.9.0")
+    >>> rails = {"package-0": (40.0, 42.0, 41.0), "package-0 dram": (4.0, 4.0, 4.0)}
+    >>> sensor = Sensor("RAPL", "joules", 0.001)
+    >>> measured = Energy(rails, (2.0, 2.0, 2.0), (100, 100, 100), 10.0, sensor, setting)
+    >>> print(measured)  # (40 + 4 - 2 * 10) / 100
+    0.250 J per image (0.245 to 0.255, 22.5 W, 3 runs of 2.0 s, 10.0 W when idle subtracted; RAPL: \
+package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channels_last)
+    """
+
+    rails: dict[str, tuple[float, ...]]
+    seconds: tuple[float, ...]
+    images: tuple[int, ...]
+    idle_watts: float | None
+    sensor: Sensor
+    setting: Setting
+
+    @property
+    def joules(self) -> tuple[float, ...]:
+        """Joules of each block, of all rails, with what was used when idle."""
+        return tuple(map(sum, zip(*self.rails.values(), strict=True)))
+
+    @property
+    def samples_j(self) -> tuple[float, ...]:
+        """Joules per image, one sample a round, without what is subtracted."""
+        blocks = zip(self.joules, self.seconds, self.images, strict=True)
+        idle = self.idle_watts or 0.0
+        return tuple((joules - idle * seconds) / images for joules, seconds, images in blocks)
+
+    @property
+    def lower_j(self) -> float:
+        """The lower quartile of the samples."""
+        return quartiles(self.samples_j)[0]
+
+    @property
+    def median_j(self) -> float:
+        """The median of the samples."""
+        return quartiles(self.samples_j)[1]
+
+    @property
+    def upper_j(self) -> float:
+        """The upper quartile of the samples."""
+        return quartiles(self.samples_j)[2]
+
+    @property
+    def watts(self) -> float:
+        """The mean power during all blocks, with what is used when idle."""
+        return sum(self.joules) / sum(self.seconds)
+
+    @property
+    def source(self) -> str:
+        """The sensor and its rails."""
+        return f"{self.sensor.name}: {', '.join(self.rails)}"
+
+    @property
+    def how(self) -> str:
+        """How it was measured, apart from the setting."""
+        runs = f"{count(len(self.seconds), 'run')} of {quartiles(self.seconds)[1]:.1f} s"
+        idle = self.idle_watts
+        less = "" if idle is None else f", {idle:.1f} W when idle subtracted"
+        return f"{runs}{less}; {self.source}"
+
+    def __str__(self) -> str:
+        lower, median, upper = rounded_quartiles(self.samples_j)
+        return (
+            f"{median} J per image ({lower} to {upper}, {self.watts:.1f} W, {self.how}; "
+            f"{self.setting})"
+        )
+
+    def share_of(self, other: "Energy") -> Share:
+        """What part of another model's energy this is, sample by sample.
+
+        Raises:
+            VirtualPoolError: the two were not measured alike, in one call of `energy`.
+        """
+        differences = self.setting.differences(other.setting)
+        pairs = {
+            "sensor": (self.source, other.source),
+            "watts when idle": (self.idle_watts, other.idle_watts),
+            "runs": (len(self.seconds), len(other.seconds)),
+        }
+        differences += [f"{name} {a} and {b}" for name, (a, b) in pairs.items() if a != b]
+        if differences:
+            raise VirtualPoolError(
+                f"These energies cannot be compared: they differ in {', '.join(differences)}. "
+                "Measure both models in one call of energy."
+            )
+        samples = zip(self.samples_j, other.samples_j, strict=True)
+        lower, median, upper = quartiles([mine / theirs for mine, theirs in samples])
+        return Share(median, lower, upper)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value that `from_json` takes back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Energy":
+        """The energy of what `to_json` gave; anything else is a `VirtualPoolError`."""
+        found = from_fields(cls, value)
+        return cls(
+            {rail: tuple(joules) for rail, joules in found.rails.items()},
+            tuple(found.seconds),
+            tuple(found.images),
+            found.idle_watts,
+            Sensor.from_json(found.sensor),
+            Setting.from_json(found.setting),
+        )

@@ -1,0 +1,48 @@
+"""What joules are read from, and what every reader of them offers."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from virtualpool.measure.setting import from_fields
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A sensor of energy or of power.
+
+    Attributes:
+        name: what it is and how it is read, such as `RAPL`.
+        gives: `joules` that it counts by itself, or `watts` that are sampled and integrated.
+        interval: seconds between two of its readings; what is shorter than that it cannot see.
+    """
+
+    name: str
+    gives: Literal["joules", "watts"]
+    interval: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value that `from_json` takes back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Sensor":
+        """The sensor of what `to_json` gave; anything else is a `VirtualPoolError`."""
+        return from_fields(cls, value)
+
+
+@runtime_checkable
+class Meter(Protocol):
+    """A sensor at work. Any object with these two can be given to `energy`."""
+
+    @property
+    def sensor(self) -> Sensor:
+        """What it reads."""
+        ...
+
+    def joules(self, work: Callable[[], object]) -> dict[str, float]:
+        """Calls `work`, once, and gives the joules that were used meanwhile, by power rail.
+
+        The rails are parts that do not overlap, so that their sum is the energy.
+        """
+        ...

@@ -1,0 +1,88 @@
+"""Models made ready to be measured side by side: copies on one bench, warm, in eval mode."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.inputs import as_call, batch_size, call
+from virtualpool.measure.bench import Bench, device_of, dtype_of
+from virtualpool.measure.compiling import compiled
+from virtualpool.measure.setting import Setting, device_name
+from virtualpool.measure.timing import threads as set_threads
+from virtualpool.trace import evaluating, run
+
+Mode = Literal["eager", "compiled"]
+Timed = nn.Module | tuple[nn.Module, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is measured.
+
+    Attributes:
+        device: what is kept busy.
+        functions: of nothing, one a model: each runs its model once on its inputs.
+        settings: what each is measured with.
+    """
+
+    device: torch.device
+    functions: list[Callable[[], Any]]
+    settings: list[Setting]
+
+
+@contextmanager
+def prepared(
+    models: Mapping[str, Timed],
+    example_inputs: Any,
+    *,
+    mode: Mode,
+    device: torch.device | str | None,
+    dtype: torch.dtype | str | None,
+    batch: int | None,
+    threads: int | None,
+    channels_last: bool,
+) -> Iterator[Prepared]:
+    """Copies of models, ready to be called for the time of the block; see `latency`."""
+    given = [it if isinstance(it, tuple) else (it, example_inputs) for it in models.values()]
+    bench = Bench.of(device_of(given[0][0]) if device is None else device, dtype, channels_last)
+    copies = nn.ModuleList(bench.copy_of(model) for model, _ in given)
+    inputs_of_each = [bench.inputs(inputs, batch) for _, inputs in given]
+    with evaluating(copies), set_threads(threads):
+        ready = Prepared(bench.device, [], [])
+        for name, model, inputs in zip(models, copies, inputs_of_each, strict=True):
+            run(model, as_call(inputs))
+            fast = compiled(model, inputs, name) if mode == "compiled" else None
+            ready.functions.append(fast or functools.partial(call, model, inputs))
+            setting = Setting(
+                device=str(bench.device),
+                device_name=device_name(bench.device),
+                dtype=dtype_of(model),
+                batch=batch_size(inputs),
+                threads=torch.get_num_threads(),
+                mode=mode,
+                channels_last=channels_last,
+                torch=torch.__version__,
+            )
+            ready.settings.append(setting)
+        yield ready
+
+
+def check(
+    models: Mapping[str, Timed], mode: str, seconds: float | None, **counts: int | None
+) -> None:
+    """Refuses what no model can be measured with."""
+    if not models:
+        raise VirtualPoolError("There is no model to measure; give one, or a dict of some by name.")
+    if mode not in ("eager", "compiled"):
+        raise VirtualPoolError(f'mode {mode!r} is not known; give "eager" or "compiled".')
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise VirtualPoolError(f"{name} is {count}; give 1 or more.")
+    if seconds is not None and not seconds > 0:
+        raise VirtualPoolError(f"seconds is {seconds}; give more than 0.")

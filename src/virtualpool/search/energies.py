@@ -1,0 +1,71 @@
+"""The energy of a round's model, by turns with the unmodified one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.measure.energy import Energy, energy
+from virtualpool.measure.setting import from_fields
+
+_AS_TIMED = ("mode", "device", "dtype", "batch", "threads", "channels_last")
+
+
+@dataclass(frozen=True)
+class Energies:
+    """Energies that were measured by turns; without a sensor, or where none is asked for, none.
+
+    Attributes:
+        unmodified: of the unmodified model.
+        kept: of the round's model, in the form that is kept.
+        missing: why they could not be measured.
+    """
+
+    unmodified: Energy | None = None
+    kept: Energy | None = None
+    missing: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value."""
+        return {
+            "unmodified": self.unmodified and self.unmodified.to_json(),
+            "kept": self.kept and self.kept.to_json(),
+            "missing": self.missing,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Energies":
+        """The energies of a JSON value; one that is none is refused."""
+        found = from_fields(cls, value)
+        return cls(
+            found.unmodified and Energy.from_json(found.unmodified),
+            found.kept and Energy.from_json(found.kept),
+            found.missing,
+        )
+
+
+def energies(
+    unmodified: nn.Module,
+    kept: nn.Module,
+    example_inputs: Any,
+    latency: Mapping[str, Any],
+    options: dict[str, Any],
+) -> Energies:
+    """Measures two models; why that cannot be done is a result, too.
+
+    Args:
+        unmodified: the unmodified model.
+        kept: a round's model, or the unmodified one.
+        example_inputs: what they are called with.
+        latency: options of `virtualpool.measure.latency`, those of which that are of both hold.
+        options: of `virtualpool.measure.energy`.
+    """
+    models = {"unmodified": unmodified} | ({} if kept is unmodified else {"kept": kept})
+    shared = {name: latency[name] for name in _AS_TIMED if name in latency}
+    try:
+        found = energy(models, example_inputs, **shared | options)
+    except VirtualPoolError as error:
+        return Energies(missing=str(error))
+    return Energies(found["unmodified"], found.get("kept", found["unmodified"]))
