@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args, overload
 
 import numpy
 import torch
@@ -22,7 +22,7 @@ from virtualpool.trace import evaluating, run
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Mode = Literal["eager", "compiled"]
+Mode = Literal["eager", "compiled", "max-autotune"]
 Timed = nn.Module | tuple[nn.Module, Any]
 
 
@@ -169,7 +169,8 @@ def latency(
         models: one model, or models by name; in place of a model that is called with inputs of its
             own, the model and these.
         example_inputs: what they are called with; see `virtualpool.inputs`.
-        mode: `eager`, or `compiled` by `torch.compile` with frozen weights and fixed shapes.
+        mode: `eager`, or `compiled` by `torch.compile` with frozen weights and fixed shapes, or
+            that with its `max-autotune`, which tries more kernels and runs CUDA graphs on a GPU.
         device: where to run; None is where the first model's parameters are.
         dtype: of parameters and inputs (float16, bfloat16, float32, float64); None is as given.
         batch: images per call, made by repeating those of the inputs; None is as given.
@@ -199,8 +200,11 @@ def latency(
         functions = []
         for name, model, inputs in zip(named, copies, prepared, strict=True):
             run(model, as_call(inputs))
-            ready = compiled(model, inputs, name) if mode == "compiled" else None
-            functions.append(ready or functools.partial(call, model, inputs))
+            functions.append(
+                functools.partial(call, model, inputs)
+                if mode == "eager"
+                else compiled(model, inputs, name, tuned=mode == "max-autotune")
+            )
         samples = interleaved(functions, bench.device, rounds, seconds)
         settings = [
             Setting(
@@ -224,8 +228,9 @@ def _check(
 ) -> None:
     if not models:
         raise VirtualPoolError("There is no model to measure; give one, or a dict of some by name.")
-    if mode not in ("eager", "compiled"):
-        raise VirtualPoolError(f'mode {mode!r} is not known; give "eager" or "compiled".')
+    if mode not in get_args(Mode):
+        known = ", ".join(get_args(Mode))
+        raise VirtualPoolError(f"mode {mode!r} is not known; give one of {known}.")
     for name, count in counts.items():
         if count is not None and count < 1:
             raise VirtualPoolError(f"{name} is {count}; give 1 or more.")
