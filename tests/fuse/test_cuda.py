@@ -33,7 +33,8 @@ NETWORKS = {"chain": chain, "resnet18": lambda: resnet18(num_classes=8)}
 
 @pytest.fixture(autouse=True)
 def _no_tf32() -> Iterator[None]:
-    convolutions: Any = torch.backends.cudnn.conv
+    cudnn: Any = torch.backends.cudnn
+    convolutions = cudnn.conv
     before = convolutions.fp32_precision
     convolutions.fp32_precision = "ieee"
     yield
@@ -165,8 +166,8 @@ def gradients(model: nn.Module, images: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("is_captured", [False, True])
 def test_the_same_gradients(is_captured):
     pooled, fused, images = made(chain, "cuda", training=True)
-    pooled.train(), fused.train()
-    expected = gradients(pooled, images)
+    expected = gradients(pooled.train(), images)
+    fused.train()
     found: list[list[Tensor]] = []
     if is_captured:
         captured(lambda: found.append(gradients(fused, images))).replay()

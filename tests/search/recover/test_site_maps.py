@@ -13,8 +13,8 @@ from virtualpool.fuse import training_twin
 from virtualpool.search.recover.site_maps import maps_of, site_maps
 
 
-def convolution(channels: int = 4, **options: Any) -> nn.Conv2d:
-    return nn.Conv2d(channels, 4, 3, **{"padding": 1} | options)
+def convolution(channels: int = 4, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, 4, 3, stride, padding=1)
 
 
 class Block(nn.Module):

@@ -104,7 +104,8 @@ def _activation(part: Part, node: fx.Node | None) -> Activation:
     if node.op == "call_module":
         name = part.full_name(node.target)
         return lambda model, map: model.get_submodule(name)(map.clone())
-    function = getattr(Tensor, str(node.target)) if node.op == "call_method" else node.target
+    is_method = node.op == "call_method"
+    function: Any = getattr(Tensor, str(node.target)) if is_method else node.target
     rest, keywords = node.args[1:], node.kwargs
     return lambda model, map: function(map.clone(), *rest, **keywords)
 
