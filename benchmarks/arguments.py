@@ -4,22 +4,26 @@ import argparse
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser of networks and batches, and of a file for the tables."""
+    """A parser of a file for the tables, to which each benchmark adds its own."""
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument(
+    made.add_argument("--markdown", help="a file for the tables, which are printed anyway")
+    return made
+
+
+def add_networks(to: argparse.ArgumentParser) -> None:
+    """Adds what is measured: networks and batches."""
+    to.add_argument(
         "--network",
         nargs="+",
         default=["vgg16.features", "resnet50"],
         help="names in torchvision, or of a part: vgg16.features",
     )
-    made.add_argument("--batch", nargs="+", type=int, default=[1, 8], help="images per call")
-    made.add_argument("--markdown", help="a file for the tables, which are printed anyway")
-    return made
+    to.add_argument("--batch", nargs="+", type=int, default=[1, 8], help="images per call")
 
 
-def add_timing(to: argparse.ArgumentParser) -> None:
+def add_timing(to: argparse.ArgumentParser, *, seconds: float = 20) -> None:
     """Adds what a benchmark of speed takes besides."""
-    to.add_argument("--seconds", type=float, default=20, help="of timing, per candidate")
+    to.add_argument("--seconds", type=float, default=seconds, help="of timing, per candidate")
     to.add_argument("--threads", type=int, default=2, help="of each runtime")

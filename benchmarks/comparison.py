@@ -16,6 +16,9 @@ from times import by_turns, median, spread
 
 from virtualpool.measure.timing import threads as torch_threads
 
+FASTER = "How many times faster than unmodified, medians:"
+"""The caption of a table of what `Comparison.times_faster` gives."""
+
 NOTHING = "–"
 UNMODIFIED = NAMES[0]
 

@@ -18,16 +18,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from arguments import parser
+from arguments import add_networks, parser
 from candidates import NAMES, Candidate, candidates
 from networks import images, network
 from peaks import allocated_bytes, tensor_bytes
 from setting import setting
-from tables import by_column, grid
+from tables import by_column, grid, section, show
 from torch import Tensor, nn
 from training import step
 
-from virtualpool.files import write_json, write_text
+from virtualpool.files import write_json
 from virtualpool.inputs import call
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.compiling import compiled
@@ -115,12 +115,9 @@ def main() -> None:
         for batch in options.batch
     ]
     made_with = setting(torch.get_num_threads(), ["torch", "torchvision"])
-    text = "\n".join([*_sections(found), made_with])
-    print(text)
     if options.json:
         write_json(options.json, [asdict(each) for each in found])
-    if options.markdown:
-        write_text(options.markdown, text + "\n")
+    show("\n".join([*_sections(found), made_with]), options.markdown)
 
 
 def _measured(name: str, batch: int, mode: str) -> Peaks:
@@ -141,30 +138,26 @@ def _peak(candidate: Candidate, mode: Mode) -> int:
 
 def _sections(found: Iterable[Peaks]) -> Iterable[str]:
     for name, peaks in itertools.groupby(found, lambda each: each.network):
-        yield section(name, list(peaks))
+        yield _section(name, list(peaks))
 
 
-def section(name: str, peaks: list[Peaks]) -> str:
+def _section(name: str, peaks: list[Peaks]) -> str:
     """The peaks of one network: a column a mode, in each cell the batches."""
     corner, titled = by_column(name, SIDE, peaks, lambda each: MODES[each.mode].title)
     sizes = {each: partial(Peaks.mebibytes, name=each) for each in NAMES}
     shares = {each: partial(Peaks.share, name=each) for each in NAMES[1:]}
-    return "\n".join(
-        [
-            f"## {name}",
-            "",
-            "Peak of activations, MiB:",
-            "",
-            grid(corner, titled, sizes),
-            "As a part of unmodified:",
-            "",
-            grid(corner, titled, shares),
-        ]
+    return section(
+        name,
+        {
+            "Peak of activations, MiB:": grid(corner, titled, sizes),
+            "As a part of unmodified:": grid(corner, titled, shares),
+        },
     )
 
 
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
+    add_networks(options)
     options.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES))
     options.add_argument("--json", help="a file for the peaks")
     return options.parse_args()

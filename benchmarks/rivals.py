@@ -13,18 +13,19 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from arguments import add_timing, parser
+from arguments import add_networks, add_timing, parser
 from borrowed import environment
 from candidates import NAMES, Candidate, candidates
-from comparison import Comparison, compare, in_columns, notes
+from comparison import FASTER, Comparison, compare, in_columns, notes
 from engines import ENGINES
 from networks import images, network
 from perforation import perforated
-from tables import grid, table
+from tables import grid, section, show, table
+from times import milliseconds_per
 from torch import nn
 
 import virtualpool as vp
-from virtualpool.files import write_json, write_text
+from virtualpool.files import write_json
 
 SIDE = 224
 TORCH_PRUNING = "torch-pruning==1.6.1"
@@ -45,12 +46,9 @@ def main() -> int:
             for batch in options.batch
         ]
         comparisons += found
-        sections.append(section(name, work(name, smaller), found))
-    text = "\n".join(sections)
-    print(text)
+        sections.append(tables(name, work(name, smaller), found))
     write_json(folder / "rivals.json", [each.to_json() for each in comparisons])
-    if options.markdown:
-        write_text(options.markdown, text)
+    show("\n".join(sections), options.markdown)
     return 1 if any(each.failures for each in comparisons) else 0
 
 
@@ -96,31 +94,27 @@ def work(name: str, smaller: nn.Module) -> dict[str, float]:
     return {each: count / counts["unmodified"] for each, count in counts.items()}
 
 
-def section(name: str, work: dict[str, float], comparisons: list[Comparison]) -> str:
+def tables(name: str, work: dict[str, float], comparisons: list[Comparison]) -> str:
     """The comparisons of one network: a column a runtime, in each cell the batches."""
     corner, titled = in_columns(comparisons, SIDE)
     speeds = {each: partial(Comparison.times_faster, name=each) for each in ROWS[1:]}
     times = {each: partial(Comparison.milliseconds, name=each) for each in ROWS}
-    return "\n".join(
-        [
-            f"## {name}",
-            "",
-            "How many times faster than unmodified, medians:",
-            "",
-            grid(corner, titled, speeds),
-            "Milliseconds per call, median (10th to 90th percentile):",
-            "",
-            grid(corner, titled, times),
-            "Multiply-accumulates, as a part of unmodified:",
-            "",
-            table(ROWS, [[f"{work[each]:.3f}" for each in ROWS]]),
-            *notes(comparisons),
-        ]
+    return section(
+        name,
+        {
+            FASTER: grid(corner, titled, speeds),
+            milliseconds_per("call"): grid(corner, titled, times),
+            "Multiply-accumulates, as a part of unmodified:": table(
+                ROWS, [[f"{work[each]:.3f}" for each in ROWS]]
+            ),
+        },
+        notes(comparisons),
     )
 
 
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
+    add_networks(options)
     options.add_argument("--run-dir", required=True, help="of the environment and what it makes")
     options.add_argument("--runtime", nargs="+", choices=ENGINES, default=["eager", "compiled"])
     add_timing(options)

@@ -16,14 +16,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from arguments import add_timing, parser
+from arguments import add_networks, add_timing, parser
 from candidates import NAMES, candidates
-from comparison import Comparison, compare, in_columns, notes
+from comparison import FASTER, Comparison, compare, in_columns, notes
 from engines import ENGINES
 from networks import images, network
-from tables import grid
+from tables import grid, section, show
+from times import milliseconds_per
 
-from virtualpool.files import read_json, write_json, write_text
+from virtualpool.files import read_json, write_json
 
 SIDE = 224
 
@@ -42,10 +43,7 @@ def main() -> int:
         for engine in options.runtime
         for batch in options.batch
     ]
-    text = report(wanted)
-    print(text)
-    if options.markdown:
-        write_text(options.markdown, text)
+    show(report(wanted), options.markdown)
     return 1 if any(comparison.failures for comparison in wanted) else 0
 
 
@@ -84,39 +82,34 @@ def _read(path: str | None) -> dict[tuple[str, int, str], Comparison]:
 def report(comparisons: Iterable[Comparison]) -> str:
     """Comparisons as tables in Markdown, a section a network."""
     return "\n".join(
-        section(name, list(those))
-        for name, those in groupby(comparisons, lambda each: each.network)
+        tables(name, list(those)) for name, those in groupby(comparisons, lambda each: each.network)
     )
 
 
-def section(name: str, comparisons: list[Comparison]) -> str:
+def tables(name: str, comparisons: list[Comparison]) -> str:
     """The comparisons of one network: a column a runtime, in each cell the batches."""
     corner, titled = in_columns(comparisons, SIDE)
     speeds = {each: partial(Comparison.times_faster, name=each) for each in NAMES[1:]}
     share = {"fused / half": partial(Comparison.times_faster, name="fused", over="half")}
     times = {each: partial(Comparison.milliseconds, name=each) for each in NAMES}
     differences = {each: partial(Comparison.difference, name=each) for each in NAMES}
-    return "\n".join(
-        [
-            f"## {name}",
-            "",
-            "How many times faster than unmodified, medians:",
-            "",
-            grid(corner, titled, speeds | share),
-            "Milliseconds per call, median (10th to 90th percentile):",
-            "",
-            grid(corner, titled, times),
+    return section(
+        name,
+        {
+            FASTER: grid(corner, titled, speeds | share),
+            milliseconds_per("call"): grid(corner, titled, times),
             "Largest difference of the outputs from PyTorch's in the same precision, relative to "
-            "the largest output (fused: from the pooled model as written):",
-            "",
-            grid(corner, titled, differences),
-            *notes(comparisons),
-        ]
+            "the largest output (fused: from the pooled model as written):": grid(
+                corner, titled, differences
+            ),
+        },
+        notes(comparisons),
     )
 
 
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
+    add_networks(options)
     options.add_argument("--runtime", nargs="+", choices=ENGINES, default=list(ENGINES))
     add_timing(options)
     options.add_argument("--json", help="a file of all measurements; what is in it is not repeated")

@@ -6,6 +6,8 @@ from typing import Protocol, TypeVar
 
 from zoo import markdown_row
 
+from virtualpool.files import write_text
+
 T = TypeVar("T")
 
 
@@ -54,6 +56,28 @@ def grid(
             for title, text in rows.items()
         ),
     )
+
+
+def section(title: str, tables: Mapping[str, str], remarks: Sequence[str] = ()) -> str:
+    r"""Tables under a title, each below its caption, and what is to be said of all.
+
+    >>> print(section("odd", {"Counted:": "| 1 |\n"}))
+    ## odd
+    <BLANKLINE>
+    Counted:
+    <BLANKLINE>
+    | 1 |
+    <BLANKLINE>
+    """
+    captioned = [line for caption, table in tables.items() for line in (caption, "", table)]
+    return "\n".join([f"## {title}", "", *captioned, *remarks])
+
+
+def show(text: str, file: str | None) -> None:
+    """Prints tables, and writes them to a file if there is to be one."""
+    print(text)
+    if file:
+        write_text(file, text.rstrip() + "\n")
 
 
 def by_column(

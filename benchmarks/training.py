@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from arguments import add_timing, parser
+from arguments import add_networks, add_timing, parser
 from candidates import NAMES, Candidate, candidates
 from networks import images, network
 from setting import setting
-from tables import by_column, grid
-from times import by_turns, median, spread
+from tables import by_column, grid, section, show
+from times import by_turns, median, milliseconds_per, spread
 from torch import Tensor, nn
 
-from virtualpool.files import write_text
 from virtualpool.inputs import call, tensors
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.timing import threads as torch_threads
@@ -63,14 +62,12 @@ class Steps:
 
 def main() -> None:
     options = _options()
-    sections = [section(name, options) for name in options.network]
-    text = "\n".join([*sections, setting(options.threads, ["torch", "torchvision"])])
-    print(text)
-    if options.markdown:
-        write_text(options.markdown, text + "\n")
+    sections = [steps(name, options) for name in options.network]
+    made_with = setting(options.threads, ["torch", "torchvision"])
+    show("\n".join([*sections, made_with]), options.markdown)
 
 
-def section(name: str, options: argparse.Namespace) -> str:
+def steps(name: str, options: argparse.Namespace) -> str:
     """The steps of one network: a column a precision, in each cell the batches."""
     found = [
         _measured(name, batch, precision, options)
@@ -80,17 +77,12 @@ def section(name: str, options: argparse.Namespace) -> str:
     corner, titled = by_column(name, _side(name), found, lambda each: each.precision)
     shares = {each: partial(Steps.share, name=each) for each in NAMES[1:]}
     times = {each: partial(Steps.milliseconds, name=each) for each in NAMES}
-    return "\n".join(
-        [
-            f"## {name}",
-            "",
-            "As a part of unmodified, medians:",
-            "",
-            grid(corner, titled, shares),
-            "Milliseconds per step, median (10th to 90th percentile):",
-            "",
-            grid(corner, titled, times),
-        ]
+    return section(
+        name,
+        {
+            "As a part of unmodified, medians:": grid(corner, titled, shares),
+            milliseconds_per("step"): grid(corner, titled, times),
+        },
     )
 
 
@@ -121,6 +113,7 @@ def _side(name: str) -> int:
 
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
+    add_networks(options)
     options.set_defaults(network=[ALL_CNN_C, "vgg16.features", "resnet50"])
     add_timing(options)
     return options.parse_args()

@@ -9,10 +9,10 @@ import argparse
 import itertools
 
 import torch
+from arguments import parser
 from setting import setting
-from tables import table
+from tables import show, table
 
-from virtualpool.files import write_text
 from virtualpool.fuse.costs import timed
 from virtualpool.fuse.ways import Trial, Way
 from virtualpool.measure.timing import threads
@@ -34,10 +34,7 @@ def main() -> None:
         rows = [row(batch, dtype, *map) for batch, dtype, map in cases]
     names = [f"{way.name.lower()}, ms" for ways in CHOICES.values() for way in ways]
     head = ["batch", "dtype", "full map", *names]
-    text = table(head, rows) + "\n" + setting(options.threads, ["torch"]) + "\n"
-    print(text)
-    if options.markdown:
-        write_text(options.markdown, text)
+    show(table(head, rows) + "\n" + setting(options.threads, ["torch"]), options.markdown)
 
 
 def row(batch: int, dtype: str, channels: int, side: int) -> list[str]:
@@ -56,12 +53,9 @@ def row(batch: int, dtype: str, channels: int, side: int) -> list[str]:
 
 
 def _options() -> argparse.Namespace:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = parser(__doc__)
     options.add_argument("--batch", nargs="+", type=int, default=[1, 8], help="images per call")
     options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--markdown", help="a file for the table, which is printed anyway")
     return options.parse_args()
 
 

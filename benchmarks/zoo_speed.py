@@ -15,16 +15,17 @@ from pathlib import Path
 
 import torch
 import torchvision
+from arguments import add_timing, parser
 from candidates import NAMES, candidates
 from comparison import Comparison, compare
 from engines import ENGINES
 from networks import images, network
 from setting import setting
-from tables import table
+from tables import show, table
 from torchvision.models import list_models
 from zoo import input_side
 
-from virtualpool.files import read_json, write_json, write_text
+from virtualpool.files import read_json, write_json
 
 COLUMNS = (
     "network", "input", "unmodified, ms", "as written", "fused", "half", "fused / half", "remarks",
@@ -39,10 +40,7 @@ def main() -> None:
         if any(fnmatch(name, pattern) for pattern in options.networks)
     ]
     found = [_found(name, options) for name in names]
-    text = report(found)
-    print(text)
-    if options.markdown:
-        write_text(options.markdown, text)
+    show(report(found), options.markdown)
 
 
 def _found(name: str, options: argparse.Namespace) -> Comparison:
@@ -144,18 +142,14 @@ def _ratios(comparisons: list[Comparison], over: str) -> dict[str, float]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run-dir", required=True, help="where each network has its file")
-    parser.add_argument("--networks", nargs="+", default=["*"], help='such as "resnet*" alexnet')
-    parser.add_argument("--mode", choices=["eager", "compiled"], default="compiled")
-    parser.add_argument("--batch", type=int, default=1, help="images per call")
-    parser.add_argument("--seconds", type=float, default=5, help="of timing, per candidate")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--time-limit", type=float, default=1800, help="per network, in seconds")
-    parser.add_argument("--markdown", help="a file for the table, which is printed anyway")
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--run-dir", required=True, help="where each network has its file")
+    options.add_argument("--networks", nargs="+", default=["*"], help='such as "resnet*" alexnet')
+    options.add_argument("--mode", choices=["eager", "compiled"], default="compiled")
+    options.add_argument("--batch", type=int, default=1, help="images per call")
+    add_timing(options, seconds=5)
+    options.add_argument("--time-limit", type=float, default=1800, help="per network, in seconds")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Operations on reduced maps against the same operations on the map that is interpolated."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -160,27 +161,41 @@ def extended(map, size, outputs, kernel, bias, stride, padding, dilation, groups
 
 lengths, taps, spreads = st.integers(1, 20), st.integers(1, 7), st.integers(1, 3)
 pads, steps = st.sampled_from([0, 1, 1, 2, 3]), st.sampled_from([2, 2, 4, 6])
+CONVOLUTIONS = {
+    "size": st.tuples(lengths, lengths),
+    "kernel": st.tuples(taps, taps),
+    "padding": st.tuples(pads, pads),
+    "dilation": st.tuples(spreads, spreads),
+    "groups": st.sampled_from([1, 2, 4]),
+    "has_bias": st.booleans(),
+    "layout": st.sampled_from([torch.contiguous_format, torch.channels_last]),
+    "recorded": st.booleans(),
+}
+
+
+def operands(kernel, groups, has_bias, size, layout, recorded) -> tuple[Tensor, Any, Tensor]:
+    """A weight, a bias or none, and a reduced map."""
+    weight = torch.randn(8, 4 // groups, *kernel, dtype=torch.float64)
+    bias = torch.randn(8, dtype=torch.float64) if has_bias else None
+    return weight, bias, reduced_map(size, 4, memory_format=layout).requires_grad_(recorded)
+
+
+def assert_same(result: Tensor, expected: Tensor, map: Tensor) -> None:
+    """Compares results, and where they are recorded the gradients of a map."""
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+    if map.requires_grad:
+        (gradient,) = torch.autograd.grad(result.square().sum(), map)
+        (other,) = torch.autograd.grad(expected.square().sum(), map)
+        torch.testing.assert_close(gradient, other, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("form", [extended, mended])
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(
-    size=st.tuples(lengths, lengths),
-    kernel=st.tuples(taps, taps),
-    stride=st.tuples(steps, steps),
-    padding=st.tuples(pads, pads),
-    dilation=st.tuples(spreads, spreads),
-    groups=st.sampled_from([1, 2, 4]),
-    has_bias=st.booleans(),
-    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]),
-    recorded=st.booleans(),
-)
+@given(stride=st.tuples(steps, steps), **CONVOLUTIONS)
 def test_convolutions_equal_that_of_the_full_map(
     form, size, kernel, stride, padding, dilation, groups, has_bias, layout, recorded
 ):
-    weight = torch.randn(8, 4 // groups, *kernel, dtype=torch.float64)
-    bias = torch.randn(8, dtype=torch.float64) if has_bias else None
-    map = reduced_map(size, 4, memory_format=layout).requires_grad_(recorded)
+    weight, bias, map = operands(kernel, groups, has_bias, size, layout, recorded)
     before = map.detach().clone()
     try:
         expected = functional.conv2d(
@@ -195,12 +210,8 @@ def test_convolutions_equal_that_of_the_full_map(
     outputs = tuple(expected.shape[2:])
     half = stride[0] // 2, stride[1] // 2
     result = form(map, size, outputs, weight, bias, half, padding, dilation, groups)
-    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+    assert_same(result, expected, map)
     assert torch.equal(map, before)
-    if recorded:
-        (gradient,) = torch.autograd.grad(result.square().sum(), map)
-        (other,) = torch.autograd.grad(expected.square().sum(), map)
-        torch.testing.assert_close(gradient, other, rtol=1e-11, atol=1e-11)
 
 
 def transposed(map, size, kernel, bias, padding, dilation, groups):
@@ -209,16 +220,7 @@ def transposed(map, size, kernel, bias, padding, dilation, groups):
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(
-    size=st.tuples(lengths, lengths),
-    kernel=st.tuples(taps, taps),
-    padding=st.tuples(pads, pads),
-    dilation=st.tuples(spreads, spreads),
-    groups=st.sampled_from([1, 2, 4]),
-    has_bias=st.booleans(),
-    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]),
-    recorded=st.booleans(),
-)
+@given(**CONVOLUTIONS)
 def test_transposed_convolutions_equal_that_of_the_full_map(
     size, kernel, padding, dilation, groups, has_bias, layout, recorded
 ):
@@ -226,17 +228,11 @@ def test_transposed_convolutions_equal_that_of_the_full_map(
     assume(all(axis.reach_before >= 0 for axis in along))
     pairs = zip(size, kernel, padding, dilation, strict=True)
     assume(all(length + 2 * pad > step * (taps - 1) for length, taps, pad, step in pairs))
-    weight = torch.randn(8, 4 // groups, *kernel, dtype=torch.float64)
-    bias = torch.randn(8, dtype=torch.float64) if has_bias else None
-    map = reduced_map(size, 4, memory_format=layout).requires_grad_(recorded)
+    weight, bias, map = operands(kernel, groups, has_bias, size, layout, recorded)
     full = recovered(map, size)
     expected = functional.conv2d(full, weight, bias, 1, padding, dilation, groups)
     result = transposed(map, size, weight, bias, padding, dilation, groups)
-    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
-    if recorded:
-        (gradient,) = torch.autograd.grad(result.square().sum(), map)
-        (other,) = torch.autograd.grad(expected.square().sum(), map)
-        torch.testing.assert_close(gradient, other, rtol=1e-11, atol=1e-11)
+    assert_same(result, expected, map)
 
 
 @pytest.mark.parametrize("form", [extended, mended])

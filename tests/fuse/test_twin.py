@@ -39,7 +39,8 @@ def test_the_maps_of_its_sites_are_observed_where_a_convolution_writes_them(side
         twin(images)
     first = pooled[0]
     expected = functional.conv2d(images, first.weight, first.bias, 2, 1).relu()
-    torch.testing.assert_close(maps["0"], expected)
-    (gradient,) = torch.autograd.grad(maps["0"].square().sum(), first.weight)
+    (map,) = maps["0"]
+    torch.testing.assert_close(map, expected)
+    (gradient,) = torch.autograd.grad(map.square().sum(), first.weight)
     (other,) = torch.autograd.grad(expected.square().sum(), first.weight)
     torch.testing.assert_close(gradient, other)

@@ -204,7 +204,7 @@ def test_fewer_rounds_when_the_time_is_spent():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mode": "fast"}, 'mode \'fast\' is not known; give "eager" or "compiled"'),
+        ({"mode": "fast"}, "mode 'fast' is not known; give one of eager, compiled, max-autotune"),
         ({"rounds": 0}, "rounds is 0"),
         ({"batch": 0}, "batch is 0"),
         ({"threads": -1}, "threads is -1"),
@@ -284,3 +284,12 @@ def test_wrong_json(kind, value):
 def test_a_latency_with_a_broken_setting():
     with pytest.raises(VirtualPoolError, match="Not a setting"):
         Latency.from_json({"samples_ms": [1.0], "setting": {"device": "cpu"}})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("mode", ["eager", "compiled", "max-autotune"])
+def test_on_a_gpu(mode):
+    measured = latency(Network(), IMAGE, mode=mode, device="cuda", rounds=1)
+    assert measured.setting.device == "cuda:0"
+    assert measured.median_ms > 0
+    torch.compiler.reset()

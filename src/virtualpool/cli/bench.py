@@ -57,15 +57,15 @@ def bench(
         energy_options = asked(
             energy, energy_from, energy_unit, energy_interval, energy_idle, energy_samples
         )
-        network = load_network(model, weights)
-        images = example_images(network, size, input_shape)
-        timed, reports = _candidates(
-            network.module, _pooled(network.module, files, every, images), images
-        )
+        network, where = load_network(model, weights), device_of(device)
+        # What is chosen while fusing is chosen by times on the device.
+        unmodified = network.module.to(where)
+        images = example_images(network, size, input_shape).to(where)
+        timed, reports = _candidates(unmodified, _pooled(unmodified, files, every, images), images)
         macs = {name: virtualpool.measure.macs(*each) for name, each in timed.items()}
         setting: dict[str, Any] = {
             "mode": mode,
-            "device": device_of(device),
+            "device": where,
             "dtype": dtype,
             "batch": timing_batch,
             "threads": threads,

@@ -105,8 +105,11 @@ Workers = Annotated[
 ]
 
 Mode = Annotated[
-    Literal["eager", "compiled"],
-    typer.Option(rich_help_panel=TIMING, help="As it is, or compiled by torch with fixed weights."),
+    Literal["eager", "compiled", "max-autotune"],
+    typer.Option(
+        rich_help_panel=TIMING,
+        help="As it is, or compiled by torch with fixed weights, or with more tried (for GPUs).",
+    ),
 ]
 Threads = Annotated[
     int | None,

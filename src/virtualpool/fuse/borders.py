@@ -140,11 +140,19 @@ def _negated(map: Tensor, size: Axes, before: Axes, after: Axes) -> list[list[in
 def _signs(map: Tensor, negated: list[list[int]]) -> Tensor:
     """One or minus one for each position (1, 1, H, W)."""
     rows, columns = (
-        torch.tensor(
-            [-1.0 if place in places else 1.0 for place in range(length)],
-            dtype=map.dtype,
-            device=map.device,
-        )
+        _signs_along(length, places, map)
         for length, places in zip(map.shape[-2:], negated, strict=True)
     )
     return rows.view(1, 1, -1, 1) * columns
+
+
+def _signs_along(length: int, negated: list[int], map: Tensor) -> Tensor:
+    if map.device.type == "cpu":
+        signs = [-1.0 if place in negated else 1.0 for place in range(length)]
+        return torch.tensor(signs, dtype=map.dtype)
+    # Numbers from the CPU would keep compiled code from being a CUDA graph.
+    places = torch.arange(length, device=map.device)
+    signs = torch.ones_like(places, dtype=map.dtype)
+    for place in negated:
+        signs = torch.where(places == place, -1.0, signs)
+    return signs

@@ -7,13 +7,17 @@ to the output's own. An even position is a cell of the reduced map; an odd one i
     (a, b, c) at -1, 0, 1   becomes   (a/2, a/2 + b + c/2, c/2) at cells -1, 0, 1
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from virtualpool.pool import without_autocast
+
+Weights = Callable[["Axis", torch.device], Tensor]
+"""How much of each tap goes to each cell along an axis: (taps, cells)."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def fold(kernel: Tensor, padding: tuple[int, int], dilation: tuple[int, int]) ->
     tensor([ 2., 15.,  3.])
     """
     rows, columns = axes(kernel.shape[-2:], padding, dilation)
-    return _folded(kernel, _shares(rows), _shares(columns))
+    return _folded(kernel, rows, columns, _shares)
 
 
 def spread(
@@ -117,7 +121,7 @@ def spread(
     tensor([ 3., 11., 15.,  9.,  2.])
     """
     rows, columns = axes(kernel.shape[-2:], padding, dilation)
-    spread = _folded(kernel, _reaches(rows), _reaches(columns))
+    spread = _folded(kernel, rows, columns, _reaches)
     spread = spread.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
     # Convolutions want the layout of the kernel as it was.
     is_last = kernel.is_contiguous(memory_format=torch.channels_last)
@@ -126,11 +130,14 @@ def spread(
     )
 
 
-def _folded(kernel: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The kernel whose taps are shared out among cells, along both axes at once."""
+def _folded(kernel: Tensor, rows: Axis, columns: Axis, weights: Weights) -> Tensor:
+    """What a kernel is when its taps are handed out to cells, along both axes at once."""
     # The sum of halves is rounded once, at the end.
     wide = kernel.float() if kernel.dtype.itemsize < 4 else kernel
-    shares, cells = torch.kron(rows, columns).to(wide), (rows.shape[1], columns.shape[1])
+    is_real = type(kernel) in (Tensor, nn.Parameter) and not torch.compiler.is_compiling()
+    product = _product_once if is_real else _product
+    shares, cells = product(rows, columns, weights, wide.device)
+    shares = shares.to(wide.dtype)
     with without_autocast(kernel):
         # Convolutions want the layout of the kernel as it was: taps first, or channels last.
         if kernel.is_contiguous(memory_format=torch.channels_last):
@@ -141,19 +148,36 @@ def _folded(kernel: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return folded.to(kernel.dtype)
 
 
-def _shares(axis: Axis) -> Tensor:
-    """The part of each tap's weight (rows) that each cell (columns) gets."""
-    shares = torch.zeros(axis.taps, axis.cells)
+def _product(
+    rows: Axis, columns: Axis, weights: Weights, device: torch.device
+) -> tuple[Tensor, tuple[int, int]]:
+    """The weights of taps in cells along both axes, and the number of cells along each."""
+    along = weights(rows, device), weights(columns, device)
+    return torch.kron(*along), (along[0].shape[1], along[1].shape[1])
+
+
+@functools.cache
+def _product_once(
+    rows: Axis, columns: Axis, weights: Weights, device: torch.device
+) -> tuple[Tensor, tuple[int, int]]:
+    # A copy to a GPU makes the CPU wait, and cannot be captured: once, not in every step.
+    with torch.inference_mode(False):
+        product, cells = _product(rows, columns, weights, torch.device("cpu"))
+        return product.to(device), cells
+
+
+def _shares(axis: Axis, device: torch.device) -> Tensor:
+    shares = torch.zeros(axis.taps, axis.cells, device=device)
     for tap, position in enumerate(axis.positions):
         shares[tap, position // 2 + axis.before] += 0.5
         shares[tap, (position + 1) // 2 + axis.before] += 0.5
     return shares
 
 
-def _reaches(axis: Axis) -> Tensor:
-    """The part of each tap's weight (rows) with which a cell counts, from the first output on."""
-    reaches = torch.zeros(axis.taps, axis.dilation * (axis.taps - 1) + 3)
+def _reaches(axis: Axis, device: torch.device) -> Tensor:
+    reaches = torch.zeros(axis.taps, axis.dilation * (axis.taps - 1) + 3, device=device)
     for tap, position in enumerate(axis.positions):
         centre = axis.reach_before - position
-        reaches[tap, centre - 1 : centre + 2] = torch.tensor([0.5, 1.0, 0.5])
+        reaches[tap, centre - 1 : centre + 2] = 0.5
+        reaches[tap, centre] = 1.0
     return reaches

@@ -151,12 +151,27 @@ def write_into_frames(graph: fx.Graph) -> None:
         if node.op == "call_function" and node.target in _EXTENDING:
             chain = _rectified(node.args[0])
             source: Any = chain[-1].args[0] if chain else None
-            if source is not None and (_is_fresh(source) or _only_reads(node, source)):
+            if source is None or any(_would_come_late(each, node) for each in chain):
+                continue
+            if _is_fresh(source) or _only_reads(node, source):
                 sites = [each.args[1] for each in chain if each.target is observed]
                 node.args = (source, *node.args[1:])
                 node.kwargs = {"rectify": True} | ({"site": sites[0]} if sites else {})
                 for each in chain:
                     graph.erase_node(each)
+
+
+def _would_come_late(node: fx.Node, reader: fx.Node) -> bool:
+    """Whether a site's map, observed where it is read, would come after that of a later call."""
+    if node.target is not observed:
+        return False
+    later = node.next
+    while later is not reader:
+        name = later.args[1] if later.target is observed else later.kwargs.get("site")
+        if name == node.args[1]:
+            return True
+        later = later.next
+    return False
 
 
 def _only_reads(node: fx.Node, source: fx.Node) -> bool:

@@ -157,20 +157,25 @@ class _Halving(torch.autograd.Function):
 
 def _in_cache(map: Tensor) -> Iterator[slice]:
     """The images of a batch, so many at a time that a few passes find them in the cache."""
-    count = max(_CACHED // max(map[:1].numel(), 1), 1)
+    count = max(_at_once(map) // max(map[:1].numel(), 1), 1)
     for first in range(0, len(map), count):
         yield slice(first, first + count)
 
 
 def _bands(map: Tensor, rows: int, step: int) -> Iterator[tuple[int, int]]:
     """The first row and the last, of so many rows at a time."""
-    count = max(_CACHED // max(map[..., :step, :].numel(), 1), 1)
+    count = max(_at_once(map) // max(map[..., :step, :].numel(), 1), 1)
     for first in range(0, rows, count):
         yield first, min(first + count, rows)
 
 
 _CACHED = 150_000
 """Values that are not slower one after another than together."""
+
+
+def _at_once(map: Tensor) -> int:
+    """How many values to work on at a time: each time costs a GPU a launch, so there all."""
+    return _CACHED if map.device.type == "cpu" else map.numel()
 
 
 def _halve_into(pooled: Tensor, cells: Tensor) -> None:

@@ -26,7 +26,7 @@ def roi_align(
     The reduced map is read if that is exact for all boxes: none reaches beyond the map, by more
     than a position before it; and where boxes are not `aligned`, whose sides are then made one
     position at least, none is narrower than the two positions that a cell stands for. Else, and
-    where code is compiled or exported and cannot depend on boxes, the map is interpolated.
+    where code is compiled, exported or captured and cannot depend on boxes, it is interpolated.
 
     Args:
         reduced: (N, C, h, w).
@@ -55,7 +55,8 @@ def roi_align(
 
 
 def _is_exact(corners: Tensor, size: Axes, aligned: bool) -> bool:
-    if torch.compiler.is_compiling():
+    is_captured = corners.is_cuda and torch.cuda.is_current_stream_capturing()
+    if torch.compiler.is_compiling() or is_captured:
         return False
     last = corners.new_tensor([size[1], size[0]])
     is_inside = (corners[:, :2] >= -1).all() & (corners[:, 2:] <= last).all()

@@ -93,6 +93,11 @@ class Report:
         )
 
     @property
+    def sites(self) -> set[str]:
+        """The sites in what was rewritten, whether their maps are still interpolated or not."""
+        return {*self.fused, *(site for each in self.interpolations for site in each.sites)}
+
+    @property
     def remaining(self) -> list[str]:
         """A line on each thing that was not fused."""
         interpolated = [

@@ -27,7 +27,9 @@ def can_compile(device: str = "cpu") -> bool:
     return True
 
 
-def compiled(model: nn.Module, example_inputs: Any, name: str) -> Callable[[], Any]:
+def compiled(
+    model: nn.Module, example_inputs: Any, name: str, *, tuned: bool = False
+) -> Callable[[], Any]:
     """Compiles a model with its weights as constants, for inputs of exactly these shapes.
 
     Call it without gradients: torch freezes weights only then.
@@ -36,6 +38,7 @@ def compiled(model: nn.Module, example_inputs: Any, name: str) -> Callable[[], A
         model: in eval mode; runs on the inputs.
         example_inputs: see `virtualpool.inputs`.
         name: what errors call the model.
+        tuned: with `torch.compile(mode="max-autotune")`.
 
     Returns:
         A function of nothing that runs the compiled model on the inputs.
@@ -44,7 +47,7 @@ def compiled(model: nn.Module, example_inputs: Any, name: str) -> Callable[[], A
         VirtualPoolError: there is no working compiler, or the model cannot be compiled.
     """
     try:
-        return _compile(model, example_inputs)
+        return _compile(model, example_inputs, "max-autotune" if tuned else "default")
     except Exception as error:
         device = device_of(model).type
         if not can_compile(device):
@@ -59,7 +62,7 @@ def compiled(model: nn.Module, example_inputs: Any, name: str) -> Callable[[], A
         ) from error
 
 
-def _compile(model: nn.Module, example_inputs: Any) -> Callable[[], Any]:
+def _compile(model: nn.Module, example_inputs: Any, mode: str = "default") -> Callable[[], Any]:
     # Importing these takes seconds.
     from torch._dynamo import config as dynamo
     from torch._inductor import config as inductor
@@ -73,7 +76,8 @@ def _compile(model: nn.Module, example_inputs: Any) -> Callable[[], Any]:
     code = forward.__code__.replace()
     own = FunctionType(code, forward.__globals__, closure=forward.__closure__)
     arguments, keywords = as_call(example_inputs)
-    run = functools.partial(torch.compile(own, dynamic=False), *arguments, **keywords)
+    ready = torch.compile(own, dynamic=False, mode=mode)
+    run = functools.partial(ready, *arguments, **keywords)
     # Where code breaks a graph, the submodules' code objects are shared after all.
     with (
         inductor.patch(freezing=True),

@@ -157,7 +157,8 @@ def latency(
         models: one model, or models by name; in place of a model that is called with inputs of its
             own, the model and these.
         example_inputs: what they are called with; see `virtualpool.inputs`.
-        mode: `eager`, or `compiled` by `torch.compile` with frozen weights and fixed shapes.
+        mode: `eager`, or `compiled` by `torch.compile` with frozen weights and fixed shapes, or
+            that with its `max-autotune`, which tries more kernels and runs CUDA graphs on a GPU.
         device: where to run; None is where the first model's parameters are.
         dtype: of parameters and inputs (float16, bfloat16, float32, float64); None is as given.
         batch: images per call, made by repeating those of the inputs; None is as given.

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from virtualpool.measure.setting import Setting, device_name
 from virtualpool.measure.timing import threads as set_threads
 from virtualpool.trace import evaluating, run
 
-Mode = Literal["eager", "compiled"]
+Mode = Literal["eager", "compiled", "max-autotune"]
 Timed = nn.Module | tuple[nn.Module, Any]
 
 
@@ -57,8 +57,11 @@ def prepared(
         ready = Prepared(bench.device, [], [])
         for name, model, inputs in zip(models, copies, inputs_of_each, strict=True):
             run(model, as_call(inputs))
-            fast = compiled(model, inputs, name) if mode == "compiled" else None
-            ready.functions.append(fast or functools.partial(call, model, inputs))
+            ready.functions.append(
+                functools.partial(call, model, inputs)
+                if mode == "eager"
+                else compiled(model, inputs, name, tuned=mode == "max-autotune")
+            )
             setting = Setting(
                 device=str(bench.device),
                 device_name=device_name(bench.device),
@@ -79,8 +82,9 @@ def check(
     """Refuses what no model can be measured with."""
     if not models:
         raise VirtualPoolError("There is no model to measure; give one, or a dict of some by name.")
-    if mode not in ("eager", "compiled"):
-        raise VirtualPoolError(f'mode {mode!r} is not known; give "eager" or "compiled".')
+    if mode not in get_args(Mode):
+        known = ", ".join(get_args(Mode))
+        raise VirtualPoolError(f"mode {mode!r} is not known; give one of {known}.")
     for name, count in counts.items():
         if count is not None and count < 1:
             raise VirtualPoolError(f"{name} is {count}; give 1 or more.")

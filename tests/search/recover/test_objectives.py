@@ -9,12 +9,8 @@ from torchvision.models import resnet18, squeezenet1_1
 
 import virtualpool as vp
 from virtualpool.models import all_cnn_c
-from virtualpool.search.recover.objectives import (
-    Distillation,
-    Labels,
-    cross_entropy,
-    relative_square,
-)
+from virtualpool.search.recover.distances import relative_square
+from virtualpool.search.recover.objectives import Distillation, Labels, cross_entropy
 
 CPU = torch.device("cpu")
 LABELS = Labels(cross_entropy)
@@ -35,17 +31,6 @@ def test_labels_is_the_cross_entropy(network, batches):
     images, labels = batches[0]
     expected = -network(images).log_softmax(1)[range(8), labels].mean()
     torch.testing.assert_close(LABELS.on(CPU)(network, batches[0]), expected)
-
-
-def test_relative_square_equals_a_loop():
-    given, wanted = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
-    distance = sum((a - b) ** 2 for a, b in zip(given.flatten(), wanted.flatten(), strict=True))
-    length = sum(b**2 for b in wanted.flatten())
-    torch.testing.assert_close(relative_square(given, wanted), torch.as_tensor(distance / length))
-
-
-def test_relative_square_of_nothing_is_finite():
-    assert relative_square(torch.zeros(3), torch.zeros(3)) == 0
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
@@ -99,7 +84,7 @@ def test_the_last_map_is_compared_also_in_a_pooled_model(make, size, layer):
     images = torch.randn(2, 3, size, size)
     pooled = vp.apply(model, "all", images)
     loss = Distillation(model, 2.0, features=1.0, labels=0.0).on(CPU)
-    assert loss(model, images) < 1e-9
+    assert abs(loss(model, images)) < 1e-6  # layouts of memory round differently
     assert loss._layer == layer  # pyright: ignore[reportFunctionMemberAccess]
     loss = Distillation(model, 2.0, features=1.0, labels=0.0).on(CPU)
     assert loss(pooled, images) > 1e-6

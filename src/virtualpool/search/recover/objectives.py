@@ -14,6 +14,7 @@ from torch.nn import functional
 from virtualpool.errors import VirtualPoolError
 from virtualpool.search.fingerprint import name_of
 from virtualpool.search.recover.batches import images_of
+from virtualpool.search.recover.distances import distance_of_sites, relative_square
 from virtualpool.search.recover.site_maps import SiteMap, maps_of, site_maps
 from virtualpool.trace import evaluating
 
@@ -66,18 +67,13 @@ class Distillation:
 
     def on(self, device: torch.device) -> Loss:
         """The distance from a copy of the original, which runs on `device` in eval mode."""
-        teacher = copy.deepcopy(self.original).eval().requires_grad_(False)
-        return _Distance(self, teacher.to(device).to(memory_format=torch.channels_last))
+        return _Distance(self, teacher(self.original, device))
 
 
-def relative_square(changed: Tensor, original: Tensor) -> Tensor:
-    """The squared distance of two tensors as a part of the original's squared length.
-
-    >>> relative_square(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 4.0]))
-    tensor(0.1000)
-    """
-    original = original.float()
-    return (changed.float() - original).square().sum() / original.square().sum().clamp_min(1e-12)
+def teacher(original: nn.Module, device: torch.device) -> nn.Module:
+    """A copy of the original that is only looked at: in eval mode, without gradients."""
+    copied = copy.deepcopy(original).eval().requires_grad_(False)
+    return copied.to(device).to(memory_format=torch.channels_last)
 
 
 class _Distance:
@@ -102,7 +98,7 @@ class _Distance:
             expected = _output(self._teacher, images)
         with _input_of(model, self._layer) as given_map, maps_of(model, sites) as given_maps:
             given = _output(model, images)
-        loss = self._distance_of_sites(given_maps, expected_maps)
+        loss = self._weights.sites * distance_of_sites(given_maps, expected_maps)
         if expected.ndim == 4:
             return loss + relative_square(given, expected)
         loss = loss + self._divergence(given, expected)
@@ -111,14 +107,6 @@ class _Distance:
         if self._weights.labels:
             loss = loss + self._weights.labels * _cross_entropy(given, batch)
         return loss
-
-    def _distance_of_sites(
-        self, given: dict[str, Tensor], expected: dict[str, Tensor]
-    ) -> Tensor | float:
-        distances = [
-            relative_square(given[name], expected[name][..., ::2, ::2]) for name in expected
-        ]
-        return self._weights.sites * torch.stack(distances).mean() if distances else 0.0
 
     def _divergence(self, given: Tensor, expected: Tensor) -> Tensor:
         temperature = self._weights.temperature

@@ -7,27 +7,31 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from virtualpool.fuse.sites import observing
-from virtualpool.operators import kind_of
+from virtualpool.fuse import report_of
+from virtualpool.fuse.sites import observed, observing
 from virtualpool.placement import placement
 from virtualpool.plan import plan_of
 from virtualpool.state import copy_of
 from virtualpool.trace import Part, trace
 
+Activation = Callable[[nn.Module, Tensor], Tensor]
+Keep = Callable[[Tensor], None]
+
 
 @dataclass(frozen=True)
 class SiteMap:
-    """Where the map of a site is found in the original and in the pooled model.
+    """Where the maps of a site are found in the original and in the pooled model.
 
     Attributes:
         name: the site.
         module: the convolution or the normalisation after it, by its qualified name.
-        activation: what the virtual pool comes after, applied to the output of `module`.
+        activation: what the virtual pool comes after: a function of the model and of what `module`
+            gives, which makes a new tensor. The code that follows may change its own in place.
     """
 
     name: str
     module: str
-    activation: Callable[[Tensor], Tensor]
+    activation: Activation
 
 
 def site_maps(original: nn.Module, pooled: nn.Module, images: Any) -> list[SiteMap]:
@@ -38,68 +42,76 @@ def site_maps(original: nn.Module, pooled: nn.Module, images: Any) -> list[SiteM
         pooled: the model with virtual pools.
         images: an example of what both take.
     """
-    traced = trace(copy_of(original), images)
-    return [
-        _site_map(name, part, node)
-        for name in plan_of(pooled).names
-        for part in traced.parts
-        for node in part.calls(part.evaluation, name)[-1:]
+    parts = trace(copy_of(original), images).parts
+    return [site for name in plan_of(pooled).names for site in _of_site(name, parts)]
+
+
+@contextmanager
+def maps_of(model: nn.Module, sites: list[SiteMap]) -> Iterator[dict[str, list[Tensor]]]:
+    """The maps of sites, by their names, of each of their calls in the call of a model within."""
+    report = report_of(model)
+    told = report.sites if report else ()
+    keepers = [(site.module, _observer(site, model)) for site in sites if site.name not in told]
+    with observing() as maps, outputs_to(model, keepers):
+        yield maps
+
+
+@contextmanager
+def outputs_to(model: nn.Module, keepers: list[tuple[str, Keep]]) -> Iterator[None]:
+    """Hands the outputs of modules, by their names, to functions in the call of a model within."""
+
+    def hook(keep: Keep) -> Callable[..., None]:
+        return lambda module, arguments, output: keep(output)
+
+    handles = [
+        model.get_submodule(name).register_forward_hook(hook(keep)) for name, keep in keepers
     ]
-
-
-@contextmanager
-def maps_of(model: nn.Module, sites: list[SiteMap]) -> Iterator[dict[str, Tensor]]:
-    """The maps of sites, by their names, in the call of a model within.
-
-    Of a site that is called several times, the map of the last call.
-    """
-    found: dict[str, Tensor] = {}
-    with observing() as observed, outputs_of(model, [site.module for site in sites]) as outputs:
-        yield found
-    for site in sites:
-        is_fused = site.name in observed
-        map = observed[site.name] if is_fused else site.activation(outputs[site.module])
-        found[site.name] = map
-
-
-@contextmanager
-def outputs_of(model: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
-    """The outputs of modules in the call of a model within."""
-    found: dict[str, Tensor] = {}
-
-    def keeper(name: str) -> Callable[..., None]:
-        return lambda module, arguments, output: found.__setitem__(name, output)
-
-    handles = [model.get_submodule(name).register_forward_hook(keeper(name)) for name in names]
     try:
-        yield found
+        yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _site_map(name: str, part: Part, convolution: fx.Node) -> SiteMap:
+def _of_site(name: str, parts: list[Part]) -> list[SiteMap]:
+    """The maps of a site, one for each module that it ends with; none if an end is not found."""
+    found: dict[str, SiteMap] = {}
+    for part in parts:
+        for convolution in part.calls(part.evaluation, name):
+            end = _end(part, convolution)
+            if end is None:
+                return []
+            found[end[0]] = SiteMap(name, *end)
+    return [*found.values()]
+
+
+def _end(part: Part, convolution: fx.Node) -> tuple[str, Activation] | None:
+    """The module that a site ends with, but for its activation, and the activation.
+
+    None where it ends with a function of more than its map, which is not to be called apart.
+    """
     end, follows = placement(convolution, part.module)
-    before = end.all_input_nodes[0] if follows == "activation" else end
-    if before.op != "call_module":
-        # A normalisation that is no module has no output to hook.
-        return SiteMap(name, name, _same)
-    activation = _activation(end, part.module) if follows == "activation" else _same
-    return SiteMap(name, part.full_name(before.target), activation)
+    before, *others = end.all_input_nodes if follows == "activation" else [end]
+    if before.op != "call_module" or others:
+        return None
+    return part.full_name(before.target), _activation(part, end if end is not before else None)
 
 
-def _same(map: Tensor) -> Tensor:
-    return map
-
-
-def _activation(node: fx.Node, module: nn.Module) -> Callable[[Tensor], Tensor]:
+def _activation(part: Part, node: fx.Node | None) -> Activation:
     """What an activation's node does, on a copy: some work in place."""
-    assert kind_of(node, module) == "activation"
+    if node is None:
+        return lambda model, map: map.clone()
     if node.op == "call_module":
-        function: Any = module.get_submodule(str(node.target))
-    elif node.op == "call_method":
-        function = getattr(Tensor, str(node.target))
-    else:
-        function = node.target
+        name = part.full_name(node.target)
+        return lambda model, map: model.get_submodule(name)(map.clone())
+    is_method = node.op == "call_method"
+    function: Any = getattr(Tensor, str(node.target)) if is_method else node.target
     rest, keywords = node.args[1:], node.kwargs
-    return lambda map: function(map.clone(), *rest, **keywords)
+    return lambda model, map: function(map.clone(), *rest, **keywords)
+
+
+def _observer(site: SiteMap, model: nn.Module) -> Keep:
+    def observe(output: Tensor) -> None:
+        observed(site.activation(model, output), site.name)
+
+    return observe

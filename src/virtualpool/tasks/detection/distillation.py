@@ -1,6 +1,5 @@
 """Fine-tuning of a pooled detector towards the maps of the original."""
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +9,10 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.inputs import tensors
-from virtualpool.search.recover.objectives import Loss, relative_square
+from virtualpool.search.recover.distances import distance_of_sites, mean_relative_square
+from virtualpool.search.recover.objectives import Loss, teacher
 from virtualpool.search.recover.settings import Training
-from virtualpool.search.recover.site_maps import SiteMap, maps_of, outputs_of, site_maps
+from virtualpool.search.recover.site_maps import SiteMap, maps_of, outputs_to, site_maps
 from virtualpool.search.recover.training import train
 from virtualpool.search.round import Finetune, Round
 from virtualpool.tasks.detection.loss import detector_loss
@@ -69,8 +69,7 @@ class _Maps:
 
     def on(self, device: torch.device) -> Loss:
         """The distance from a copy of the original, which runs on `device` in eval mode."""
-        teacher = copy.deepcopy(self.original).eval().requires_grad_(False).to(device)
-        return _Distance(self, teacher.to(memory_format=torch.channels_last))
+        return _Distance(self, teacher(self.original, device))
 
 
 class _Distance:
@@ -85,28 +84,22 @@ class _Distance:
             _check(self._teacher)
             wanted = bool(self._weights.sites)
             self._sites = site_maps(self._teacher, model, images[:1]) if wanted else []
+        expected: list[Any] = []
         with (
             torch.no_grad(),
-            outputs_of(self._teacher, [_BACKBONE]) as expected,
-            maps_of(self._teacher, self._sites) as expected_sites,
+            outputs_to(self._teacher, [(_BACKBONE, expected.append)]),
+            maps_of(self._teacher, self._sites) as expected_maps,
         ):
             self._teacher(images)
+        given: list[Any] = []
         with (
-            outputs_of(model, [_BACKBONE]) as given,
-            maps_of(model, self._sites) as given_sites,
+            outputs_to(model, [(_BACKBONE, given.append)]),
+            maps_of(model, self._sites) as given_maps,
         ):
             loss = self._weights.labels * detector_loss(model, batch)
-        pairs = zip(tensors(given[_BACKBONE]), tensors(expected[_BACKBONE]), strict=True)
-        loss = loss + self._weights.features * _mean([relative_square(*pair) for pair in pairs])
-        changes = [
-            relative_square(given_sites[name], map[..., ::2, ::2])
-            for name, map in expected_sites.items()
-        ]
-        return loss + self._weights.sites * _mean(changes) if changes else loss
-
-
-def _mean(values: list[Tensor]) -> Tensor:
-    return torch.stack(values).mean()
+        backbone = mean_relative_square(tensors(given), tensors(expected))
+        sites = distance_of_sites(given_maps, expected_maps)
+        return loss + self._weights.features * backbone + self._weights.sites * sites
 
 
 def _check(teacher: Any) -> None:
