@@ -24,7 +24,7 @@ def sensitivity(
         bool,
         typer.Option(
             "--labels/--no-labels",
-            help="Accuracy, or without labels how much of the output is left.",
+            help="Score by labels, or without them by how much of the output is left.",
         ),
     ] = True,
     recalibrate: Annotated[
@@ -45,7 +45,7 @@ def sensitivity(
     device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Rank the sites of a network by the accuracy that each costs when it alone is pooled."""
+    """Rank the sites of a network by the score that each costs when it alone is pooled."""
     with results(as_json) as show:
         from dataclasses import replace
 
@@ -103,4 +103,5 @@ def _print(found: "Sensitivity") -> None:
     ]
     table(["site", ">score", ">drop", ">error", "before pool", ">MMACs"], rows)
     samples = f" on {found.baseline.samples:,} images" if found.baseline.samples else ""
-    print(f"\nUnmodified: {found.baseline}{samples}; {found.method}.")
+    unit = f" {found.baseline.unit.name}" if found.baseline.unit else ""
+    print(f"\nUnmodified: {found.baseline}{unit}{samples}; {found.method}.")

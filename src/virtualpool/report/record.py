@@ -10,6 +10,7 @@ from virtualpool.fuse import Report
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.run import read_records
 from virtualpool.search.sensitivity import Sensitivity
+from virtualpool.search.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Record:
     def points(self) -> tuple[Point, ...]:
         """The models so far, the original first."""
         return self.frontier.points if self.frontier else ()
+
+    @property
+    def unit(self) -> Unit:
+        """What the scores measure, and how they are written."""
+        return self.frontier.unit if self.frontier else Unit.guessed([])
 
     @property
     def network_order(self) -> list[str]:

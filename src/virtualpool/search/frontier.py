@@ -1,4 +1,4 @@
-"""The models that a search gave, each with its accuracy and its measured speed: the user's knob."""
+"""The models that a search gave, each with its score and its measured speed: the user's knob."""
 
 import copy
 import os
@@ -13,6 +13,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json, write_json
 from virtualpool.measure.latency import Latency, Speedup
 from virtualpool.plan import Plan
+from virtualpool.search.unit import Unit
 from virtualpool.storage import load
 
 _LATENCIES = ("latency", "baseline", "as_written", "fused", "half")
@@ -42,6 +43,7 @@ class Point:
         half: how long the unmodified model takes on inputs of half the side, whose accuracy is not
             measured. All four were measured by turns; they are None where they were not measured.
         missing: of `fused` and `half`, why they could not be measured.
+        unit: what the score measures and how that is written, or None where it is not known.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Point:
     fused: Latency | None = None
     half: Latency | None = None
     missing: dict[str, str] = field(default_factory=dict)
+    unit: Unit | None = None
 
     @property
     def is_fused(self) -> bool:
@@ -78,6 +81,7 @@ class Point:
             vars(self)
             | {name: latency and latency.to_json() for name, latency in latencies.items()}
             | {"speedup": self.speedup.to_json(), "plan": self.plan.to_json()}
+            | {"unit": self.unit and self.unit.to_json()}
         )
 
     @classmethod
@@ -89,6 +93,8 @@ class Point:
             parts = {name: it and Latency.from_json(it) for name, it in latencies.items()}
             parts["speedup"] = Speedup.from_json(value["speedup"])
             parts["plan"] = Plan.from_json(value["plan"])
+            if unit := value.get("unit"):
+                parts["unit"] = Unit.from_json(unit)
             return cls(**value | parts)
         except (KeyError, TypeError) as error:
             raise VirtualPoolError(
@@ -98,6 +104,7 @@ class Point:
 
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {self.standard_error:.4f}"
+        unit = f" {self.unit.name}" if self.unit else ""
         speed = f"{self.speedup}, {self.latency.median_ms:.4g} ms, {self.macs / 1e6:.4g} M MACs"
         form = ", fused" if self.is_fused else ", as written" if self.as_written else ""
         beside = {
@@ -111,8 +118,8 @@ class Point:
             if (speedup := self.speedup_of(latency))
         )
         return (
-            f"{self.name}: {self.accuracy:.4f}{error}, {speed}, {len(self.plan.sites)} pooled{form}"
-            + (f" ({others})" if others else "")
+            f"{self.name}: {self.accuracy:.4f}{error}{unit}, {speed}, "
+            f"{len(self.plan.sites)} pooled{form}" + (f" ({others})" if others else "")
         )
 
 
@@ -132,6 +139,11 @@ class Frontier:
     def original(self) -> Point:
         """The unmodified model."""
         return self.points[0]
+
+    @property
+    def unit(self) -> Unit:
+        """What the scores measure and how they are written; guessed where it is not known."""
+        return self.original.unit or Unit.guessed(point.accuracy for point in self.points)
 
     @property
     def half(self) -> Speedup | None:
@@ -224,9 +236,9 @@ class Frontier:
         return cls(tuple(Point.from_json(point) for point in points), path.parent)
 
     def plot(self, path: Path | str) -> None:
-        """Draws accuracy against measured speedup; the file's suffix says whether PNG, SVG or PDF.
+        """Draws the score against measured speedup; the file's suffix says whether PNG, SVG or PDF.
 
-        Bars are quartiles of the speedup and standard errors of the accuracy; the line joins the
+        Bars are quartiles of the speedup and standard errors of the score; the line joins the
         Pareto set. A ring is a fused model as written; the upright line is the unmodified model on
         images of half the side, whose accuracy is not measured.
         """

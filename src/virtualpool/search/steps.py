@@ -197,6 +197,7 @@ class Steps:
             fused=times.fused,
             half=times.half,
             missing=times.missing,
+            unit=score.unit,
         )
 
     def _score(self, index: int, model: nn.Module) -> Score:

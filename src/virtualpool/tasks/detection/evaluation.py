@@ -11,6 +11,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.inputs import map_tensors
 from virtualpool.search.recover.precision import Precision, autocast
 from virtualpool.search.score import Score
+from virtualpool.search.unit import Unit
 from virtualpool.tasks.detection.average_precision import Ranked, Rule, ranked
 from virtualpool.tasks.detection.coco_metric import check_coco, coco_metrics, has_coco
 from virtualpool.tasks.detection.precision import full_precision_boxes
@@ -21,6 +22,11 @@ Found = dict[str, Tensor]
 """What a detector finds in an image, or what there is: boxes, labels, and more."""
 
 _RULES: dict[str, Rule] = {"voc": "all points", "voc2007": "11 points"}
+_NAMES: dict[Metric, str] = {
+    "voc": "mAP at 0.5",
+    "voc2007": "VOC 2007 mAP",
+    "coco": "COCO mAP",
+}
 
 
 def evaluator(
@@ -65,8 +71,9 @@ def evaluator(
         if has_coco():
             values |= coco_metrics(found, targets)
         metrics = {name: round(value, 6) for name, value in values.items()}
+        unit = Unit(_NAMES[metric], percent=False, decimals=3)
         if metric not in _RULES:
-            return Score(values[metric], samples=len(targets), metrics=metrics)
+            return Score(values[metric], samples=len(targets), metrics=metrics, unit=unit)
         each = _pseudo_values(classes, _RULES[metric], values[metric], len(targets))
         return Score(
             values[metric],
@@ -74,6 +81,7 @@ def evaluator(
             samples=len(each),
             per_sample=each,
             metrics=metrics,
+            unit=unit,
         )
 
     return evaluate
