@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torchvision.models import WeightsEnum
 
 from virtualpool.cli.nearest import nearest
 from virtualpool.cli.user_code import network_from
@@ -27,12 +28,14 @@ class Network:
         size: the side of the images that it is made for.
         preprocessing: how these are prepared, if known.
         trained: whether its weights were named, so that the preprocessing is surely theirs.
+        classes: of a detector, the names of its labels from 1 on, if its weights know them.
     """
 
     module: nn.Module
     size: int
     preprocessing: Preprocessing | None = None
     trained: bool = False
+    classes: list[str] = field(default_factory=list)
 
 
 def load_network(name: str, weights: str | None = None) -> Network:
@@ -131,8 +134,14 @@ def _torchvision(name: str, weights: str | None) -> Network:
     try:
         preprocessing = Preprocessing.of(chosen or next(iter(choices)))
     except VirtualPoolError:  # a network for another task than classification
-        return Network(module, size=224)
+        return Network(module, size=224, classes=_classes(chosen))
     return Network(module, preprocessing.size, preprocessing)
+
+
+def _classes(weights: WeightsEnum | None) -> list[str]:
+    """What the labels of a detector mean, without the first, which is the background."""
+    names = weights.meta.get("categories", []) if weights else []
+    return names[1:] if names[:1] == ["__background__"] else []
 
 
 def _timm(name: str, weights: str | None) -> Network:

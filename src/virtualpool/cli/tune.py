@@ -215,6 +215,7 @@ def tune(
                 seed=seed,
                 observer=observer,
             )
+            opened.illustrate(run_dir)
             page = run_dir / "report.html"
             if is_main():
                 report.write(run_dir, page)

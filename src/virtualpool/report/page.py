@@ -48,11 +48,7 @@ def render(run: Record, path: Path) -> str:
 
 def _content(run: Record, path: Path) -> dict[str, Any]:
     unit = run.unit
-    said = (
-        wording.claim(run.points, run.config.get("max_drop"), unit)
-        if run.points
-        else wording.Claim("Nothing measured yet", "The original is being evaluated and timed.")
-    )
+    said = run.claim
     setting = str(run.points[0].latency.setting) if run.points else None
     return {
         "model": run.settings.get("model") or run.config.get("model"),
@@ -68,6 +64,7 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         "models": [_model(run, point, said.point, unit, path) for point in run.points],
         "half_missing": run.points[0].missing.get("half") if run.points else None,
         "fusing": _fusing(run),
+        "pictures": run.pictures,
         "rounds": [_round(run, index, unit) for index in range(1, len(run.rounds) + 1)],
         "code": _code(run, said.point),
         "command": _command(run),
