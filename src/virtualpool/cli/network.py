@@ -16,7 +16,8 @@ from virtualpool.cli.weights import SUFFIXES, with_weights
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.preprocessing import Preprocessing
 
-_FORMS = "torchvision:NAME, timm:NAME, virtualpool:all_cnn_c or path/to/file.py:function"
+_FORMS = "torchvision:NAME, timm:NAME, virtualpool:NAME or path/to/file.py:function"
+_VOC_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def load_network(name: str, weights: str | None = None) -> Network:
     """The network of a name, with weights.
 
     Args:
-        name: "torchvision:resnet50", "timm:resnet50", "virtualpool:all_cnn_c", or
+        name: "torchvision:resnet50", "timm:resnet50", "virtualpool:all_cnn_c",
+            "virtualpool:faster_rcnn_vgg16", or
             "path/to/file.py:function", a function that is called without arguments.
         weights: a name that the network's source knows ("IMAGENET1K_V2", "DEFAULT", "cifar10"), or
             the path of a state dict (.safetensors, .pt, .pth). A file that `virtualpool.save` wrote
@@ -134,11 +136,11 @@ def _torchvision(name: str, weights: str | None) -> Network:
     try:
         preprocessing = Preprocessing.of(chosen or next(iter(choices)))
     except VirtualPoolError:  # a network for another task than classification
-        return Network(module, size=224, classes=_classes(chosen))
+        return Network(module, size=224, classes=classes_of(chosen))
     return Network(module, preprocessing.size, preprocessing)
 
 
-def _classes(weights: WeightsEnum | None) -> list[str]:
+def classes_of(weights: WeightsEnum | None) -> list[str]:
     """What the labels of a detector mean, without the first, which is the background."""
     names = weights.meta.get("categories", []) if weights else []
     return names[1:] if names[:1] == ["__background__"] else []
@@ -177,8 +179,19 @@ def _timm(name: str, weights: str | None) -> Network:
 def _virtualpool(name: str, weights: str | None) -> Network:
     from virtualpool import models
 
+    if name == "faster_rcnn_vgg16":
+        if weights:
+            raise VirtualPoolError(
+                f"virtualpool:{name} comes without weights such as {weights!r}; give the path of a "
+                "state dict."
+            )
+        return Network(models.faster_rcnn_vgg16(_VOC_CLASSES), size=600)
     if name != "all_cnn_c":
-        raise VirtualPoolError(f"virtualpool:{name}: there is virtualpool:all_cnn_c.")
+        raise VirtualPoolError(
+            f"virtualpool:{name}: there are virtualpool:all_cnn_c and "
+            f"virtualpool:faster_rcnn_vgg16 (for the {_VOC_CLASSES} classes of VOC; for others write "
+            "a function that builds it)."
+        )
     mean, std = models.CIFAR10_MEAN, models.CIFAR10_STD
     preprocessing = Preprocessing(32, mean=mean, std=std, augmentation="crop")
     return Network(models.all_cnn_c(weights), 32, preprocessing)  # type: ignore[arg-type]

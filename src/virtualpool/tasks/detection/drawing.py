@@ -119,17 +119,19 @@ def _outline(
 
 
 def _name(axes: "Axes", box: list[float], text: str, colour: str) -> None:
-    """What a box is, above its left upper corner, or inside where the image ends there."""
-    is_at_top = box[1] < 0.04 * axes.get_ylim()[0]
+    """What a box is, above its left upper corner, or where there is room inside of the image."""
+    left, top, right, _ = box
+    is_at_top, is_at_right = top < 0.04 * axes.get_ylim()[0], left > 0.85 * axes.get_xlim()[1]
     axes.text(
-        box[0],
-        box[1],
+        right if is_at_right else left,
+        top,
         text,
         color="white",
         fontsize=7,
         parse_math=False,
         clip_on=True,
         verticalalignment="top" if is_at_top else "bottom",
+        horizontalalignment="right" if is_at_right else "left",
         bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2},
     )
 
