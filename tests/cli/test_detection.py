@@ -22,7 +22,9 @@ def test_sensitivity_is_that_of_the_mean_average_precision(
     assert len(found["sites"]) == 5
     assert found["baseline"]["samples"] == 3
     assert {"voc", "voc2007"} <= set(found["baseline"]["metrics"])
-    said = run(*asked("sensitivity", detector, boxes, "--metric", "voc2007")).stderr
+    result = run(*asked("sensitivity", detector, boxes, "--metric", "voc2007"))
+    assert " VOC 2007 mAP on 3 images; each site pooled alone" in result.stdout
+    said = result.stderr
     assert "1 image could not be read and was left out" in said
 
 
@@ -62,6 +64,16 @@ def test_an_augmentation_without_boxes_is_refused(
     options = ["--augment", "crop", "--run-dir", tmp_path / "run"]
     said = refused(*asked("tune", detector, boxes, *options))
     assert "--augment crop: for detection there are none, flip, flip both" in said
+
+
+def test_a_network_and_a_task_that_do_not_fit_are_refused(
+    refused: Run, run: Run, detector: str, network: Path, boxes: Path, images: Path
+) -> None:
+    said = refused(*asked("sensitivity", f"{network}:tiny", boxes))
+    assert "Sequential cannot be called with a list of images" in said
+    said = refused("sensitivity", detector, "--data", images, "--size", "16", "--device", "cpu")
+    assert "A detector is judged by virtualpool.tasks.detection (--task detection)." in said
+    assert run(*asked("sensitivity", detector, boxes, "--no-labels")).exit_code == 2
 
 
 def test_a_folder_of_classes_has_no_boxes(refused: Run, detector: str, images: Path) -> None:

@@ -189,8 +189,8 @@ def _virtualpool(name: str, weights: str | None) -> Network:
     if name != "all_cnn_c":
         raise VirtualPoolError(
             f"virtualpool:{name}: there are virtualpool:all_cnn_c and "
-            f"virtualpool:faster_rcnn_vgg16 (for the {_VOC_CLASSES} classes of VOC; for others write "
-            "a function that builds it)."
+            f"virtualpool:faster_rcnn_vgg16 (for the {_VOC_CLASSES} classes of VOC; for others "
+            "write a function that builds it)."
         )
     mean, std = models.CIFAR10_MEAN, models.CIFAR10_STD
     preprocessing = Preprocessing(32, mean=mean, std=std, augmentation="crop")

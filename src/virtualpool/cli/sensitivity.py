@@ -46,6 +46,11 @@ def sensitivity(
     as_json: options.AsJson = False,
 ) -> None:
     """Rank the sites of a network by the score that each costs when it alone is pooled."""
+    if task == "detection" and not labels:
+        raise typer.BadParameter(
+            "--no-labels compares outputs of one shape, and a detector gives any number of boxes; "
+            "leave it out."
+        )
     with results(as_json) as show:
         from dataclasses import replace
 

@@ -17,7 +17,9 @@ from virtualpool.search.recover.precision import Precision
 from virtualpool.search.run import Run
 from virtualpool.search.score import Evaluate
 from virtualpool.tasks import classification, detection
+from virtualpool.tasks.detection.found import found_in
 from virtualpool.tasks.detection.illustration import illustrated
+from virtualpool.trace import evaluating
 
 Kind = Literal["classification", "detection"]
 
@@ -141,4 +143,6 @@ def _for_detection(
     images = next((images for images, _ in data.test if images), None)
     if images is None:
         raise VirtualPoolError(f"{source}: no test image can be read.")
+    with evaluating(network.module):
+        found_in(images[:1], network.module)  # what is no detector is refused before it is tuned
     return data, images[:1], {"augmentation": augmentation}

@@ -64,7 +64,8 @@ def check_classes(outputs: Any, labels: Tensor) -> None:
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         given = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise VirtualPoolError(
-            f"The model gives {given}; classification expects logits of shape (N, classes)."
+            f"The model gives {given}; classification expects logits of shape (N, classes). A "
+            "detector is judged by virtualpool.tasks.detection (--task detection)."
         )
     highest = int(labels.max())
     if highest >= outputs.shape[1]:
