@@ -23,8 +23,8 @@ CASES = {
 
 @pytest.mark.parametrize(("one", "other", "mine", "its"), CASES.values(), ids=CASES)
 def test_boxes_that_two_models_share(one, other, mine, its):
-    both = shared(*(found(*((1.0, label, box) for label, box in boxes)) for boxes in (one, other)))
-    assert [each.tolist() for each in both] == [mine, its]
+    first, second = (found(*((1.0, *each) for each in boxes)) for boxes in (one, other))
+    assert [each.tolist() for each in shared(first, second)] == [mine, its]
 
 
 @pytest.mark.parametrize(
