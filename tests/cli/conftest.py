@@ -76,6 +76,15 @@ def not_a_network():
 '''
 
 
+DETECTOR = """
+from tests.tasks.detection.tiny import tiny_detector
+
+
+def tiny():
+    return tiny_detector()
+"""
+
+
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with functions that give networks of three sites, for 16 x 16 images."""
@@ -97,6 +106,34 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels[..., channel] += 60
                 Image.fromarray(pixels.numpy()).save(folder / split / name / f"{index}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("network") / "detector.py"
+    path.write_text(DETECTOR, encoding="utf-8")
+    return f"{path}:tiny"
+
+
+@pytest.fixture(scope="session")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Light squares on dark images, in the layout of VOC; one test image is broken."""
+    root = tmp_path_factory.mktemp("boxes")
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    for split, names in (("train", "abcd"), ("test", "efgh")):
+        (root / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names))
+        for place, name in enumerate(names):
+            pixels = torch.zeros(30 + place, 40, 3, dtype=torch.uint8)
+            pixels[5:17, 4 + place : 18 + place] = 255
+            Image.fromarray(pixels.numpy()).save(root / "JPEGImages" / f"{name}.jpg")
+            (root / "Annotations" / f"{name}.xml").write_text(
+                "<annotation><object><name>square</name><bndbox>"
+                f"<xmin>{5 + place}</xmin><ymin>6</ymin><xmax>{18 + place}</xmax><ymax>17</ymax>"
+                "</bndbox></object></annotation>"
+            )
+    (root / "Annotations" / "h.xml").write_text("<annotation>")
+    return root
 
 
 @pytest.fixture

@@ -6,46 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from PIL import Image
 
 Run = Callable[..., Any]
-
-DETECTOR = """
-from tests.tasks.detection.tiny import tiny_detector
-
-
-def tiny():
-    return tiny_detector()
-"""
-
-
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("network") / "detector.py"
-    path.write_text(DETECTOR, encoding="utf-8")
-    return f"{path}:tiny"
-
-
-@pytest.fixture(scope="module")
-def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Light squares on dark images, in the layout of VOC; one test image is broken."""
-    root = tmp_path_factory.mktemp("boxes")
-    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (root / folder).mkdir(parents=True)
-    for split, names in (("train", "abcd"), ("test", "efgh")):
-        (root / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names))
-        for place, name in enumerate(names):
-            pixels = torch.zeros(30 + place, 40, 3, dtype=torch.uint8)
-            pixels[5:17, 4 + place : 18 + place] = 255
-            Image.fromarray(pixels.numpy()).save(root / "JPEGImages" / f"{name}.jpg")
-            (root / "Annotations" / f"{name}.xml").write_text(
-                "<annotation><object><name>square</name><bndbox>"
-                f"<xmin>{5 + place}</xmin><ymin>6</ymin><xmax>{18 + place}</xmax><ymax>17</ymax>"
-                "</bndbox></object></annotation>"
-            )
-    (root / "Annotations" / "h.xml").write_text("<annotation>")
-    return root
 
 
 def asked(command: str, detector: str, boxes: Path, *more: object) -> list[object]:
@@ -60,7 +22,9 @@ def test_sensitivity_is_that_of_the_mean_average_precision(
     assert len(found["sites"]) == 5
     assert found["baseline"]["samples"] == 3
     assert {"voc", "voc2007"} <= set(found["baseline"]["metrics"])
-    said = run(*asked("sensitivity", detector, boxes, "--metric", "voc2007")).stderr
+    result = run(*asked("sensitivity", detector, boxes, "--metric", "voc2007"))
+    assert " VOC 2007 mAP on 3 images; each site pooled alone" in result.stdout
+    said = result.stderr
     assert "1 image could not be read and was left out" in said
 
 
@@ -100,6 +64,16 @@ def test_an_augmentation_without_boxes_is_refused(
     options = ["--augment", "crop", "--run-dir", tmp_path / "run"]
     said = refused(*asked("tune", detector, boxes, *options))
     assert "--augment crop: for detection there are none, flip, flip both" in said
+
+
+def test_a_network_and_a_task_that_do_not_fit_are_refused(
+    refused: Run, run: Run, detector: str, network: Path, boxes: Path, images: Path
+) -> None:
+    said = refused(*asked("sensitivity", f"{network}:tiny", boxes))
+    assert "Sequential cannot be called with a list of images" in said
+    said = refused("sensitivity", detector, "--data", images, "--size", "16", "--device", "cpu")
+    assert "A detector is judged by virtualpool.tasks.detection (--task detection)." in said
+    assert run(*asked("sensitivity", detector, boxes, "--no-labels")).exit_code == 2
 
 
 def test_a_folder_of_classes_has_no_boxes(refused: Run, detector: str, images: Path) -> None:

@@ -1,14 +1,22 @@
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torchvision.models import detection
 
 import virtualpool
-from virtualpool import VirtualPoolError
-from virtualpool.cli.network import Network, device_of, example_images, load_network
+from virtualpool import VirtualPoolError, models
+from virtualpool.cli.network import (
+    Network,
+    classes_of,
+    device_of,
+    example_images,
+    load_network,
+)
 from virtualpool.fuse import report_of
 from virtualpool.models import all_cnn_c
 
@@ -36,6 +44,20 @@ def test_named_weights_are_loaded() -> None:
     trained = all_cnn_c("cifar10").state_dict()
     for name, weight in network.module.state_dict().items():
         assert torch.equal(weight, trained[name])
+
+
+def test_the_papers_detector_has_the_classes_of_voc(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = partial(models.faster_rcnn_vgg16, hidden=8)
+    monkeypatch.setattr(models, "faster_rcnn_vgg16", small)
+    network = load_network("virtualpool:faster_rcnn_vgg16")
+    assert network.size == 600
+    assert network.module.get_submodule("roi_heads.box_predictor.cls_score").out_features == 21
+
+
+def test_the_classes_of_a_detector_are_those_of_its_weights() -> None:
+    weights = detection.SSDLite320_MobileNet_V3_Large_Weights.DEFAULT
+    assert classes_of(weights)[:2] == ["person", "bicycle"]
+    assert classes_of(None) == []
 
 
 def test_a_function_of_a_file(network: Path) -> None:
@@ -80,7 +102,8 @@ def test_a_pooled_file_gives_the_pooled_network(network: Path, tmp_path: Path) -
         ("torchvision:resnet18", "IMAGENET", "no weights 'IMAGENET'; there are: IMAGENET1K_V1"),
         ("timm:resnet_fifty", None, "timm has no model 'resnet_fifty'"),
         ("timm:resnet18", "IMAGENET1K_V1", "for timm give DEFAULT"),
-        ("virtualpool:vgg", None, "there is virtualpool:all_cnn_c"),
+        ("virtualpool:vgg", None, "there are virtualpool:all_cnn_c and virtualpool:faster_rcnn"),
+        ("virtualpool:faster_rcnn_vgg16", "DEFAULT", "comes without weights such as 'DEFAULT'"),
         ("virtualpool:all_cnn_c", "imagenet", "no weights 'imagenet'; there are: cifar10"),
         ("missing.py:tiny", None, "missing.py: no such file"),
         ("FILE:tini", None, "no function 'tini'; the nearest are tiny"),

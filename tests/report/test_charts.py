@@ -6,6 +6,10 @@ import pytest
 
 from virtualpool.report import charts, svg
 from virtualpool.report.charts import Bar, Curve, Dot
+from virtualpool.search import Unit
+
+ACCURACY, SCORE = Unit("accuracy"), Unit("score", percent=False)
+MAP = Unit("mAP at 0.5", percent=False, decimals=3)
 
 
 def parsed(figure: str) -> ElementTree.Element:
@@ -28,7 +32,7 @@ def dots(count: int) -> list[Dot]:
 @pytest.mark.parametrize("width", [350, 940])
 @pytest.mark.parametrize("count", [1, 4, 17])
 def test_the_frontier_marks_and_names_every_model(count: int, width: float) -> None:
-    root = parsed(charts.frontier(dots(count), width, " (%)"))
+    root = parsed(charts.frontier(dots(count), width, ACCURACY))
     assert len(named(root, "dot")) == count
     assert len(named(root, "dominated")) == sum(not dot.pareto for dot in dots(count))
     labels = [dot.label for dot in dots(count)]
@@ -42,7 +46,7 @@ def test_the_frontier_marks_and_names_every_model(count: int, width: float) -> N
 def test_what_a_model_was_before_fusing_and_the_limit_are_marked() -> None:
     original, first, second = dots(3)
     fused = replace(second, as_written=1.05)
-    root = parsed(charts.frontier([original, first, fused], 940, "", half=1.5))
+    root = parsed(charts.frontier([original, first, fused], 940, SCORE, half=1.5))
     (ring,) = named(root, "written")
     own = named(root, "dot")[2]
     assert float(ring.get("cx", 0)) < float(own.get("cx", 0))
@@ -58,7 +62,7 @@ def test_what_a_model_was_before_fusing_and_the_limit_are_marked() -> None:
 
 
 def test_better_models_are_higher_and_faster_ones_to_the_right() -> None:
-    root = parsed(charts.frontier(dots(2), 940, ""))
+    root = parsed(charts.frontier(dots(2), 940, SCORE))
     original, faster = named(root, "dot")
     assert float(original.get("cy", 0)) < float(faster.get("cy", 0))
     assert float(original.get("cx", 0)) < float(faster.get("cx", 0))
@@ -67,7 +71,7 @@ def test_better_models_are_higher_and_faster_ones_to_the_right() -> None:
 def test_names_on_the_frontier_do_not_cover_each_other() -> None:
     crowd = [Dot(f"round {i}", 2.0, (2.0, 2.0), 88.0 + i / 1e3, None) for i in range(4)]
     spread = [Dot("original", 1.0, (1.0, 1.0), 89.0, None), Dot("far", 3.0, (3, 3), 80.0, None)]
-    root = parsed(charts.frontier(spread + crowd, 940, ""))
+    root = parsed(charts.frontier(spread + crowd, 940, SCORE))
     places = [(float(item.get("x", 0)), float(item.get("y", 0))) for item in named(root, "name")]
     for index, (x, y) in enumerate(places):
         for other_x, other_y in places[index + 1 :]:
@@ -80,7 +84,7 @@ def test_sensitivity_bars_are_in_order_from_zero_and_marked_before_a_pool() -> N
         Bar("better", -2.0, None, before_pool=False),
         Bar("none", 0.0, None, before_pool=False),
     ]
-    root = parsed(charts.sensitivity(bars, 940, " (points)"))
+    root = parsed(charts.sensitivity(bars, 940, ACCURACY))
     rectangles = named(root, "bar")
     widths = [float(item.get("width", 0)) for item in rectangles]
     assert widths[0] == pytest.approx(2 * widths[1], abs=0.05)
@@ -93,9 +97,20 @@ def test_sensitivity_bars_are_in_order_from_zero_and_marked_before_a_pool() -> N
     assert root.findtext(".//title") == "late <site>, before a pooling layer: 4.0 ± 1.0 (points)"
 
 
+def test_numbers_are_written_in_their_unit() -> None:
+    original = Dot("original", 1.0, (1.0, 1.0), 0.7132, 0.01)
+    root = parsed(charts.frontier([original, replace(original, score=0.7)], 940, MAP))
+    assert root.get("aria-label") == "mAP at 0.5 against measured speed"
+    assert root.findtext("desc") == "original: 1.00x, 0.713; original: 1.00x, 0.700"
+    assert "mAP at 0.5" in [item.text for item in named(root, "axis")]
+    root = parsed(charts.sensitivity([Bar("a", 0.0242, 0.01, before_pool=False)], 940, MAP))
+    assert root.findtext(".//title") == "a: 0.024 ± 0.010"
+    assert "mAP at 0.5 lost" in [item.text for item in named(root, "axis")]
+
+
 def test_long_names_of_sites_are_cut_at_their_beginning() -> None:
     name = "backbone." * 12 + "conv2"
-    figure = charts.sensitivity([Bar(name, 1.0, None, before_pool=False)], 350, "")
+    figure = charts.sensitivity([Bar(name, 1.0, None, before_pool=False)], 350, SCORE)
     (shown,) = named(parsed(figure), "site")
     assert shown.text is not None
     assert re.fullmatch(r"….*conv2", shown.text)

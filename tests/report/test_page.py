@@ -92,7 +92,7 @@ def test_a_run_from_before_there_was_fusing_is_shown_as_written(make_run: MakeRu
     run = make_run()
     for path in run.glob("round-*/point.json"):
         point = read_json(path)
-        for name in ("as_written", "fused", "half", "missing"):
+        for name in ("as_written", "fused", "half", "missing", "unit"):
             del point[name]
         write_json(path, point)
     for path in run.glob("round-*/fusing.json"):
@@ -102,6 +102,25 @@ def test_a_run_from_before_there_was_fusing_is_shown_as_written(make_run: MakeRu
     assert 'id="fusing"' not in page
     assert "Upright line" not in page
     assert "Rings" not in page
+
+
+def test_a_score_is_named_and_written_in_its_unit(make_run: MakeRun) -> None:
+    run = make_run()
+    unit = {"name": "mAP at 0.5", "percent": False, "decimals": 3}
+    for path in run.glob("round-*/point.json"):
+        point = read_json(path)
+        measures = {"voc": point["accuracy"], "coco": 0.4321}
+        write_json(path, point | {"unit": unit, "metrics": measures})
+    page = page_of(run)
+    assert "2.3× faster for 0.008 mAP at 0.5</h1>" in page
+    assert "accura" not in page
+    assert "%" not in re.search("<tbody>.*?<small>", page, re.DOTALL).group()  # type: ignore
+    models = page[page.index('id="models"') : page.index('id="fusing"')]
+    assert re.findall('<th scope="col">(.*?)</th>', models)[2:4] == ["mAP at 0.5", "drop"]
+    assert '<th scope="col">coco</th>' in models
+    assert '<th scope="col">voc</th>' not in models
+    assert "<td>0.879 <small>" in models
+    assert "<td>0.432</td>" in models
 
 
 def test_why_there_is_no_half_is_said(make_run: MakeRun) -> None:

@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 
 from virtualpool.measure import Latency
-from virtualpool.report.wording import Unit, as_written, claim, milliseconds, title
-from virtualpool.search import Point
+from virtualpool.report.wording import as_written, claim, milliseconds, title
+from virtualpool.search import Point, Unit
 
-PERCENT = Unit(percent=True)
+PERCENT = Unit("accuracy")
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ PERCENT = Unit(percent=True)
         ([(0.05, 1.4), (0.08, 2.3)], None, "1.4× faster for 5.0 points", 1),
         ([(0.0001, 1.5)], None, "1.5× faster at the same accuracy", 1),
         ([(-0.004, 1.5)], None, "1.5× faster at the same accuracy", 1),
-        ([(-0.02, 1.5)], None, "1.5× faster and 2.0 points more accurate", 1),
+        ([(-0.02, 1.5)], None, "1.5× faster and better by 2.0 points of accuracy", 1),
         ([(0.003, 0.9), (0.008, 0.8)], None, "No model is faster than the original here", 1),
         ([(0.003, 1.02)], None, "No model is faster", 1),  # its lower quartile is below one
         ([(0.003, 1.05)], None, "1.05× faster for 0.3 points", 1),
@@ -58,10 +58,31 @@ def test_scores_that_are_no_shares_of_one_are_written_as_they_are(
 ) -> None:
     original = replace(make_point("original", 0.0, 1.0, []), accuracy=76.1, standard_error=None)
     pooled = replace(make_point("round-01", 0.6, 2.0, ["a"]), accuracy=75.5, standard_error=None)
-    unit = Unit.of([original.accuracy, pooled.accuracy])
+    unit = Unit.guessed([original.accuracy, pooled.accuracy])
     said = claim([original, pooled], None, unit)
-    assert said.headline == "2.0× faster for 0.6 points of accuracy"
+    assert said.headline == "2.0× faster for 0.6 score"
     assert "scores 75.5 where the original scores 76.1" in said.summary
+
+
+@pytest.mark.parametrize(
+    ("drop", "headline"),
+    [
+        (0.0094, "2.0× faster for 0.009 mAP at 0.5"),
+        (0.0004, "2.0× faster at the same mAP at 0.5"),
+        (-0.024, "2.0× faster and better by 0.024 mAP at 0.5"),
+    ],
+)
+def test_other_scores_are_told_by_their_name(
+    make_point: Callable[..., Point], drop: float, headline: str
+) -> None:
+    unit = Unit("mAP at 0.5", percent=False, decimals=3)
+    said = claim(
+        [make_point("original", 0.0, 1.0, []), make_point("round-01", drop, 2.0, ["a"])], None, unit
+    )
+    assert said.headline == headline
+    summary = said.summary.replace("\N{NO-BREAK SPACE}", " ")
+    assert "the fastest model that loses at most 0.01, scores 0." in summary
+    assert "where the original scores 0.887 ± 0.010, and takes" in summary
 
 
 def test_the_summary_of_a_fused_model_has_both_of_its_times(

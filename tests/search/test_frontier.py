@@ -10,6 +10,7 @@ from virtualpool import Plan, VirtualPoolError
 from virtualpool.measure import Latency, Setting
 from virtualpool.plan import PooledSite
 from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.unit import Unit
 
 SETTING = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
 BASELINE = Latency((20.0, 22.0, 21.0), SETTING)
@@ -159,10 +160,19 @@ def test_a_point_as_json_and_as_text(frontier, forms, is_fused, said):
     )
 
 
+def test_a_point_says_in_what_unit_its_score_is(frontier, tmp_path):
+    assert frontier.unit == Unit("accuracy")  # guessed
+    unit = Unit("mAP at 0.5", percent=False, decimals=3)
+    points = tuple(replace(point, unit=unit) for point in frontier.points)
+    assert str(points[3]).startswith("r3: 0.8900 ± 0.0040 mAP at 0.5, 2.00x")
+    replace(frontier, points=points).save(tmp_path / "frontier.json")
+    assert Frontier.load(tmp_path / "frontier.json").unit == unit
+
+
 def test_a_frontier_from_before_there_was_fusing_still_loads(frontier, tmp_path):
     value = frontier.to_json()
     for point in value["points"]:
-        for name in ("as_written", "fused", "half", "missing"):
+        for name in ("as_written", "fused", "half", "missing", "unit"):
             del point[name]
     (tmp_path / "frontier.json").write_text(json.dumps(value))
     assert Frontier.load(tmp_path / "frontier.json") == frontier

@@ -10,6 +10,7 @@ from torch import nn
 
 from virtualpool import VirtualPoolError
 from virtualpool.search.score import Score, judge
+from virtualpool.search.unit import Unit
 
 RIGHT = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
 LESS = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0])
@@ -71,7 +72,12 @@ def test_difference_of_one_point_is_one_point():
 
 @pytest.mark.parametrize(
     "score",
-    [Score(0.5), Score.of(RIGHT, {"top5": 0.9}), Score.of(torch.rand(50)), Score(0.1, samples=9)],
+    [
+        Score(0.5, unit=Unit("mAP", percent=False, decimals=3)),
+        Score.of(RIGHT, {"top5": 0.9}, Unit("accuracy")),
+        Score.of(torch.rand(50)),
+        Score(0.1, samples=9),
+    ],
 )
 @pytest.mark.parametrize(
     "again",
@@ -86,15 +92,22 @@ def test_score_is_the_same_again(score, again):
     other = again(score)
     assert other == score
     assert (other.standard_error, other.samples) == (score.standard_error, score.samples)
-    assert other.metrics == score.metrics
+    assert (other.metrics, other.unit) == (score.metrics, score.unit)
     if score.per_sample is None:
         assert other.per_sample is None
     else:
         torch.testing.assert_close(other.per_sample, score.per_sample, rtol=0, atol=0)
 
 
+def test_a_score_from_before_there_were_units_has_none():
+    value = Score(0.5, unit=Unit("accuracy")).to_json()
+    del value["unit"]
+    assert Score.from_json(value).unit is None
+
+
 def test_summary_forgets_the_samples_only():
-    summary = Score.of(RIGHT, {"top5": 0.9}).summary
+    summary = Score.of(RIGHT, {"top5": 0.9}, Unit("accuracy")).summary
+    assert summary.unit == Unit("accuracy")
     assert summary.per_sample is None
     assert "per_sample" not in summary.to_json()
     assert (summary.samples, summary.metrics) == (6, {"top5": 0.9})

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from virtualpool.cli import terminal
 from virtualpool.cli.apply import apply
 from virtualpool.cli.bench import bench
+from virtualpool.cli.detect import detect
 from virtualpool.cli.ending import end
 from virtualpool.cli.pick import pick
 from virtualpool.cli.report import report
@@ -72,7 +73,7 @@ def _options(
     terminal.show_log()
 
 
-for command in (sites, apply, sensitivity, tune, bench, pick, report):
+for command in (sites, apply, sensitivity, tune, bench, pick, detect, report):
     app.command()(command)
 
 

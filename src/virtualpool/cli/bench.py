@@ -47,7 +47,7 @@ def bench(
     """Time a network unmodified and pooled, as written and fused, and say with what settings.
 
     By turns with them, the unmodified one on images of half the side: it has as much work as with
-    all sites pooled, so it is the practical limit. Its accuracy there is another question.
+    all sites pooled, so it is the practical limit. How good it is there is another question.
     """
     with results(as_json) as show:
         import virtualpool

@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torchvision.models import WeightsEnum
 
 from virtualpool.cli.nearest import nearest
 from virtualpool.cli.user_code import network_from
@@ -15,7 +16,8 @@ from virtualpool.cli.weights import SUFFIXES, with_weights
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.preprocessing import Preprocessing
 
-_FORMS = "torchvision:NAME, timm:NAME, virtualpool:all_cnn_c or path/to/file.py:function"
+_FORMS = "torchvision:NAME, timm:NAME, virtualpool:NAME or path/to/file.py:function"
+_VOC_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,22 @@ class Network:
         size: the side of the images that it is made for.
         preprocessing: how these are prepared, if known.
         trained: whether its weights were named, so that the preprocessing is surely theirs.
+        classes: of a detector, the names of its labels from 1 on, if its weights know them.
     """
 
     module: nn.Module
     size: int
     preprocessing: Preprocessing | None = None
     trained: bool = False
+    classes: list[str] = field(default_factory=list)
 
 
 def load_network(name: str, weights: str | None = None) -> Network:
     """The network of a name, with weights.
 
     Args:
-        name: "torchvision:resnet50", "timm:resnet50", "virtualpool:all_cnn_c", or
+        name: "torchvision:resnet50", "timm:resnet50", "virtualpool:all_cnn_c",
+            "virtualpool:faster_rcnn_vgg16", or
             "path/to/file.py:function", a function that is called without arguments.
         weights: a name that the network's source knows ("IMAGENET1K_V2", "DEFAULT", "cifar10"), or
             the path of a state dict (.safetensors, .pt, .pth). A file that `virtualpool.save` wrote
@@ -131,8 +136,14 @@ def _torchvision(name: str, weights: str | None) -> Network:
     try:
         preprocessing = Preprocessing.of(chosen or next(iter(choices)))
     except VirtualPoolError:  # a network for another task than classification
-        return Network(module, size=224)
+        return Network(module, size=224, classes=classes_of(chosen))
     return Network(module, preprocessing.size, preprocessing)
+
+
+def classes_of(weights: WeightsEnum | None) -> list[str]:
+    """What the labels of a detector mean, without the first, which is the background."""
+    names = weights.meta.get("categories", []) if weights else []
+    return names[1:] if names[:1] == ["__background__"] else []
 
 
 def _timm(name: str, weights: str | None) -> Network:
@@ -168,8 +179,19 @@ def _timm(name: str, weights: str | None) -> Network:
 def _virtualpool(name: str, weights: str | None) -> Network:
     from virtualpool import models
 
+    if name == "faster_rcnn_vgg16":
+        if weights:
+            raise VirtualPoolError(
+                f"virtualpool:{name} comes without weights such as {weights!r}; give the path of a "
+                "state dict."
+            )
+        return Network(models.faster_rcnn_vgg16(_VOC_CLASSES), size=600)
     if name != "all_cnn_c":
-        raise VirtualPoolError(f"virtualpool:{name}: there is virtualpool:all_cnn_c.")
+        raise VirtualPoolError(
+            f"virtualpool:{name}: there are virtualpool:all_cnn_c and "
+            f"virtualpool:faster_rcnn_vgg16 (for the {_VOC_CLASSES} classes of VOC; for others "
+            "write a function that builds it)."
+        )
     mean, std = models.CIFAR10_MEAN, models.CIFAR10_STD
     preprocessing = Preprocessing(32, mean=mean, std=std, augmentation="crop")
     return Network(models.all_cnn_c(weights), 32, preprocessing)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from virtualpool.files import replacing
 def pick(
     run_dir: options.RunDirectory,
     max_drop: Annotated[
-        float | None, typer.Option(help="Accuracy that may be lost; 0.01 is one point.")
+        float | None, typer.Option(help="Score that may be lost; 0.01 is one point of an accuracy.")
     ] = None,
     min_speedup: Annotated[
         float | None, typer.Option(help="Times that it must be faster than the original.")

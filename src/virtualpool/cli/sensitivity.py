@@ -24,7 +24,7 @@ def sensitivity(
         bool,
         typer.Option(
             "--labels/--no-labels",
-            help="Accuracy, or without labels how much of the output is left.",
+            help="Score by labels, or without them by how much of the output is left.",
         ),
     ] = True,
     recalibrate: Annotated[
@@ -45,7 +45,12 @@ def sensitivity(
     device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Rank the sites of a network by the accuracy that each costs when it alone is pooled."""
+    """Rank the sites of a network by the score that each costs when it alone is pooled."""
+    if task == "detection" and not labels:
+        raise typer.BadParameter(
+            "--no-labels compares outputs of one shape, and a detector gives any number of boxes; "
+            "leave it out."
+        )
     with results(as_json) as show:
         from dataclasses import replace
 
@@ -103,4 +108,5 @@ def _print(found: "Sensitivity") -> None:
     ]
     table(["site", ">score", ">drop", ">error", "before pool", ">MMACs"], rows)
     samples = f" on {found.baseline.samples:,} images" if found.baseline.samples else ""
-    print(f"\nUnmodified: {found.baseline}{samples}; {found.method}.")
+    unit = f" {found.baseline.unit.name}" if found.baseline.unit else ""
+    print(f"\nUnmodified: {found.baseline}{unit}{samples}; {found.method}.")

@@ -1,6 +1,7 @@
 """A network and the data that it is judged by, as the command line names them."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
@@ -11,9 +12,14 @@ from virtualpool.cli.network import Network, device_of, example_images, load_net
 from virtualpool.cli.terminal import messages
 from virtualpool.errors import VirtualPoolError
 from virtualpool.inputs import map_tensors
+from virtualpool.report import record, wording
 from virtualpool.search.recover.precision import Precision
+from virtualpool.search.run import Run
 from virtualpool.search.score import Evaluate
 from virtualpool.tasks import classification, detection
+from virtualpool.tasks.detection.found import found_in
+from virtualpool.tasks.detection.illustration import illustrated
+from virtualpool.trace import evaluating
 
 Kind = Literal["classification", "detection"]
 
@@ -57,6 +63,20 @@ class Task:
         if self.kind == "detection":
             return detection.evaluator(test, metric=self.metric, mixed_precision=mixed_precision)
         return classification.evaluator(test, mixed_precision=mixed_precision)
+
+    def illustrate(self, run_dir: Path) -> None:
+        """Keeps in a run what can be shown of its best model: a detector's boxes in some images."""
+        run = record.read(run_dir)
+        best, data = run.claim.point, self.data
+        if run.frontier is None or best is None or not isinstance(data, detection.Detection):
+            return
+        frontier, name = run.frontier, wording.title(best.name).lower()
+
+        def drawn() -> Any:
+            models = {"original": self.module, name: frontier.restore(self.module, best)}
+            return illustrated(models, data.splits["test"].images, data.classes)
+
+        Run(run_dir).remember(record.PICTURES, drawn, alone=True)
 
     def say_skipped(self) -> None:
         """Says how many images could not be read, and which first."""
@@ -123,4 +143,6 @@ def _for_detection(
     images = next((images for images, _ in data.test if images), None)
     if images is None:
         raise VirtualPoolError(f"{source}: no test image can be read.")
+    with evaluating(network.module):
+        found_in(images[:1], network.module)  # what is no detector is refused before it is tuned
     return data, images[:1], {"augmentation": augmentation}

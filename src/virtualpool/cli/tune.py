@@ -47,7 +47,7 @@ def tune(
         typer.Option(
             "--by-time",
             rich_help_panel=_ROUNDS,
-            help="First the sites that save most time for the accuracy that they cost.",
+            help="First the sites that save most time for the score that they cost.",
         ),
     ] = False,
     rounds_file: Annotated[
@@ -59,7 +59,8 @@ def tune(
     max_drop: Annotated[
         float | None,
         typer.Option(
-            rich_help_panel=_ROUNDS, help="Stop after a round that loses more; 0.01 is one point."
+            rich_help_panel=_ROUNDS,
+            help="Stop after a round that loses more; 0.01 is one point of an accuracy.",
         ),
     ] = None,
     recover: Annotated[
@@ -137,7 +138,7 @@ def tune(
 ) -> None:
     """Make a set of faster networks out of a trained one.
 
-    Ranks the sites by the accuracy that each costs, then pools and fine-tunes in rounds. A run that
+    Ranks the sites by the score that each costs, then pools and fine-tunes in rounds. A run that
     was stopped goes on when the same command is given again. It ends with a table and a report,
     RUN_DIR/report.html.
     """
@@ -225,6 +226,7 @@ def tune(
                 seed=seed,
                 observer=observer,
             )
+            opened.illustrate(run_dir)
             page = run_dir / "report.html"
             if is_main():
                 report.write(run_dir, page)
@@ -235,11 +237,14 @@ def tune(
 def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
     has_energy = any(point.energy for point in frontier.points)
     best = [point.name for point in frontier.pareto]
+    unit = frontier.unit
     rows = [
         [
             point.name + ("*" if point.name in best else ""),
-            _percent(point.accuracy, point.standard_error),
-            _percent(point.drop, point.drop_standard_error) if point.weights else "",
+            unit.number(point.accuracy) + unit.plus_minus(point.standard_error),
+            unit.number(point.drop) + unit.plus_minus(point.drop_standard_error)
+            if point.weights
+            else "",
             f"{point.latency.median_ms:.3g} ms",
             f"{point.latency.lower_ms:.3g} to {point.latency.upper_ms:.3g}",
             f"{point.speedup.median:.2f}x",
@@ -250,13 +255,19 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
         ]
         for point in frontier.points
     ]
-    columns = [">accuracy %", ">drop", ">latency", ">quartiles", ">speed-up"]
+    columns = [
+        f">{unit.name}{' %' if unit.percent else ''}",
+        ">drop",
+        ">latency",
+        ">quartiles",
+        ">speed-up",
+    ]
     columns += [">as written", ">fused", ">half", ">MMACs"]
     columns += [">J/image", ">of original"] if has_energy else []
     table(["model", *columns, f"file in {run_dir}"], rows)
-    print("\n* no other model is both faster and more accurate")
+    print("\n* no other model is both faster and better")
     print("speed-up: over the original, of the faster of a model's two forms, which its file gives")
-    print("half: the original on images of half the side, the limit; its accuracy is not measured")
+    print("half: the original on images of half the side, the limit; its score is not measured")
     print(f"Timed by turns with the original: {frontier.original.latency.setting}")
     if energy := frontier.original.energy:
         print(f"Energy by turns with the original's: {energy.how}")
@@ -274,8 +285,3 @@ def _energy_cells(point: "Point") -> list[str]:
 def _times(point: "Point", latency: "Latency | None") -> str:
     speedup = point.speedup_of(latency)
     return f"{speedup.median:.2f}x" if speedup else ""
-
-
-def _percent(value: float, error: float | None) -> str:
-    plus_minus = "" if error is None else f" ± {100 * error:.2f}"
-    return f"{100 * value:.2f}{plus_minus}"

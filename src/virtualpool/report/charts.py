@@ -10,11 +10,14 @@ from markupsafe import Markup
 
 from virtualpool.report import svg
 from virtualpool.report.labels import Box, around, free_place, shortened
+from virtualpool.search.unit import Unit
 
 
 @dataclass(frozen=True)
 class Dot:
     """A model of the frontier: speeds relative to the original, `error` a standard error.
+
+    Scores and drops are as they are written, such as in per cent.
 
     Of a fused model, `as_written` is its speed before that.
     """
@@ -47,13 +50,13 @@ class Curve:
     points: tuple[tuple[float, float], ...]
 
 
-def frontier(dots: Sequence[Dot], width: float, unit: str, half: float | None = None) -> Markup:
-    """Accuracy against measured speed, with error bars and the line through the Pareto set.
+def frontier(dots: Sequence[Dot], width: float, unit: Unit, half: float | None = None) -> Markup:
+    """The score against measured speed, with error bars and the line through the Pareto set.
 
     Args:
         dots: the models, the original first.
         width: in pixels.
-        unit: of the accuracy, in brackets.
+        unit: of the scores.
         half: the speed of the original on images of half the side, which is marked by a line.
     """
     height = round(width * 0.4 + 100)
@@ -63,10 +66,12 @@ def frontier(dots: Sequence[Dot], width: float, unit: str, half: float | None = 
     root = svg.figure(
         width,
         height,
-        "Accuracy against measured speed",
-        "; ".join(map(_described, dots)) + (f"; half the side: {half:.2f}x" if half else ""),
+        f"{unit.title} against measured speed",
+        "; ".join(_described(dot, unit) for dot in dots)
+        + (f"; half the side: {half:.2f}x" if half else ""),
     )
-    svg.axis_left(root, up, left, right, f"accuracy{unit}", svg.plain)
+    percent = " (%)" if unit.percent else ""
+    svg.axis_left(root, up, left, right, f"{unit.name}{percent}", svg.plain)
     svg.axis_below(root, across, top, bottom, "speed-up, measured", lambda tick: f"{tick:g}×")
     original = up(dots[0].score)
     svg.line(root, (left, original), (right, original), "original")
@@ -78,7 +83,7 @@ def frontier(dots: Sequence[Dot], width: float, unit: str, half: float | None = 
     for dot in dots:
         taken += _as_written(root, dot, across, up)
     for dot in dots:
-        _dot(root, dot, across, up)
+        _dot(root, dot, across, up, unit)
     if half is not None:
         taken.append(_name_half(root, across(half), bottom))
     inside = (left, top, right, bottom)
@@ -89,7 +94,7 @@ def frontier(dots: Sequence[Dot], width: float, unit: str, half: float | None = 
     return svg.to_markup(root)
 
 
-def sensitivity(bars: Sequence[Bar], width: float, unit: str) -> Markup:
+def sensitivity(bars: Sequence[Bar], width: float, unit: Unit) -> Markup:
     """A bar for each site, in the network's order; those before a pooling layer are marked."""
     longest = int(width * 0.4 / 7)
     left = 16 + 7 * min(longest, max(len(bar.site) for bar in bars))
@@ -100,10 +105,10 @@ def sensitivity(bars: Sequence[Bar], width: float, unit: str) -> Markup:
     root = svg.figure(
         width,
         bottom + 46,
-        "Accuracy lost by each site pooled alone",
-        "; ".join(f"{bar.site}: {bar.drop:.1f}" for bar in bars),
+        f"{unit.title} lost by each site pooled alone",
+        "; ".join(f"{bar.site}: {unit.scaled(bar.drop)}" for bar in bars),
     )
-    svg.axis_below(root, across, top, bottom, f"accuracy lost{unit}", svg.plain)
+    svg.axis_below(root, across, top, bottom, f"{unit.name} lost{points(unit)}", svg.plain)
     for index, bar in enumerate(bars):
         middle = top + row * (index + 0.5)
         group = svg.add(root, "g")
@@ -151,15 +156,20 @@ def shade(index: int, count: int) -> str:
     return f"{100 * index / max(1, count - 1):.0f}%"
 
 
+def points(unit: Unit) -> str:
+    """What is written behind the name of a difference of scores."""
+    return " (points)" if unit.percent else ""
+
+
 def _speeds(dots: Sequence[Dot], half: float | None) -> list[float]:
     speeds = [limit for dot in dots for limit in dot.speed_range]
     others = [dot.as_written for dot in dots] + [half]
     return speeds + [speed for speed in others if speed is not None]
 
 
-def _described(dot: Dot) -> str:
+def _described(dot: Dot, unit: Unit) -> str:
     written = f" (as written {dot.as_written:.2f}x)" if dot.as_written else ""
-    return f"{dot.label}: {dot.speed:.2f}x{written}, {dot.score:.1f}"
+    return f"{dot.label}: {dot.speed:.2f}x{written}, {unit.scaled(dot.score)}"
 
 
 def _name_half(root: svg.Element, x: float, bottom: float) -> Box:
@@ -180,10 +190,10 @@ def _as_written(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -
     return [around(x, y, 5)]
 
 
-def _dot(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -> None:
+def _dot(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale, unit: Unit) -> None:
     x, y = across(dot.speed), up(dot.score)
     group = svg.add(root, "g", class_="model picked" if dot.picked else "model")
-    svg.add(group, "title", f"{dot.label}: {dot.speed:.2f}× at {dot.score:.1f}")
+    svg.add(group, "title", f"{dot.label}: {dot.speed:.2f}× at {unit.scaled(dot.score)}")
     slow, fast = dot.speed_range
     low, high = _limits(dot.score, dot.error)
     svg.line(group, (across(slow), y), (across(fast), y), "error")
@@ -191,10 +201,10 @@ def _dot(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -> None:
     svg.add(group, "circle", cx=x, cy=y, r=5.5, class_="dot" if dot.pareto else "dot dominated")
 
 
-def _said(bar: Bar, unit: str) -> str:
-    error = "" if bar.error is None else f" ± {bar.error:.1f}"
+def _said(bar: Bar, unit: Unit) -> str:
+    error = "" if bar.error is None else f" ± {unit.scaled(bar.error)}"
     place = ", before a pooling layer" if bar.before_pool else ""
-    return f"{bar.site}{place}: {bar.drop:.1f}{error}{unit}"
+    return f"{bar.site}{place}: {unit.scaled(bar.drop)}{error}{points(unit)}"
 
 
 def _limits(value: float, error: float | None) -> tuple[float, float]:

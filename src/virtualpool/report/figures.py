@@ -8,8 +8,8 @@ from markupsafe import Markup
 from virtualpool.report import charts, wording
 from virtualpool.report.energy import Mark, energy
 from virtualpool.report.record import Record
-from virtualpool.report.wording import Unit
 from virtualpool.search.frontier import Point
+from virtualpool.search.unit import Unit
 
 WIDE, PANEL, NARROW = 940, 450, 350
 """Widths in pixels: across the page, two side by side, on a phone."""
@@ -17,13 +17,11 @@ WIDE, PANEL, NARROW = 940, 450, 350
 
 def figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
     """The page's figures, and what is written beside them; those that have no data are left out."""
-    points = " (points)" if unit.percent else ""
     drawn: dict[str, Any] = {}
     if run.frontier:
-        percent = " (%)" if unit.percent else ""
         dots = _dots(run, picked, unit)
         half = run.frontier.half and run.frontier.half.median
-        drawn["frontier"] = _drawn(lambda width: charts.frontier(dots, width, percent, half), WIDE)
+        drawn["frontier"] = _drawn(lambda width: charts.frontier(dots, width, unit, half), WIDE)
         drawn["half_is_marked"] = half is not None
         drawn["any_fused"] = any(point.is_fused for point in run.points)
     if marks := _marks(run, picked, unit):
@@ -31,12 +29,12 @@ def figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
         drawn["energy"] = _drawn(lambda width: energy(marks, width, label), WIDE)
     if run.sensitivity and run.sensitivity.sites:
         bars = _bars(run, unit)
-        drawn["sensitivity"] = _drawn(lambda width: charts.sensitivity(bars, width, points), WIDE)
+        drawn["sensitivity"] = _drawn(lambda width: charts.sensitivity(bars, width, unit), WIDE)
         drawn["any_before_pool"] = any(bar.before_pool for bar in bars)
         samples = run.sensitivity.baseline.samples
         drawn["method"] = run.sensitivity.method + (f"; {samples:,} samples" if samples else "")
     accuracy, loss = _curves(run, "accuracy", unit), _curves(run, "loss", unit)
-    label = f"accuracy against the original{points}"
+    label = f"{unit.name} against the original{charts.points(unit)}"
     panels = []
     if accuracy:
         panels.append(_drawn(lambda width: charts.curves(accuracy, width, label, zero=True), PANEL))

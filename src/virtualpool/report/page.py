@@ -14,8 +14,8 @@ from virtualpool.measure import Latency
 from virtualpool.report import record, wording
 from virtualpool.report.figures import figures
 from virtualpool.report.record import Record
-from virtualpool.report.wording import Unit
 from virtualpool.search.frontier import Point
+from virtualpool.search.unit import Unit
 
 _NOTHING = "–"
 
@@ -47,12 +47,8 @@ def render(run: Record, path: Path) -> str:
 
 
 def _content(run: Record, path: Path) -> dict[str, Any]:
-    unit = Unit.of([point.accuracy for point in run.points])
-    said = (
-        wording.claim(run.points, run.config.get("max_drop"), unit)
-        if run.points
-        else wording.Claim("Nothing measured yet", "The original is being evaluated and timed.")
-    )
+    unit = run.unit
+    said = run.claim
     setting = str(run.points[0].latency.setting) if run.points else None
     return {
         "model": run.settings.get("model") or run.config.get("model"),
@@ -61,7 +57,7 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         "summary": said.summary,
         "unfinished": None if run.finished else _progress(run),
         "tiles": _tiles(run, said.point, unit),
-        "unit": " in %" if unit.percent else "",
+        "unit": unit,
         "setting": setting,
         "batch": run.points[0].latency.setting.batch if run.points else None,
         "metrics": _metrics(run),
@@ -70,6 +66,7 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         "energy_missing": run.points[0].missing.get("energy") if run.points else None,
         "half_missing": run.points[0].missing.get("half") if run.points else None,
         "fusing": _fusing(run),
+        "pictures": run.pictures,
         "rounds": [_round(run, index, unit) for index in range(1, len(run.rounds) + 1)],
         "code": _code(run, said.point),
         "command": _command(run),
@@ -85,7 +82,7 @@ def _tiles(run: Record, picked: Point | None, unit: Unit) -> list[dict[str, str]
     original = run.points[0]
     sites = f"{len(picked.plan.sites)} of {len(run.network_order)}"
     triples = [
-        ("accuracy", unit.score(picked.accuracy), f"{unit.score(original.accuracy)} before"),
+        (unit.name, unit.score(picked.accuracy), f"{unit.score(original.accuracy)} before"),
         (
             "latency",
             wording.milliseconds(picked.latency.median_ms),
@@ -102,9 +99,13 @@ def _tiles(run: Record, picked: Point | None, unit: Unit) -> list[dict[str, str]
 
 
 def _metrics(run: Record) -> list[str]:
-    # "top1" of the classification task is the accuracy itself.
-    names = [name for point in run.points for name in point.metrics if name != "top1"]
-    return list(dict.fromkeys(names))
+    """The names of the other measures; one of them may be the score itself, under another name."""
+    names = dict.fromkeys(name for point in run.points for name in point.metrics)
+    return [name for name in names if any(_is_another(point, name) for point in run.points)]
+
+
+def _is_another(point: Point, name: str) -> bool:
+    return abs(point.metrics.get(name, point.accuracy) - point.accuracy) > 1e-5
 
 
 def _model(

@@ -7,9 +7,14 @@ from typing import Any
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json
 from virtualpool.fuse import Report
+from virtualpool.report.wording import Claim, claim
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.run import read_records
 from virtualpool.search.sensitivity import Sensitivity
+from virtualpool.search.unit import Unit
+
+PICTURES = "pictures.json"
+"""The file of a run with the pictures that its task draws at the end."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Record:
         rounds: the sites that each round adds; empty before that was decided.
         fusing: by the names of the models, what of them was fused and what was not.
         training: what was logged while fine-tuning, of each round that began.
+        pictures: what the task drew at the end, to be shown as it is; or None.
         finished: whether the run came to its end.
     """
 
@@ -36,6 +42,7 @@ class Record:
     rounds: list[list[str]]
     fusing: dict[str, Report]
     training: list[list[dict[str, Any]]]
+    pictures: dict[str, Any] | None
     finished: bool
 
     @property
@@ -47,6 +54,18 @@ class Record:
     def points(self) -> tuple[Point, ...]:
         """The models so far, the original first."""
         return self.frontier.points if self.frontier else ()
+
+    @property
+    def unit(self) -> Unit:
+        """What the scores measure, and how they are written."""
+        return self.frontier.unit if self.frontier else Unit.guessed([])
+
+    @property
+    def claim(self) -> Claim:
+        """What can be said of the run so far, and the model that it is said of."""
+        if not self.points:
+            return Claim("Nothing measured yet", "The original is being evaluated and timed.")
+        return claim(self.points, self.config.get("max_drop"), self.unit)
 
     @property
     def network_order(self) -> list[str]:
@@ -81,6 +100,7 @@ def read(run_dir: Path | str) -> Record:
             read_records(directory / f"round-{index:02d}" / "training.jsonl")
             for index in range(1, len(rounds) + 1)
         ],
+        pictures=_optional(directory / PICTURES),
         finished=_is_finished(points, rounds),
     )
 

@@ -7,55 +7,9 @@ from dataclasses import dataclass
 from virtualpool.measure import Latency
 from virtualpool.measure.spread import rounded_quartiles
 from virtualpool.search.frontier import Point
-
-USUAL_LIMIT = 0.01
-"""The drop that the headline allows where the run has no limit of its own: one point."""
+from virtualpool.search.unit import Unit
 
 _SPACE = "\N{NO-BREAK SPACE}"
-_MINUS = "\N{MINUS SIGN}"
-
-
-@dataclass(frozen=True)
-class Unit:
-    """How scores are written: shares of one as percent and points, other scores as they are."""
-
-    percent: bool
-
-    @classmethod
-    def of(cls, scores: Sequence[float]) -> "Unit":
-        """The unit for some scores.
-
-        >>> Unit.of([0.887, 0.85]), Unit.of([76.1])
-        (Unit(percent=True), Unit(percent=False))
-        """
-        return cls(all(-1 <= score <= 1 for score in scores))
-
-    @property
-    def factor(self) -> float:
-        """What a score is multiplied by for people."""
-        return 100.0 if self.percent else 1.0
-
-    def score(self, value: float, error: float | None = None) -> str:
-        r"""A score, with its standard error if it is known.
-
-        >>> Unit(percent=True).score(0.8871, 0.0103)
-        '88.7\xa0±\xa01.0%'
-        """
-        sign = "%" if self.percent else ""
-        return f"{self.number(value)}{self.plus_minus(error)}{sign}"
-
-    def number(self, value: float) -> str:
-        """A score without its sign for percent.
-
-        >>> Unit(percent=True).number(-0.0001), Unit(percent=False).number(76.13)
-        ('0.0', '76.1')
-        """
-        rounded = round(value * self.factor, 1) + 0.0
-        return f"{rounded:.1f}".replace("-", _MINUS)
-
-    def plus_minus(self, error: float | None) -> str:
-        """A standard error; nothing where it is not known."""
-        return "" if error is None else f"{_SPACE}±{_SPACE}{self.number(error)}"
 
 
 @dataclass(frozen=True)
@@ -72,21 +26,21 @@ def claim(points: Sequence[Point], max_drop: float | None, unit: Unit) -> Claim:
 
     Args:
         points: the original, then the models that were made.
-        max_drop: the run's own limit, in the score's unit; None for `USUAL_LIMIT`.
+        max_drop: the run's own limit, as a difference of scores; None for the unit's small drop.
         unit: of the scores.
     """
     original, made = points[0], points[1:]
     if not made:
         return Claim("No faster model yet", f"The original scores {_scored(original, unit)}.")
-    limit = max_drop if max_drop is not None else USUAL_LIMIT * 100 / unit.factor
+    limit = max_drop if max_drop is not None else unit.small_drop
     faster = [point for point in made if point.speedup.lower > 1]
     within = [point for point in faster if point.drop <= limit]
     if within:
         best = max(within, key=lambda point: point.speedup.median)
-        rule = f"the fastest model that loses at most {_points(limit, unit)}"
+        rule = f"the fastest model that loses at most {_limit(limit, unit)}"
     elif faster:
         best = min(faster, key=lambda point: point.drop)
-        rule = f"the one that loses least; no faster model loses at most {_points(limit, unit)}"
+        rule = f"the one that loses least; no faster model loses at most {_limit(limit, unit)}"
     else:
         best = min(made, key=lambda point: point.drop)
         rule = "the model that loses least"
@@ -172,16 +126,22 @@ def _decimals(value: float) -> int:
 
 def _price(point: Point, unit: Unit) -> str:
     error = point.drop_standard_error or point.standard_error or 0
-    if point.drop < -2 * error and unit.number(-point.drop) != "0.0":
-        return f"and {unit.number(-point.drop)} points more accurate"
-    if point.drop <= 0 or unit.number(point.drop) == "0.0":
-        return "at the same accuracy"
-    return f"for {unit.number(point.drop)} points of accuracy"
+    is_seen = unit.number(point.drop) != unit.number(0)
+    if point.drop < -2 * error and is_seen:
+        return f"and better by {_amount(unit.number(-point.drop), unit)}"
+    if point.drop <= 0 or not is_seen:
+        return f"at the same {unit.name}"
+    return f"for {_amount(unit.number(point.drop), unit)}"
 
 
-def _points(drop: float, unit: Unit) -> str:
+def _amount(number: str, unit: Unit) -> str:
+    return f"{number} points of {unit.name}" if unit.percent else f"{number} {unit.name}"
+
+
+def _limit(drop: float, unit: Unit) -> str:
     count = f"{drop * unit.factor:.3g}"
-    return f"{count} {'point' if count == '1' else 'points'}"
+    points = "point" if count == "1" else "points"
+    return f"{count} {points}" if unit.percent else count
 
 
 def _scored(point: Point, unit: Unit) -> str:

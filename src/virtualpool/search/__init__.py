@@ -9,6 +9,7 @@ from virtualpool.search.run import Run, read_records
 from virtualpool.search.schedule import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
 from virtualpool.search.score import Score
 from virtualpool.search.sensitivity import Sensitivity, SiteSensitivity, sensitivity
+from virtualpool.search.unit import Unit
 
 __all__ = [
     "ByTimeSaved",
@@ -24,6 +25,7 @@ __all__ = [
     "Score",
     "Sensitivity",
     "SiteSensitivity",
+    "Unit",
     "by_distillation",
     "by_labels",
     "by_recalibration",

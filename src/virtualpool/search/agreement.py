@@ -10,7 +10,10 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.inputs import call, for_model, tensors
 from virtualpool.search.fingerprint import fingerprint
 from virtualpool.search.score import Score
+from virtualpool.search.unit import Unit
 from virtualpool.trace import evaluating
+
+_UNIT = Unit("output agreement", percent=False, decimals=3)
 
 
 def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[nn.Module], Score]:
@@ -52,7 +55,7 @@ def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
                     "give batches in a fixed order (no shuffle) without random transforms."
                 )
             agreements.append(_agreement(_outputs(model, batch), expected[index][1]))
-        return Score.of(torch.cat(agreements))
+        return Score.of(torch.cat(agreements), unit=_UNIT)
 
     return evaluate
 

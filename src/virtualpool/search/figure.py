@@ -1,4 +1,4 @@
-"""A frontier's picture: accuracy against measured speed."""
+"""A frontier's picture: the score against measured speed."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,7 +114,8 @@ def _mark(axes: "Axes", point: "Point", colour: str, *, is_above: bool) -> None:
 
 
 def _dress(axes: "Axes", frontier: "Frontier") -> None:
-    axes.set_title("Accuracy against measured speed", loc="left", color=_INK, fontsize=12, pad=22)
+    title = f"{frontier.unit.title} against measured speed"
+    axes.set_title(title, loc="left", color=_INK, fontsize=12, pad=22)
     axes.text(
         0, 1.025, str(frontier.original.latency.setting),
         transform=axes.transAxes, color=_FAINT, fontsize=8,
@@ -122,7 +123,7 @@ def _dress(axes: "Axes", frontier: "Frontier") -> None:
     any_fused = any(point.is_fused for point in frontier.points)
     rings = "; ring: as written, before fusing" if any_fused else ""
     axes.set_xlabel(f"speedup over the original (median, quartiles{rings})", color=_INK)
-    axes.set_ylabel("accuracy (± standard error)", color=_INK)
+    axes.set_ylabel(f"{frontier.unit.name} (± standard error)", color=_INK)
     axes.xaxis.set_major_formatter("{x:.3g}x")
     axes.grid(color="#e4e7eb", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -1,4 +1,4 @@
-"""The models that a search gave, each with its accuracy and its measured speed: the user's knob."""
+"""The models that a search gave, each with its score and its measured speed: the user's knob."""
 
 import copy
 import os
@@ -14,6 +14,7 @@ from virtualpool.files import read_json, write_json
 from virtualpool.measure.energy import Energy, Share
 from virtualpool.measure.latency import Latency, Options, Speedup, latency
 from virtualpool.plan import Plan
+from virtualpool.search.unit import Unit
 from virtualpool.storage import load
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Point:
         energy: the joules that it takes, where they were measured.
         energy_baseline: the joules that the unmodified model takes, measured by turns with it.
         missing: of `fused`, `half` and `energy`, why they could not be measured.
+        unit: what the score measures and how that is written, or None where it is not known.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Point:
     energy: Energy | None = None
     energy_baseline: Energy | None = None
     missing: dict[str, str] = field(default_factory=dict)
+    unit: Unit | None = None
 
     @property
     def is_fused(self) -> bool:
@@ -99,6 +102,7 @@ class Point:
             vars(self)
             | {name: it and it.to_json() for name, it in measured.items()}
             | {"speedup": self.speedup.to_json(), "plan": self.plan.to_json()}
+            | {"unit": self.unit and self.unit.to_json()}
         )
 
     @classmethod
@@ -112,6 +116,8 @@ class Point:
             }
             parts["speedup"] = Speedup.from_json(value["speedup"])
             parts["plan"] = Plan.from_json(value["plan"])
+            if unit := value.get("unit"):
+                parts["unit"] = Unit.from_json(unit)
             return cls(**value | parts)
         except (KeyError, TypeError) as error:
             raise VirtualPoolError(
@@ -121,6 +127,7 @@ class Point:
 
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {self.standard_error:.4f}"
+        unit = f" {self.unit.name}" if self.unit else ""
         speed = f"{self.speedup}, {self.latency.median_ms:.4g} ms, {self.macs / 1e6:.4g} M MACs"
         if self.energy:
             speed += f", {self.energy.median_j:.3g} J per image"
@@ -136,8 +143,8 @@ class Point:
             if (speedup := self.speedup_of(latency))
         )
         return (
-            f"{self.name}: {self.accuracy:.4f}{error}, {speed}, {len(self.plan.sites)} pooled{form}"
-            + (f" ({others})" if others else "")
+            f"{self.name}: {self.accuracy:.4f}{error}{unit}, {speed}, "
+            f"{len(self.plan.sites)} pooled{form}" + (f" ({others})" if others else "")
         )
 
 
@@ -157,6 +164,11 @@ class Frontier:
     def original(self) -> Point:
         """The unmodified model."""
         return self.points[0]
+
+    @property
+    def unit(self) -> Unit:
+        """What the scores measure and how they are written; guessed where it is not known."""
+        return self.original.unit or Unit.guessed(point.accuracy for point in self.points)
 
     @property
     def half(self) -> Speedup | None:
@@ -272,9 +284,9 @@ class Frontier:
         return cls(tuple(Point.from_json(point) for point in points), path.parent)
 
     def plot(self, path: Path | str) -> None:
-        """Draws accuracy against measured speedup; the file's suffix says whether PNG, SVG or PDF.
+        """Draws the score against measured speedup; the file's suffix says whether PNG, SVG or PDF.
 
-        Bars are quartiles of the speedup and standard errors of the accuracy; the line joins the
+        Bars are quartiles of the speedup and standard errors of the score; the line joins the
         Pareto set. A ring is a fused model as written; the upright line is the unmodified model on
         images of half the side, whose accuracy is not measured.
         """

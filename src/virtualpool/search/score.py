@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.search.unit import Unit
 from virtualpool.trace import evaluating
 
 Evaluate = Callable[[nn.Module], float]
@@ -35,12 +36,14 @@ class Score(float):
         samples: how many samples the value is the mean of, or None.
         per_sample: (samples,) float32 tensor, the score of each sample, or None.
         metrics: other measures of the same evaluation, by name, such as "top5".
+        unit: what is measured and how that is written, or None where it is not known.
     """
 
     standard_error: float | None
     samples: int | None
     per_sample: Tensor | None
     metrics: dict[str, float]
+    unit: Unit | None
 
     def __new__(
         cls,
@@ -50,6 +53,7 @@ class Score(float):
         samples: int | None = None,
         per_sample: Tensor | None = None,
         metrics: Mapping[str, float] | None = None,
+        unit: Unit | None = None,
     ) -> "Score":
         """A score of which the caller knows what is given."""
         self = super().__new__(cls, value)
@@ -57,10 +61,16 @@ class Score(float):
         self.samples = samples
         self.per_sample = per_sample
         self.metrics = dict(metrics or {})
+        self.unit = unit
         return self
 
     @classmethod
-    def of(cls, value: float | Tensor, metrics: Mapping[str, float] | None = None) -> "Score":
+    def of(
+        cls,
+        value: float | Tensor,
+        metrics: Mapping[str, float] | None = None,
+        unit: Unit | None = None,
+    ) -> "Score":
         """The score of a plain number, or of a 1-D tensor with the score of each sample."""
         if isinstance(value, cls):
             return value
@@ -72,14 +82,19 @@ class Score(float):
                 samples=len(each),
                 per_sample=each,
                 metrics=metrics,
+                unit=unit,
             )
-        return cls(float(value), metrics=metrics)
+        return cls(float(value), metrics=metrics, unit=unit)
 
     @property
     def summary(self) -> "Score":
         """The same without the score of each sample."""
         return Score(
-            self, standard_error=self.standard_error, samples=self.samples, metrics=self.metrics
+            self,
+            standard_error=self.standard_error,
+            samples=self.samples,
+            metrics=self.metrics,
+            unit=self.unit,
         )
 
     def __sub__(self, other: float) -> "Score":
@@ -110,18 +125,21 @@ class Score(float):
             "standard_error": self.standard_error,
             "samples": self.samples,
             "metrics": self.metrics,
+            "unit": self.unit and self.unit.to_json(),
         }
         return value if self.per_sample is None else value | {"per_sample": _pack(self.per_sample)}
 
     @classmethod
     def from_json(cls, value: Any) -> "Score":
         """The score of a JSON value."""
+        unit = value.get("unit")  # files from before scores had units have none
         return cls(
             value["value"],
             standard_error=value["standard_error"],
             samples=value["samples"],
             per_sample=_unpack(value["per_sample"]) if "per_sample" in value else None,
             metrics=value["metrics"],
+            unit=unit and Unit.from_json(unit),
         )
 
 

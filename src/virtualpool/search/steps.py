@@ -203,6 +203,7 @@ class Steps:
             energy=energies.kept,
             energy_baseline=energies.unmodified,
             missing=times.missing | ({"energy": energies.missing} if energies.missing else {}),
+            unit=score.unit,
         )
 
     def _score(self, index: int, model: nn.Module) -> Score:

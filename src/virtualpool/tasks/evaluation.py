@@ -10,6 +10,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from virtualpool.errors import VirtualPoolError
 from virtualpool.search.recover.precision import Precision, autocast
 from virtualpool.search.score import Score
+from virtualpool.search.unit import Unit
 from virtualpool.trace import evaluating
 
 TOP5_CLASSES = 6
@@ -53,7 +54,7 @@ def evaluator(
         if not right:
             raise VirtualPoolError("There is no image to evaluate on: every batch was empty.")
         values = {name: round(float(metric.compute()), 6) for name, metric in metrics.items()}
-        return Score.of(torch.cat(right).cpu(), metrics=values)
+        return Score.of(torch.cat(right).cpu(), metrics=values, unit=Unit("accuracy"))
 
     return evaluate
 
@@ -63,7 +64,8 @@ def check_classes(outputs: Any, labels: Tensor) -> None:
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         given = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise VirtualPoolError(
-            f"The model gives {given}; classification expects logits of shape (N, classes)."
+            f"The model gives {given}; classification expects logits of shape (N, classes). A "
+            "detector is judged by virtualpool.tasks.detection (--task detection)."
         )
     highest = int(labels.max())
     if highest >= outputs.shape[1]:

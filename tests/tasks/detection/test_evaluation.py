@@ -7,6 +7,7 @@ from torch import nn
 from torchvision.ops import box_convert
 
 from virtualpool import VirtualPoolError
+from virtualpool.search import Unit
 from virtualpool.tasks.detection import coco_metric
 from virtualpool.tasks.detection.coco_metric import coco_metrics
 from virtualpool.tasks.detection.evaluation import evaluator
@@ -53,6 +54,7 @@ MIXED = (
 
 def test_the_mean_is_over_classes_and_its_error_over_images():
     score = score_of(*MIXED)
+    assert score.unit == Unit("mAP at 0.5", percent=False, decimals=3)
     # Of class 1 the first two are right, of three; of class 2 the first, of two.
     assert float(score) == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert score.metrics["voc"] == pytest.approx(float(score), abs=1e-6)

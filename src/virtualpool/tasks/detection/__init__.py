@@ -8,10 +8,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.tasks.detection import coco, voc
 from virtualpool.tasks.detection.distillation import by_detector_distillation
 from virtualpool.tasks.detection.evaluation import Metric, evaluator
 from virtualpool.tasks.detection.images import Augmentation, Images, as_lists
+from virtualpool.tasks.detection.listing import read_marked
 from virtualpool.tasks.detection.loss import detector_loss
 from virtualpool.tasks.detection.objects import Split
 from virtualpool.tasks.loading import loader
@@ -85,7 +85,7 @@ def load_data(
             or COCO's layout is read without pycocotools.
     """
     folder = Path(source)
-    train, test, classes = _read(folder)
+    train, test, classes = read_marked(folder)
     chosen = None if subset is None else _drawn(len(test.images), subset, seed)
     tested = Images(test, classes, training=False, indices=chosen)
     batches = None
@@ -99,17 +99,6 @@ def load_data(
         test=loader(tested, batch_size, workers, as_lists, training=False),
         classes=classes,
         splits={name: split for name, split in (("train", train), ("test", test)) if split},
-    )
-
-
-def _read(folder: Path) -> tuple[Split | None, Split, list[str]]:
-    if voc.is_voc(folder):
-        return voc.read_voc(folder)
-    if coco.is_coco(folder):
-        return coco.read_coco(folder)
-    raise VirtualPoolError(
-        f"{folder}: no such folder, or none with boxes; VOC's layout is {voc.LAYOUT}, COCO's is "
-        f"{coco.LAYOUT}."
     )
 
 

@@ -8,19 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import map_tensors
 from virtualpool.search.recover.precision import Precision, autocast
 from virtualpool.search.score import Score
+from virtualpool.search.unit import Unit
 from virtualpool.tasks.detection.average_precision import Ranked, Rule, ranked
 from virtualpool.tasks.detection.coco_metric import check_coco, coco_metrics, has_coco
+from virtualpool.tasks.detection.found import Found, found_in
 from virtualpool.tasks.detection.precision import full_precision_boxes
 from virtualpool.trace import evaluating
 
 Metric = Literal["voc", "voc2007", "coco"]
-Found = dict[str, Tensor]
-"""What a detector finds in an image, or what there is: boxes, labels, and more."""
 
 _RULES: dict[str, Rule] = {"voc": "all points", "voc2007": "11 points"}
+_NAMES: dict[Metric, str] = {
+    "voc": "mAP at 0.5",
+    "voc2007": "VOC 2007 mAP",
+    "coco": "COCO mAP",
+}
 
 
 def evaluator(
@@ -65,8 +69,9 @@ def evaluator(
         if has_coco():
             values |= coco_metrics(found, targets)
         metrics = {name: round(value, 6) for name, value in values.items()}
+        unit = Unit(_NAMES[metric], percent=False, decimals=3)
         if metric not in _RULES:
-            return Score(values[metric], samples=len(targets), metrics=metrics)
+            return Score(values[metric], samples=len(targets), metrics=metrics, unit=unit)
         each = _pseudo_values(classes, _RULES[metric], values[metric], len(targets))
         return Score(
             values[metric],
@@ -74,6 +79,7 @@ def evaluator(
             samples=len(each),
             per_sample=each,
             metrics=metrics,
+            unit=unit,
         )
 
     return evaluate
@@ -93,21 +99,9 @@ def _run(
         autocast(device, precision),
     ):
         for images, targets in batches:
-            outputs = model([image.to(device) for image in images]) if images else []
-            _check(model, outputs, len(images))
-            found += map_tensors(Tensor.cpu, outputs)
+            found += found_in(images, model)
             expected += targets
     return found, expected
-
-
-def _check(model: nn.Module, outputs: Any, images: int) -> None:
-    names = {"boxes", "scores", "labels"}
-    is_list = isinstance(outputs, list) and len(outputs) == images
-    if not is_list or not all(isinstance(it, dict) and names <= it.keys() for it in outputs):
-        raise VirtualPoolError(
-            f"{type(model).__name__} gives a {type(outputs).__name__}; a list with a dict of "
-            "boxes, scores and labels for each image is expected, as torchvision's detectors give."
-        )
 
 
 def _mean(classes: Sequence[Ranked], rule: Rule) -> float:

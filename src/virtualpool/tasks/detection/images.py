@@ -1,6 +1,7 @@
 """Images and their objects as a data set, which survives files that cannot be read."""
 
 import logging
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -82,15 +83,9 @@ class Images(Dataset[Any]):
     def _decoded(self, position: int) -> Tensor | None:
         if self._unreadable[position]:
             return None
-        path = self._images[position].path
-        try:
-            with Image.open(path) as image:
-                pixels = functional.pil_to_tensor(image.convert("RGB"))
-        except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
-            _log.warning("%s cannot be read and is skipped (%s)", path, error)
-            self._unreadable[position] = True
-            return None
-        return functional.to_dtype(pixels, torch.float32, scale=True)
+        image = decoded(self._images[position].path)
+        self._unreadable[position] = image is None
+        return image
 
     def _augmented(self, image: Tensor, objects: Objects) -> Example:
         if not self._training:
@@ -104,6 +99,17 @@ class Images(Dataset[Any]):
         for augmentation in self._augmentations:
             image, boxes = augmentation(image, boxes)
         return image, {"boxes": boxes.as_subclass(Tensor), "labels": objects.labels[counted]}
+
+
+def decoded(path: Path) -> Tensor | None:
+    """A (3, H, W) float32 image in [0, 1]; `None`, and a warning, if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            pixels = functional.pil_to_tensor(image.convert("RGB"))
+    except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
+        _log.warning("%s cannot be read and is skipped (%s)", path, error)
+        return None
+    return functional.to_dtype(pixels, torch.float32, scale=True)
 
 
 def as_lists(batch: list[Example | None]) -> tuple[list[Tensor], list[dict[str, Tensor]]]:

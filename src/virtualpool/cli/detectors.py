@@ -1,0 +1,113 @@
+"""Two detectors and images for both, as `virtualpool detect` names them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from virtualpool.cli.nearest import nearest
+from virtualpool.cli.network import Network, device_of, load_network
+from virtualpool.cli.terminal import messages
+from virtualpool.errors import VirtualPoolError
+from virtualpool.report import record
+from virtualpool.report.record import Record
+from virtualpool.search.fingerprint import fingerprint
+from virtualpool.search.frontier import Point
+from virtualpool.storage import load
+from virtualpool.tasks.detection.listing import listed
+from virtualpool.tasks.detection.objects import Objects
+
+
+@dataclass(frozen=True)
+class Detectors:
+    """A detector, a pooled one of it, and images.
+
+    Attributes:
+        models: both, on their device, by what people call them; the original first.
+        images: with what is marked in them, where that is known.
+        classes: the names of the labels, from 1 on, where they are known.
+    """
+
+    models: dict[str, nn.Module]
+    images: list[Objects]
+    classes: list[str]
+
+
+def of_file(
+    model: str, file: Path, weights: str | None, data: Sequence[Path], device: str | None
+) -> Detectors:
+    """The detector that a user names, and that of a pooled file.
+
+    Raises:
+        VirtualPoolError: a model cannot be loaded, or there is no image.
+    """
+    where = device_of(device)
+    network = load_network(model, weights)
+    module = network.module.to(where)
+    return _with_images({"original": module, file.name: load(module, file)}, network, data)
+
+
+def of_run(
+    run_dir: Path,
+    point: str | None,
+    model: str | None,
+    weights: str | None,
+    data: Sequence[Path],
+    device: str | None,
+) -> Detectors:
+    """The original of a run and one of its models; what is not given is as it was for the run.
+
+    Raises:
+        VirtualPoolError: there is no run, or not of a detector, or it has no such model; the
+            original cannot be loaded or has other weights than the run's; there is no image.
+    """
+    where, run = device_of(device), record.read(run_dir)
+    if run.settings.get("task") != "detection":
+        raise VirtualPoolError(
+            f"{run_dir}: not a run of `virtualpool tune --task detection`; give such a run, or a "
+            "detector and a pooled file of it."
+        )
+    chosen = _chosen(run, point)
+    asked = model or run.settings["model"], weights or run.settings["weights"]
+    network = load_network(*asked)
+    module = network.module.to(where)
+    if fingerprint(module.state_dict()) != run.config["weights"]:
+        raise VirtualPoolError(
+            f"{run_dir}: was made with other weights than those of {asked[0]} --weights "
+            f"{asked[1]}; it had {run.settings['model']} --weights {run.settings['weights']}."
+        )
+    assert run.frontier is not None
+    models = {"original": module, chosen.name: run.frontier.restore(module, chosen)}
+    found = _with_images(models, network, data or [Path(run.settings["data"])])
+    return found if found.classes else Detectors(models, found.images, _classes_of(run))
+
+
+def _chosen(run: Record, name: str | None) -> Point:
+    made = {point.name: point for point in run.points if point.weights}
+    chosen = made.get(name) if name else run.claim.point
+    if not made or (not name and not chosen):
+        raise VirtualPoolError(f"{run.directory}: no round is done yet; go on with the run first.")
+    if chosen is None:
+        raise VirtualPoolError(
+            f"--point {name}: the run has no such model{nearest(name or '', made)}."
+        )
+    if not name and not run.finished:
+        messages().print(f"{run.directory} is not finished: {chosen.name} is its best so far.")
+    return chosen
+
+
+def _with_images(models: dict[str, nn.Module], network: Network, data: Sequence[Path]) -> Detectors:
+    found = [listed(path) for path in data]
+    images = [image for some, _ in found for image in some]
+    classes = next((names for _, names in found if names), [])
+    return Detectors(models, images, network.classes or classes)
+
+
+def _classes_of(run: Record) -> list[str]:
+    """What the labels are called in the data of a run, if these are still there."""
+    try:
+        return listed(Path(run.settings["data"]))[1]
+    except VirtualPoolError:
+        messages().print(f"{run.settings['data']}: not there, so classes have no names.")
+        return []

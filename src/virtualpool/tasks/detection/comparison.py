@@ -1,0 +1,91 @@
+"""What two models find in the same images."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from virtualpool.tasks.detection.found import Found, as_sure_as, found_in, shared
+from virtualpool.tasks.detection.images import decoded
+from virtualpool.tasks.detection.objects import Objects
+from virtualpool.trace import evaluating
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model finds in an image.
+
+    Attributes:
+        model: what people call it.
+        found: `boxes`, `scores` and `labels`.
+        shared: (boxes,) bool; which of them the other model finds, too.
+    """
+
+    model: str
+    found: Found
+    shared: Tensor
+
+    def __len__(self) -> int:
+        return len(self.shared)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two models find in an image.
+
+    Attributes:
+        image: (3, H, W) float32 in [0, 1].
+        objects: what is marked in it.
+        original: what the unmodified model finds.
+        pooled: what the pooled one finds.
+    """
+
+    image: Tensor
+    objects: Objects
+    original: Seen
+    pooled: Seen
+
+    @property
+    def agreed(self) -> int:
+        """How many boxes both find."""
+        return int(self.original.shared.sum())
+
+
+def compared(
+    models: dict[str, nn.Module], images: Iterable[Objects], min_score: float
+) -> Iterator[Comparison]:
+    """What the original and a pooled model find, image by image.
+
+    An image that cannot be read is left out, and said in the log.
+
+    Args:
+        models: the original and the pooled one, by what people call them.
+        images: the files, with what is marked in them.
+        min_score: boxes with a lower score are left out.
+
+    Raises:
+        VirtualPoolError: one of the models is no detector.
+    """
+    for objects in images:
+        image = decoded(objects.path)
+        if image is None:
+            continue
+        found = [as_sure_as(min_score, _found(image, model)) for model in models.values()]
+        original, pooled = map(Seen, models, found, shared(found[0], found[1]))
+        yield Comparison(image, objects, original, pooled)
+
+
+def name_of(label: int, classes: Sequence[str]) -> str:
+    """What a label is called; the first class has the label 1.
+
+    >>> name_of(1, ["cat", "dog"]), name_of(3, ["cat", "dog"])
+    ('cat', 'class 3')
+    """
+    return classes[label - 1] if 0 < label <= len(classes) else f"class {label}"
+
+
+def _found(image: Tensor, model: nn.Module) -> Found:
+    with evaluating(model), torch.inference_mode():
+        [found] = found_in([image], model)
+    return {name: found[name] for name in ("boxes", "scores", "labels")}
