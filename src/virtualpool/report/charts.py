@@ -70,8 +70,7 @@ def frontier(dots: Sequence[Dot], width: float, unit: Unit, half: float | None =
         "; ".join(_described(dot, unit) for dot in dots)
         + (f"; half the side: {half:.2f}x" if half else ""),
     )
-    percent = " (%)" if unit.percent else ""
-    svg.axis_left(root, up, left, right, f"{unit.name}{percent}", svg.plain)
+    svg.axis_left(root, up, left, right, title(unit), svg.plain)
     svg.axis_below(root, across, top, bottom, "speed-up, measured", lambda tick: f"{tick:g}×")
     original = up(dots[0].score)
     svg.line(root, (left, original), (right, original), "original")
@@ -154,6 +153,11 @@ def shade(index: int, count: int) -> str:
     ['0%', '50%', '100%']
     """
     return f"{100 * index / max(1, count - 1):.0f}%"
+
+
+def title(unit: Unit) -> str:
+    """What an axis of scores is called."""
+    return f"{unit.name} (%)" if unit.percent else unit.name
 
 
 def points(unit: Unit) -> str:

@@ -25,8 +25,8 @@ def figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
         drawn["half_is_marked"] = half is not None
         drawn["any_fused"] = any(point.is_fused for point in run.points)
     if marks := _marks(run, picked, unit):
-        label = f"accuracy{' (%)' if unit.percent else ''}"
-        drawn["energy"] = _drawn(lambda width: energy(marks, width, label), WIDE)
+        title = charts.title(unit)
+        drawn["energy"] = _drawn(lambda width: energy(marks, width, title), WIDE)
     if run.sensitivity and run.sensitivity.sites:
         bars = _bars(run, unit)
         drawn["sensitivity"] = _drawn(lambda width: charts.sensitivity(bars, width, unit), WIDE)
