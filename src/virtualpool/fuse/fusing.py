@@ -150,7 +150,7 @@ def _prepared(
 
 
 def _fused(graph: fx.Graph, values: Values) -> tuple[fx.Graph, Report]:
-    decisions.mark_interpolated(graph, values)
+    decisions.mark(graph, values)
     answers = decisions.decide(graph, values)
     builder = rebuilt(graph, values, answers)
     write_into_frames(builder.graph)
