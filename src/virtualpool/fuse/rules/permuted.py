@@ -11,7 +11,9 @@ from torch import fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse.builder import Builder
+from virtualpool.fuse.layer_norm import centred, divided
 from virtualpool.fuse.rule import Asked, Question, Rule, fallback, rule, rule_of
+from virtualpool.fuse.rules.pointwise import Pointwise
 from virtualpool.fuse.values import CHANNELS_FIRST, Values
 from virtualpool.pool import Axes
 
@@ -72,9 +74,9 @@ class OverChannels(Rule):
         return builder.size(_source(node))
 
 
-@rule(nn.Linear, functional.linear)
+@rule(nn.Linear, functional.linear, centred)
 class Linear(OverChannels):
-    """A matrix of channels: like a convolution of 1x1, it keeps means."""
+    """A linear function of the channels: like a convolution of 1x1, it keeps means."""
 
     def is_interpolated(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
@@ -91,6 +93,11 @@ class ChannelNorm(OverChannels):
         given = dict(zip(("input", "normalized_shape"), node.args, strict=False)) | node.kwargs
         shape: Any = given.get("normalized_shape") if module is None else module.normalized_shape
         return len(shape) == 1 and super().answers_even(node, values)
+
+
+@rule(divided)
+class Division(Pointwise):
+    """What of a layer norm comes after the linear layer behind it."""
 
 
 _PERMUTATION = Permutation()
