@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from tests.fuse.checks import assert_same, fused_alike, images, run
 from torch import Tensor, nn
 
 import virtualpool as vp
+from tests.fuse.checks import assert_same, fused_alike, images, run
 from virtualpool.fuse import report_of
 from virtualpool.fuse.layer_norm import centred, divided
 

@@ -27,7 +27,7 @@ class Answers:
 
 
 def mark(graph: fx.Graph, values: Values) -> None:
-    """Finds the permuted maps, and the values that equal the virtual pool of their even positions."""
+    """Finds permuted maps, and values that equal the virtual pool of their even positions."""
     for node in graph.nodes:
         rule = rule_of(node, values)
         axes = rule.axes(node, values)

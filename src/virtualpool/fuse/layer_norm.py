@@ -96,10 +96,10 @@ def centred(map: Tensor) -> Tensor:
 
 
 def divided(product: Tensor, centre: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-    """A linear function of centred channels, (..., out), divided by their deviation as in layer norm.
+    """A linear function of centred channels, divided by their deviation as in layer norm.
 
     Args:
-        product: of the centred channels; it is overwritten where nobody sees it.
+        product: of the centred channels, (..., out); it is overwritten where nobody sees it.
         centre: the centred channels, (..., C).
         bias: (out,), added then; or none.
         eps: added to the variance.

@@ -136,12 +136,20 @@ class Asked(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.site, self.even, self.full = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1, 2), nn.Conv2d(4, 2, 3)
+        self.site, self.even, self.full = (
+            nn.Conv2d(3, 4, 1),
+            nn.Conv2d(4, 4, 1, 2),
+            nn.Conv2d(4, 2, 3),
+        )
 
     def forward(self, x):
         value = torch.tanh(self.site(x).permute(0, 2, 3, 1))
         back = value.permute(0, 3, 1, 2)
-        return self.even(back) * value.shape[1] + value.size(-1), self.full(back), value.amax((1, 2))
+        return (
+            self.even(back) * value.shape[1] + value.size(-1),
+            self.full(back),
+            value.amax((1, 2)),
+        )
 
 
 @pytest.mark.parametrize("names", ["all", ["site"], ["even"]])
