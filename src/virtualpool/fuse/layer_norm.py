@@ -41,7 +41,8 @@ def _can_be_taken_apart(norm: fx.Node, linear: fx.Node, values: Values) -> bool:
 
 
 def _is_plain(module: nn.Module | None, kind: type[nn.Module]) -> bool:
-    return type(module) is kind and "forward" not in vars(module) and not is_hooked(module)
+    is_own = type(module) is kind and "forward" not in vars(module)
+    return is_own and module is not None and not is_hooked(module)
 
 
 def _replace(norm: fx.Node, linear: fx.Node, values: Values) -> None:

@@ -65,7 +65,8 @@ KEEP_POSITIONS: dict[str, Operation] = {
     "product": lambda x: x * x,
 }
 OTHERS: dict[str, Operation] = {
-    "layer norm over more": nn.LayerNorm((13, 4)),
+    "layer norm over more": nn.LayerNorm([13, 4]),
+    "layer norm over all": lambda x: functional.layer_norm(x, x.shape[1:]),
     "softmax of columns": lambda x: x.softmax(2),
     "flipped": lambda x: x.flip(1),
     "over columns": lambda x: nn.functional.layer_norm(x.transpose(2, 3), (x.shape[2],)).mT,

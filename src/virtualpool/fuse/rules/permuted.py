@@ -92,7 +92,8 @@ class ChannelNorm(OverChannels):
         module: Any = values.submodule(node)
         given = dict(zip(("input", "normalized_shape"), node.args, strict=False)) | node.kwargs
         shape: Any = given.get("normalized_shape") if module is None else module.normalized_shape
-        return len(shape) == 1 and super().answers_even(node, values)
+        is_one_axis = isinstance(shape, tuple | list) and len(shape) == 1
+        return is_one_axis and super().answers_even(node, values)
 
 
 @rule(divided)
@@ -135,11 +136,9 @@ def _has_even(value: fx.Node, values: Values) -> bool:
 def _order(node: fx.Node, values: Values) -> list[int] | None:
     """Which axis comes first, and so on; none if that is computed."""
     module: Any = values.submodule(node)
+    first, *rest = node.args[1:] or [node.kwargs.get("dims")]
+    given: Any = [first, *rest] if isinstance(first, int) else first
     if module is not None:
         given = module.dims
-    elif "dims" in node.kwargs:
-        given = node.kwargs["dims"]
-    else:
-        given = node.args[1] if isinstance(node.args[1], tuple | list) else node.args[1:]
-    is_known = len(given) == 4 and all(isinstance(axis, int) for axis in given)
-    return [axis % 4 for axis in given] if is_known else None
+    is_known = isinstance(given, tuple | list) and all(isinstance(axis, int) for axis in given)
+    return [axis % 4 for axis in given] if is_known and len(given) == 4 else None
