@@ -115,6 +115,24 @@ def test_weights_of_the_second_axis(module):
     assert fused_alike(model, images(), ["site"], others=[images(12, 9)]).fused == ()
 
 
+class Unaware(nn.Module):
+    """A site that reads the rows of a permuted map as channels, and pools what it makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.site, self.reads = nn.Conv2d(3, 4, 1), nn.Conv2d(12, 5, 3, padding=1)
+
+    def forward(self, x):
+        value = self.site(x).permute(0, 2, 3, 1)
+        return self.reads(value).relu(), functional.max_pool2d(value, 2), value.mean((2, 3))
+
+
+@pytest.mark.parametrize("names", ["all", ["site"], ["reads"]])
+def test_what_takes_other_axes_for_rows_and_columns(names):
+    others = [images(12, 9), images(12, 16, batch=1)]
+    fused_alike(Unaware().double().eval(), images(), names, others=others)
+
+
 class LastImages(nn.Module):
     """Images come with their channels last; of these the network makes maps as others are."""
 

@@ -49,11 +49,15 @@ class OutputSize(Rule):
 
     def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
         """See `Rule`."""
-        return []
+        # A site that reads a permuted map takes other axes than its rows and columns for them.
+        is_map = values.size(node.args[0]) is not None
+        return [] if is_map else super().asks(node, question, values)
 
     def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
         """See `Rule`."""
         source, *geometry = node.args
+        if builder.values.size(source) is None:
+            return super().build(node, question, builder)
         return builder.call(window_size, builder.size(source), *geometry)  # pyright: ignore
 
 
