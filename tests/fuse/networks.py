@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.ops import Permute
 
 Step = tuple[Callable[..., Any], tuple[int, ...]]
 
@@ -374,6 +375,22 @@ def functional_convolution(net: _Growing, source: int) -> int:
     return net.add(Standardized(), source)
 
 
+def permuted_block(net: _Growing, source: int) -> int:
+    """The block of ConvNeXt, or what is like it."""
+    draw, channels = net.draw, net.channels(source)
+    back = draw(st.sampled_from([(0, 3, 1, 2), (0, 3, 1, 2), (0, 2, 1, 3)]))
+    within: list[nn.Module] = [
+        nn.LayerNorm(channels), nn.Linear(channels, channels), nn.GELU(), nn.Identity(),
+        nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, channels), nn.GELU()),
+    ]  # fmt: skip
+    made = net.add(convolution(net, source, channels), source)
+    made = net.add(Permute([0, 2, 3, 1]), made)
+    for _ in range(draw(st.integers(1, 3))):
+        made = net.add(draw(st.sampled_from(within)), made)
+    made = net.add(lambda x: x.permute(back), made)
+    return net.add(torch.add, made, source)
+
+
 KINDS: dict[str, Callable[[_Growing, int], int]] = {
     "block": block,
     "residual": residual,
@@ -390,6 +407,7 @@ KINDS: dict[str, Callable[[_Growing, int], int]] = {
     "transposed": transposed,
     "shared": shared,
     "functional": functional_convolution,
+    "permuted": permuted_block,
 }
 HEADS: list[Callable[[Tensor], Tensor]] = [
     lambda x: x.mean((2, 3)), lambda x: torch.flatten(x, 1), lambda x: x.view(x.shape[0], -1),

@@ -43,10 +43,11 @@ POOLINGS: dict[str, tuple[Operation, Operation]] = (
         for stride in (2, 4, 6)
     }
     | {
-        f"average {stride}": (
-            lambda x, size, s=stride: on_reduced.average_pool(x, size, s),
-            lambda x, size, s=stride: functional.avg_pool2d(x, 2, s),
+        f"average {kernel}, {stride}": (
+            lambda x, size, k=kernel, s=stride: on_reduced.average_pool(x, size, k, s),
+            lambda x, size, k=kernel, s=stride: functional.avg_pool2d(x, k, s, k // 3),
         )
+        for kernel in (2, 3)
         for stride in (2, 4, 6)
     }
 )

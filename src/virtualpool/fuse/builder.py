@@ -7,10 +7,10 @@ from torch import fx
 
 from virtualpool.fuse.decisions import Answers
 from virtualpool.fuse.rule import Question, rule_of
-from virtualpool.fuse.sizes import even_positions, size_of
+from virtualpool.fuse.sizes import even_positions, recovered, size_of
 from virtualpool.fuse.values import Values
 from virtualpool.fuse.ways import Way
-from virtualpool.pool import virtual_pool
+from virtualpool.pool import Axes, virtual_pool
 
 
 class Builder:
@@ -43,14 +43,15 @@ class Builder:
         if value not in self._full:
             # Only an interpolated value is asked for in full when it is not there.
             self.recovered.append(value)
-            size = self.size(value)
-            self._full[value] = self.call(virtual_pool, self._even[value], size)
+            even, size, axes = self._even[value], self.size(value), self._axes(value)
+            self._full[value] = self.call(recovered if axes else virtual_pool, even, size, *axes)
         return self._full[value]
 
     def even(self, value: fx.Node) -> fx.Node:
-        """A value (N, C, h, w) at its even positions."""
+        """A value (N, C, h, w) at its even positions; of a permuted map, in its order of axes."""
         if value not in self._even:
-            self._even[value] = self.call(even_positions, self._full[value])
+            full = self._full[value]
+            self._even[value] = self.call(even_positions, full, *self._axes(value))
         return self._even[value]
 
     def some(self, value: fx.Node) -> fx.Node:
@@ -64,11 +65,16 @@ class Builder:
     def size(self, value: fx.Node) -> Any:
         """The size (H, W) of a value: a node of the new graph, or two numbers."""
         if value not in self._sizes:
-            if value in self._full and self.values.size(value) is not None:
-                self._sizes[value] = self.call(size_of, self._full[value])
+            if value in self._full and self.values.grid(value) is not None:
+                self._sizes[value] = self.call(size_of, self._full[value], *self._axes(value))
             else:
                 self._sizes[value] = rule_of(value, self.values).size(value, self)
         return self._sizes[value]
+
+    def _axes(self, value: fx.Node) -> tuple[Axes] | tuple[()]:
+        """What tells a function the axes of the rows and columns, where they are not the last."""
+        permuted = self.values.permuted
+        return (permuted[value],) if value in permuted else ()
 
     def call(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> fx.Node:
         """Calls a function without side effects; the same call is made once."""

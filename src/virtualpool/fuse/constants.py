@@ -8,8 +8,11 @@ from torch import Tensor, fx, nn
 from virtualpool.forward import ForwardCode, Rewritten
 from virtualpool.fuse.convolutions import norm_scale, scaled_weight, shifted_bias
 from virtualpool.fuse.folding import fold, spread
+from virtualpool.fuse.layer_norm import bias_of_shifted, scaled_columns
 
-_FOLDS = (fold, spread, norm_scale, scaled_weight, shifted_bias)
+_FOLDS = (
+    fold, spread, norm_scale, scaled_weight, shifted_bias, scaled_columns, bias_of_shifted,
+)  # fmt: skip
 _FOLDING = "_virtualpool_folding"
 _PREFIX = "_virtualpool_folded_"
 

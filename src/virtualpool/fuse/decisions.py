@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from torch import fx
 
 from virtualpool.fuse.rule import Question, Rule, rule_of
-from virtualpool.fuse.values import Values
+from virtualpool.fuse.values import CHANNELS_FIRST, Values
 
 
 @dataclass
@@ -26,10 +26,14 @@ class Answers:
     askers: dict[fx.Node, list[fx.Node]] = field(default_factory=lambda: defaultdict(list))
 
 
-def mark_interpolated(graph: fx.Graph, values: Values) -> None:
-    """Finds the values that equal the virtual pool of their even positions."""
+def mark(graph: fx.Graph, values: Values) -> None:
+    """Finds permuted maps, and values that equal the virtual pool of their even positions."""
     for node in graph.nodes:
-        if rule_of(node, values).is_interpolated(node, values):
+        rule = rule_of(node, values)
+        axes = rule.axes(node, values)
+        if values.axes(node) is not None and axes != CHANNELS_FIRST:
+            values.permuted[node] = axes
+        if rule.is_interpolated(node, values):
             values.interpolated.add(node)
 
 

@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.forward import rewrite_forward
-from virtualpool.fuse import constants, decisions, sites
+from virtualpool.fuse import constants, decisions, layer_norm, sites
 from virtualpool.fuse.builder import rebuilt
 from virtualpool.fuse.convolutions import as_functions, fold_batch_norms, fold_paddings
 from virtualpool.fuse.in_place import (
@@ -150,7 +150,9 @@ def _prepared(
 
 
 def _fused(graph: fx.Graph, values: Values) -> tuple[fx.Graph, Report]:
-    decisions.mark_interpolated(graph, values)
+    decisions.mark(graph, values)
+    layer_norm.take_apart(graph, values)
+    decisions.mark(graph, values)
     answers = decisions.decide(graph, values)
     builder = rebuilt(graph, values, answers)
     write_into_frames(builder.graph)

@@ -70,6 +70,15 @@ def max_pool_from_cells(reduced: Tensor, size: Axes, stride: int, *, ceil_mode: 
     return functional.max_pool2d(cells, 2, step)
 
 
+def rounded_to_even(size: Axes) -> Axes:
+    """A size (H, W) rounded up to even numbers.
+
+    >>> rounded_to_even((7, 12))
+    (8, 12)
+    """
+    return size[0] + size[0] % 2, size[1] + size[1] % 2
+
+
 def _count(length: int, stride: int, ceil_mode: bool) -> int:
     """How many windows of three there are; one that begins beyond the end is none."""
     count = (length - 3 + (stride - 1) * ceil_mode) // stride + 1

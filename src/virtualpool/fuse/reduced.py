@@ -150,24 +150,34 @@ def _cells_after(
     return rows, columns
 
 
-def average_pool(reduced: Tensor, size: Axes, stride: int) -> Tensor:
-    """Average pooling with windows of 2x2 of an interpolated map.
+def average_pool(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
+    """Average pooling of an interpolated map: 2x2, or 3x3 with a padding of one, zeros counted.
 
     Args:
         reduced: (N, C, h, w).
         size: (H, W) of the full map.
+        kernel: 2, or 3 with a padding of one.
         stride: on the full map; even.
 
-    >>> average_pool(torch.tensor([[[[0.0, 4.0, 2.0]]]]), (2, 6), 2)
+    >>> average_pool(torch.tensor([[[[0.0, 4.0, 2.0]]]]), (2, 6), 2, 2)
     tensor([[[[1.0000, 3.5000, 2.0000]]]])
+    >>> average_pool(torch.tensor([[[[6.0, 6.0, 6.0]]]]), (1, 5), 3, 2)
+    tensor([[[[1.3333, 2.0000, 1.3333]]]])
     """
-    counts = window_size(size, (2, 2), (stride, stride), (0, 0))
-    cells = repeated(reduced, (0, 0), (1, 1))
-    windows = Windows(stride // 2, before=0)
+    before = kernel // 3
+    counts = window_size(size, (kernel, kernel), (stride, stride), (2 * before, 2 * before))
+    windows = Windows(stride // 2, before)
+    sides = (before, before), (1, 1)
+    cells = extended(reduced, size, *sides) if before else repeated(reduced, *sides)
     for axis in (-2, -1):
-        # The mean of a cell and of the virtual place after it, half-way to the next cell.
         centre, after = (windows.cells(cells, axis, offset, counts[axis]) for offset in (0, 1))
-        cells = torch.lerp(centre, after, 0.25)
+        if before:
+            # The mean of a cell and of the virtual places on both sides of it.
+            between = torch.lerp(windows.cells(cells, axis, -1, counts[axis]), after, 0.5)
+            cells = torch.lerp(centre, between, 1 / 3)
+        else:
+            # The mean of a cell and of the virtual place after it, half-way to the next cell.
+            cells = torch.lerp(centre, after, 0.25)
     return cells
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.fuse.values import Values
+from virtualpool.fuse.values import CHANNELS_FIRST, Values
 from virtualpool.operators import runs_forward_of
 from virtualpool.pool import Axes
 
@@ -43,6 +43,10 @@ class Rule:
 
     Derive from it, or from `Pointwise`, and register with `rule`.
     """
+
+    def axes(self, node: fx.Node, values: Values) -> Axes:
+        """The axes of the rows and the columns of the result, if that is a map."""
+        return CHANNELS_FIRST
 
     def is_interpolated(self, node: fx.Node, values: Values) -> bool:
         """Whether the result equals the virtual pool of its even positions, for any weights."""

@@ -4,27 +4,45 @@ from typing import Any
 
 from torch import Tensor
 
-from virtualpool.pool import Axes
+from virtualpool.pool import Axes, virtual_pool
 
 
-def size_of(map: Tensor) -> Axes:
-    """The size (H, W) of a map (..., H, W).
+def size_of(map: Tensor, axes: Axes = (-2, -1)) -> Axes:
+    """The size (H, W) of a map; its rows and columns are the last axes, or others that are told.
 
     >>> import torch
-    >>> size_of(torch.zeros(1, 3, 5, 7))
-    (5, 7)
+    >>> size_of(torch.zeros(1, 3, 5, 7)), size_of(torch.zeros(1, 5, 7, 3), (1, 2))
+    ((5, 7), (5, 7))
     """
-    return map.shape[-2], map.shape[-1]
+    return map.shape[axes[0]], map.shape[axes[1]]
 
 
-def even_positions(map: Tensor) -> Tensor:
-    """The values (N, C, ceil(H/2), ceil(W/2)) at the even rows and columns of a map.
+def even_positions(map: Tensor, axes: Axes = (-2, -1)) -> Tensor:
+    """The values at the even rows and columns of a map (N, C, H, W), or of one of other axes.
 
     >>> import torch
     >>> even_positions(torch.arange(9.0).view(1, 1, 3, 3)).flatten()
     tensor([0., 2., 6., 8.])
+    >>> even_positions(torch.zeros(1, 5, 7, 3), (1, 2)).shape
+    torch.Size([1, 3, 4, 3])
     """
-    return map[..., ::2, ::2]
+    slices = [slice(None)] * map.dim()
+    for axis in axes:
+        slices[axis] = slice(None, None, 2)
+    return map[tuple(slices)]
+
+
+def recovered(reduced: Tensor, size: Axes, axes: Axes) -> Tensor:
+    """The virtual pool of a map whose rows and columns are other axes than the last.
+
+    >>> import torch
+    >>> recovered(torch.tensor([[[[0.0, 5.0], [2.0, 7.0]]]]), (1, 3), (1, 2)).squeeze()
+    tensor([[0., 5.],
+            [1., 6.],
+            [2., 7.]])
+    """
+    full = virtual_pool(reduced.movedim(axes, (-2, -1)), size)
+    return full.movedim((-2, -1), axes)
 
 
 def pair(value: Any) -> Axes | None:

@@ -10,8 +10,11 @@ from torch import Tensor, fx, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from virtualpool.inputs import Call, map_tensors, tensors
+from virtualpool.pool import Axes
 
 Shape = tuple[int, ...]
+CHANNELS_FIRST: Axes = (2, 3)
+"""The axes of the rows and the columns of a map (N, C, H, W)."""
 
 
 class UnfusableError(Exception):
@@ -25,12 +28,15 @@ class Values:
         module: holds the submodules and parameters that the graph names.
         training: whether the graph is that of training mode.
         interpolated: the values that equal the virtual pool of their even positions.
+        permuted: of maps whose axes are in another order than (N, C, H, W), which axes are those of
+            the rows and of the columns.
     """
 
     def __init__(self, graph: fx.Graph, module: nn.Module, call: Call, *, training: bool) -> None:
         self.module = module
         self.training = training
         self.interpolated: set[fx.Node] = set()
+        self.permuted: dict[fx.Node, Axes] = {}
         self._seen = _recorded(graph, module, call)
         self._found: dict[Any, Any] = {}
 
@@ -44,10 +50,21 @@ class Values:
         found = self._seen.shapes.get(value)
         return found if isinstance(found, tuple) else None
 
-    def size(self, value: Any) -> Shape | None:
-        """(H, W) of a map; none for anything else."""
+    def axes(self, value: Any) -> Axes | None:
+        """The axes of the rows and the columns of a map; none for anything else."""
         shape = self.shape(value)
-        return shape[2:] if shape is not None and len(shape) == 4 else None
+        if shape is None or len(shape) != 4:
+            return None
+        return self.permuted.get(value, CHANNELS_FIRST)
+
+    def grid(self, value: Any) -> Shape | None:
+        """(H, W) of a map, whichever axes these are; none for anything else."""
+        axes, shape = self.axes(value), self.shape(value)
+        return None if axes is None or shape is None else (shape[axes[0]], shape[axes[1]])
+
+    def size(self, value: Any) -> Shape | None:
+        """(H, W) of a map (N, C, H, W); none for anything else, a permuted map too."""
+        return self.grid(value) if self.axes(value) == CHANNELS_FIRST else None
 
     def parts(self, value: Any) -> list[Shape] | None:
         """The shapes of a tuple or list of tensors."""

@@ -98,6 +98,16 @@ def test_of_two_ways_the_much_faster_is_taken_and_told(monkeypatch):
         assert str(report).endswith(str(report.choices[0]))
 
 
+def test_a_border_is_mended_where_that_is_not_slower_than_the_full_map(monkeypatch):
+    options = {"kernel_size": 5, "stride": 2, "padding": 2, "groups": 4}
+    for taken, other in (("full", "mended"), ("mended", "full")):
+        times = {taken: 1.0, other: 2.0}
+        monkeypatch.setattr(ways, "costs", lambda *_, times=times: times)
+        report = fused_alike(chain(options), images(), ["0"])
+        assert report.fused == (("0",) if taken == "mended" else ())
+        assert [str(each) for each in report.choices] == [f"2: {taken} (1 ms; {other}: 2 ms)"]
+
+
 class Both(nn.Module):
     """A value that is wanted in full and at even positions, and is an output, too."""
 

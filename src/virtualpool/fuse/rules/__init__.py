@@ -3,10 +3,11 @@
 from virtualpool.fuse.rules import (
     channels,
     convolution,
+    permuted,
     pointwise,
     pooling,
     recovery,
     regions,
 )
 
-__all__ = ["channels", "convolution", "pointwise", "pooling", "recovery", "regions"]
+__all__ = ["channels", "convolution", "permuted", "pointwise", "pooling", "recovery", "regions"]

@@ -65,7 +65,8 @@ class _Convolution:
             is_dense = self.stride == (1, 1) and reaches and not values.training
             return [Way.FULL, Way.TRANSPOSED] if is_dense else [Way.FULL]
         if not all(axis.is_exact_when_extended for axis in both):
-            return [Way.MENDED]
+            # Strips are many small operations: on small maps, more than there is to save.
+            return [Way.FULL, Way.MENDED]
         size = values.size(self.source)
         is_large = size is not None and min(size) >= _LARGE
         return [Way.EXTENDED, Way.MENDED] if is_large else [Way.EXTENDED]

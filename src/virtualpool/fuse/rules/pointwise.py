@@ -11,14 +11,22 @@ from torch.nn import functional
 from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.rule import Asked, Question, Rule, fallback, rule
 from virtualpool.fuse.sizes import even_positions
-from virtualpool.fuse.values import Values
+from virtualpool.fuse.values import CHANNELS_FIRST, Shape, Values
 from virtualpool.inputs import for_model
 from virtualpool.operators import kind_of
+from virtualpool.pool import Axes
 from virtualpool.state import state_kept
 
 
 class Pointwise(Rule):
     """An operation whose result at a position depends on its inputs at that position alone."""
+
+    def axes(self, node: fx.Node, values: Values) -> Axes:
+        """See `Rule`."""
+        shape = values.shape(node)
+        found = {values.axes(each) for each in node.all_input_nodes if values.shape(each) == shape}
+        (axes,) = found if len(found) == 1 else {CHANNELS_FIRST}
+        return axes or CHANNELS_FIRST
 
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
@@ -81,11 +89,13 @@ class BatchNorm(Affine):
 
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
-        return _is_frozen(node, values) and super().answers_even(node, values)
+        # Its channels are the second axis.
+        is_map = values.size(node) is not None
+        return is_map and _is_frozen(node, values) and super().answers_even(node, values)
 
     def is_interpolated(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
-        return _is_frozen(node, values) and super().is_interpolated(node, values)
+        return self.answers_even(node, values) and super().is_interpolated(node, values)
 
 
 class Dropout(Affine):
@@ -134,6 +144,9 @@ def _by_kind(node: fx.Node, values: Values) -> Rule | None:
         return _DROPOUT if module is not None or _is_off(node) else None
     if kind != "activation" or isinstance(module, nn.RReLU):
         return None
+    has_weights = module is not None and next(module.parameters(), None) is not None
+    if _is_permuted(node, values) and (has_weights or len(node.all_input_nodes) > 1):
+        return None  # each weight is for a channel, and those are the second axis
     # Some modules normalise before the activation; what is measured on the way is of full maps.
     normalises = module is not None and next(module.buffers(), None) is not None
     is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not values.training
@@ -144,21 +157,28 @@ def _is_pointwise(module: nn.Module, node: fx.Node, values: Values) -> bool:
     """Whether a module may be what its name says: others than PyTorch's own are tried."""
     if type(module).__module__.startswith("torch.nn.") and "forward" not in vars(module):
         return True
-    shape = values.shape(next(iter(node.all_input_nodes), None))
-    if shape is None or len(shape) != 4:
+    source = next(iter(node.all_input_nodes), None)
+    shape, axes = values.shape(source), values.axes(source)
+    if shape is None or axes is None:
         return False
-    return values.once(module, lambda: _keeps_positions(module, shape[1]))
+    return values.once((module, axes), lambda: _keeps_positions(module, shape, axes))
 
 
-def _keeps_positions(module: nn.Module, channels: int) -> bool:
-    map = torch.randn(2, channels, 5, 6, generator=torch.Generator().manual_seed(0))
-    map = for_model(map, module)
+def _keeps_positions(module: nn.Module, shape: Shape, axes: Axes) -> bool:
+    lengths = {0: 2, axes[0]: 5, axes[1]: 6}
+    small = [lengths.get(axis, length) for axis, length in enumerate(shape)]
+    map = for_model(torch.randn(small, generator=torch.Generator().manual_seed(0)), module)
     try:
         with state_kept(module):
-            full, even = module(map.clone()), module(even_positions(map).clone())
+            full, even = module(map.clone()), module(even_positions(map, axes).clone())
     except Exception:
         return False
-    return full.shape == map.shape and torch.allclose(even_positions(full), even, 1e-2, 1e-3)
+    kept = even_positions(full, axes) if full.shape == map.shape else None
+    return kept is not None and torch.allclose(kept, even, 1e-2, 1e-3)
+
+
+def _is_permuted(node: fx.Node, values: Values) -> bool:
+    return any(source in values.permuted for source in node.all_input_nodes)
 
 
 def _is_off(dropout: fx.Node) -> bool:
@@ -179,24 +199,28 @@ def _is_frozen(node: fx.Node, values: Values) -> bool:
 
 def _fits(node: fx.Node, values: Values) -> bool:
     """Whether it takes maps of its result's size, and else only what has no positions."""
-    size = values.size(node)
+    axes, size = values.axes(node), values.grid(node)
     maps = list(_maps(node, values))
-    if size is None or not maps or any(values.size(each) != size for each in maps):
+    if axes is None or not maps:
+        return False
+    if any((values.axes(each), values.grid(each)) != (axes, size) for each in maps):
         return False
     others = [source for source in node.all_input_nodes if source not in maps]
-    return all(values.parts(other) is None and _has_no_positions(other, values) for other in others)
+    return all(
+        values.parts(other) is None and _has_no_positions(other, axes, values) for other in others
+    )
 
 
-def _has_no_positions(value: fx.Node, values: Values) -> bool:
+def _has_no_positions(value: fx.Node, axes: Axes, values: Values) -> bool:
+    """Whether a value that is broadcast to a map is the same at each of its positions."""
     shape = values.shape(value)
-    return shape is None or all(length == 1 for length in shape[-2:])
+    return shape is None or all(shape[axis - 4] == 1 for axis in axes if len(shape) >= 4 - axis)
 
 
 def _maps(node: fx.Node, values: Values) -> Iterator[fx.Node]:
     """The inputs with positions: not those with one value per channel."""
+    axes, size = values.axes(node) or CHANNELS_FIRST, values.grid(node)
     for source in node.all_input_nodes:
-        size = values.size(source)
-        if size is not None and not (
-            _has_no_positions(source, values) and values.size(node) != size
-        ):
+        own = values.grid(source)
+        if own is not None and not (_has_no_positions(source, axes, values) and size != own):
             yield source

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from virtualpool.fuse import reduced
 from virtualpool.fuse.builder import Builder
-from virtualpool.fuse.max_pooling import max_pool, max_pool_from_cells
+from virtualpool.fuse.max_pooling import max_pool, max_pool_from_cells, rounded_to_even
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sizes import pair
 from virtualpool.fuse.values import Values
@@ -103,9 +103,11 @@ class MaxPool(_Pooling):
         it = _window(given, values)
         if it is None or given.get("return_indices"):
             return None
-        if not given.get("ceil_mode"):
+        # With a stride of one there is nothing to round.
+        if not given.get("ceil_mode") or it.stride == (1, 1):
             return it
-        return replace(it, ceil_mode=True) if _begins_and_ends_at_cells(it) else None
+        is_known = _begins_and_ends_at_cells(it) or _halves(it)
+        return replace(it, ceil_mode=True) if is_known else None
 
     def has_reduced(self, window: _Window, stride: Axes) -> bool:
         """See `_Pooling`."""
@@ -119,6 +121,9 @@ class MaxPool(_Pooling):
             return builder.call(
                 max_pool_from_cells, source, size, stride[0], ceil_mode=it.ceil_mode
             )
+        if it.ceil_mode:
+            # A last row that is alone in its window is there twice in a map of the next even size.
+            size = builder.call(rounded_to_even, size)
         is_rectified = _is_rectified(it.source, builder.values)
         return builder.call(
             max_pool, source, size, it.kernel[0], stride[0], is_rectified=is_rectified
@@ -132,28 +137,32 @@ class MaxPool(_Pooling):
 
 @rule(nn.AvgPool2d, functional.avg_pool2d)
 class AveragePool(_Pooling):
-    """Average pooling; of reduced maps with windows of 2x2."""
+    """Average pooling; of reduced maps with windows of 2x2, or of 3x3 with counted zeros around."""
 
     def window(self, node: fx.Node, values: Values) -> _Window | None:
         """See `_Pooling`."""
         given = _arguments(node, values, _AVERAGE_POOL)
         it = _window(given, values)
-        unusual = given.get("ceil_mode") or given.get("divisor_override")
-        # What the mean is over at the border is left to PyTorch.
-        return None if unusual or it is None or it.padding != (0, 0) else it
+        if it is None or given.get("divisor_override"):
+            return None
+        is_rounded_up = given.get("ceil_mode") and it.stride != (1, 1)
+        counts_zeros = it.padding == (0, 0) or given.get("count_include_pad", True)
+        # What else the mean is over at the border is left to PyTorch.
+        return it if counts_zeros and not is_rounded_up else None
 
     def has_reduced(self, window: _Window, stride: Axes) -> bool:
         """See `_Pooling`."""
-        return window.kernel == (2, 2)
+        return (window.kernel, window.padding) in (((2, 2), (0, 0)), ((3, 3), (1, 1)))
 
     def build_reduced(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
         """See `_Pooling`."""
         source, size = builder.even(it.source), builder.size(it.source)
-        return builder.call(reduced.average_pool, source, size, stride[0])
+        return builder.call(reduced.average_pool, source, size, it.kernel[0], stride[0])
 
     def build_full(self, it: _Window, stride: Axes, builder: Builder) -> fx.Node:
         """See `_Pooling`."""
-        return builder.call(functional.avg_pool2d, builder.full(it.source), it.kernel, stride)
+        source = builder.full(it.source)
+        return builder.call(functional.avg_pool2d, source, it.kernel, stride, it.padding)
 
 
 @rule(nn.AdaptiveAvgPool2d, functional.adaptive_avg_pool2d, torch.mean, "mean")
@@ -205,6 +214,10 @@ def _window(given: dict[str, Any], values: Values) -> _Window | None:
 def _begins_and_ends_at_cells(it: _Window) -> bool:
     """Whether windows that begin at even positions end at such, too."""
     return (it.kernel, it.padding, it.dilation) == ((3, 3), (0, 0), (1, 1))
+
+
+def _halves(it: _Window) -> bool:
+    return (it.kernel, it.stride, it.padding, it.dilation) == ((2, 2), (2, 2), (0, 0), (1, 1))
 
 
 def _is_rectified(value: fx.Node, values: Values) -> bool:

@@ -9,7 +9,7 @@ from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sites import NAME, observed
 from virtualpool.fuse.values import Values
-from virtualpool.pool import output_size, virtual_pool, window_size
+from virtualpool.pool import Axes, output_size, virtual_pool, window_size
 
 
 @rule(virtual_pool)
@@ -49,11 +49,15 @@ class OutputSize(Rule):
 
     def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
         """See `Rule`."""
-        return []
+        # A site that reads a permuted map takes other axes than its rows and columns for them.
+        is_map = values.size(node.args[0]) is not None
+        return [] if is_map else super().asks(node, question, values)
 
     def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
         """See `Rule`."""
         source, *geometry = node.args
+        if builder.values.size(source) is None:
+            return super().build(node, question, builder)
         return builder.call(window_size, builder.size(source), *geometry)  # pyright: ignore
 
 
@@ -66,20 +70,21 @@ class ShapeOf(Rule):
         source = node.args[0]
         if not isinstance(source, fx.Node):
             return []
-        if (_is_shape(node) or _is_kind(node)) and values.size(source) is not None:
+        if (_is_shape(node) or _is_kind(node)) and values.grid(source) is not None:
             return [(source, Question.EVEN)]
         return super().asks(node, question, values)
 
     def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
         """See `Rule`."""
         source = node.args[0]
-        if not isinstance(source, fx.Node) or builder.values.size(source) is None:
+        axes = builder.values.axes(source)
+        if not isinstance(source, fx.Node) or axes is None:
             return builder.copy(node, builder.full)
         if _is_kind(node):
             return builder.copy(node, builder.some)
         if not _is_shape(node):
             return builder.copy(node, builder.full)
-        shape = builder.call(_shape, builder.some(source), builder.size(source))
+        shape = builder.call(_shape, builder.some(source), builder.size(source), axes)
         rest = node.args[1:] if node.op == "call_method" else ()
         return builder.call(_axis, shape, rest[0]) if rest else shape
 
@@ -94,8 +99,10 @@ def _is_shape(node: fx.Node) -> bool:
     return node.target == "size" or node.args[1:] == ("shape",)
 
 
-def _shape(present: torch.Tensor, size: tuple[int, int]) -> torch.Size:
-    return torch.Size((*present.shape[:2], *size))
+def _shape(present: torch.Tensor, size: Axes, axes: Axes) -> torch.Size:
+    shape = list(present.shape)
+    shape[axes[0]], shape[axes[1]] = size
+    return torch.Size(shape)
 
 
 def _axis(shape: torch.Size, axis: int) -> int:

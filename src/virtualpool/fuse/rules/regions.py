@@ -67,5 +67,6 @@ def _arguments(node: fx.Node, values: Values) -> dict[str, Any]:
 def _reduced_map(node: fx.Node, values: Values) -> fx.Node | None:
     """The map whose reduced form can be read instead, if there is one."""
     given = _arguments(node, values)
-    has_reduced = given["input"] in values.interpolated and given["sampling_ratio"] > 0
-    return given["input"] if has_reduced else None
+    map = given["input"]
+    is_interpolated = map in values.interpolated and values.size(map) is not None
+    return map if is_interpolated and given["sampling_ratio"] > 0 else None
