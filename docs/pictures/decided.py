@@ -53,7 +53,7 @@ class Decided:
         graph = part.evaluation
         values = Values(graph, part.module, as_call(_IMAGES), training=False)
         as_functions(graph, values)
-        decisions.mark_interpolated(graph, values)
+        decisions.mark(graph, values)
         return cls(values, decisions.decide(graph, values), report.summary)
 
     def maps(self) -> list[fx.Node]:
