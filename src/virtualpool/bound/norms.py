@@ -1,0 +1,130 @@
+"""Upper bounds of the norms of linear maps: the most by which they can lengthen a vector.
+
+All of them are at least the norm, in exact arithmetic; they are computed in float64.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from virtualpool.bound.errors import Gain
+from virtualpool.inputs import tensors
+from virtualpool.pool import Axes
+
+_OVERSAMPLING = 8
+"""Frequencies per axis and tap after the first: the norm is found to cos(pi/16) per axis."""
+
+
+def matrix_norm(matrix: Tensor) -> float:
+    """The largest singular value of a matrix (..., rows, columns), or of any of several.
+
+    >>> matrix_norm(torch.tensor([[3.0, 0.0], [0.0, -4.0], [0.0, 0.0]]))
+    4.0
+    """
+    wide = matrix if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT
+    wide = wide if wide.is_complex() else wide.double()
+    return torch.linalg.eigvalsh(wide @ wide.mH)[..., -1].max().clamp_min(0).sqrt().item()
+
+
+def convolution_norm(
+    weight: Tensor, stride: Axes = (1, 1), dilation: Axes = (1, 1), groups: int = 1
+) -> float:
+    """An upper bound of the norm of a convolution with zero padding, for maps of every size.
+
+    It is at most 4 % above the norm on maps without border (`docs/bound.md` has the proof).
+
+    Args:
+        weight: (out, in / groups, rows, columns), real, of any dtype.
+        stride: per axis.
+        dilation: per axis.
+        groups: as in `torch.nn.Conv2d`.
+
+    >>> mean = torch.full((1, 1, 3, 3), 1 / 9)
+    >>> 1 <= convolution_norm(mean) <= 1.04
+    True
+    """
+    kernel = _phases(_spread(weight.double(), stride, dilation), stride)
+    kernel = kernel.unflatten(0, (groups, -1))
+    taps = kernel.shape[-2:]
+    samples = [max(1, _OVERSAMPLING * (count - 1)) for count in taps]
+    # A real kernel has the same norm at a frequency and at its negative: half of them are enough.
+    symbol = torch.fft.rfft2(kernel, s=samples)
+    largest = max(
+        # One row of frequencies at a time: all of them would take much memory.
+        matrix_norm(row.permute(3, 0, 1, 2))
+        for row in symbol.unbind(-2)
+    )
+    between = [
+        math.cos(math.pi * (count - 1) / (2 * many))
+        for count, many in zip(taps, samples, strict=True)
+    ]
+    return largest / math.prod(between)
+
+
+def repetitions(padded: Callable[[Tensor], Tensor], size: Axes) -> int:
+    """How often a padding repeats a position of a map at most, itself included.
+
+    Args:
+        padded: pads the two axes of a map (1, 1, H, W).
+        size: (H, W).
+
+    >>> repetitions(lambda map: functional.pad(map, (2, 0, 0, 0), mode="replicate"), (4, 4))
+    3
+    """
+    positions = torch.arange(1.0, 1 + size[0] * size[1], dtype=torch.float64).view(1, 1, *size)
+    counts = padded(positions).flatten().long().bincount()
+    return int(counts[1:].max())  # zeros are no position
+
+
+def averaging_gain(operation: Callable[[Tensor], Any], example: Tensor) -> Gain:
+    """The gain of a linear operation whose weights have one sign, from its sums of weights.
+
+    With r the largest sum of weights that make an output and c that of those which an input has,
+    no error grows by more than r, and no norm by more than sqrt(r * c) (Schur's test).
+
+    Args:
+        operation: from a tensor to one or several; it may add a constant.
+        example: what it takes.
+
+    >>> averaging_gain(lambda x: functional.avg_pool2d(x, 2), torch.zeros(1, 3, 8, 8))
+    Gain(largest=1.0, norm=0.5)
+    """
+    zeros = torch.zeros_like(example, dtype=torch.float64)
+    with torch.enable_grad():
+        ones = torch.ones_like(zeros).requires_grad_()
+        results = tensors(operation(ones))
+        [of_inputs] = torch.autograd.grad([result.sum() for result in results], ones)
+    of_outputs = [
+        (result - constant).abs().max().item()
+        for result, constant in zip(results, tensors(operation(zeros)), strict=True)
+    ]
+    return Gain(max(of_outputs), math.sqrt(max(of_outputs) * of_inputs.abs().max().item()))
+
+
+def _spread(weight: Tensor, stride: Axes, dilation: Axes) -> Tensor:
+    """The kernel with the zeros of its dilation between its taps.
+
+    Without a stride each lattice of positions is convolved by itself, as without dilation.
+    """
+    rows, columns = (d if s > 1 else 1 for s, d in zip(stride, dilation, strict=True))
+    height, width = weight.shape[-2:]
+    size = rows * (height - 1) + 1, columns * (width - 1) + 1
+    spread = weight.new_zeros(*weight.shape[:2], *size)
+    spread[..., ::rows, ::columns] = weight
+    return spread
+
+
+def _phases(weight: Tensor, stride: Axes) -> Tensor:
+    """The kernel of stride 1 that does the same to the map's phases as channels.
+
+    A stride of s reads position s*i + t: of the phase t mod s the position i + t // s.
+    """
+    rows, columns = stride
+    height, width = weight.shape[-2:]
+    whole = functional.pad(weight, (0, -width % columns, 0, -height % rows))
+    split = whole.unflatten(-1, (-1, columns)).unflatten(-3, (-1, rows))
+    return split.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
