@@ -27,7 +27,7 @@ from torchvision.models import vgg16
 from virtualpool.bound import Bound, error_bounds
 from virtualpool.files import write_text
 from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD, all_cnn_c
-from virtualpool.search import Score, Sensitivity, sensitivity
+from virtualpool.search import Score, sensitivity
 from virtualpool.search.score import Evaluate
 from virtualpool.tasks.classification import Preprocessing, evaluator, load_data
 from virtualpool.trace import evaluating
@@ -59,9 +59,12 @@ def _trunk(options: argparse.Namespace) -> Iterator[str]:
     layers = list(vgg16(weights=None).features.children())[:LAST_POOL]
     trunk = nn.Sequential(OrderedDict(features=nn.Sequential(*layers))).eval()
     trunk.load_state_dict(load_file(options.trunk))
-    preparation = Preprocessing(size=224, resize=256)
+    preparation = Preprocessing(size=options.side, resize=options.side * 8 // 7)
     batches = list(_batches(options.images, preparation, options.judged))
-    title = f"VGG-16's trunk, {options.bounded} images; cosine similarity of {options.judged}"
+    title = (
+        f"VGG-16's trunk, {options.bounded} images of side {options.side}; "
+        f"cosine similarity of {options.judged}"
+    )
     yield from _section(title, trunk, batches, _similarity(trunk, batches), options.bounded)
 
 
@@ -123,6 +126,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--trunk", type=Path, required=True, help="features.N.weight and .bias")
     parser.add_argument("--images", type=Path, required=True, help="a folder with val/CLASS/IMAGE")
+    parser.add_argument("--side", type=int, default=224, help="of the trunk's images")
     parser.add_argument("--cifar10", default="sample:cifar10", help="as --data of the command")
     parser.add_argument(
         "--bounded", type=int, default=8, help="images that the trunk is bounded on"

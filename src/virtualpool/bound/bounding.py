@@ -23,7 +23,7 @@ from virtualpool.trace import Part, Traced, evaluating, trace
 
 @dataclass(frozen=True)
 class Factor:
-    """By how much one operation with weights can multiply an error.
+    """By how much one layer with weights can multiply an error.
 
     Attributes:
         name: of the module.
@@ -48,7 +48,7 @@ class Bound:
         gradient: L of the paper: the largest slope of the site's map between neighbours, per cell.
         change: norm of what the virtual pool changes, where operations with weights first read it.
         read: norm of what those read without it.
-        factors: of the operations with weights that the error comes through, in their order.
+        factors: of the layers with weights that the error comes through, in their order.
         paper: the bound of the paper's equation 6.
         bound: ours: from `change` by the norms of the operations that follow.
         error: norm of the change of the output.
@@ -140,7 +140,7 @@ def _bound(site: str, end: fx.Node, operations: Operations, measured: list[Measu
     weighted = [
         operation
         for node, operation in operations.items()
-        if node in errors and node not in path and operation.has_weights
+        if node in errors and node not in path and operation.has_weights and not operation.joins
     ]
     read = [
         node for node in path if any(user in errors and user not in path for user in node.users)

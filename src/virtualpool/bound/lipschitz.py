@@ -29,6 +29,7 @@ _OF_ARGUMENTS: dict[str, tuple[tuple[str, ...], Callable[..., float | None]]] = 
         lambda beta=1.0, threshold=20.0: 1.0 if threshold >= 20 else None,
     ),
 }
+_KNOWN = {*_CONSTANTS, *_OF_ARGUMENTS}
 
 
 def constant(name: str, arguments: Mapping[str, Any]) -> float | None:
@@ -52,7 +53,7 @@ def constant(name: str, arguments: Mapping[str, Any]) -> float | None:
 def activation_name(target: Any) -> str:
     """One name for a function, a method (by its name) and a module that do the same.
 
-    Empty for what is not PyTorch's own.
+    Empty for what is none of PyTorch's own that have a constant.
 
     >>> (
     ...     activation_name(functional.leaky_relu),
@@ -64,14 +65,23 @@ def activation_name(target: Any) -> str:
     if isinstance(target, nn.Module):
         kind = type(target)
         is_own = getattr(nn, kind.__name__, None) is kind and runs_forward_of(target, kind)
-        return kind.__name__.lower() if is_own else ""
-    name = target if isinstance(target, str) else getattr(target, "__name__", "")
-    places = (torch, functional, torch.Tensor)
-    if not isinstance(target, str) and target not in [getattr(it, name, None) for it in places]:
-        return ""
-    return name.replace("_", "")
+        name = kind.__name__.lower()
+        return name if is_own and name in _KNOWN else ""
+    return _without_underscores(target) if isinstance(target, str) else _FUNCTIONS.get(target, "")
 
 
 def argument_names(name: str) -> tuple[str, ...]:
     """The arguments after its input on which the constant of an activation depends."""
     return _OF_ARGUMENTS[name][0] if name in _OF_ARGUMENTS else ()
+
+
+def _without_underscores(name: str) -> str:
+    return name.replace("_", "")
+
+
+_FUNCTIONS: dict[Any, str] = {
+    getattr(place, name): _without_underscores(name)
+    for place in (torch, functional)
+    for name in dir(place)
+    if _without_underscores(name) in _KNOWN
+}

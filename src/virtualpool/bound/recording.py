@@ -15,16 +15,18 @@ from virtualpool.pool import virtual_pool
 
 
 def inline(graph: fx.Graph, module: nn.Module, but: Collection[fx.Node]) -> None:
-    """Replaces the modules without a rule, `Sequential` say, by what they are made of.
+    """Replaces modules without a rule, `Sequential` and the user's own, by what they are made of.
 
     Args:
         graph: its modules are what a tracer for other purposes has left whole.
         module: what it was traced from.
         but: nodes that stay as they are.
     """
+    tracer = fx.Tracer()
     for node in graph.find_nodes(op="call_module"):
         called = module.get_submodule(str(node.target))
-        if node in but or knows(called) or is_hooked(called):
+        is_one = tracer.is_leaf_module(called, str(node.target)) or is_hooked(called)
+        if node in but or is_one or knows(called):
             continue
         try:
             inner = fx.Tracer().trace(called)

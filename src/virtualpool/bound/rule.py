@@ -94,6 +94,11 @@ class Operation:
         return any(source.op == "get_attr" for source in self.sources)
 
     @property
+    def joins(self) -> bool:
+        """Whether its rule is one for the errors of all that it reads."""
+        return self.module is None and self.node.target in _JOINS
+
+    @property
     def gives_size(self) -> bool:
         """Whether its result depends on the sizes of what it reads alone."""
         target, arguments = self.node.target, self.node.args
@@ -148,9 +153,8 @@ def passed_on(operation: Operation, errors: Errors) -> ErrorSize:
     Raises:
         UnboundedError: no bound is known.
     """
-    join = _JOINS.get(operation.node.target) if operation.module is None else None
-    if join is not None:
-        return join(operation, errors)
+    if operation.joins:
+        return _JOINS[operation.node.target](operation, errors)
     if len(errors) > 1:
         raise UnboundedError("it reads several values that have an error")
     [(source, error)] = errors
