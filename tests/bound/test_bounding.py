@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torchvision.models import resnet18, squeezenet1_1
 
@@ -15,7 +16,7 @@ from tests.fuse.networks import networks
 from virtualpool.bound import error_bounds
 from virtualpool.inputs import tensors
 
-EXAMPLES = int(os.environ.get("VIRTUALPOOL_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("VIRTUALPOOL_EXAMPLES", "20"))
 KINDS = ["residual", "dense", "inverted bottleneck", "channels", "shared", "block"]
 REFUSED = re.compile("comes to|in place|called|as a whole")
 ROUNDING = 1e-9
@@ -39,21 +40,20 @@ def assert_bounded(bound: vp.Bound) -> None:
     max_examples=EXAMPLES,
     deadline=None,
     derandomize="VIRTUALPOOL_EXAMPLES" not in os.environ,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@given(networks(most=5, kinds=KINDS))
-def test_no_error_is_larger_in_random_networks(case):
+@given(networks(most=5, kinds=KINDS), st.data())
+def test_no_error_is_larger_in_random_networks(case, data):
     network, images = case
-    for site in vp.sites(network, images):
-        if not site.eligible:
-            continue
-        try:
-            bound = vp.error_bound(network, site.name, images)
-        except vp.VirtualPoolError as error:
-            assume(not REFUSED.search(str(error)))
-            raise
-        assert_bounded(bound)
+    names = [site.name for site in vp.sites(network, images) if site.eligible]
+    assume(names)
+    try:
+        bound = vp.error_bound(network, data.draw(st.sampled_from(names)), images)
+    except vp.VirtualPoolError as error:
+        assume(not REFUSED.search(str(error)))
+        raise
+    assert_bounded(bound)
 
 
 CHAIN = nn.Sequential(

@@ -18,7 +18,7 @@ from virtualpool.insert import choose
 from virtualpool.placement import placement
 from virtualpool.sites import check_model, sites_of
 from virtualpool.state import copy_of
-from virtualpool.trace import Part, Traced, evaluating, trace
+from virtualpool.trace import Part, Traced, evaluating, run, trace
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def error_bounds(model: nn.Module, sites: Sequence[str] | str, images: Tensor) -
         inline(graph, module, ends.values())
         make_pure(graph, module, first)
         operations = record(graph, module, first)
-        _check_same(output_of(operations).result, module(first), model)
+        _check_same(output_of(operations).result, run(module, ((first,), {})), model)
         paths = {name: followed(operations, end) for name, end in ends.items()}
         measured: dict[str, list[Measured]] = {name: [] for name in chosen}
         for image in images.split(1):
@@ -146,16 +146,16 @@ def _bound(site: str, end: fx.Node, operations: Operations, measured: list[Measu
         node for node in path if any(user in errors and user not in path for user in node.users)
     ]
     output = output_of(operations)
-    elements = sum(operations[node].result.numel() for node in output.sources if node in errors)
+    results = [operations[node].result for node in output.sources if node in errors]
     none = torch.zeros_like(gradient)
     reached = errors.get(output.node, ErrorSize(none, none))
     return Bound(
         site=site,
         gradient=gradient,
-        change=torch.stack([changes[node] for node in read]).norm(dim=0),
+        change=torch.stack([none, *[changes[node] for node in read]]).norm(dim=0),
         read=each([math.hypot(*[one.norms[node] for node in read]) for one in measured]),
         factors=tuple(Factor(it.name, it.gain.largest, it.gain.norm) for it in weighted),
-        paper=math.sqrt(elements) * reached.largest,
+        paper=math.sqrt(sum(it.numel() for it in tensors(results))) * reached.largest,
         bound=reached.norm,
         error=each([one.error for one in measured]),
         output=each([one.output for one in measured]),

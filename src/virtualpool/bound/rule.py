@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from torch import fx, nn
-from torch.utils import _pytree as pytree
 
 from virtualpool.bound.errors import ErrorSize, Gain
 from virtualpool.bound.lipschitz import activation_name, argument_names, constant
@@ -48,8 +47,9 @@ class Operation:
     @cached_property
     def sources(self) -> list[fx.Node]:
         """The nodes that it reads, one that it reads twice twice."""
-        leaves = pytree.tree_leaves((self.node.args, self.node.kwargs))
-        return [leaf for leaf in leaves if isinstance(leaf, fx.Node)]
+        found: list[fx.Node] = []
+        fx.map_arg((self.node.args, self.node.kwargs), found.append)
+        return found
 
     def arguments(self, names: Sequence[str]) -> dict[str, Any]:
         """Its arguments by name, or its module's attributes in place of those after the first.

@@ -89,11 +89,11 @@ def max_pool(operation: Operation) -> Gain:
     stride = pair(given.get("stride") or kernel)
     if not isinstance(operation.result, Tensor) or None in (kernel, stride, dilation):
         raise UnboundedError("it gives indices, which jump")
-    windows = [
+    windows = (
         # The taps that can lie on one position are those with the same remainder.
         -(-taps // (step // math.gcd(step, spread)))
         for taps, step, spread in zip(kernel, stride, dilation, strict=True)  # pyright: ignore
-    ]
+    )
     return Gain(1.0, math.sqrt(math.prod(windows)))
 
 
@@ -160,7 +160,9 @@ def dropout(operation: Operation) -> Gain:
     return Gain(1.0, 1.0)
 
 
-@join_of(torch.add, operator.add, "add", torch.sub, operator.sub, "sub")
+@join_of(
+    torch.add, operator.add, operator.iadd, "add", torch.sub, operator.sub, operator.isub, "sub"
+)
 def addition(operation: Operation, errors: Errors) -> ErrorSize:
     """A sum or a difference."""
     if "alpha" in operation.node.kwargs:
@@ -180,13 +182,16 @@ def concatenation(operation: Operation, errors: Errors) -> ErrorSize:
     return side_by_side([error for _, error in errors])
 
 
-@join_of(torch.mul, operator.mul, "mul", torch.div, operator.truediv, "div")
+_PRODUCTS = (torch.mul, operator.mul, operator.imul, "mul")
+
+
+@join_of(*_PRODUCTS, torch.div, operator.truediv, operator.itruediv, "div")
 def scaling(operation: Operation, errors: Errors) -> ErrorSize:
     """A product with a number or a parameter, or a quotient by one; of two maps it has no bound."""
     if len(operation.node.args) != 2 or operation.node.kwargs:
         raise UnboundedError("it has arguments of which no bound is known")
     first, second = operation.node.args
-    is_product = operation.node.target in (torch.mul, operator.mul, "mul")
+    is_product = operation.node.target in _PRODUCTS
     factor: Any = second if first is errors[0][0] else first
     if len(errors) > 1 or (isinstance(factor, fx.Node) and factor.op != "get_attr"):
         raise UnboundedError("it multiplies or divides two maps, so its slope is another map")
