@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torchvision.models import resnet18, squeezenet1_1
+from torchvision.models import DenseNet, mobilenet_v2
 
 import virtualpool as vp
 from tests.fuse.networks import networks
@@ -64,8 +64,8 @@ CHAIN = nn.Sequential(
 )  # fmt: skip
 NETWORKS = {
     "chain": (CHAIN, 17, 1e9),
-    "resnet18": (resnet18(num_classes=5), 33, 1e12),
-    "squeezenet": (squeezenet1_1(num_classes=5), 33, 1e12),
+    "mobilenet": (mobilenet_v2(num_classes=5, width_mult=0.2), 33, 1e20),
+    "densenet": (DenseNet(4, (2, 2), 8, num_classes=5), 33, 1e12),
 }
 
 
