@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from virtualpool.bound.rule import _GAINS, _JOINS
 from virtualpool.fuse import ways
 from virtualpool.fuse.rule import _RULES
 
@@ -46,7 +47,9 @@ def same_random_numbers() -> None:
 @pytest.fixture(autouse=True)
 def rules_of_the_library() -> Iterator[None]:
     # A rule is registered for the whole process: one from a test must not serve the next test.
-    before = dict(_RULES)
+    registries: list[dict[Any, Any]] = [_RULES, _GAINS, _JOINS]
+    before = [dict(registry) for registry in registries]
     yield
-    _RULES.clear()
-    _RULES.update(before)
+    for registry, rules in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(rules)

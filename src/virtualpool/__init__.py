@@ -12,6 +12,7 @@ from virtualpool import lazy
 
 if TYPE_CHECKING:  # what type checkers see
     from virtualpool import measure
+    from virtualpool.bound import Bound, error_bound
     from virtualpool.errors import VirtualPoolError
     from virtualpool.fuse import fuse
     from virtualpool.insert import apply
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # what type checkers see
     from virtualpool.storage import load, save
 
 __all__ = [
+    "Bound",
     "Frontier",
     "Plan",
     "PooledSite",
@@ -30,6 +32,7 @@ __all__ = [
     "VirtualPool",
     "VirtualPoolError",
     "apply",
+    "error_bound",
     "fuse",
     "load",
     "measure",
@@ -45,6 +48,7 @@ __all__ = [
 lazy.export(  # what Python sees
     __name__,
     {
+        "bound": ["Bound", "error_bound"],
         "errors": ["VirtualPoolError"],
         "fuse": ["fuse"],
         "insert": ["apply"],

@@ -50,7 +50,7 @@ def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> 
     examined, pooled = copy_of(model), copy_of(model)
     traced = trace(examined, example_inputs)
     available = sites_of(examined, example_inputs, traced)
-    chosen = _choose(names, available)
+    chosen = choose(names, available)
     found_in = {
         name: part for name in chosen for part in traced.parts if part.calls(part.evaluation, name)
     }
@@ -78,7 +78,7 @@ def _check_not_fused(model: nn.Module) -> None:
         )
 
 
-def _choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
+def choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
     """The sites to pool now, in the given order; all that is wrong with the names is refused."""
     if isinstance(names, str) and names != "all":
         names = [names]

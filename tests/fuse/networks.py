@@ -4,7 +4,7 @@ A network is a list of steps. Each makes a new value of earlier ones, by a funct
 all values stay at hand: so maps branch, join, are asked for in several ways and are outputs, too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -417,12 +417,14 @@ HEADS: list[Callable[[Tensor], Tensor]] = [
 
 
 @st.composite
-def networks(draw: DrawFn, most: int = 8) -> tuple[Network, Tensor]:
+def networks(
+    draw: DrawFn, most: int = 8, kinds: Sequence[str] = tuple(KINDS)
+) -> tuple[Network, Tensor]:
     """A network in eval mode, in float64, and images for it."""
     torch.manual_seed(draw(st.integers(0, 5)))
     net = _Growing(draw)
     block(net, 0)
-    kinds = [*KINDS, *["block"] * 6, *["pooling"] * 2]
+    kinds = [*kinds, *["block"] * 6, *["pooling"] * 2]
     for _ in range(draw(st.integers(1, most))):
         KINDS[draw(st.sampled_from(kinds))](net, net.map())
     for _ in range(draw(st.sampled_from([0, 1]))):

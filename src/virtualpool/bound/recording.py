@@ -1,0 +1,120 @@
+"""A graph run on an image, with what became of it noted."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from virtualpool.bound.rule import Operation, knows
+from virtualpool.errors import VirtualPoolError
+from virtualpool.fuse.convolutions import is_hooked
+from virtualpool.fuse.in_place import without_changes_in_place
+from virtualpool.fuse.sizes import even_positions, size_of
+from virtualpool.fuse.values import UnfusableError, Values
+from virtualpool.pool import virtual_pool
+
+
+def inline(graph: fx.Graph, module: nn.Module, but: Collection[fx.Node]) -> None:
+    """Replaces modules without a rule, `Sequential` and the user's own, by what they are made of.
+
+    Args:
+        graph: its modules are what a tracer for other purposes has left whole.
+        module: what it was traced from.
+        but: nodes that stay as they are.
+    """
+    tracer = fx.Tracer()
+    for node in graph.find_nodes(op="call_module"):
+        called = module.get_submodule(str(node.target))
+        is_one = tracer.is_leaf_module(called, str(node.target)) or is_hooked(called)
+        if node in but or is_one or knows(called):
+            continue
+        try:
+            inner = fx.Tracer().trace(called)
+        except Exception:
+            continue  # it stays an operation without a rule
+        inputs = inner.find_nodes(op="placeholder")
+        if len(inputs) == len(node.args) and not node.kwargs:
+            _replace(node, inner, dict(zip(inputs, node.args, strict=True)))
+
+
+def _replace(node: fx.Node, inner: fx.Graph, values: dict[fx.Node, Any]) -> None:
+    for each in inner.nodes:
+        if each.op in ("call_module", "get_attr"):
+            each.target = f"{node.target}.{each.target}"
+    with node.graph.inserting_before(node):
+        result: Any = node.graph.graph_copy(inner, values)
+    node.replace_all_uses_with(result)
+    node.graph.erase_node(node)
+
+
+def make_pure(graph: fx.Graph, module: nn.Module, image: Tensor) -> None:
+    """Rewrites a graph so that no operation changes what another one reads.
+
+    Raises:
+        VirtualPoolError: that cannot be done.
+    """
+    try:
+        without_changes_in_place(graph, Values(graph, module, ((image,), {}), training=False))
+    except UnfusableError as error:
+        raise VirtualPoolError(
+            f"{type(module).__name__}: {error} while others read it, so what an error becomes "
+            "cannot be followed; write that operation so that it gives a new tensor."
+        ) from error
+
+
+def record(graph: fx.Graph, module: nn.Module, image: Tensor) -> dict[fx.Node, Operation]:
+    """Every operation of a graph as it runs on an image (1, C, H, W)."""
+    recorder = _Recorder(module, graph)
+    recorder.run(image)
+    return recorder.operations
+
+
+def pooled_values(
+    graph: fx.Graph, module: nn.Module, image: Tensor, at: fx.Node, wanted: Iterable[fx.Node]
+) -> dict[fx.Node, Any]:
+    """The wanted values as they are when a virtual pool recovers the value of one node."""
+    runner = _Pooling(module, graph, at, set(wanted))
+    runner.run(image)
+    return runner.kept
+
+
+def recovered(map: Tensor) -> Tensor:
+    """What is left of a map (N, C, H, W) if only its even positions are computed."""
+    return virtual_pool(even_positions(map), size_of(map))
+
+
+class _Recorder(fx.Interpreter):
+    def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(module, garbage_collect_values=False, graph=graph)
+        self.operations: dict[fx.Node, Operation] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        values = {source: self.env[source] for source in n.all_input_nodes}
+        result = super().run_node(n)
+
+        def call(replaced: Mapping[fx.Node, Any]) -> Any:
+            read = {**values, **replaced}
+            args, kwargs = fx.map_arg((n.args, n.kwargs), read.__getitem__)
+            return getattr(self, n.op)(n.target, args, kwargs)
+
+        called = self.module.get_submodule(str(n.target)) if n.op == "call_module" else None
+        self.operations[n] = Operation(n, called, self.module, values, result, call)
+        return result
+
+
+class _Pooling(fx.Interpreter):
+    def __init__(
+        self, module: nn.Module, graph: fx.Graph, at: fx.Node, wanted: set[fx.Node]
+    ) -> None:
+        super().__init__(module, graph=graph)
+        self._at = at
+        self._wanted = wanted
+        self.kept: dict[fx.Node, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n is self._at:
+            result = recovered(result)
+        if n in self._wanted:
+            self.kept[n] = result
+        return result
