@@ -65,7 +65,7 @@ CHAIN = nn.Sequential(
 NETWORKS = {
     "chain": (CHAIN, 17, 1e9),
     "mobilenet": (mobilenet_v2(num_classes=5, width_mult=0.2), 33, 1e20),
-    "densenet": (DenseNet(4, (2, 2), 8, num_classes=5), 33, 1e12),
+    "densenet": (DenseNet(4, (2, 2), 8, num_classes=5), 33, 1e12),  # pyright: ignore[reportArgumentType]
 }
 
 
