@@ -49,7 +49,7 @@ def main() -> None:
         *_trunk(options),
         *_all_cnn_c(options),
     ]
-    text = "\n\n".join(sections)
+    text = "\n\n".join(map(str.rstrip, sections)) + "\n"
     print(text)
     if options.markdown:
         write_text(options.markdown, text)
