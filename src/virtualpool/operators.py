@@ -1,13 +1,14 @@
 """What the operations of a traced graph are, as far as placing a virtual pool asks."""
 
 import operator
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import fx, nn
 from torch.nn import functional
 
+T = TypeVar("T")
 Kind = Literal["activation", "norm", "pool", "pass", "other"]
 
 _ACTIVATION_MODULES = (
@@ -95,6 +96,20 @@ def runs_forward_of(module: nn.Module, kind: type[nn.Module]) -> bool:
     (True, False)
     """
     return type(module).forward is kind.forward and "forward" not in vars(module)
+
+
+def registered_for(module: nn.Module, registry: Mapping[Any, T]) -> T | None:
+    """What is registered for the class of a module, or for one that it derives from.
+
+    Nothing, where its `forward` is not that of the class.
+
+    >>> registered_for(nn.ReLU6(), {nn.Hardtanh: "a clamp"})
+    'a clamp'
+    """
+    for kind in type(module).__mro__:
+        if kind in registry:
+            return registry[kind] if runs_forward_of(module, kind) else None
+    return None
 
 
 def is_frozen_batch_norm(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from virtualpool.bound.errors import ErrorSize, Gain
 from virtualpool.bound.lipschitz import activation_name, argument_names, constant
 from virtualpool.fuse.convolutions import is_hooked
 from virtualpool.inputs import tensors
-from virtualpool.operators import is_frozen_batch_norm, runs_forward_of
+from virtualpool.operators import is_frozen_batch_norm, registered_for
 from virtualpool.pool import output_size
 
 
@@ -177,10 +177,7 @@ def _rule(operation: Operation) -> GainRule | None:
 def _rule_of(module: nn.Module) -> GainRule | None:
     if is_frozen_batch_norm(module):
         return _GAINS[nn.BatchNorm2d]
-    for kind in type(module).__mro__:
-        if kind in _GAINS:
-            return _GAINS[kind] if runs_forward_of(module, kind) else None
-    return None
+    return registered_for(module, _GAINS)
 
 
 def _slope(operation: Operation) -> float | None:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from torch import fx, nn
+from torch import fx
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.values import CHANNELS_FIRST, Values
-from virtualpool.operators import runs_forward_of
+from virtualpool.operators import registered_for
 from virtualpool.pool import Axes
 
 if TYPE_CHECKING:
@@ -111,14 +111,7 @@ def rule_of(node: fx.Node, values: Values) -> Rule:
         # What these are named after is no operation.
         return _UNKNOWN
     module = values.submodule(node)
-    found = _RULES.get(node.target) if module is None else _rule_of_module(module)
+    found = _RULES.get(node.target) if module is None else registered_for(module, _RULES)
     if found is None:
         found = next((r for find in _FALLBACKS if (r := find(node, values)) is not None), None)
     return found or _UNKNOWN
-
-
-def _rule_of_module(module: nn.Module) -> Rule | None:
-    for kind in type(module).__mro__:
-        if kind in _RULES:
-            return _RULES[kind] if runs_forward_of(module, kind) else None
-    return None
