@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.measure.prepared import Mode, Timed, check, prepared
+from virtualpool.measure.prepared import Conditions, Mode, Timed, check, prepared
 from virtualpool.measure.setting import Setting, from_fields
 from virtualpool.measure.spread import count, quartiles, rounded_quartiles
 from virtualpool.measure.timing import interleaved
@@ -114,15 +114,9 @@ class Latency:
         return cls(tuple(found.samples_ms), Setting.from_json(found.setting))
 
 
-class Options(TypedDict, total=False):
+class Options(Conditions, total=False):
     """What `latency` can be told by keyword; see there."""
 
-    mode: Mode
-    device: torch.device | str | None
-    dtype: torch.dtype | str | None
-    batch: int | None
-    threads: int | None
-    channels_last: bool
     rounds: int
     seconds: float | None
 

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import torch
 from torch import nn
@@ -19,6 +19,17 @@ from virtualpool.trace import evaluating, run
 
 Mode = Literal["eager", "compiled", "max-autotune"]
 Timed = nn.Module | tuple[nn.Module, Any]
+
+
+class Conditions(TypedDict, total=False):
+    """What `latency` and `energy` can both be told of how models run; see there."""
+
+    mode: Mode
+    device: torch.device | str | None
+    dtype: torch.dtype | str | None
+    batch: int | None
+    threads: int | None
+    channels_last: bool
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.energy import Energy, energy
+from virtualpool.measure.prepared import Conditions
 from virtualpool.measure.setting import from_fields
-
-_AS_TIMED = ("mode", "device", "dtype", "batch", "threads", "channels_last")
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,9 @@ def energies(
         options: of `virtualpool.measure.energy`.
     """
     models = {"unmodified": unmodified} | ({} if kept is unmodified else {"kept": kept})
-    shared = {name: latency[name] for name in _AS_TIMED if name in latency}
+    shared = {
+        name: value for name, value in latency.items() if name in Conditions.__optional_keys__
+    }
     try:
         found = energy(models, example_inputs, **shared | options)
     except VirtualPoolError as error:

@@ -4,7 +4,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.energy.finding import meter_of
 from virtualpool.measure.energy.result import Energy, Idle
 from virtualpool.measure.energy.sensor import Meter, Sensor
-from virtualpool.measure.prepared import Mode, Timed, check, prepared
+from virtualpool.measure.prepared import Conditions, Mode, Timed, check, prepared
 from virtualpool.measure.setting import Setting
 from virtualpool.measure.timing import Block, by_turns, clock
 
@@ -25,17 +25,11 @@ _READINGS = 20
 _LEAST_SECONDS = 1.0
 
 
-class EnergyOptions(TypedDict, total=False):
+class EnergyOptions(Conditions, total=False):
     """What `energy` can be told by keyword; see there."""
 
     meter: Meter | None
     idle: Idle
-    mode: Mode
-    device: torch.device | str | None
-    dtype: torch.dtype | str | None
-    batch: int | None
-    threads: int | None
-    channels_last: bool
     rounds: int
     seconds: float | None
 
@@ -76,12 +70,12 @@ def energy(
         meter: what measures, as of `virtualpool.measure.meter`; None is the sensor of the device.
         idle: `subtract` measures the power before, when nothing is done, for as long as a block,
             and takes it off; `include` leaves it in.
-        mode: `eager`, or `compiled` by `torch.compile` with frozen weights and fixed shapes.
+        mode: this and the next five are as of `virtualpool.measure.latency`.
         device: where to run; None is where the first model's parameters are.
-        dtype: of parameters and inputs (float16, bfloat16, float32, float64); None is as given.
-        batch: images per call, made by repeating those of the inputs; None is as given.
-        threads: of torch, for the time of the measurement; None is as it is set.
-        channels_last: memory layout of weights and maps; otherwise they are made contiguous.
+        dtype: of parameters and inputs; None is as given.
+        batch: images per call; None is as given.
+        threads: of torch; None is as it is set.
+        channels_last: memory layout of weights and maps.
         rounds: blocks of calls per model.
         seconds: how long a block takes, at least; None is 20 readings of the sensor, and 1 second
             or more.
@@ -119,8 +113,9 @@ def energy(
         meter = meter_of(ready.device) if meter is None else meter
         long = _long_enough(meter.sensor, seconds)
         idle_watts = _idle_watts(meter, long) if idle == "subtract" else None
+        now = clock(ready.device)
         blocks = [
-            functools.partial(_measured, meter, function, ready.device, long)
+            functools.partial(_measured, meter, Block(function, ready.device), now, long)
             for function in ready.functions
         ]
         found = by_turns(blocks, rounds)
@@ -142,10 +137,7 @@ class _Work:
     calls: int
 
 
-def _measured(
-    meter: Meter, function: Callable[[], Any], device: torch.device, seconds: float
-) -> _Work:
-    block, now = Block(function, device), clock(device)
+def _measured(meter: Meter, block: Block, now: Callable[[], float], seconds: float) -> _Work:
     calls, taken = 0, 0.0
 
     def work() -> None:
