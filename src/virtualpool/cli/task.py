@@ -12,6 +12,7 @@ from virtualpool.cli.network import Network, device_of, example_images, load_net
 from virtualpool.cli.terminal import messages
 from virtualpool.errors import VirtualPoolError
 from virtualpool.inputs import map_tensors
+from virtualpool.measure.spread import count
 from virtualpool.report import record, wording
 from virtualpool.search.recover.precision import Precision
 from virtualpool.search.run import Run
@@ -81,10 +82,9 @@ class Task:
     def say_skipped(self) -> None:
         """Says how many images could not be read, and which first."""
         if skipped := self.data.skipped:
-            count = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
-            was = "was" if len(skipped) == 1 else "were"
+            images, was = count(len(skipped), "image"), "was" if len(skipped) == 1 else "were"
             first = ", ".join(skipped[:5])
-            messages().print(f"{count} could not be read and {was} left out: {first}")
+            messages().print(f"{images} could not be read and {was} left out: {first}")
 
 
 def open_task(

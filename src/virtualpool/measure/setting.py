@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.measure.spread import count
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class Setting:
     torch: str
 
     def __str__(self) -> str:
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        threads = count(self.threads, "thread")
         layout = "channels_last" if self.channels_last else "contiguous"
         device = f"{self.device} {self.device_name}"
         return f"{device}, {self.dtype}, batch {self.batch}, {threads}, {self.mode}, {layout}"
