@@ -10,29 +10,27 @@ the error are divided by the norm of the network's output.
 
 import argparse
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from arguments import parser
 from safetensors.torch import load_file
 from setting import setting
-from tables import table
+from tables import show, table
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.functional import spearman_corrcoef
-from torchvision.models import vgg16
 
 from virtualpool.bound import Bound, error_bounds
-from virtualpool.files import write_text
 from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD, all_cnn_c
+from virtualpool.models.faster_rcnn_vgg16 import VGG16Trunk
 from virtualpool.search import Score, sensitivity
 from virtualpool.search.score import Evaluate
 from virtualpool.tasks.classification import Preprocessing, evaluator, load_data
 from virtualpool.trace import evaluating
 
-LAST_POOL = 30
 COLUMNS: dict[str, Callable[[Bound], Tensor]] = {
     "paper's bound": lambda it: it.paper / it.output,
     "ours": lambda it: it.bound / it.output,
@@ -49,15 +47,11 @@ def main() -> None:
         *_trunk(options),
         *_all_cnn_c(options),
     ]
-    text = "\n\n".join(map(str.rstrip, sections)) + "\n"
-    print(text)
-    if options.markdown:
-        write_text(options.markdown, text)
+    show("\n\n".join(map(str.rstrip, sections)), options.markdown)
 
 
 def _trunk(options: argparse.Namespace) -> Iterator[str]:
-    layers = list(vgg16(weights=None).features.children())[:LAST_POOL]
-    trunk = nn.Sequential(OrderedDict(features=nn.Sequential(*layers))).eval()
+    trunk = VGG16Trunk().eval()
     trunk.load_state_dict(load_file(options.trunk))
     preparation = Preprocessing(size=options.side, resize=options.side * 8 // 7)
     batches = list(_batches(options.images, preparation, options.judged))
@@ -126,21 +120,20 @@ def _similarity(original: nn.Module, batches: list[Any]) -> Evaluate:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--trunk", type=Path, required=True, help="features.N.weight and .bias")
-    parser.add_argument("--images", type=Path, required=True, help="a folder with val/CLASS/IMAGE")
-    parser.add_argument("--side", type=int, default=224, help="of the trunk's images")
-    parser.add_argument("--cifar10", default="sample:cifar10", help="as --data of the command")
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument("--trunk", type=Path, required=True, help="features.N.weight and .bias")
+    options.add_argument("--images", type=Path, required=True, help="a folder with val/CLASS/IMAGE")
+    options.add_argument("--side", type=int, default=224, help="of the trunk's images")
+    options.add_argument("--cifar10", default="sample:cifar10", help="as --data of the command")
+    options.add_argument(
         "--bounded", type=int, default=8, help="images that the trunk is bounded on"
     )
-    parser.add_argument("--judged", type=int, default=64, help="images that rank the trunk's sites")
-    parser.add_argument("--bounded-small", type=int, default=64, help="the same of All-CNN-C")
-    parser.add_argument("--judged-small", type=int, default=2000, help="the same of All-CNN-C")
-    parser.add_argument("--markdown", help="a file for the tables, which are printed anyway")
-    return parser.parse_args()
+    options.add_argument(
+        "--judged", type=int, default=64, help="images that rank the trunk's sites"
+    )
+    options.add_argument("--bounded-small", type=int, default=64, help="the same of All-CNN-C")
+    options.add_argument("--judged-small", type=int, default=2000, help="the same of All-CNN-C")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

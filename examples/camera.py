@@ -31,6 +31,7 @@ from virtualpool import Frontier, VirtualPoolError
 from virtualpool.cli.network import load_network
 from virtualpool.report import record
 from virtualpool.search import Point
+from virtualpool.tasks.detection.found import as_sure_as, found_in
 
 LEAST_SCORE = 0.5
 TIMING_SECONDS = 1.0  # of each model
@@ -187,9 +188,8 @@ def on_device(frame: Tensor, model: nn.Module) -> Tensor:
 @torch.inference_mode()
 def detected(model: nn.Module, frame: Tensor) -> dict[str, Tensor]:
     """The boxes, labels and scores that a model is sure enough of, on the CPU."""
-    [found] = model([on_device(frame, model)])
-    sure = found["scores"] >= LEAST_SCORE
-    return {name: values[sure].cpu() for name, values in found.items()}
+    [found] = found_in([on_device(frame, model)], model)
+    return as_sure_as(LEAST_SCORE, found)
 
 
 def outputs(options: argparse.Namespace, first: Tensor) -> Iterator[AbstractContextManager[Show]]:

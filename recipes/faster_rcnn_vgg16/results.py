@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from train import SIDE, detector
+from train import CLASSES, SIDE, detector
 
 from virtualpool import Frontier, fuse, load
 from virtualpool.measure import latency
@@ -25,11 +25,11 @@ from virtualpool.measure.latency import Latency
 from virtualpool.tasks.detection import load_data
 from virtualpool.tasks.detection.average_precision import ranked
 from virtualpool.tasks.detection.coco_metric import coco_metrics
+from virtualpool.tasks.detection.found import Found, found_in
 
 ORIGINAL, HALF = "original", "half"
+LABELS = range(1, CLASSES + 1)
 PARTS = ("transform", "backbone", "rpn", "roi_heads")
-CLASSES = (1, 2, 3)
-Boxes = list[dict[str, Tensor]]
 
 
 def main() -> None:
@@ -81,15 +81,15 @@ def precision(models: dict[str, nn.Module], batches: Iterable[Any], draws: int) 
     return "\n".join(lines) + "\n"
 
 
-def _found(model: nn.Module, batches: list[Any]) -> Boxes:
+def _found(model: nn.Module, batches: list[Any]) -> list[Found]:
     model.eval()
     with torch.inference_mode():
-        return [found for images, _ in batches for found in model(images)]
+        return [found for images, _ in batches for found in found_in(images, model)]
 
 
-def _precisions(found: Boxes, targets: Boxes, chosen: list[int]) -> tuple[float, float]:
+def _precisions(found: list[Found], targets: list[Found], chosen: list[int]) -> tuple[float, float]:
     boxes, there = [found[image] for image in chosen], [targets[image] for image in chosen]
-    each = [ranked(boxes, there, label).average_precision("all points") for label in CLASSES]
+    each = [ranked(boxes, there, label).average_precision("all points") for label in LABELS]
     voc = statistics.fmean(value for value in each if value is not None)
     return voc, coco_metrics(boxes, there)["coco"]
 
