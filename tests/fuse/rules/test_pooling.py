@@ -93,19 +93,25 @@ def test_of_an_interpolated_map(pooling):
     assert ("site" in report.fused) == (pooling in ON_REDUCED.values())
 
 
-@pytest.mark.parametrize("names", ["all", ["reads"], ["site"]])
-@pytest.mark.parametrize("pooling", BOTH.values(), ids=BOTH)
-def test_asked_for_at_even_positions(pooling, names):
-    if names != ["site"] and pooling in GLOBAL:
-        pytest.skip("behind it there is but one position")
-    model = Net(pooling, nn.Conv2d(4, 4, 1)).double().eval()
-    fused_alike(model, images(20, 21), names, others=[images(17, 24), images(22, 23)])
-
-
 GLOBAL = [BOTH[name] for name in BOTH if ("mean" in name and "all" not in name) or "global" in name]
 GLOBAL += [OTHERS["sum"], OTHERS["adaptive along an axis"]]
 GLOBAL.remove(OTHERS["mean of channels, too"])
 GLOBAL.remove(OTHERS["mean in another dtype"])
+
+
+@pytest.mark.parametrize(
+    ("pooling", "names"),
+    [
+        pytest.param(pooling, names, id=f"{name}-{names}")
+        for name, pooling in BOTH.items()
+        for names in ("all", ["reads"], ["site"])
+        # Behind a global one there is but one position: no site.
+        if names == ["site"] or pooling not in GLOBAL
+    ],
+)
+def test_asked_for_at_even_positions(pooling, names):
+    model = Net(pooling, nn.Conv2d(4, 4, 1)).double().eval()
+    fused_alike(model, images(20, 21), names, others=[images(17, 24), images(22, 23)])
 
 
 class Chain(nn.Module):
