@@ -125,6 +125,15 @@ def _check(reduced: Tensor, size: tuple[int, int]) -> None:
 def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
     """Autocast switched off, on the device of a tensor."""
     kind = tensor.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        return torch.autocast(kind, enabled=False)
-    return nullcontext()
+    return torch.autocast(kind, enabled=False) if _is_in_autocast(kind) else nullcontext()
+
+
+def in_autocast_dtype(tensor: Tensor) -> Tensor:
+    """A tensor as autocast, where it is switched on, would give it to a convolution."""
+    if tensor.dtype is torch.float64 or not _is_in_autocast(tensor.device.type):
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(tensor.device.type))
+
+
+def _is_in_autocast(kind: str) -> bool:
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)

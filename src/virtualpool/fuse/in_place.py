@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from virtualpool.fuse import reduced
 from virtualpool.fuse.convolutions import MODULE, is_hooked
+from virtualpool.fuse.folded import folded_convolution
 from virtualpool.fuse.sites import observed
 from virtualpool.fuse.values import UnfusableError, Values
 from virtualpool.operators import runs_forward_of
@@ -146,7 +147,7 @@ def reuse_memory(graph: fx.Graph) -> None:
 
 
 def write_into_frames(graph: fx.Graph) -> None:
-    """Lets a convolution of a reduced map write the ReLU before it into the map that it extends."""
+    """Lets what extends a reduced map write the ReLU before it straight into the larger map."""
     for node in graph.nodes:
         if node.op == "call_function" and node.target in _EXTENDING:
             chain = _rectified(node.args[0])
@@ -176,7 +177,7 @@ def _would_come_late(node: fx.Node, reader: fx.Node) -> bool:
 
 def _only_reads(node: fx.Node, source: fx.Node) -> bool:
     """Whether a node, the only reader of a value, leaves it as it is in any mode."""
-    return node.target is reduced.convolution and len(source.users) == 1
+    return node.target is reduced.framed and len(source.users) == 1
 
 
 def _rectified(value: fx.Node) -> list[fx.Node]:
@@ -195,7 +196,9 @@ def _is_fresh(value: fx.Node) -> bool:
     return len(value.users) == 1 and value.op == "call_function" and value.target in _FRESH
 
 
-_EXTENDING = (reduced.convolution, reduced.mended_convolution)
+_EXTENDING = (reduced.framed, reduced.mended_convolution)
 _RECTIFYING = (functional.relu, torch.relu, "relu")
 _OVERWRITING = {function for function, _ in _MODULES.values()}
-_FRESH: set[Any] = {torch.conv2d, *_EXTENDING, operator.add, torch.add}
+_FRESH: set[Any] = {
+    torch.conv2d, folded_convolution, reduced.mended_convolution, operator.add, torch.add
+}  # fmt: skip

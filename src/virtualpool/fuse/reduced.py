@@ -1,6 +1,6 @@
 """Operations on reduced maps that give what the operation gives on the full, interpolated map."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,38 +15,36 @@ from virtualpool.fuse.windows import Windows
 from virtualpool.pool import Axes, virtual_pool, window_size
 
 
-def convolution(
+def framed(
     reduced: Tensor,
     size: Axes,
     outputs: Axes,
-    weight: Tensor,
-    bias: Tensor | None,
+    cells: Axes,
     stride: Axes,
     before: Axes,
-    groups: int,
     *,
     rectify: bool = False,
     site: str | None = None,
 ) -> Tensor:
-    """A convolution of an interpolated map, by its folded kernel on the extended reduced map.
+    """The reduced map with what a folded kernel reads around it: a convolution pads no more.
+
+    It is a step of its own, so that who called may let go of the reduced map before the next.
 
     Args:
         reduced: (N, C, h, w).
         size: (H, W) of the full map.
         outputs: the size that the convolution makes.
-        weight: the folded kernel (`folding.fold`).
-        bias: (out,), or none.
+        cells: the size of the folded kernel.
         stride: on the reduced map: half of that on the full one.
         before: how many cells the kernel reaches before an output's own, 0 or 1.
-        groups: as for `torch.conv2d`.
-        rectify: convolve what `relu` makes of the map.
+        rectify: frame what `relu` makes of the map.
         site: the name under which that is observed, if it is (`sites.observed`).
     """
-    after = _cells_after(reduced, outputs, weight, stride, before)
+    after = _cells_after(reduced, outputs, cells, stride, before)
     frame = extended(reduced, size, before, after, rectify=rectify)
     if site is not None:
         observed(inside(frame, reduced.shape[-2:], before), site)
-    return torch.conv2d(frame, weight, bias, stride, 0, 1, groups)
+    return frame
 
 
 def mended_convolution(
@@ -82,13 +80,15 @@ def mended_convolution(
     along = axes(weight.shape[-2:], padding, dilation)
     before = along[0].before, along[1].before
     if not may_write_in_place(reduced) and all(axis.is_exact_when_extended for axis in along):
-        given = size, outputs, folded, bias, stride, before, groups
-        return convolution(reduced, *given, rectify=rectify, site=site)
+        cells = folded.shape[2], folded.shape[3]
+        given = size, outputs, cells, stride, before
+        frame = framed(reduced, *given, rectify=rectify, site=site)
+        return torch.conv2d(frame, folded, bias, stride, 0, 1, groups)
     if rectify:
         reduced = functional.relu(reduced, inplace=may_write_in_place(reduced))
     if site is not None:
         observed(reduced, site)
-    after = _cells_after(reduced, outputs, folded, stride, before)
+    after = _cells_after(reduced, outputs, folded.shape[-2:], stride, before)
     source, border = reduced, before
     if after != before:
         source, border = functional.pad(reduced, (before[1], after[1], before[0], after[0])), (0, 0)
@@ -138,13 +138,13 @@ def _mended(result: Tensor, strips: Iterable[Strip]) -> Tensor:
 
 
 def _cells_after(
-    reduced: Tensor, outputs: Axes, weight: Tensor, stride: Axes, before: Axes
+    reduced: Tensor, outputs: Axes, kernel: Sequence[int], stride: Axes, before: Axes
 ) -> Axes:
     """How many cells are read beyond the last one; less than 0 where that is not reached."""
     rows, columns = (
         (count - 1) * step + cells - first - length
         for count, step, cells, first, length in zip(
-            outputs, stride, weight.shape[-2:], before, reduced.shape[-2:], strict=True
+            outputs, stride, kernel, before, reduced.shape[-2:], strict=True
         )
     )
     return rows, columns

@@ -8,6 +8,7 @@ from torch import fx
 
 from virtualpool.fuse import reduced
 from virtualpool.fuse.builder import Builder
+from virtualpool.fuse.folded import folded_convolution
 from virtualpool.fuse.folding import axes, fold, spread
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sizes import pair
@@ -68,7 +69,7 @@ class _Convolution:
             # Strips are many small operations: on small maps, more than there is to save.
             return [Way.FULL, Way.MENDED]
         size = values.size(self.source)
-        is_large = size is not None and min(size) >= _LARGE
+        is_large = size is not None and min(size) >= _LARGE and not values.training
         return [Way.EXTENDED, Way.MENDED] if is_large else [Way.EXTENDED]
 
     def _trial(self, question: Question, values: Values) -> Trial:
@@ -151,17 +152,23 @@ _LARGE = 112
 def _extended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
     stride = question.strided(it.stride)
     rows, columns = axes(it.kernel, it.padding, it.dilation)
-    return builder.call(
-        reduced.convolution,
+    frame = builder.call(
+        reduced.framed,
         builder.even(it.source),
         builder.size(it.source),
         _size(it, stride, builder),
-        builder.call(fold, builder.full(it.weight), it.padding, it.dilation),
-        None if it.bias is None else builder.full(it.bias),
+        (rows.cells, columns.cells),
         _halved(stride),
         (rows.before, columns.before),
-        it.groups,
     )
+    weight = builder.full(it.weight)
+    bias = None if it.bias is None else builder.full(it.bias)
+    geometry, groups = (it.padding, it.dilation), it.groups
+    if builder.values.training:
+        half = _halved(stride)
+        return builder.call(folded_convolution, frame, weight, bias, half, *geometry, groups)
+    folded = builder.call(fold, weight, *geometry)
+    return builder.call(torch.conv2d, frame, folded, bias, _halved(stride), 0, 1, groups)
 
 
 def _mended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
