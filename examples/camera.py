@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import to_dtype
 
 from virtualpool import Frontier, VirtualPoolError
-from virtualpool.cli.network import load_network
+from virtualpool.cli.detectors import classes_of, original_of, refuse_other_tasks
 from virtualpool.report import record
+from virtualpool.report.record import Record
 from virtualpool.search import Point
 from virtualpool.tasks.detection.found import as_sure_as, found_in
 
@@ -101,7 +102,9 @@ def main() -> None:
             f"{options.source}: no frame can be read; give a video, or a folder of "
             f"{', '.join(IMAGES)} images."
         )
-    frontier, network = opened(options.run_dir, options.model, options.weights)
+    run = record.read(options.run_dir)
+    frontier, network = opened(run, options.model, options.weights)
+    classes = options.classes or classes_of(run)
     console.print(f"Timing {len(frontier.points)} models on the first frame ...")
     frontier = frontier.timed(network, [on_device(first, network)], seconds=TIMING_SECONDS)
     # A model that another one beats in both accuracy and speed is of no use at any rate.
@@ -113,7 +116,7 @@ def main() -> None:
     with ExitStack() as stack:
         shows = [stack.enter_context(output) for output in outputs(options, first)]
         stack.enter_context(suppress(KeyboardInterrupt))
-        watch(itertools.chain([first], stream), models, pace, shows, options.classes)
+        watch(itertools.chain([first], stream), models, pace, shows, classes)
 
 
 def watch(
@@ -141,16 +144,12 @@ def watch(
                 console.print(f"frame {number}: {change}")
 
 
-def opened(run_dir: Path, model: str | None, weights: str | None) -> tuple[Frontier, nn.Module]:
+def opened(run: Record, model: str | None, weights: str | None) -> tuple[Frontier, nn.Module]:
     """The models of a run, and the unmodified network, on a GPU if there is one."""
-    run = record.read(run_dir)
-    if run.settings.get("task") != "detection" or run.frontier is None:
-        raise VirtualPoolError(
-            f"{run_dir}: not a run with a detector's models; give one that "
-            "virtualpool tune --task detection has made."
-        )
-    network = load_network(model or run.settings["model"], weights or run.settings["weights"])
-    return run.frontier, network.module.to("cuda" if torch.cuda.is_available() else "cpu")
+    refuse_other_tasks(run)
+    if run.frontier is None:
+        raise VirtualPoolError(f"{run.directory}: no round is done yet; go on with the run first.")
+    return run.frontier, original_of(run, model, weights, None)[1]
 
 
 def picked(frontier: Frontier, budget_ms: float) -> Point:
@@ -212,7 +211,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--frames-per-second", type=positive, required=True, help="to be held")
     parser.add_argument("--out", type=Path, help="a .mp4 file or a folder to write to")
     parser.add_argument("--show", action="store_true", help="in a window")
-    parser.add_argument("--classes", nargs="+", default=[], help="their names, by rising label")
+    parser.add_argument("--classes", nargs="+", default=[], help="their names, if not the data's")
     parser.add_argument("--model", help="the network, if it is not where the run found it")
     parser.add_argument("--weights", help="its weights, likewise")
     return parser.parse_args()

@@ -33,6 +33,10 @@ def sure() -> torch.nn.Module:
     return detector
 
 
+def unsure() -> torch.nn.Module:
+    return tiny_detector()
+
+
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two rounds, each of which costs a tenth of accuracy."""
@@ -171,7 +175,9 @@ def test_what_is_refused(
     assert "no frame can be read" in refused(run_dir, Path(__file__))
     assert "no run lives here" in refused(tmp_path, CLIP)
     (tmp_path / "config.json").write_text('{"settings": {"model": "torchvision:resnet18"}}')
-    assert "not a run with a detector's models" in refused(tmp_path, CLIP)
+    assert "not a run of `virtualpool tune --task detection`" in refused(tmp_path, CLIP)
+    other = f"{__file__}:unsure"
+    assert "was made with other weights" in refused(run_dir, CLIP, "--model", other)
     monkeypatch.delenv("DISPLAY", raising=False)
     assert "--show: no window can be opened here" in refused(run_dir, CLIP, "--show")
 

@@ -62,25 +62,46 @@ def of_run(
         VirtualPoolError: there is no run, or not of a detector, or it has no such model; the
             original cannot be loaded or has other weights than the run's; there is no image.
     """
-    where, run = device_of(device), record.read(run_dir)
-    if run.settings.get("task") != "detection":
-        raise VirtualPoolError(
-            f"{run_dir}: not a run of `virtualpool tune --task detection`; give such a run, or a "
-            "detector and a pooled file of it."
-        )
+    run = record.read(run_dir)
+    refuse_other_tasks(run)
     chosen = _chosen(run, point)
-    asked = model or run.settings["model"], weights or run.settings["weights"]
-    network = load_network(*asked)
-    module = network.module.to(where)
-    if fingerprint(module.state_dict()) != run.config["weights"]:
-        raise VirtualPoolError(
-            f"{run_dir}: was made with other weights than those of {asked[0]} --weights "
-            f"{asked[1]}; it had {run.settings['model']} --weights {run.settings['weights']}."
-        )
+    network, module = original_of(run, model, weights, device)
     assert run.frontier is not None
     models = {"original": module, chosen.name: run.frontier.restore(module, chosen)}
     found = _with_images(models, network, data or [Path(run.settings["data"])])
-    return found if found.classes else Detectors(models, found.images, _classes_of(run))
+    return found if found.classes else Detectors(models, found.images, classes_of(run))
+
+
+def refuse_other_tasks(run: Record) -> None:
+    """Raises a VirtualPoolError if a run is not one of a detector."""
+    if run.settings.get("task") != "detection":
+        raise VirtualPoolError(
+            f"{run.directory}: not a run of `virtualpool tune --task detection`; give such a run."
+        )
+
+
+def original_of(
+    run: Record, model: str | None, weights: str | None, device: str | None
+) -> tuple[Network, nn.Module]:
+    """The unmodified detector of a run, and its module on a device.
+
+    Args:
+        run: of a detector.
+        model: the detector, in place of the one that the run names.
+        weights: likewise.
+        device: None is a GPU if there is one, else the CPU.
+
+    Raises:
+        VirtualPoolError: it cannot be loaded, or has other weights than the run's.
+    """
+    asked = model or run.settings["model"], weights or run.settings["weights"]
+    network = load_network(*asked)
+    if fingerprint(network.module.state_dict()) != run.config["weights"]:
+        raise VirtualPoolError(
+            f"{run.directory}: was made with other weights than those of {asked[0]} --weights "
+            f"{asked[1]}; it had {run.settings['model']} --weights {run.settings['weights']}."
+        )
+    return network, network.module.to(device_of(device))
 
 
 def _chosen(run: Record, name: str | None) -> Point:
@@ -104,10 +125,11 @@ def _with_images(models: dict[str, nn.Module], network: Network, data: Sequence[
     return Detectors(models, images, network.classes or classes)
 
 
-def _classes_of(run: Record) -> list[str]:
+def classes_of(run: Record) -> list[str]:
     """What the labels are called in the data of a run, if these are still there."""
+    data = run.settings.get("data")
     try:
-        return listed(Path(run.settings["data"]))[1]
+        return listed(Path(data))[1] if data else []
     except VirtualPoolError:
-        messages().print(f"{run.settings['data']}: not there, so classes have no names.")
+        messages().print(f"{data}: not there, so classes have no names.")
         return []
