@@ -7,6 +7,7 @@ from pathlib import Path
 
 from virtualpool.files import write_text
 
+TORCH_PRUNING = "torch-pruning==1.6.1"
 _SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 

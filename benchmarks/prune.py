@@ -7,6 +7,8 @@ its channels, those with the smallest weights, a hundredth at a time; widths are
 """
 
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch_pruning  # pyright: ignore[reportMissingImports]
@@ -29,6 +31,21 @@ def main() -> None:
 def pruned(model: nn.Module, image: Tensor) -> nn.Module:
     """The model with so many of its channels gone that a quarter of the work is left."""
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    enough = PART * vp.measure.macs(model, image)
+    for work in by_steps(model, image, kept=linear[-1:]):
+        if work <= enough:
+            return model
+    raise SystemExit(f"Torch-Pruning leaves more than {PART:.0%} of the multiply-accumulates.")
+
+
+def by_steps(model: nn.Module, image: Tensor, kept: list[Any]) -> Iterator[int]:
+    """Takes channels away from a model in place; gives the multiply-accumulates left each time.
+
+    Args:
+        model: what is pruned.
+        image: what it is traced with.
+        kept: the layer that gives the classes, an output each.
+    """
     pruner = torch_pruning.pruner.MagnitudePruner(
         model,
         (image,),  # a tensor by itself it would take apart, into one argument an image
@@ -36,14 +53,11 @@ def pruned(model: nn.Module, image: Tensor) -> nn.Module:
         pruning_ratio=1.0,
         iterative_steps=STEPS,
         round_to=8,
-        ignored_layers=linear[-1:],  # a class each
+        ignored_layers=kept,
     )
-    enough = PART * vp.measure.macs(model, image)
     for _ in range(STEPS):
-        if vp.measure.macs(model, image) <= enough:
-            return model
+        yield vp.measure.macs(model, image)
         pruner.step()
-    raise SystemExit(f"Torch-Pruning leaves more than {PART:.0%} of the multiply-accumulates.")
 
 
 if __name__ == "__main__":

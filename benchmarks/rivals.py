@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from arguments import add_networks, add_timing, parser
-from borrowed import environment
+from borrowed import TORCH_PRUNING, environment
 from candidates import NAMES, Candidate, candidates
 from comparison import FASTER, Comparison, compare, in_columns, notes
 from engines import ENGINES
@@ -28,7 +28,6 @@ import virtualpool as vp
 from virtualpool.files import write_json
 
 SIDE = 224
-TORCH_PRUNING = "torch-pruning==1.6.1"
 ROWS = (*NAMES, "Torch-Pruning", "perforation")
 
 

@@ -1,0 +1,1 @@
+"""The ablations of virtual pooling: variants of the trained network, each trained as long."""

@@ -1,0 +1,76 @@
+"""What all variants of a run have in common: the network, the images, the budget."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from virtualpool.search import Run, Score, Sensitivity, sensitivity
+from virtualpool.search.models import Models
+from virtualpool.search.score import Evaluate, judge
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a variant is made, trained, judged and timed with.
+
+    Attributes:
+        run: the directory that keeps whatever is found.
+        network: All-CNN-C, trained.
+        images: (N, 3, 32, 32), what models are timed on.
+        train: batches of (images, labels), gone through once an epoch.
+        evaluate: the accuracy on the test images.
+        watch: the same on a part of them, for the journals of trainings.
+        epochs: what each training of a variant is given, all its rounds together.
+        training: the settings of `Training`, but for the seed.
+        latency: the options of `virtualpool.measure.latency`.
+    """
+
+    run: Run
+    network: nn.Module
+    images: Tensor
+    train: Iterable[Any]
+    evaluate: Evaluate
+    watch: Evaluate
+    epochs: float
+    training: dict[str, Any]
+    latency: dict[str, Any]
+
+    @property
+    def image(self) -> Tensor:
+        """What models are traced with."""
+        return self.images[:1]
+
+    @property
+    def directory(self) -> Path:
+        """Where the run lives."""
+        return self.run.directory
+
+    @cached_property
+    def original(self) -> Score:
+        """The score of the network as it was given."""
+
+        def compute() -> Any:
+            return judge(self.evaluate, self.network, "the network").summary.to_json()
+
+        return Score.from_json(self.run.remember("original.json", compute))
+
+    @cached_property
+    def sensitivity(self) -> Sensitivity:
+        """The sites, the most robust first."""
+        path = self.directory / "sensitivity.json"
+        return sensitivity(
+            self.network, self.image, self.evaluate, baseline=self.original, path=path
+        )
+
+    @cached_property
+    def saved_ms(self) -> dict[str, float]:
+        """Milliseconds that each site saves when it alone is pooled."""
+        models = Models(self.run, self.network, self.images, self.latency)
+        return {
+            name: self.run.remember(f"time-saved/{name}.json", partial(models.saved_ms, name))
+            for name in self.sensitivity.names
+        }
