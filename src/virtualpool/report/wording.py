@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from virtualpool.measure import Latency
 from virtualpool.measure.spread import rounded_quartiles
-from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.frontier import Frontier, Point, unbeaten
 from virtualpool.search.unit import Unit
 
 _SPACE = "\N{NO-BREAK SPACE}"
@@ -67,7 +67,8 @@ def title(name: str) -> str:
     ('Round 2', 'Original', 'Smaller 0.75')
     """
     kind, _, number = name.partition("-")
-    return f"{kind.capitalize()} {int(number) if number.isdecimal() else number}".rstrip()
+    is_number = number.replace(".", "", 1).isdecimal()
+    return f"{kind.capitalize()} {float(number):g}" if is_number else name.capitalize()
 
 
 def beside_smaller(frontier: Frontier) -> str:
@@ -76,10 +77,7 @@ def beside_smaller(frontier: Frontier) -> str:
         return "The model takes no smaller images: there is nothing to compare with."
     lead, unit = frontier.lead, frontier.unit
     if not lead:
-        return (
-            "Pooled models and smaller images cannot be compared at equal speed, for their speeds "
-            f"do not overlap: {_speeds(frontier.points[1:])} and {_speeds(frontier.smaller)}."
-        )
+        return _apart(unbeaten(frontier.points[1:]), unbeaten(frontier.smaller), unit)
     ends = dict.fromkeys(f"{speed:.2f}×" for speed, _ in (lead[0], lead[-1]))
     errors = [point.standard_error or 0 for point in (*frontier.points, *frontier.smaller)]
     error = f" A score has a standard error of up to {unit.number(max(errors))}."
@@ -177,13 +175,31 @@ def _ahead(lead: Sequence[tuple[float, float]], unit: Unit) -> str:
             f"{least[0]:.2f}×"
         )
     who = "pooled models are" if theirs == nothing else "smaller images are"
-    by = sorted(abs(value) for _, value in (most, least))
-    return f"{who} ahead, by {_amount(' to '.join(dict.fromkeys(map(unit.number, by))), unit)}"
+    low, high = map(unit.number, sorted(abs(value) for _, value in (most, least)))
+    by = "up to " if low == nothing else "" if low == high else f"{low} to "
+    return f"{who} ahead, by {by}{_amount(high, unit)}"
+
+
+def _apart(pooled: Sequence[Point], smaller: Sequence[Point], unit: Unit) -> str:
+    """What can be said of two lines that share no speed; both are by rising speed."""
+    said = (
+        "Pooled models and smaller images cannot be compared at equal speed, for their speeds do "
+        f"not overlap: {_speeds(pooled)} and {_speeds(smaller)}."
+    )
+    who, fast, slow = "Pooled models", pooled, smaller
+    if pooled[-1].speedup.median < smaller[0].speedup.median:
+        who, fast, slow = "Smaller images", smaller, pooled
+    if fast[0].accuracy < slow[0].accuracy:
+        return said
+    return (
+        f"{said} {who} are ahead all the same: they are faster, and the best of them scores "
+        f"{_scored(fast[0], unit)} where the best of the others scores {_scored(slow[0], unit)}."
+    )
 
 
 def _speeds(points: Sequence[Point]) -> str:
-    speeds = sorted(point.speedup.median for point in points)
-    return " to ".join(dict.fromkeys(f"{speed:.2f}×" for speed in (speeds[0], speeds[-1])))
+    ends = (points[0], points[-1])
+    return " to ".join(dict.fromkeys(f"{point.speedup.median:.2f}×" for point in ends))
 
 
 def _scored(point: Point, unit: Unit) -> str:

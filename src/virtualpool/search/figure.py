@@ -75,7 +75,7 @@ def _draw_smaller(axes: "Axes", smaller: "Sequence[Point]") -> None:
         zorder=1,
     )
     for point in smaller:
-        _mark(axes, point, _SMALLER, is_above=True)
+        _mark(axes, point, _SMALLER, is_above=False)
     axes.legend(loc="lower left", frameon=False, fontsize=8.5, labelcolor=_INK)
 
 
