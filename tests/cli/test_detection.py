@@ -66,6 +66,16 @@ def test_an_augmentation_without_boxes_is_refused(
     assert "--augment crop: for detection there are none, flip, flip both" in said
 
 
+def test_detectors_are_not_compared_on_smaller_images(
+    refused: Run, detector: str, boxes: Path, tmp_path: Path
+) -> None:
+    options = ["--compare", "smaller-images", "--run-dir", tmp_path / "run"]
+    said = refused(*asked("tune", detector, boxes, *options))
+    assert "FasterRCNN cannot be compared on smaller images" in said
+    assert "recipes/faster_rcnn_vgg16/train.py does by --side" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_network_and_a_task_that_do_not_fit_are_refused(
     refused: Run, run: Run, detector: str, network: Path, boxes: Path, images: Path
 ) -> None:

@@ -50,6 +50,41 @@ def test_a_run_from_its_command_to_the_picked_file(
     assert "optimizer" in said
 
 
+def test_a_run_compares_with_smaller_images(
+    run: Run, as_json: Run, refused: Run, tune_options: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    asked = [*tune_options, "--run-dir", folder, "--sizes", "2,1", "--compare", "smaller-images"]
+    result = run(*asked)
+    assert result.exit_code == 0, result.output
+    for name in ("smaller-0.75", "smaller-0.625", "smaller-0.5"):
+        assert f"{name}/model.safetensors" in result.stdout
+        assert f"{name}, as in round-02: fine-tuning" in result.stderr
+    assert "speed" in result.stdout.splitlines()[-3]  # who is ahead, or that none can be
+    assert '<section id="comparison">' in (folder / "report.html").read_text(encoding="utf-8")
+
+    found = as_json(*asked)
+    assert [point["side"] for point in found["smaller"]] == [0.75, 0.625, 0.5]
+    assert found["missing"] == {}
+    assert as_json("pick", folder, "--max-drop", "1")["side"] == 1
+    network = load_network(tune_options[1]).module
+    weights = folder / "smaller-0.5" / "model.safetensors"
+    network.load_state_dict(load_file(weights))
+    said = refused(*tune_options, "--run-dir", folder, "--sizes", "2,1")
+    assert 'made with compare "smaller-images", now null' in said
+
+
+def test_a_network_of_one_size_is_not_compared(
+    run: Run, network: Path, tune_options: list[str], tmp_path: Path
+) -> None:
+    _, _, *rest = tune_options
+    asked = ["tune", f"{network}:of_one_size", *rest, "--rounds", "1", "--recover", "none"]
+    result = run(*asked, "--run-dir", tmp_path / "run", "--compare", "smaller-images")
+    assert result.exit_code == 0, result.output
+    assert "smaller-0.75 is not there: Sequential does not run on" in result.stdout
+    assert "there is nothing to compare with" in result.stdout
+
+
 @pytest.fixture
 def finished(as_json: Run, tune_options: list[str], tmp_path: Path) -> Path:
     """A finished run of one round, whose model is made out to be twice as fast as the original."""
@@ -191,6 +226,7 @@ def test_images_that_cannot_be_read_are_named_and_left_out(
         ["--sizes", "a,b"],
         ["--recover", "prayer"],
         ["--rounds", "0"],
+        ["--compare", "larger-images"],
     ],
 )
 def test_wrong_usage_of_tune(

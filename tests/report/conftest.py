@@ -65,6 +65,10 @@ POINTS = [
         **forms(fused=2.87, as_written=1.9),
     ),
 ]
+SMALLER = [
+    point(f"smaller-{side:g}", drop, speedup, [], side=side)
+    for side, drop, speedup in ((0.75, 0.004, 1.7), (0.625, 0.012, 2.4), (0.5, 0.05, 3.7))
+]
 FUSING = [
     Report(tuple(ROUNDS[0])),
     Report(tuple(ROUNDS[0] + ROUNDS[1])),
@@ -101,9 +105,18 @@ def _training(round_index: int) -> list[dict[str, float]]:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Makes a run of which some of three rounds are done; `without` names files to leave out."""
+    """Makes a run of which some of three rounds are done; `without` names files to leave out.
 
-    def make(*, rounds: int = 3, without: tuple[str, ...] = (), **config: Any) -> Path:
+    With `smaller` it was asked to compare, and some of three sizes are done.
+    """
+
+    def make(
+        *,
+        rounds: int = 3,
+        smaller: int | None = None,
+        without: tuple[str, ...] = (),
+        **config: Any,
+    ) -> Path:
         run = tmp_path / "run"
         asked = {
             "model": "AllCNNC",
@@ -111,6 +124,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             "epochs": [5.0, 5.0, 10.0],
             "max_drop": None,
             "seed": 7,
+            "compare": None if smaller is None else "smaller-images",
             "sites": SITES,
             "settings": {"model": "virtualpool:all_cnn_c", "data": "sample:cifar10"},
         }
@@ -131,6 +145,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         }
         for index in range(rounds + 1):
             files[f"round-{index:02d}/point.json"] = POINTS[index].to_json()
+        for done in SMALLER[: smaller or 0]:
+            files[f"{done.name}/missing.json"] = None
+            files[f"{done.name}/point.json"] = done.to_json()
         for name, value in files.items():
             if name not in without:
                 write_json(run / name, value)

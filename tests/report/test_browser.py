@@ -72,12 +72,19 @@ def test_figures_and_tables_are_there(opened: Callable[..., Any], width: int) ->
     assert "faster for" in page.locator("h1").inner_text()
 
 
+def test_smaller_images_are_a_line_and_rows(opened: Callable[..., Any]) -> None:
+    page = opened(1280, smaller=3)
+    assert page.locator("#frontier svg:visible .on-smaller circle.dot").count() == 3
+    assert page.locator("#frontier svg:visible polyline.smaller").count() == 1
+    assert page.locator("#comparison tbody tr").count() == 3
+
+
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("rounds", [3, 0])
+@pytest.mark.parametrize(("rounds", "smaller"), [(3, 3), (0, None)])
 def test_nothing_is_wider_than_the_window(
-    opened: Callable[..., Any], width: int, rounds: int
+    opened: Callable[..., Any], width: int, rounds: int, smaller: int | None
 ) -> None:
-    page = opened(width, rounds=rounds)
+    page = opened(width, rounds=rounds, smaller=smaller)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     outside = page.evaluate(
         """() => [...document.querySelectorAll("body *")]

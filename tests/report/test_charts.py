@@ -61,6 +61,24 @@ def test_what_a_model_was_before_fusing_and_the_limit_are_marked() -> None:
     assert said.endswith("round 2: 1.22x (as written 1.05x), 87.6; half the side: 1.50x")
 
 
+def test_smaller_images_have_a_line_of_their_own() -> None:
+    smaller = [
+        Dot("smaller 0.75", 1.7, (1.6, 1.8), 87.5, 1.0, pareto=True, on_smaller=True),
+        Dot("smaller 0.5", 3.5, (3.4, 3.6), 70.0, 1.0, pareto=True, on_smaller=True),
+    ]
+    root = parsed(charts.frontier(dots(3), 940, SCORE, smaller=smaller))
+    assert [len(named(root, kind)) for kind in ("dot", "pareto", "smaller")] == [5, 1, 1]
+    (line,) = named(root, "smaller")
+    marked = [group.find("circle") for group in named(root, "model") if "on-smaller" in
+              group.get("class", "")]  # fmt: skip
+    ends = [f"{circle.get('cx')},{circle.get('cy')}" for circle in marked if circle is not None]
+    assert line.get("points", "").split() == ends
+    names = [item.text for item in named(root, "name") if "on-smaller" in item.get("class", "")]
+    assert names == ["smaller 0.75", "smaller 0.5"]
+    assert root.findtext("desc", "").endswith("smaller 0.75: 1.70x, 87.5; smaller 0.5: 3.50x, 70.0")
+    assert not named(parsed(charts.frontier(dots(3), 940, SCORE)), "smaller")
+
+
 def test_better_models_are_higher_and_faster_ones_to_the_right() -> None:
     root = parsed(charts.frontier(dots(2), 940, SCORE))
     original, faster = named(root, "dot")

@@ -131,6 +131,49 @@ def test_why_there_is_no_half_is_said(make_run: MakeRun) -> None:
     assert "Half is not there: Vit takes images of one size." in page_of(run)
 
 
+def test_smaller_images_are_beside_the_models(make_run: MakeRun) -> None:
+    assert 'id="comparison"' not in page_of(make_run())
+    page = page_of(make_run(smaller=3))
+    assert "not finished" not in page
+    comparison = page[page.index('id="comparison"') : page.index('id="fusing"')]
+    rows = ["smaller 0.75", "smaller 0.625", "smaller 0.5"]
+    assert re.findall('<th scope="row">(.*?)</th>', comparison) == rows
+    assert re.findall('href="(.*?)"', comparison)[0] == "smaller-0.75/model.safetensors"
+    assert "<td>1.70× <small>1.70 to 1.70</small>" in comparison
+    assert "At equal measured speed (1.70× to 2.87×, read off straight lines" in comparison
+    models = page[page.index('id="models"') : page.index('id="comparison"')]
+    assert "smaller" not in models
+    assert "the original on smaller images, fine-tuned for as long." in page
+    assert page.count('class="smaller"') == 2  # wide and narrow
+
+
+def test_an_unfinished_comparison_says_so(make_run: MakeRun) -> None:
+    run = make_run(smaller=1)
+    page = page_of(run)
+    assert "its rounds are done, its comparison with smaller images is not" in page
+    assert '<th scope="row">smaller 0.75</th>' in page
+    for name in ("smaller-0.625", "smaller-0.5"):
+        write_json(run / name / "missing.json", f"Vit takes {name} not, for <it> is of one size.")
+    page = page_of(run)
+    assert "not finished" not in page
+    assert "smaller 0.5 is not there: Vit takes smaller-0.5 not, for &lt;it&gt; is of" in page
+    assert "At equal measured speed (1.70×, read off" in page
+
+
+def test_a_comparison_without_models_says_why(make_run: MakeRun) -> None:
+    run = make_run(smaller=0)
+    for name in ("smaller-0.75", "smaller-0.625", "smaller-0.5"):
+        write_json(run / name / "missing.json", "one size")
+    page = page_of(run)
+    assert "The model takes no smaller images" in page
+    assert "smaller 0.75 is not there: one size" in page
+    assert 'class="smaller"' not in page
+    (run / "round-01" / "point.json").unlink()
+    for name in ("round-02", "round-03"):
+        (run / name / "point.json").unlink()
+    assert 'id="comparison"' not in page_of(run)
+
+
 def test_what_comes_from_outside_is_escaped(make_run: MakeRun) -> None:
     evil = "<script>alert('x')</script>"
     run = make_run(settings={"model": evil, "data": evil}, sites=[evil])

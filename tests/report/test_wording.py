@@ -1,11 +1,12 @@
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from virtualpool.measure import Latency
-from virtualpool.report.wording import as_written, claim, milliseconds, title
-from virtualpool.search import Point, Unit
+from virtualpool.report.wording import as_written, beside_smaller, claim, milliseconds, title
+from virtualpool.search import Frontier, Point, Unit
 
 PERCENT = Unit("accuracy")
 
@@ -108,7 +109,12 @@ def test_why_a_model_is_as_written(
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("round-12", "Round 12"), ("original", "Original"), ("my-own", "My-own")],
+    [
+        ("round-12", "Round 12"),
+        ("original", "Original"),
+        ("my-own", "My-own"),
+        ("smaller-0.625", "Smaller 0.625"),
+    ],
 )
 def test_titles(name: str, expected: str) -> None:
     assert title(name) == expected
@@ -120,3 +126,65 @@ def test_titles(name: str, expected: str) -> None:
 )
 def test_times_have_three_digits(value: float, expected: str) -> None:
     assert milliseconds(value) == f"{expected}\N{NO-BREAK SPACE}ms"
+
+
+RANGE = "At equal measured speed (1.50× to 2.50×, read off straight lines between models) "
+LEADS = {
+    "ahead": ([(0.01, 2.0)], [(0.02, 1.5), (0.03, 2.5)], "(2.00×, read off straight lines between "
+              "models) pooled models are ahead, by 1.5 points of accuracy."),
+    "ahead by more or less": (
+        [(0.00, 1.5), (0.01, 2.5)], [(0.005, 1.5), (0.03, 2.5)],
+        f"{RANGE}pooled models are ahead, by 0.5 to 2.0 points of accuracy.",
+    ),
+    "behind": (
+        [(0.02, 1.5), (0.05, 2.5)], [(0.02, 1.5), (0.03, 2.5)],
+        f"{RANGE}smaller images are ahead, by up to 2.0 points of accuracy.",
+    ),
+    "neither": (
+        [(0.00, 1.5), (0.05, 2.5)], [(0.01, 1.5), (0.03, 2.5)],
+        f"{RANGE}neither is ahead throughout: pooled models by up to 1.0 points of accuracy, at "
+        "1.50×, and smaller images by up to 2.0 points of accuracy, at 2.50×.",
+    ),
+    "the same": (
+        [(0.01, 1.5), (0.02, 2.5)], [(0.0101, 1.5), (0.0199, 2.5)],
+        f"{RANGE}the two score the same.",
+    ),
+    "no overlap": (
+        [(0.00, 1.2), (0.02, 1.4)], [(0.01, 1.5), (0.03, 2.5)],
+        "speed, for their speeds do not overlap: 1.20× to 1.40× and 1.50× to 2.50×.",
+    ),
+    "no overlap, and better": (
+        [(0.02, 1.2), (0.03, 1.1)], [(0.01, 1.5), (0.03, 2.5)],
+        "do not overlap: 1.20× and 1.50× to 2.50×. Smaller images are ahead all the same: they are "
+        "faster, and the best of them scores 87.7 ± 1.0% where the best of the others scores "
+        "86.7 ± 1.0%.",
+    ),
+    "no overlap, and pooled ones are better": (
+        [(0.01, 2.6)], [(0.01, 1.5), (0.03, 2.5)],
+        "2.60× and 1.50× to 2.50×. Pooled models are ahead all the same: they are faster, and",
+    ),
+    "no overlap, and pooled ones are faster": (
+        [(0.04, 2.6)], [(0.01, 1.5), (0.03, 2.5)], "do not overlap: 2.60× and 1.50× to 2.50×.",
+    ),
+    "nothing": ([(0.01, 1.2)], [], "The model takes no smaller images: there is nothing to "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("pooled", "smaller", "said"), LEADS.values(), ids=LEADS)
+def test_which_is_ahead_at_equal_speed(
+    make_point: Callable[..., Point],
+    pooled: list[tuple[float, float]],
+    smaller: list[tuple[float, float]],
+    said: str,
+) -> None:
+    points = [make_point("original", 0.0, 1.0, [])]
+    points += [make_point(f"round-{drop}", drop, speed, ["a"]) for drop, speed in pooled]
+    others = [make_point(f"smaller-{drop}", drop, speed, []) for drop, speed in smaller]
+    frontier = Frontier(tuple(points), Path(), tuple(others), {"smaller-0.5": "one size"})
+    text = beside_smaller(frontier).replace("\N{NO-BREAK SPACE}", " ")
+    assert said in text
+    assert ("all the same" in text) == ("all the same" in said)
+    assert ("A score has a standard error of up to 1.0." in text) == bool(frontier.lead)
+    unsure = tuple(replace(point, standard_error=None) for point in (*points, *others))
+    without = Frontier(unsure[: len(points)], Path(), unsure[len(points) :], {})
+    assert "standard error" not in beside_smaller(without)

@@ -45,6 +45,19 @@ def frontier(tmp_path) -> Frontier:
     return _frontier(tmp_path, r1=(0.91, 1.5), r2=(0.895, 1.4), r3=(0.89, 2.0), r4=(0.8, 3.0))
 
 
+def _smaller(side: float, accuracy: float, speedup: float) -> Point:
+    name = f"smaller-{side:g}"
+    point = _point(name, accuracy, speedup)
+    return replace(point, plan=Plan(), side=side, weights=f"{name}/model.safetensors")
+
+
+@pytest.fixture
+def compared(frontier) -> Frontier:
+    """The same frontier beside smaller images, of which one size is not there."""
+    smaller = (_smaller(0.75, 0.9, 1.75), _smaller(0.5, 0.88, 4.0))
+    return replace(frontier, smaller=smaller, missing={"smaller-0.625": "one size"})
+
+
 def _names(points) -> list[str]:
     return [point.name for point in points]
 
@@ -115,6 +128,31 @@ def test_save_and_load(frontier, tmp_path):
     assert moved.points[0] == frontier.points[0]
 
 
+def test_smaller_images_are_saved_and_loaded_too(compared, tmp_path):
+    compared.save(tmp_path / "frontier.json")
+    assert Frontier.load(tmp_path / "frontier.json") == compared
+    compared.save(tmp_path / "elsewhere" / "frontier.json")
+    moved = Frontier.load(tmp_path / "elsewhere" / "frontier.json")
+    assert moved.smaller[1].weights == "../smaller-0.5/model.safetensors"
+    assert moved.missing == compared.missing
+
+
+def test_smaller_images_are_no_part_of_the_frontier(frontier, compared):
+    assert compared.pareto == frontier.pareto
+    assert compared.pick(max_drop=0.05).name == "r3"
+    assert compared.pick(min_speedup=1.6).name == "r3"
+    with pytest.raises(VirtualPoolError, match="No model is within"):
+        compared.pick(min_speedup=3.5)
+
+
+def test_the_lead_is_that_of_the_best_of_either(frontier, compared):
+    # r2 is beaten; between r1, r3 and r4 scores fall by 0.04 and then by 0.09 for each 1x.
+    expected = [0.9 - 0.9, 0.89 - (0.9 - 0.02 / 9), 0.8 - (0.9 - 0.1 / 9)]
+    assert [speed for speed, _ in compared.lead] == pytest.approx([1.75, 2, 3])
+    assert [ahead for _, ahead in compared.lead] == pytest.approx(expected)
+    assert frontier.lead == ()
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"points": []}', '{"points": [{"name": "a"}]}', '{"points": [3]}']
 )
@@ -160,6 +198,12 @@ def test_a_point_as_json_and_as_text(frontier, forms, is_fused, said):
     )
 
 
+def test_a_point_on_smaller_images_says_so(compared):
+    point = compared.smaller[0]
+    assert Point.from_json(json.loads(json.dumps(point.to_json()))) == point
+    assert str(point).endswith(", 1.75x (1.75 to 1.75), 12 ms, 0.001 M MACs, 0.75 of the side")
+
+
 def test_a_point_says_in_what_unit_its_score_is(frontier, tmp_path):
     assert frontier.unit == Unit("accuracy")  # guessed
     unit = Unit("mAP at 0.5", percent=False, decimals=3)
@@ -172,8 +216,9 @@ def test_a_point_says_in_what_unit_its_score_is(frontier, tmp_path):
 def test_a_frontier_from_before_there_was_fusing_still_loads(frontier, tmp_path):
     value = frontier.to_json()
     for point in value["points"]:
-        for name in ("as_written", "fused", "half", "missing", "unit"):
+        for name in ("as_written", "fused", "half", "missing", "unit", "side"):
             del point[name]
+    del value["smaller"], value["missing"]
     (tmp_path / "frontier.json").write_text(json.dumps(value))
     assert Frontier.load(tmp_path / "frontier.json") == frontier
     assert frontier.half is None
@@ -231,6 +276,17 @@ def test_timed_measures_all_models_anew(frontier, network, images, tmp_path):
     assert before.points[1].latency == r1.latency
 
 
+def test_timed_measures_smaller_images_on_such(compared, network, images):
+    seen = []
+    network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
+    after = replace(compared, points=compared.points[:1]).timed(network, images[:1], rounds=2)
+    assert {(1, 3, 12, 12), (1, 3, 9, 9), (1, 3, 6, 6)} == {*seen}
+    for point, old in zip(after.smaller, compared.smaller, strict=True):
+        assert point.baseline == after.original.latency
+        assert point.speedup == point.latency.speedup_over(point.baseline)
+        assert (point.name, point.accuracy, point.side) == (old.name, old.accuracy, old.side)
+
+
 def test_timed_names_the_model_that_is_not_there(frontier, network, images):
     with pytest.raises(VirtualPoolError, match=r"r1.*no such file"):
         frontier.timed(network, images[:1])
@@ -271,6 +327,17 @@ def test_plot_shows_what_fusing_gave_and_the_limit(frontier, tmp_path, monkeypat
     text = (tmp_path / "frontier.svg").read_text()
     for label in ("half the side", "ring: as written, before fusing"):
         assert label in text
+
+
+def test_plot_shows_smaller_images_as_a_second_line(frontier, compared, tmp_path, monkeypatch):
+    import matplotlib
+
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
+    labels = ("smaller-0.75", "smaller-0.5", "the original on smaller images, fine-tuned")
+    for each, is_compared in ((frontier, False), (compared, True)):
+        each.plot(tmp_path / "frontier.svg")
+        text = (tmp_path / "frontier.svg").read_text()
+        assert [label in text for label in labels] == [is_compared] * 3
 
 
 @pytest.mark.parametrize("name", ["frontier.txt", "frontier"])

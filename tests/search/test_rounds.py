@@ -517,7 +517,7 @@ from torch import nn
 import virtualpool
 import accelerate
 from virtualpool.measure import Latency, Setting
-from virtualpool.search import Score, by_labels, forms, search
+from virtualpool.search import Score, by_labels, forms, search, smaller
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -536,8 +536,8 @@ left = None
 
 # Which form of a model is faster must not differ from one run to the other.
 setting = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
-milliseconds = {"unmodified": 8.0, "as_written": 6.0, "fused": 4.0, "half": 2.0}
-forms.latency = lambda models, *_, **__: {
+milliseconds = {"unmodified": 8.0, "as_written": 6.0, "fused": 4.0, "half": 2.0, "smaller": 3.0}
+forms.latency = smaller.latency = lambda models, *_, **__: {
     name: Latency((milliseconds[name],), setting) for name in models
 }
 
@@ -584,6 +584,7 @@ def start(folder, events):
         search(
             model, images[:1], evaluate=evaluate, finetune=kinds[sys.argv[2]], rounds=2,
             run_dir=folder, epochs=2, learning_rates=0.05, latency={"rounds": 1, "threads": 1},
+            compare="smaller-images",
         )
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -613,15 +614,18 @@ def test_killed_again_and_again_it_ends_with_the_same_frontier(tmp_path, kind):
     assert len(kills) >= 5
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     expected, found = (Frontier.load(run / "frontier.json") for run in (whole, killed))
-    assert len(expected.points) == 3
-    for one, other in zip(expected.points, found.points, strict=True):
+    assert (len(expected.points), len(expected.smaller)) == (3, 3)
+    both = [(*frontier.points, *frontier.smaller) for frontier in (expected, found)]
+    for one, other in zip(*both, strict=True):
         assert (one.name, one.accuracy, one.drop) == (other.name, other.accuracy, other.drop)
         assert (one.plan, one.macs, one.metrics) == (other.plan, other.macs, other.metrics)
         assert one.drop_standard_error == other.drop_standard_error
     for name in ("sensitivity.json", "rounds.json", "config.json", "round-01/plan.json",
                  "round-01/training.jsonl", "round-02/training.jsonl",
                  "round-01/fusing.json", "round-02/fusing.json",
-                 "round-01/model.safetensors", "round-02/model.safetensors"):  # fmt: skip
+                 "round-01/model.safetensors", "round-02/model.safetensors",
+                 "smaller-0.75/model.safetensors", "smaller-0.5/model.safetensors",
+                 "smaller-0.5/round-02/training.jsonl"):  # fmt: skip
         assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
     assert _files(killed) == _files(whole)
 

@@ -63,6 +63,13 @@ def tune(
             help="Stop after a round that loses more; 0.01 is one point of an accuracy.",
         ),
     ] = None,
+    compare: Annotated[
+        Literal["smaller-images"] | None,
+        typer.Option(
+            help="Also fine-tune the network as it is on images of 3/4, 5/8 and 1/2 of the side, "
+            "for as long as all rounds: what pooling has to beat."
+        ),
+    ] = None,
     recover: Annotated[
         Literal["labels", "distillation", "both", "recalibration", "none"],
         typer.Option(
@@ -215,6 +222,7 @@ def tune(
                     "rounds": samples,
                 },
                 energy=energy_options,
+                compare=compare,
                 settings={
                     "model": model,
                     "weights": weights,
@@ -253,7 +261,7 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
             *(_energy_cells(point) if has_energy else []),
             point.weights or "",
         ]
-        for point in frontier.points
+        for point in (*frontier.points, *frontier.smaller)
     ]
     columns = [
         f">{unit.name}{' %' if unit.percent else ''}",
@@ -268,12 +276,23 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
     print("\n* no other model is both faster and better")
     print("speed-up: over the original, of the faster of a model's two forms, which its file gives")
     print("half: the original on images of half the side, the limit; its score is not measured")
+    if frontier.smaller or frontier.missing:
+        _print_comparison(frontier)
     print(f"Timed by turns with the original: {frontier.original.latency.setting}")
     if energy := frontier.original.energy:
         print(f"Energy by turns with the original's: {energy.how}")
     if why := frontier.original.missing.get("energy"):
         print(f"Energy is not measured: {why}")
     print(f"Report: {page}")
+
+
+def _print_comparison(frontier: "Frontier") -> None:
+    from virtualpool.report.wording import beside_smaller
+
+    print("smaller: the original on images of that part of the side, fine-tuned for as long")
+    for name, reason in frontier.missing.items():
+        print(f"{name} is not there: {reason}")
+    print(beside_smaller(frontier))
 
 
 def _energy_cells(point: "Point") -> list[str]:

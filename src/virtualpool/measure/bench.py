@@ -53,7 +53,7 @@ class Bench:
             )
             return self._laid_out(tensor)
 
-        given = example_inputs if batch is None else _repeated(example_inputs, batch)
+        given = example_inputs if batch is None else repeated(example_inputs, batch)
         return map_tensors(here, given)
 
     def _laid_out(self, tensor: Tensor) -> Tensor:
@@ -72,16 +72,21 @@ def dtype_of(model: nn.Module) -> str:
     return str(next(floating, torch.get_default_dtype())).removeprefix("torch.")
 
 
-def _repeated(value: Any, batch: int) -> Any:
+def repeated(value: Any, batch: int) -> Any:
+    """Example inputs with `batch` images, by repeating those that there are.
+
+    >>> repeated(torch.tensor([1, 2]), 3)
+    tensor([1, 2, 1])
+    """
     # A list holds one image an item, a tensor one a row.
     if isinstance(value, Tensor) and value.ndim > 0:
         return value[torch.arange(batch, device=value.device) % len(value)]
     if isinstance(value, list):
         return [value[index % len(value)] for index in range(batch)]
     if isinstance(value, tuple):
-        return tuple(_repeated(item, batch) for item in value)
+        return tuple(repeated(item, batch) for item in value)
     if isinstance(value, dict):
-        return {key: _repeated(item, batch) for key, item in value.items()}
+        return {key: repeated(item, batch) for key, item in value.items()}
     return value
 
 

@@ -38,9 +38,9 @@ def at_half_side(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]
             "The example inputs hold no image of which to take half the side; an image is a "
             "tensor of floats of shape (N, C, H, W), or (C, H, W) in a list."
         )
-    if _resizing(model):
+    if resizing(model):
         model = copy_of(model)
-        for transform in _resizing(model):
+        for transform in resizing(model):
             _halve(transform)
     else:
         example_inputs = map_tensors(_halved, example_inputs)
@@ -57,7 +57,8 @@ def _halved(tensor: Tensor) -> Tensor:
     return tensor[..., ::2, ::2].contiguous() if _is_image(tensor) else tensor
 
 
-def _resizing(model: nn.Module) -> list[Any]:
+def resizing(model: nn.Module) -> list[Any]:
+    """What in a detector of torchvision resizes the images; nothing in other models."""
     # By name: importing torchvision is not cheap.
     return [it for it in model.modules() if type(it).__name__ == "GeneralizedRCNNTransform"]
 

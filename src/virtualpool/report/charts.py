@@ -19,7 +19,8 @@ class Dot:
 
     Scores and drops are as they are written, such as in per cent.
 
-    Of a fused model, `as_written` is its speed before that.
+    Of a fused model, `as_written` is its speed before that. `pareto` is whether no other model of
+    the same line beats it, and `on_smaller` whether it is the original on smaller images.
     """
 
     label: str
@@ -30,6 +31,7 @@ class Dot:
     pareto: bool = False
     picked: bool = False
     as_written: float | None = None
+    on_smaller: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,13 @@ class Curve:
     points: tuple[tuple[float, float], ...]
 
 
-def frontier(dots: Sequence[Dot], width: float, unit: Unit, half: float | None = None) -> Markup:
+def frontier(
+    dots: Sequence[Dot],
+    width: float,
+    unit: Unit,
+    half: float | None = None,
+    smaller: Sequence[Dot] = (),
+) -> Markup:
     """The score against measured speed, with error bars and the line through the Pareto set.
 
     Args:
@@ -58,38 +66,42 @@ def frontier(dots: Sequence[Dot], width: float, unit: Unit, half: float | None =
         width: in pixels.
         unit: of the scores.
         half: the speed of the original on images of half the side, which is marked by a line.
+        smaller: the original on smaller images, fine-tuned, which have a line of their own.
     """
+    everything = [*dots, *smaller]
     height = round(width * 0.4 + 100)
     left, top, right, bottom = 48, 34, width - 16, height - 46
-    across = svg.scale(_speeds(dots, half), left, right)
-    up = svg.scale([limit for dot in dots for limit in _limits(dot.score, dot.error)], bottom, top)
+    across = svg.scale(_speeds(everything, half), left, right)
+    heights = [limit for dot in everything for limit in _limits(dot.score, dot.error)]
+    up = svg.scale(heights, bottom, top)
     root = svg.figure(
         width,
         height,
         f"{unit.title} against measured speed",
-        "; ".join(_described(dot, unit) for dot in dots)
+        "; ".join(_described(dot, unit) for dot in everything)
         + (f"; half the side: {half:.2f}x" if half else ""),
     )
     svg.axis_left(root, up, left, right, title(unit), svg.plain)
     svg.axis_below(root, across, top, bottom, "speed-up, measured", lambda tick: f"{tick:g}×")
     original = up(dots[0].score)
     svg.line(root, (left, original), (right, original), "original")
-    front = sorted((dot for dot in dots if dot.pareto), key=lambda dot: dot.speed)
-    svg.polyline(root, [(across(dot.speed), up(dot.score)) for dot in front], class_="pareto")
-    taken = [around(across(dot.speed), up(dot.score), 7) for dot in dots]
+    _line(root, dots, across, up, "pareto")
+    if smaller:
+        _line(root, smaller, across, up, "smaller")
+    taken = [around(across(dot.speed), up(dot.score), 7) for dot in everything]
     if half is not None:
         svg.line(root, (across(half), top), (across(half), bottom), "half")
     for dot in dots:
         taken += _as_written(root, dot, across, up)
-    for dot in dots:
+    for dot in everything:
         _dot(root, dot, across, up, unit)
     if half is not None:
         taken.append(_name_half(root, across(half), bottom))
     inside = (left, top, right, bottom)
-    for dot in dots:
-        name = shortened(dot.label, width, len(dots))
+    for dot in everything:
+        name = shortened(dot.label, width, len(everything))
         x, y = free_place(name, across(dot.speed), up(dot.score), taken, inside)
-        svg.add(root, "text", name, x=x, y=y, class_="name picked" if dot.picked else "name")
+        svg.add(root, "text", name, x=x, y=y, class_=f"name{_kind(dot)}")
     return svg.to_markup(root)
 
 
@@ -176,6 +188,19 @@ def _described(dot: Dot, unit: Unit) -> str:
     return f"{dot.label}: {dot.speed:.2f}x{written}, {unit.scaled(dot.score)}"
 
 
+def _line(
+    root: svg.Element, dots: Sequence[Dot], across: svg.Scale, up: svg.Scale, class_: str
+) -> None:
+    """A line through those of some models that no other one of them beats."""
+    front = sorted((dot for dot in dots if dot.pareto), key=lambda dot: dot.speed)
+    svg.polyline(root, [(across(dot.speed), up(dot.score)) for dot in front], class_=class_)
+
+
+def _kind(dot: Dot) -> str:
+    """The class of a model that is not as the others are, behind a space."""
+    return " picked" if dot.picked else " on-smaller" if dot.on_smaller else ""
+
+
 def _name_half(root: svg.Element, x: float, bottom: float) -> Box:
     """Names the line for the original on half the side; gives where the name is."""
     name = "half the side"
@@ -196,7 +221,7 @@ def _as_written(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -
 
 def _dot(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale, unit: Unit) -> None:
     x, y = across(dot.speed), up(dot.score)
-    group = svg.add(root, "g", class_="model picked" if dot.picked else "model")
+    group = svg.add(root, "g", class_=f"model{_kind(dot)}")
     svg.add(group, "title", f"{dot.label}: {dot.speed:.2f}× at {unit.scaled(dot.score)}")
     slow, fast = dot.speed_range
     low, high = _limits(dot.score, dot.error)

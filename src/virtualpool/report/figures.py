@@ -1,6 +1,6 @@
 """From a run to the figures of its page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -8,7 +8,7 @@ from markupsafe import Markup
 from virtualpool.report import charts, wording
 from virtualpool.report.energy import Mark, energy
 from virtualpool.report.record import Record
-from virtualpool.search.frontier import Point
+from virtualpool.search.frontier import Point, unbeaten
 from virtualpool.search.unit import Unit
 
 WIDE, PANEL, NARROW = 940, 450, 350
@@ -19,9 +19,12 @@ def figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
     """The page's figures, and what is written beside them; those that have no data are left out."""
     drawn: dict[str, Any] = {}
     if run.frontier:
-        dots = _dots(run, picked, unit)
+        dots = _dots(run.points, run.frontier.pareto, picked, unit)
+        smaller = _dots(run.frontier.smaller, unbeaten(run.frontier.smaller), picked, unit)
         half = run.frontier.half and run.frontier.half.median
-        drawn["frontier"] = _drawn(lambda width: charts.frontier(dots, width, unit, half), WIDE)
+        drawn["frontier"] = _drawn(
+            lambda width: charts.frontier(dots, width, unit, half, smaller), WIDE
+        )
         drawn["half_is_marked"] = half is not None
         drawn["any_fused"] = any(point.is_fused for point in run.points)
     if marks := _marks(run, picked, unit):
@@ -53,9 +56,11 @@ def _drawn(draw: Callable[[float], Markup], wide: float) -> dict[str, Markup]:
     return {"wide": draw(wide), "narrow": draw(NARROW)}
 
 
-def _dots(run: Record, picked: Point | None, unit: Unit) -> list[charts.Dot]:
-    assert run.frontier is not None
-    pareto = [point.name for point in run.frontier.pareto]
+def _dots(
+    points: Sequence[Point], best: Sequence[Point], picked: Point | None, unit: Unit
+) -> list[charts.Dot]:
+    """Models of one line, of which the line goes through the best."""
+    pareto = [point.name for point in best]
     return [
         charts.Dot(
             label=wording.title(point.name).lower(),
@@ -66,8 +71,9 @@ def _dots(run: Record, picked: Point | None, unit: Unit) -> list[charts.Dot]:
             pareto=point.name in pareto,
             picked=point is picked,
             as_written=_speed_as_written(point),
+            on_smaller=point.side < 1,
         )
-        for point in run.points
+        for point in points
     ]
 
 

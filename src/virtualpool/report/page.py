@@ -65,6 +65,7 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         "energy_how": _energy_how(run),
         "energy_missing": run.points[0].missing.get("energy") if run.points else None,
         "half_missing": run.points[0].missing.get("half") if run.points else None,
+        "comparison": _comparison(run, unit, path),
         "fusing": _fusing(run),
         "pictures": run.pictures,
         "rounds": [_round(run, index, unit) for index in range(1, len(run.rounds) + 1)],
@@ -168,6 +169,21 @@ def _energy_how(run: Record) -> str | None:
     return energy and f"{energy.how}; {energy.watts:.3g} W for the original"
 
 
+def _comparison(run: Record, unit: Unit, path: Path) -> dict[str, Any] | None:
+    """The original on smaller images, if the run was asked for that and has rounds to compare."""
+    frontier = run.frontier
+    if frontier is None or not (frontier.smaller or frontier.missing) or not frontier.points[1:]:
+        return None
+    return {
+        "said": wording.beside_smaller(frontier),
+        "models": [
+            _model(run, point, None, unit, path) | {"form": _form(point, point.latency)}
+            for point in frontier.smaller
+        ],
+        "missing": {_label(name): reason for name, reason in frontier.missing.items()},
+    }
+
+
 def _fusing(run: Record) -> list[dict[str, Any]]:
     """Of each model what is still interpolated, or why it is as written."""
     found = []
@@ -201,7 +217,7 @@ def _state(run: Record, index: int, point: Point | None) -> str:
         return "over the limit, the last one" if point.over_limit else "done"
     if steps := [line["step"] for line in run.training[index - 1] if "step" in line]:
         return f"fine-tuned for {max(steps):,} steps so far"
-    return "left out" if run.finished else "to come"
+    return "left out" if run.rounds_finished else "to come"
 
 
 def _of_round(values: list[float | None] | None, index: int) -> str:
@@ -211,7 +227,9 @@ def _of_round(values: list[float | None] | None, index: int) -> str:
 
 def _progress(run: Record) -> str:
     done = len(run.points) - 1
-    if run.rounds:
+    if run.rounds_finished:
+        stage = "its rounds are done, its comparison with smaller images is not"
+    elif run.rounds:
         stage = f"{max(0, done)} of {len(run.rounds)} rounds are done"
     elif run.sensitivity:
         sites = f"{len(run.sensitivity.sites)} of {len(run.network_order)}"

@@ -11,6 +11,7 @@ from virtualpool.report.wording import Claim, claim
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.run import read_records
 from virtualpool.search.sensitivity import Sensitivity
+from virtualpool.search.smaller import SIDES
 from virtualpool.search.unit import Unit
 
 PICTURES = "pictures.json"
@@ -25,13 +26,12 @@ class Record:
         directory: where the run lives.
         config: what was asked.
         environment: the machine, the versions and the command.
-        frontier: the models so far; None before the original was judged.
+        frontier: the models so far, also on smaller images; None before the original was judged.
         sensitivity: the sites that were tried so far, or None.
         rounds: the sites that each round adds; empty before that was decided.
         fusing: by the names of the models, what of them was fused and what was not.
         training: what was logged while fine-tuning, of each round that began.
         pictures: what the task drew at the end, to be shown as it is; or None.
-        finished: whether the run came to its end.
     """
 
     directory: Path
@@ -43,7 +43,6 @@ class Record:
     fusing: dict[str, Report]
     training: list[list[dict[str, Any]]]
     pictures: dict[str, Any] | None
-    finished: bool
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -54,6 +53,23 @@ class Record:
     def points(self) -> tuple[Point, ...]:
         """The models so far, the original first."""
         return self.frontier.points if self.frontier else ()
+
+    @property
+    def rounds_finished(self) -> bool:
+        """Whether no further round will be made."""
+        done = self.points[1:]
+        return bool(self.rounds and done) and (len(done) == len(self.rounds) or done[-1].over_limit)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.rounds_finished and self._comparison_finished
+
+    @property
+    def _comparison_finished(self) -> bool:
+        frontier = self.frontier
+        asked = len(SIDES) if self.config.get("compare") else 0
+        return frontier is not None and len(frontier.smaller) + len(frontier.missing) == asked
 
     @property
     def unit(self) -> Unit:
@@ -87,12 +103,13 @@ def read(run_dir: Path | str) -> Record:
         )
     sensitivity = _optional(directory / "sensitivity.json")
     rounds = _optional(directory / "rounds.json") or []
-    points = _points(directory)
+    points, missing = _points(directory, "round-*"), _missing(directory)
+    smaller = _points(directory, "smaller-*")[::-1]  # the largest images first, as they were tried
     return Record(
         directory=directory,
         config=read_json(directory / "config.json"),
         environment=_optional(directory / "environment.json") or {},
-        frontier=Frontier(points, directory) if points else None,
+        frontier=Frontier(points, directory, smaller, missing) if points else None,
         sensitivity=sensitivity and Sensitivity.from_json(sensitivity),
         rounds=rounds,
         fusing=_fusing(directory),
@@ -101,23 +118,25 @@ def read(run_dir: Path | str) -> Record:
             for index in range(1, len(rounds) + 1)
         ],
         pictures=_optional(directory / PICTURES),
-        finished=_is_finished(points, rounds),
     )
 
 
-def _points(directory: Path) -> tuple[Point, ...]:
+def _points(directory: Path, folders: str) -> tuple[Point, ...]:
     # A round's point is the last of its files: the rounds that have one are those that are done.
-    files = sorted(directory.glob("round-*/point.json"))
+    files = sorted(directory.glob(f"{folders}/point.json"))
     return tuple(Point.from_json(read_json(path)) for path in files)
+
+
+def _missing(directory: Path) -> dict[str, str]:
+    """Of the smaller images that there is no model of, why."""
+    files = sorted(directory.glob("smaller-*/missing.json"), reverse=True)
+    reasons = {path.parent.name: read_json(path) for path in files}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _fusing(directory: Path) -> dict[str, Report]:
     files = sorted(directory.glob("round-*/fusing.json"))
     return {path.parent.name: Report.from_json(read_json(path)) for path in files}
-
-
-def _is_finished(points: tuple[Point, ...], rounds: list[list[str]]) -> bool:
-    return bool(rounds) and bool(points) and (len(points) > len(rounds) or points[-1].over_limit)
 
 
 def _optional(path: Path) -> Any:

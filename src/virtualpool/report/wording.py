@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from virtualpool.measure import Latency
 from virtualpool.measure.spread import rounded_quartiles
-from virtualpool.search.frontier import Point
+from virtualpool.search.frontier import Frontier, Point, unbeaten
 from virtualpool.search.unit import Unit
 
 _SPACE = "\N{NO-BREAK SPACE}"
@@ -63,11 +63,28 @@ def claim(points: Sequence[Point], max_drop: float | None, unit: Unit) -> Claim:
 def title(name: str) -> str:
     """A model's name for people.
 
-    >>> title("round-02"), title("original")
-    ('Round 2', 'Original')
+    >>> title("round-02"), title("original"), title("smaller-0.75")
+    ('Round 2', 'Original', 'Smaller 0.75')
     """
     kind, _, number = name.partition("-")
-    return f"{kind.capitalize()} {int(number)}" if number.isdecimal() else name.capitalize()
+    is_number = number.replace(".", "", 1).isdecimal()
+    return f"{kind.capitalize()} {float(number):g}" if is_number else name.capitalize()
+
+
+def beside_smaller(frontier: Frontier) -> str:
+    """Which is ahead at equal measured speed: the pooled models, or those on smaller images."""
+    if not frontier.smaller:
+        return "The model takes no smaller images: there is nothing to compare with."
+    lead, unit = frontier.lead, frontier.unit
+    if not lead:
+        return _apart(unbeaten(frontier.points[1:]), unbeaten(frontier.smaller), unit)
+    ends = dict.fromkeys(f"{speed:.2f}×" for speed, _ in (lead[0], lead[-1]))
+    errors = [point.standard_error or 0 for point in (*frontier.points, *frontier.smaller)]
+    error = f" A score has a standard error of up to {unit.number(max(errors))}."
+    return (
+        f"At equal measured speed ({' to '.join(ends)}, read off straight lines between models) "
+        f"{_ahead(lead, unit)}.{error if any(errors) else ''}"
+    )
 
 
 def as_written(point: Point) -> str:
@@ -142,6 +159,47 @@ def _limit(drop: float, unit: Unit) -> str:
     count = f"{drop * unit.factor:.3g}"
     points = "point" if count == "1" else "points"
     return f"{count} {points}" if unit.percent else count
+
+
+def _ahead(lead: Sequence[tuple[float, float]], unit: Unit) -> str:
+    """Who leads, and by how much."""
+    most, least = (choose(lead, key=lambda pair: pair[1]) for choose in (max, min))
+    ours, theirs = (unit.number(value) for value in (max(0, most[1]), max(0, -least[1])))
+    nothing = unit.number(0)
+    if ours == theirs == nothing:
+        return "the two score the same"
+    if nothing not in (ours, theirs):
+        return (
+            f"neither is ahead throughout: pooled models by up to {_amount(ours, unit)}, at "
+            f"{most[0]:.2f}×, and smaller images by up to {_amount(theirs, unit)}, at "
+            f"{least[0]:.2f}×"
+        )
+    who = "pooled models are" if theirs == nothing else "smaller images are"
+    low, high = map(unit.number, sorted(abs(value) for _, value in (most, least)))
+    by = "up to " if low == nothing else "" if low == high else f"{low} to "
+    return f"{who} ahead, by {by}{_amount(high, unit)}"
+
+
+def _apart(pooled: Sequence[Point], smaller: Sequence[Point], unit: Unit) -> str:
+    """What can be said of two lines that share no speed; both are by rising speed."""
+    said = (
+        "Pooled models and smaller images cannot be compared at equal speed, for their speeds do "
+        f"not overlap: {_speeds(pooled)} and {_speeds(smaller)}."
+    )
+    who, fast, slow = "Pooled models", pooled, smaller
+    if pooled[-1].speedup.median < smaller[0].speedup.median:
+        who, fast, slow = "Smaller images", smaller, pooled
+    if fast[0].accuracy < slow[0].accuracy:
+        return said
+    return (
+        f"{said} {who} are ahead all the same: they are faster, and the best of them scores "
+        f"{_scored(fast[0], unit)} where the best of the others scores {_scored(slow[0], unit)}."
+    )
+
+
+def _speeds(points: Sequence[Point]) -> str:
+    ends = (points[0], points[-1])
+    return " to ".join(dict.fromkeys(f"{point.speedup.median:.2f}×" for point in ends))
 
 
 def _scored(point: Point, unit: Unit) -> str:

@@ -4,6 +4,7 @@ from virtualpool.search.agreement import output_agreement
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.observer import Observer
 from virtualpool.search.recover import by_distillation, by_labels, by_recalibration
+from virtualpool.search.resizing import resized
 from virtualpool.search.rounds import Round, search
 from virtualpool.search.run import Run, read_records
 from virtualpool.search.schedule import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
@@ -31,6 +32,7 @@ __all__ = [
     "by_recalibration",
     "output_agreement",
     "read_records",
+    "resized",
     "search",
     "sensitivity",
 ]

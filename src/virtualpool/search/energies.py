@@ -8,7 +8,7 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.energy import Energy, energy
-from virtualpool.measure.prepared import Conditions
+from virtualpool.measure.prepared import Conditions, Timed
 from virtualpool.measure.setting import from_fields
 
 
@@ -25,6 +25,11 @@ class Energies:
     unmodified: Energy | None = None
     kept: Energy | None = None
     missing: str | None = None
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why there is no energy, as a point says it."""
+        return {"energy": self.missing} if self.missing else {}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value."""
@@ -47,7 +52,7 @@ class Energies:
 
 def energies(
     unmodified: nn.Module,
-    kept: nn.Module,
+    kept: Timed,
     example_inputs: Any,
     latency: Mapping[str, Any],
     options: dict[str, Any],
@@ -56,12 +61,14 @@ def energies(
 
     Args:
         unmodified: the unmodified model.
-        kept: a round's model, or the unmodified one.
+        kept: a round's model, or the unmodified one, also with inputs of its own.
         example_inputs: what they are called with.
         latency: options of `virtualpool.measure.latency`, those of which that are of both hold.
         options: of `virtualpool.measure.energy`.
     """
-    models = {"unmodified": unmodified} | ({} if kept is unmodified else {"kept": kept})
+    models: dict[str, Timed] = {"unmodified": unmodified}
+    if kept is not unmodified:
+        models["kept"] = kept
     shared = {
         name: value for name, value in latency.items() if name in Conditions.__optional_keys__
     }

@@ -1,10 +1,12 @@
 """A frontier's picture: the score against measured speed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
+from virtualpool.search.frontier import unbeaten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from virtualpool.search.frontier import Frontier, Point
 
 _INK, _FAINT, _LINE, _ORIGINAL, _LIMIT = "#1f2933", "#9aa5b1", "#0b6e99", "#c2410c", "#b45309"
+_SMALLER = "#6b46a8"
 
 
 def draw(frontier: "Frontier", path: Path) -> None:
@@ -46,6 +49,8 @@ def draw(frontier: "Frontier", path: Path) -> None:
     for point in frontier.points:
         _mark_as_written(axes, point, _colour(point, frontier))
         _mark(axes, point, _colour(point, frontier), is_above=point in between)
+    if frontier.smaller:
+        _draw_smaller(axes, frontier.smaller)
     _dress(axes, frontier)
     with replacing(path) as beside:
         figure.savefig(beside, format=kind, dpi=200)
@@ -55,6 +60,23 @@ def _colour(point: "Point", frontier: "Frontier") -> str:
     if point == frontier.original:
         return _ORIGINAL
     return _LINE if point in frontier.pareto else _FAINT
+
+
+def _draw_smaller(axes: "Axes", smaller: "Sequence[Point]") -> None:
+    """The unmodified model on smaller images, fine-tuned for as long: a line of its own."""
+    line = unbeaten(smaller)
+    axes.plot(
+        [point.speedup.median for point in line],
+        [point.accuracy for point in line],
+        color=_SMALLER,
+        linestyle="--",
+        linewidth=1.5,
+        label="the original on smaller images, fine-tuned",
+        zorder=1,
+    )
+    for point in smaller:
+        _mark(axes, point, _SMALLER, is_above=False)
+    axes.legend(loc="lower left", frameon=False, fontsize=8.5, labelcolor=_INK)
 
 
 def _mark_half(axes: "Axes", speedup: float) -> None:
@@ -93,7 +115,7 @@ def _mark(axes: "Axes", point: "Point", colour: str, *, is_above: bool) -> None:
         xerr=[[speedup.median - speedup.lower], [speedup.upper - speedup.median]],
         yerr=point.standard_error,
         color=colour,
-        marker="D" if point.weights is None else "o",
+        marker="s" if point.side < 1 else "D" if point.weights is None else "o",
         markersize=7,
         elinewidth=1,
         capsize=2,

@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,10 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json, write_json
 from virtualpool.measure.energy import Energy, Share
 from virtualpool.measure.latency import Latency, Options, Speedup, latency
+from virtualpool.measure.prepared import Timed
 from virtualpool.plan import Plan
+from virtualpool.search.lead import lead
+from virtualpool.search.resizing import resized, shrunk
 from virtualpool.search.unit import Unit
 from virtualpool.storage import load
 
@@ -58,6 +61,7 @@ class Point:
         energy_baseline: the joules that the unmodified model takes, measured by turns with it.
         missing: of `fused`, `half` and `energy`, why they could not be measured.
         unit: what the score measures and how that is written, or None where it is not known.
+        side: what part of the images' side the model sees; 1 but for those on smaller images.
     """
 
     name: str
@@ -80,6 +84,7 @@ class Point:
     energy_baseline: Energy | None = None
     missing: dict[str, str] = field(default_factory=dict)
     unit: Unit | None = None
+    side: float = 1.0
 
     @property
     def is_fused(self) -> bool:
@@ -142,9 +147,9 @@ class Point:
             for name, latency in beside.items()
             if (speedup := self.speedup_of(latency))
         )
-        return (
-            f"{self.name}: {self.accuracy:.4f}{error}{unit}, {speed}, "
-            f"{len(self.plan.sites)} pooled{form}" + (f" ({others})" if others else "")
+        what = f"{len(self.plan.sites)} pooled" if self.side == 1 else f"{self.side:g} of the side"
+        return f"{self.name}: {self.accuracy:.4f}{error}{unit}, {speed}, {what}{form}" + (
+            f" ({others})" if others else ""
         )
 
 
@@ -155,10 +160,15 @@ class Frontier:
     Attributes:
         points: the models.
         directory: what the points' files are relative to.
+        smaller: the unmodified model on smaller images, fine-tuned for as long, where the search
+            was asked to compare with them. They are no part of the frontier: none is picked.
+        missing: of the smaller images that there is no model of, by its name, why.
     """
 
     points: tuple[Point, ...]
     directory: Path
+    smaller: tuple[Point, ...] = ()
+    missing: dict[str, str] = field(default_factory=dict)
 
     @property
     def original(self) -> Point:
@@ -187,10 +197,18 @@ class Frontier:
         two. Fast means the measured speedup: each latency was measured by turns with the original,
         while those of two rounds may be hours apart.
         """
-        unbeaten = [
-            point for point in self.points if not any(_beats(other, point) for other in self.points)
-        ]
-        return tuple(sorted(unbeaten, key=lambda point: point.speedup.median))
+        return unbeaten(self.points)
+
+    @property
+    def lead(self) -> tuple[tuple[float, float], ...]:
+        """How much higher pooled models score than those on smaller images, at equal speed.
+
+        Of either, the models that no other one of them beats make a line of score against measured
+        speedup, with straight pieces between them. The result has (speedup, difference) pairs at
+        both ends of what the two lines share and at every bend between, and is empty where they
+        share nothing: see `virtualpool.search.lead`.
+        """
+        return lead(_line(self.points[1:]), _line(self.smaller))
 
     def pick(
         self,
@@ -233,22 +251,25 @@ class Frontier:
 
         Args:
             model: the user's own unmodified model; it is not changed.
-            point: one of the points.
+            point: one of the points. One on smaller images gives a model that makes images smaller
+                by itself; `virtualpool.load` of its file gives the one that takes small images.
 
         Raises:
             VirtualPoolError: the weights are missing or broken, or are another model's.
         """
         if point.weights is None:
             return copy.deepcopy(model)
-        return load(model, self.directory / point.weights)
+        loaded = load(model, self.directory / point.weights)
+        return loaded if point.side == 1 else resized(loaded, point.side)
 
     def timed(
         self, model: nn.Module, example_inputs: Any, **options: "Unpack[Options]"
     ) -> "Frontier":
         """The same models with their latencies measured anew: on this machine, on these inputs.
 
-        All are timed by turns, each in the form that its file gives. How fast the other form is,
-        and the original on inputs of half the side, is not measured, nor is energy.
+        All are timed by turns, each in the form that its file gives, and those on smaller images
+        on such inputs. How fast the other form is, and the original on inputs of half the side, is
+        not measured, nor is energy.
 
         Args:
             model: the user's own unmodified model, where it is to run; it is not changed.
@@ -258,21 +279,33 @@ class Frontier:
         Raises:
             VirtualPoolError: a model's weights are missing or broken, or it cannot be timed.
         """
-        models = {point.name: self.restore(model, point) for point in self.points}
+        models: dict[str, Timed] = {
+            point.name: self.restore(model, point) for point in self.points
+        } | {point.name: (model, shrunk(example_inputs, point.side)) for point in self.smaller}
         latencies = latency(models, example_inputs, **options)
         baseline = latencies[self.original.name]
-        points = (_timed(point, latencies[point.name], baseline) for point in self.points)
-        return replace(self, points=tuple(points))
+        points, smaller = (
+            tuple(_timed(point, latencies[point.name], baseline) for point in group)
+            for group in (self.points, self.smaller)
+        )
+        return replace(self, points=points, smaller=smaller)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value; files are relative to the frontier's directory."""
-        return {"points": [point.to_json() for point in self.points]}
+        return {
+            "points": [point.to_json() for point in self.points],
+            "smaller": [point.to_json() for point in self.smaller],
+            "missing": self.missing,
+        }
 
     def save(self, path: Path | str) -> None:
         """Writes the frontier as a JSON file, whole or not at all; weights stay where they are."""
         path = Path(path)
-        points = tuple(self._moved(point, path.parent) for point in self.points)
-        write_json(path, replace(self, points=points).to_json())
+        points, smaller = (
+            tuple(self._moved(point, path.parent) for point in group)
+            for group in (self.points, self.smaller)
+        )
+        write_json(path, replace(self, points=points, smaller=smaller).to_json())
 
     @classmethod
     def load(cls, path: Path | str) -> "Frontier":
@@ -281,14 +314,18 @@ class Frontier:
         points = value.get("points") if isinstance(value, dict) else None
         if not points:
             raise VirtualPoolError(f"{path}: not a frontier; expected what Frontier.save writes.")
-        return cls(tuple(Point.from_json(point) for point in points), path.parent)
+        # Files from before there was a comparison have none.
+        smaller = tuple(Point.from_json(point) for point in value.get("smaller", ()))
+        points = tuple(Point.from_json(point) for point in points)
+        return cls(points, path.parent, smaller, value.get("missing", {}))
 
     def plot(self, path: Path | str) -> None:
         """Draws the score against measured speedup; the file's suffix says whether PNG, SVG or PDF.
 
         Bars are quartiles of the speedup and standard errors of the score; the line joins the
         Pareto set. A ring is a fused model as written; the upright line is the unmodified model on
-        images of half the side, whose accuracy is not measured.
+        images of half the side, without fine-tuning, whose accuracy is not measured. Where the
+        search has compared with smaller images, these have a second line.
         """
         from virtualpool.search.figure import draw
 
@@ -299,6 +336,16 @@ class Frontier:
             return point
         weights = os.path.relpath(self.directory / point.weights, folder)
         return replace(point, weights=Path(weights).as_posix())
+
+
+def unbeaten(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Those of some models that no other one of them beats, by rising speed."""
+    best = [point for point in points if not any(_beats(other, point) for other in points)]
+    return tuple(sorted(best, key=lambda point: point.speedup.median))
+
+
+def _line(points: Sequence[Point]) -> list[tuple[float, float]]:
+    return [(point.speedup.median, point.accuracy) for point in unbeaten(points)]
 
 
 def _timed(point: Point, measured: Latency, baseline: Latency) -> Point:

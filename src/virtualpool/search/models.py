@@ -1,5 +1,6 @@
 """The models of a run: each in its file, in the faster of its two forms, and how fast they are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -10,6 +11,7 @@ from torch import nn
 from virtualpool.files import write_json
 from virtualpool.insert import apply
 from virtualpool.measure.latency import latency
+from virtualpool.measure.prepared import Timed
 from virtualpool.processes import agreed, is_main, wait_for_all
 from virtualpool.search.energies import Energies, energies
 from virtualpool.search.forms import Times, fused_if_possible, timed
@@ -78,22 +80,25 @@ class Models:
 
     def energies(self, index: int) -> Energies:
         """The energy of a round's model, by turns with the unmodified one, if it is asked for."""
+        return self.energies_of(self.run.folder(index), lambda: self.loaded(index))
+
+    def energies_of(self, folder: Path, kept: Callable[[], Timed]) -> Energies:
+        """The same of the model that a folder of the run is about."""
         if self.energy is None:
             return Energies()
-        if index and (why := self.energies(0).missing):
+        if folder != self.run.folder(0) and (why := self.energies(0).missing):
             return Energies(missing=why)  # without a sensor for the original there is none later
 
         def compute() -> Any:
             assert self.energy is not None
             found = energies(
-                self.unmodified, self.loaded(index), self.example_inputs, self.latency, self.energy
+                self.unmodified, kept(), self.example_inputs, self.latency, self.energy
             )
             if found.missing:
-                self._log(index, f"energy is not measured: {found.missing}")
+                self.run.log(f"{folder.name}: energy is not measured: {found.missing}")
             return found.to_json()
 
-        path = self.run.folder(index) / "energy.json"
-        return Energies.from_json(self.run.remember(path, compute, alone=True))
+        return Energies.from_json(self.run.remember(folder / "energy.json", compute, alone=True))
 
     def saved_ms(self, name: str) -> float:
         """Milliseconds that a site saves when it alone is pooled."""

@@ -14,8 +14,9 @@ class Observer(Protocol):
         """Takes note.
 
         Args:
-            stage: what is going on: "original", "sensitivity", "time saved", "rounds", or the
-                name of a round ("round-01") while it is fine-tuned.
+            stage: what is going on: "original", "sensitivity", "time saved", "rounds" or
+                "smaller images"; or the name of a round ("round-01", "smaller-0.75 round-01") while
+                a model is fine-tuned.
             done: steps of the stage that are done.
             total: steps of the stage in all.
             message: what the next step is about, such as a site's name.

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -15,15 +15,18 @@ from virtualpool.processes import join
 from virtualpool.search.fingerprint import name_of
 from virtualpool.search.frontier import Frontier
 from virtualpool.search.observer import Observer, unobserved
+from virtualpool.search.resizing import check_resizable
 from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import Schedule, as_schedule
 from virtualpool.search.score import Evaluate
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, eligible
+from virtualpool.search.smaller import smaller_images
 from virtualpool.search.steps import Steps
 
 __all__ = ["Round", "search"]
 
+Compare = Literal["smaller-images"]
 OneARound = float | Sequence[float] | None
 
 
@@ -43,6 +46,7 @@ def search(
     max_drop: float | None = None,
     latency: Mapping[str, Any] | None = None,
     energy: Mapping[str, Any] | None = None,
+    compare: Compare | None = None,
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     observer: Observer | None = None,
@@ -75,18 +79,28 @@ def search(
         energy: keyword arguments of `virtualpool.measure.energy` for it to be measured, too; what
             is in `latency`, such as threads, holds for both. Without a sensor the search says so
             and goes on.
+        compare: "smaller-images" asks how the unmodified model does on images of 3/4, 5/8 and 1/2
+            of the side, which is what pooling has to beat. It is fine-tuned by `finetune` in the
+            same way and for as long: once for each round that was made, with that round's epochs
+            and learning rate. Training and evaluation see whole images, which the model resizes
+            (see `virtualpool.search.resized`); what is timed, by turns with the unmodified model,
+            is the model on images that are smaller already, without the resizing. The result is in
+            `Frontier.smaller` and `Frontier.lead`; why a size is left out, which the model does not
+            take, in `Frontier.missing`.
         settings: more that a second start must be given alike; JSON-able.
         seed: of all random numbers.
         observer: is told of progress; see `Observer`.
 
     Returns:
-        The frontier: the original, and a model of each round.
+        The frontier: the original, and a model of each round; beside it those on smaller images.
 
     Raises:
         VirtualPoolError: the arguments do not fit the model or each other, the directory holds
-            a run with others, another process runs it, or a score is not finite.
+            a run with others, another process runs it, or a score is not finite. With `compare`:
+            the model is a detector, or its inputs hold no batch of images.
     """
     join(on_cpu=not any(weight.is_cuda for weight in model.parameters()))
+    _check_comparison(compare, model, example_inputs)
     schedule = as_schedule(rounds)
     candidates = _candidates(model, example_inputs, names, schedule, sensitivity)
     count = schedule.most_rounds(len(candidates))
@@ -109,6 +123,7 @@ def search(
         "sensitivity": sensitivity and sensitivity.names,
         "schedule": schedule.to_json(),
         "recalibrate": name_of(recalibrate),
+        "compare": compare,
         "settings": dict(settings or {}),
     }
     with steps.run.started(config):
@@ -125,7 +140,16 @@ def search(
             points.append(steps.round(index, added, len(decided)))
             if points[-1].over_limit:
                 break
-        return steps.frontier(points)
+        smaller, missing = smaller_images(steps, len(points) - 1) if compare else ([], {})
+        return steps.frontier(points, smaller, missing)
+
+
+def _check_comparison(compare: str | None, model: nn.Module, example_inputs: Any) -> None:
+    if compare not in (None, *get_args(Compare)):
+        known = ", ".join(get_args(Compare))
+        raise VirtualPoolError(f"compare is {compare!r}; there is: {known}.")
+    if compare:
+        check_resizable(model, example_inputs)
 
 
 def _candidates(

@@ -2,8 +2,9 @@
 
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -87,7 +88,7 @@ class Steps:
             self.evaluate,
             names=names,
             recalibrate=recalibrate,
-            baseline=self._score(0, self.model),
+            baseline=self.original_score,
             path=self.run.directory / "sensitivity.json",
             observer=self.observer,
         )
@@ -128,9 +129,52 @@ class Steps:
             self.run.log(f"{name} drops more than {self.max_drop:g}: it is the last round")
         return point
 
-    def frontier(self, points: list[Point]) -> Frontier:
+    def recover(self, model: nn.Module, current: Round, path: Path, name: str) -> None:
+        """Fine-tunes a model in place, as a round asks for it, and keeps it.
+
+        Args:
+            model: what is fine-tuned.
+            current: the round, with a folder for what is needed to go on after a kill.
+            path: the file to keep the model in.
+            name: what the log calls the model.
+        """
+        if is_main() and not current.checkpoint.exists():
+            current.journal.unlink(missing_ok=True)
+        if self.finetune is not None:
+            self.run.log(f"{name}: fine-tuning")
+            with seeded(self.seed, "finetune", current.index):
+                self.finetune(model.train(), current)
+        _check_finite(model.eval(), name)
+        wait_for_all()
+        if is_main():
+            save(model, path)
+            shutil.rmtree(current.checkpoint, ignore_errors=True)
+        wait_for_all()
+
+    @property
+    def original_score(self) -> Score:
+        """The score of the unmodified model."""
+        return self.score(self.run.folder(0), self.model)
+
+    def score(self, folder: Path, model: nn.Module) -> Score:
+        """The score of the model that a folder of the run is about."""
+        is_original = folder == self.run.folder(0)
+        subject = "the unmodified model" if is_original else f"the model of {folder}"
+        value = self.run.remember(
+            folder / "score.json", lambda: self.judge(model, subject).to_json()
+        )
+        return Score.from_json(value)
+
+    def judge(self, model: nn.Module, subject: str) -> Score:
+        """The score of any model, with the same random numbers every time."""
+        with seeded(self.seed, "evaluate"):
+            return judge(self.evaluate, model, subject)
+
+    def frontier(
+        self, points: list[Point], smaller: Sequence[Point], missing: dict[str, str]
+    ) -> Frontier:
         """Keeps the frontier of the points; its file is the last that a search writes."""
-        frontier = Frontier(tuple(points), self.run.directory)
+        frontier = Frontier(tuple(points), self.run.directory, tuple(smaller), missing)
         if is_main():
             frontier.save(self.run.directory / "frontier.json")
         return frontier
@@ -158,30 +202,19 @@ class Steps:
             directory=self.run.folder(index),
             learning_rate=self.learning_rates[index - 1],
             epochs=self.epochs[index - 1],
-            evaluate=functools.partial(self._judge, subject=f"a model in round {index}"),
+            evaluate=functools.partial(self.judge, subject=f"a model in round {index}"),
             observer=self.observer,
         )
         if is_main():
             write_json(current.directory / "plan.json", current.plan.to_json())
-            if not current.checkpoint.exists():
-                current.journal.unlink(missing_ok=True)
-        if self.finetune is not None:
-            self.run.log(f"{current.name}: fine-tuning")
-            with seeded(self.seed, "finetune", index):
-                self.finetune(pooled.train(), current)
-        _check_finite(pooled.eval(), current.name)
-        wait_for_all()
-        if is_main():
-            save(pooled, self.models.path(index))
-            shutil.rmtree(current.checkpoint, ignore_errors=True)
-        wait_for_all()
+        self.recover(pooled, current, self.models.path(index), current.name)
 
     def _measured(self, index: int) -> Point:
         # What is judged is what the user will load.
         model, times = self.models.loaded(index), self.models.times(index)
         energies = self.models.energies(index)
-        score = self._score(index, model)
-        drop = self._score(0, self.model) - score
+        score = self.score(self.run.folder(index), model)
+        drop = self.original_score - score
         weights = self.models.path(index).relative_to(self.run.directory).as_posix()
         return Point(
             name=self.run.folder(index).name if index else "original",
@@ -202,21 +235,9 @@ class Steps:
             half=times.half,
             energy=energies.kept,
             energy_baseline=energies.unmodified,
-            missing=times.missing | ({"energy": energies.missing} if energies.missing else {}),
+            missing=times.missing | energies.reasons,
             unit=score.unit,
         )
-
-    def _score(self, index: int, model: nn.Module) -> Score:
-        folder = self.run.folder(index)
-        subject = f"the model of {folder}" if index else "the unmodified model"
-        value = self.run.remember(
-            folder / "score.json", lambda: self._judge(model, subject).to_json()
-        )
-        return Score.from_json(value)
-
-    def _judge(self, model: nn.Module, subject: str) -> Score:
-        with seeded(self.seed, "evaluate"):
-            return judge(self.evaluate, model, subject)
 
 
 def _all_named(options: dict[str, Any]) -> dict[str, Any]:

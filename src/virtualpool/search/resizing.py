@@ -1,0 +1,111 @@
+"""Images of a part of their side, made before they enter a model or by the model itself."""
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from virtualpool import randomness
+from virtualpool.errors import VirtualPoolError
+from virtualpool.inputs import Call, as_call, map_tensors, tensors
+from virtualpool.measure.bench import repeated
+from virtualpool.measure.half import resizing
+from virtualpool.state import copy_of
+from virtualpool.trace import evaluating, run
+
+
+def resized(model: nn.Module, side: float) -> nn.Module:
+    """A copy of a model that takes images as the model does, and sees a part of their side.
+
+    It resizes each image by itself, bilinearly with antialiasing, to round(`side` * H) by
+    round(`side` * W), so what trains or judges the model does the same with the copy, on the same
+    data. It keeps the model's class and the names of its parameters: its state loads into the
+    model, and what `virtualpool.save` writes of it is a file of the model, without the resizing.
+
+    Args:
+        model: takes images, tensors of floats of shape (N, C, H, W); it is not changed.
+        side: what part of the images' side the copy sees, between 0 and 1.
+
+    Raises:
+        VirtualPoolError: `side` is out of range.
+
+    >>> model = nn.Conv2d(3, 8, 3, padding=1)
+    >>> half = resized(model, 0.5)
+    >>> half(torch.zeros(2, 3, 224, 300)).shape
+    torch.Size([2, 8, 112, 150])
+    >>> list(half.state_dict()) == list(model.state_dict())
+    True
+    """
+    if not 0 < side < 1:
+        raise VirtualPoolError(f"side is {side}; give a part of the images' side, such as 0.5.")
+    copied = copy_of(model)
+    # A hook and no module around the model: names stay, and whoever asks for a layer finds it.
+    copied.register_forward_pre_hook(functools.partial(_resize, side), with_kwargs=True)
+    return copied
+
+
+def shrunk(example_inputs: Any, side: float) -> Any:
+    """Example inputs with images, floats of shape (N, C, H, W), of a part of their side.
+
+    >>> shrunk((torch.zeros(1, 3, 32, 25), 7), 0.625)[0].shape
+    torch.Size([1, 3, 20, 16])
+    """
+    return map_tensors(lambda tensor: _shrunk(tensor, side), example_inputs)
+
+
+def check_resizable(model: nn.Module, example_inputs: Any) -> None:
+    """Refuses what cannot be given smaller images: detectors, and what takes no images."""
+    if any(map(_are_images, tensors(example_inputs))) and not resizing(model):
+        return
+    raise VirtualPoolError(
+        f"{type(model).__name__} cannot be compared on smaller images: that takes a batch of them, "
+        "floats of shape (N, C, H, W). A detector, which takes a list of images and resizes them "
+        "by itself, also needs its anchors in proportion: train one as "
+        "recipes/faster_rcnn_vgg16/train.py does by --side, and time it beside the pooled ones."
+    )
+
+
+def refusal(model: nn.Module, example_inputs: Any, side: float) -> str | None:
+    """Why a model does not do on smaller images what it does on these; None where it does.
+
+    It must run on them, also in training, and what it gives must have the same shape: otherwise
+    its score would be another measure.
+    """
+    given = shrunk(example_inputs, side)
+    try:
+        with evaluating(model):
+            before, after = (_shapes(run(model, as_call(it))) for it in (example_inputs, given))
+        if before != after:
+            return (
+                f"{type(model).__name__} gives {', '.join(after)} for images of {side:g} of the "
+                f"side and {', '.join(before)} for whole ones, which cannot be judged alike."
+            )
+        with randomness.kept(), torch.no_grad():
+            # Batch norm does not train on a single value, which one small image may leave.
+            run(copy_of(model).train(), as_call(repeated(given, 2)))
+    except VirtualPoolError as error:
+        return str(error)
+    return None
+
+
+def _resize(side: float, model: nn.Module, *call: Any) -> Call:
+    positional, keywords = shrunk(call, side)
+    return positional, keywords
+
+
+def _shrunk(tensor: Tensor, side: float) -> Tensor:
+    if not _are_images(tensor):
+        return tensor
+    # A map of one row, such as a factor for each channel, stays.
+    size = [max(1, round(side * length)) for length in tensor.shape[2:]]
+    return functional.interpolate(tensor, size, mode="bilinear", antialias=True)
+
+
+def _are_images(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.ndim == 4
+
+
+def _shapes(output: Any) -> list[str]:
+    return [str(tuple(tensor.shape)) for tensor in tensors(output)]
