@@ -221,6 +221,18 @@ def test_what_is_exported_has_no_transposed_convolution():
     torch.testing.assert_close(program.module()(images), expected)
 
 
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("pooling", [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1)])
+def test_what_is_exported_interpolates_nothing_whether_or_not_gradients_are_wanted(pooling, grad):
+    layers = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), pooling, nn.Conv2d(4, 4, 3, padding=1)
+    images = torch.rand(2, 3, 12, 14)
+    fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), ["0"], images), images)
+    with torch.set_grad_enabled(grad):
+        program = torch.export.export(fused, (images,))
+    assert "upsample" not in str(program.graph)
+    torch.testing.assert_close(program.module()(images), fused(images))
+
+
 def test_it_is_exported_with_any_batch(pooled, images):
     fused = vp.fuse(pooled, images)
     program, other = exported(fused, images), torch.rand(7, 3, 33, 32)
