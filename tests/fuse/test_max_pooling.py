@@ -56,6 +56,26 @@ def test_training_keeps_the_reduced_map_alone():
     assert [tuple(each.shape) for each in kept] == [(2, 3, 8, 8)]
 
 
+class Pooling(torch.nn.Module):
+    def __init__(self, size: tuple[int, int], kernel: int, stride: int) -> None:
+        super().__init__()
+        self.given = size, kernel, stride
+
+    def forward(self, map: torch.Tensor) -> torch.Tensor:
+        return max_pool(map, *self.given, is_rectified=True)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (8, 7), (9, 12)])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (2, 4), (3, 2), (3, 6)])
+def test_exported_it_is_the_same_for_what_is_not_below_zero(size, kernel, stride):
+    map = reduced_map(size).relu()
+    program = torch.export.export(Pooling(size, kernel, stride), (map,))
+    expected = functional.max_pool2d(recovered(map, size), kernel, stride, kernel // 3)
+    torch.testing.assert_close(program.module()(map), expected, rtol=1e-14, atol=1e-14)
+    takes_maximum = "maximum" in str(program.graph)
+    assert takes_maximum == ((kernel, stride) != (2, 2))
+
+
 def test_an_empty_batch():
     map = torch.empty(0, 3, 4, 4, requires_grad=True)
     pooled = max_pool(map, (8, 8), 2, 2)

@@ -125,19 +125,48 @@ def _by_convolutions(reduced: Tensor, size: Axes, kernel: int, stride: int) -> T
     Runtimes have faster depthwise convolutions than slices. These pad with zeros, which are in no
     way of the maximum: where a neighbour is missing, the cell itself is in the window.
     """
-    channels, (rows, columns) = reduced.shape[1], _counts(size, kernel, stride)
-    along = reduced.new_tensor([[0, 1, 0], [0, 0.5, 0.5], [0.5, 0.5, 0]])[:kernel]
-    candidates = [
-        torch.conv2d(
-            reduced,
-            torch.outer(along[row], along[column]).expand(channels, 1, 3, 3),
-            None, stride // 2, 1, 1, channels,
-        )
-        for row in range(kernel)
-        for column in range(kernel)
-    ]  # fmt: skip
+    rows, columns = _counts(size, kernel, stride)
+    if (kernel, stride) == (2, 2):
+        pooled = _by_differences(reduced)
+    else:
+        along = reduced.new_tensor([[0, 1, 0], [0, 0.5, 0.5], [0.5, 0.5, 0]])[:kernel]
+        candidates = [
+            _depthwise(reduced, torch.outer(along[row], along[column]), stride // 2)
+            for row in range(kernel)
+            for column in range(kernel)
+        ]
+        pooled = functools.reduce(torch.maximum, candidates)
     # In memory of its own, as all that a pooling gives.
-    return functools.reduce(torch.maximum, candidates)[..., :rows, :columns].contiguous()
+    return pooled[..., :rows, :columns].contiguous()
+
+
+def _by_differences(cells: Tensor) -> Tensor:
+    """The largest of each cell and the means after, below and across.
+
+    As the larger of a and b is a + relu(b - a): of maxima and differences ONNX Runtime has no form
+    for the layout of its convolutions, of sums it has.
+    """
+    none = [0.0, 0.0, 0.0]
+    after, across, below = cells.new_tensor(
+        [
+            [none, [0, -0.5, 0.5], none],
+            [none, [0, -0.25, 0.25], [0, -0.25, 0.25]],
+            [none, [0, -0.5, 0], [0, 0.5, 0]],
+        ]
+    )
+    more_after = functional.relu(_depthwise(cells, after))
+    across_than_below = functional.relu(_depthwise(cells, across))
+    negative = cells.new_tensor([[-1.0]])
+    rest = across_than_below + _depthwise(more_after, negative)
+    more_below = functional.relu(_depthwise(cells, below) + rest)
+    return (cells + more_after) + more_below
+
+
+def _depthwise(map: Tensor, kernel: Tensor, stride: int = 1) -> Tensor:
+    """Each channel convolved by the same kernel, of an odd size, with zeros around it."""
+    channels, padding = map.shape[1], kernel.shape[-1] // 2
+    weight = kernel.expand(channels, 1, *kernel.shape)
+    return torch.conv2d(map, weight, None, stride, padding, 1, channels)
 
 
 class _Halving(torch.autograd.Function):
