@@ -156,9 +156,8 @@ def mended(map, size, outputs, kernel, bias, stride, padding, dilation, groups):
 def extended(map, size, outputs, kernel, bias, stride, padding, dilation, groups):
     rows, columns = axes(kernel.shape[-2:], padding, dilation)
     folded = fold(kernel, padding, dilation)
-    cells, before = (rows.cells, columns.cells), (rows.before, columns.before)
-    frame = on_reduced.framed(map, size, outputs, cells, stride, before)
-    return torch.conv2d(frame, folded, bias, stride, 0, 1, groups)
+    before = rows.before, columns.before
+    return on_reduced.convolution(map, size, outputs, folded, bias, stride, before, groups)
 
 
 lengths, taps, spreads = st.integers(1, 20), st.integers(1, 7), st.integers(1, 3)

@@ -1,29 +1,17 @@
 import json
 
 import pytest
+from tests.search.meter import Meter
 
 import virtualpool as vp
 from virtualpool import VirtualPoolError
-from virtualpool.measure import Energy, Sensor, Setting, Share
+from virtualpool.measure import Energy, Setting, Share
 from virtualpool.search import frontier as frontiers
 from virtualpool.search.energies import Energies
 from virtualpool.search.models import Models
 from virtualpool.search.run import Run
 
 TIMING = {"rounds": 1, "threads": 1, "batch": 2}
-
-
-class Meter:
-    """Gives 2 J for every block, as long as it is there."""
-
-    sensor = Sensor("a meter", "joules", 1e-4)
-    is_there = True
-
-    def joules(self, work):
-        if not self.is_there:
-            raise VirtualPoolError("The meter is gone.")
-        work()
-        return {"total": 2.0}
 
 
 def options(meter):

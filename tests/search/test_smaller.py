@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.search.meter import Meter
 from torch import Tensor, nn
 
 import virtualpool as vp
 from virtualpool import VirtualPoolError
-from virtualpool.measure import Latency, Sensor, Setting
+from virtualpool.measure import Latency, Setting
 from virtualpool.measure.latency import Timed
 from virtualpool.search import (
     Frontier,
@@ -255,19 +256,6 @@ def test_what_the_model_does_not_take_is_said_and_the_rest_is_made(
     assert Frontier.load(tmp_path / "frontier.json").missing == frontier.missing
     log = (tmp_path / "log.txt").read_text()
     assert log.count("smaller-0.5 is not compared: Sequential does not run") == 1
-
-
-class Meter:
-    """Gives 2 J for every block, as long as it is there."""
-
-    sensor = Sensor("a meter", "joules", 1e-4)
-    is_there = True
-
-    def joules(self, work):
-        if not self.is_there:
-            raise VirtualPoolError("The meter is gone.")
-        work()
-        return {"total": 2.0}
 
 
 @pytest.mark.usefixtures("quick")

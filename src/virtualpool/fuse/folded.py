@@ -41,22 +41,8 @@ def folded_convolution(
     given = frame, weight, bias, stride, padding, dilation, groups
     with without_autocast(frame):
         if torch.compiler.is_compiling():
-            return _convolved(*given)
+            return _Convolution.forward(*given)
         return _Convolution.apply(*given)  # pyright: ignore[reportReturnType]
-
-
-def _convolved(
-    frame: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Axes,
-    padding: Axes,
-    dilation: Axes,
-    groups: int,
-) -> Tensor:
-    folded = _folded(weight, padding, dilation, frame.dtype)
-    bias = None if bias is None else bias.to(frame.dtype)
-    return torch.conv2d(frame, folded, bias, stride, 0, 1, groups)
 
 
 def _folded(weight: Tensor, padding: Axes, dilation: Axes, dtype: torch.dtype) -> Tensor:
@@ -65,8 +51,18 @@ def _folded(weight: Tensor, padding: Axes, dilation: Axes, dtype: torch.dtype) -
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(*given: Any) -> Tensor:
-        return _convolved(*given)
+    def forward(
+        frame: Tensor,
+        weight: Tensor,
+        bias: Any,
+        stride: Axes,
+        padding: Axes,
+        dilation: Axes,
+        groups: int,
+    ) -> Tensor:
+        folded = _folded(weight, padding, dilation, frame.dtype)
+        bias = None if bias is None else bias.to(frame.dtype)
+        return torch.conv2d(frame, folded, bias, stride, 0, 1, groups)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

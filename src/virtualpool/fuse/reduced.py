@@ -1,6 +1,7 @@
 """Operations on reduced maps that give what the operation gives on the full, interpolated map."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,6 +48,26 @@ def framed(
     return frame
 
 
+def convolution(
+    reduced: Tensor,
+    size: Axes,
+    outputs: Axes,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Axes,
+    before: Axes,
+    groups: int,
+    **framing: Any,
+) -> Tensor:
+    """Frames a reduced map (`framed`, which `framing` is for) and convolves it.
+
+    A fused graph does so in two steps. Here `weight` is the folded kernel (`folding.fold`).
+    """
+    cells = weight.shape[2], weight.shape[3]
+    frame = framed(reduced, size, outputs, cells, stride, before, **framing)
+    return torch.conv2d(frame, weight, bias, stride, 0, 1, groups)
+
+
 def mended_convolution(
     reduced: Tensor,
     size: Axes,
@@ -80,10 +101,8 @@ def mended_convolution(
     along = axes(weight.shape[-2:], padding, dilation)
     before = along[0].before, along[1].before
     if not may_write_in_place(reduced) and all(axis.is_exact_when_extended for axis in along):
-        cells = folded.shape[2], folded.shape[3]
-        given = size, outputs, cells, stride, before
-        frame = framed(reduced, *given, rectify=rectify, site=site)
-        return torch.conv2d(frame, folded, bias, stride, 0, 1, groups)
+        given = size, outputs, folded, bias, stride, before, groups
+        return convolution(reduced, *given, rectify=rectify, site=site)
     if rectify:
         reduced = functional.relu(reduced, inplace=may_write_in_place(reduced))
     if site is not None:

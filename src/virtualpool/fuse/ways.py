@@ -110,7 +110,10 @@ class Trial:
         spreaded = spread(self.weight, self.padding, self.dilation, self.groups)
         spaces, groups = (self.padding, self.dilation), self.groups
         return {
-            Way.EXTENDED: partial(self._extended, folded, half, before),
+            Way.EXTENDED: partial(
+                reduced.convolution,
+                self.map, self.size, self._outputs, folded, None, half, before, groups,
+            ),
             Way.MENDED: partial(
                 reduced.mended_convolution,
                 self.map, self.size, self._outputs, (folded, self.weight), None, half, *spaces,
@@ -122,11 +125,6 @@ class Trial:
             ),
             Way.FULL: self._in_full,
         }  # fmt: skip
-
-    def _extended(self, folded: Tensor, stride: Axes, before: Axes) -> Tensor:
-        cells = folded.shape[2], folded.shape[3]
-        frame = reduced.framed(self.map, self.size, self._outputs, cells, stride, before)
-        return torch.conv2d(frame, folded, None, stride, 0, 1, self.groups)
 
     @property
     def _outputs(self) -> Axes:
