@@ -13,15 +13,13 @@ from ablation.recovered import Nearest, Transposed, before_activation, recovered
 from ablation.recovery import LOGITS, RECOVERIES
 from ablation.removal import REMOVALS
 from ablation.setup import Setup
-from ablation.smaller import OnSmallerImages
 from ablation.variant import Change, Variant
 from virtualpool.search import ByTimeSaved, Grouped, PerLayer
+from virtualpool.search.resizing import resized
+from virtualpool.search.smaller import SIDES
 from virtualpool.state import copy_of
 
 ROUNDS = 3
-SIDES = (24, 20, 16)
-"""3/4, 5/8 and half of the side of CIFAR's images."""
-
 ALL_POOLED = "all sites pooled"
 POOLING = "virtual pooling"
 
@@ -138,11 +136,13 @@ def _perforation(setup: Setup) -> list[Variant]:
 
 
 def _smaller_images(setup: Setup) -> list[Variant]:
-    smaller = {f"images of {side} pixels": partial(OnSmallerImages, side=side) for side in SIDES}
-    return [
-        *_more_and_more_pooled(setup),
-        *(Variant.once(name, it, frontier="smaller images") for name, it in smaller.items()),
-    ]
+    return [*_more_and_more_pooled(setup), *map(_on_smaller_images, SIDES)]
+
+
+def _on_smaller_images(side: float) -> Variant:
+    change = partial(resized, side=side)
+    name = f"images of {side:g} of the side"
+    return Variant.once(name, change, frontier="smaller images", side=side)
 
 
 def _pruning(setup: Setup) -> list[Variant]:

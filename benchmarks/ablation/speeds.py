@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
 import virtualpool as vp
 from ablation.setup import Setup
-from ablation.smaller import OnSmallerImages
 from ablation.variant import Variant
 from virtualpool.files import read_json, write_json
 from virtualpool.measure import Latency, Speedup, latency
 from virtualpool.measure.prepared import Timed
 from virtualpool.measure.spread import quartiles
 from virtualpool.plan import plan_of
+from virtualpool.search.resizing import shrunk
 
 ORIGINAL = "original"
 _FUSED = ", fused"
@@ -70,7 +70,7 @@ def speeds(variants: list[Variant], seeds: list[int], setup: Setup) -> Speeds:
             found = dict(_models(variant, seed, setup))
             names[variant.name, seed] = list(found)
             for name, model in found.items():
-                forms |= _forms(name, model, setup.images)
+                forms |= _forms(name, model, variant.side, setup)
     return Speeds(_timed(forms, setup), names)
 
 
@@ -82,12 +82,12 @@ def _models(variant: Variant, seed: int, setup: Setup) -> Iterator[tuple[str, nn
         yield f"pooled: {', '.join(sites)}" if sites else f"{variant.name}, {index}", model
 
 
-def _forms(name: str, model: nn.Module, images: Tensor) -> Forms:
+def _forms(name: str, model: nn.Module, side: float, setup: Setup) -> Forms:
     if plan_of(model).names:
-        return {name: lambda: model, name + _FUSED: partial(vp.fuse, model, images)}
-    if isinstance(model, OnSmallerImages):
+        return {name: lambda: model, name + _FUSED: partial(vp.fuse, model, setup.images)}
+    if side < 1:
         # Whoever wants small images resizes large ones while they are decoded.
-        return {name: lambda: (model.network, model.resized(images))}
+        return {name: lambda: (setup.network, shrunk(setup.images, side))}
     return {name: lambda: model}
 
 

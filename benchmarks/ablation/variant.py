@@ -22,19 +22,26 @@ class Variant:
             the rounds have equal parts of the training.
         recovery: how it is trained, one of `RECOVERIES`.
         frontier: the line of the figure that it lies on, if it lies on one.
+        side: what part of the images' side the network is timed on.
     """
 
     name: str
     changes: Callable[[int], Sequence[Change]]
     recovery: str = LOGITS
     frontier: str | None = None
+    side: float = 1
 
     @classmethod
     def once(
-        cls, name: str, change: Change, recovery: str = LOGITS, frontier: str | None = None
+        cls,
+        name: str,
+        change: Change,
+        recovery: str = LOGITS,
+        frontier: str | None = None,
+        side: float = 1,
     ) -> "Variant":
         """A variant of one round, the same for every seed."""
-        return cls(name, lambda seed: [change], recovery, frontier)
+        return cls(name, lambda seed: [change], recovery, frontier, side)
 
     @property
     def folder(self) -> str:

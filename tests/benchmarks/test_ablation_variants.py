@@ -103,14 +103,6 @@ def test_removal_leaves_as_much_work_as_its_sites_pooled(
     assert [conv.stride for conv in network.convs if isinstance(conv, nn.Conv2d)] == strides
 
 
-@torch.no_grad()
-def test_smaller_images(load: Load, network: AllCNNC, images: Tensor) -> None:
-    smaller = load("ablation.smaller").OnSmallerImages(network, side=16)
-    assert smaller.resized(images).shape == (2, 3, 16, 16)
-    torch.testing.assert_close(smaller(images), network(smaller.resized(images)))
-    assert vp.measure.macs(smaller, images) == vp.measure.macs(network, images[..., :16, :16])
-
-
 def test_orders(load: Load, network: AllCNNC, images: Tensor) -> None:
     pooled = load("ablation.pooled")
     ranking = vp.sensitivity(network, images[:1], lambda model: 0.5)

@@ -207,7 +207,7 @@ def test_wrong_usage(
             "cannot be called with a list of",
         ),
         (["--run-dir", "{tmp}"], "no run lives here"),
-        (["--run-dir", "{tmp}/classes"], "not a run of `virtualpool tune --task detection`"),
+        (["--run-dir", "{tmp}/classes"], "give such a run, or a detector and a pooled file of it"),
         (["--run-dir", "{run}", "--point", "round-07"], "no such model; the nearest are round-0"),
         (["--weights", "{tmp}/other.pt", "--run-dir", "{run}"], "was made with other weights"),
     ],

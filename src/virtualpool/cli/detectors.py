@@ -63,7 +63,7 @@ def of_run(
             original cannot be loaded or has other weights than the run's; there is no image.
     """
     run = record.read(run_dir)
-    refuse_other_tasks(run)
+    refuse_other_tasks(run, "such a run, or a detector and a pooled file of it")
     chosen = _chosen(run, point)
     network, module = original_of(run, model, weights, device)
     assert run.frontier is not None
@@ -72,11 +72,11 @@ def of_run(
     return found if found.classes else Detectors(models, found.images, classes_of(run))
 
 
-def refuse_other_tasks(run: Record) -> None:
-    """Raises a VirtualPoolError if a run is not one of a detector."""
+def refuse_other_tasks(run: Record, wanted: str = "such a run") -> None:
+    """Raises a VirtualPoolError, which says what to give, if a run is not one of a detector."""
     if run.settings.get("task") != "detection":
         raise VirtualPoolError(
-            f"{run.directory}: not a run of `virtualpool tune --task detection`; give such a run."
+            f"{run.directory}: not a run of `virtualpool tune --task detection`; give {wanted}."
         )
 
 
