@@ -13,8 +13,9 @@ demo: .venv/library
 	  --run-dir $(DEMO_RUN) --sizes 3,3,3 --recover both --epochs 2,3,5 --optimizer adamw \
 	  --learning-rate 0.0003 --schedule cosine --mode $(MODE) --timing-batch 32
 
+# A process a core, up to four: a test computes on one thread.
 test: .venv/development
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/development
 	$(BIN)/ruff check .
