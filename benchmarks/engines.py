@@ -31,8 +31,9 @@ class Engine:
         title: its name in tables.
         packages: whose versions its numbers depend on.
         dtype: in what precision it computes.
-        tolerance: the largest difference from PyTorch in that precision, relative; in bfloat16 as
-            much as the unmodified network differs, at least.
+        tolerance: the largest difference from PyTorch in that precision, relative. Float32's
+            rounding alone comes to 2e-4 behind the hundred random layers of ResNet-101; in bfloat16
+            it is as much as the unmodified network differs, at least.
         ready: makes a model ready to run on images, with a number of threads; the path is that of
             its ONNX file, which is written if it is not there.
     """
@@ -108,11 +109,11 @@ _ONNX_RUNTIME = (*_TORCH, "onnxscript", "onnxruntime")
 _OPENVINO = (*_TORCH, "onnxscript", "openvino")
 
 ENGINES = {
-    "eager": Engine("eager", _TORCH, torch.float32, 1e-4, _eager),
-    "compiled": Engine("compiled, frozen", _TORCH, torch.float32, 1e-4, _compiled),
-    "onnxruntime": Engine("ONNX Runtime", _ONNX_RUNTIME, torch.float32, 1e-4, _onnx_runtime),
+    "eager": Engine("eager", _TORCH, torch.float32, 1e-3, _eager),
+    "compiled": Engine("compiled, frozen", _TORCH, torch.float32, 1e-3, _compiled),
+    "onnxruntime": Engine("ONNX Runtime", _ONNX_RUNTIME, torch.float32, 1e-3, _onnx_runtime),
     "openvino": Engine(
-        "OpenVINO", _OPENVINO, torch.float32, 1e-4, functools.partial(_openvino, precision="f32")
+        "OpenVINO", _OPENVINO, torch.float32, 1e-3, functools.partial(_openvino, precision="f32")
     ),
     "openvino-bf16": Engine(
         "OpenVINO bf16",
