@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from virtualpool import VirtualPoolError
-from virtualpool.cli.rounds import numbers, one_or_each, schedule
+from virtualpool.cli.rounds import length, numbers, one_or_each, schedule
 from virtualpool.search import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
 
 NOTHING: dict[str, Any] = {
@@ -94,6 +94,18 @@ def test_files_without_rounds_are_refused(
         path.write_text(content, encoding="utf-8")
     with pytest.raises(VirtualPoolError, match=said):
         from_file(f"{path}{key}")
+
+
+def test_the_length_of_rounds() -> None:
+    assert length(None, None) == {"epochs": 5.0}
+    assert length("0.5", None) == {"epochs": 0.5}
+    assert length(None, "50000,9e4") == {"training_steps": [50000, 90000]}
+    for epochs, steps, said in (
+        ("1", "100", "--epochs and --steps cannot be given together"),
+        (None, "1.5", "--steps 1.5: whole numbers"),
+    ):
+        with pytest.raises(typer.BadParameter, match=said):
+            length(epochs, steps)
 
 
 def test_numbers() -> None:
