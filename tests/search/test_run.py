@@ -67,7 +67,7 @@ def test_a_directory_that_another_machine_does_not_see_is_refused(tmp_path, monk
     monkeypatch.setattr(run_module, "is_connected", lambda: True)
     monkeypatch.setattr(run_module, "gathered", lambda found: [found, False])
     with (
-        pytest.raises(VirtualPoolError, match="process 1 does not see .* that all machines share"),
+        pytest.raises(VirtualPoolError, match=r"process 1 does not see .* that all machines share"),
         Run(tmp_path).started(CONFIG),
     ):
         pass

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
@@ -53,8 +53,9 @@ def test_accuracy_equals_counting(classes):
 def test_several_processes_share_the_batches(monkeypatch, images):
     torch.manual_seed(0)
     labels = torch.randint(10, (images,))
-    rows = [row for batch in numbered(images, images, labels) for row in zip(*batch, strict=True)]
-    loader, model = DataLoader(rows, batch_size=4), Fixed(torch.randn(images, 10))
+    (all_of_them,) = numbered(images, images, labels)
+    loader = DataLoader(TensorDataset(*all_of_them), batch_size=4)
+    model = Fixed(torch.randn(images, 10))
     alone = evaluator(loader)(model)
 
     found = {}
@@ -63,7 +64,9 @@ def test_several_processes_share_the_batches(monkeypatch, images):
     for rank in range(3):
         model.seen.clear()
         monkeypatch.setenv("RANK", str(rank))
-        monkeypatch.setattr(processes, "gathered", lambda mine: [found.setdefault(len(found), mine)])
+        monkeypatch.setattr(
+            processes, "gathered", lambda mine: [found.setdefault(len(found), mine)]
+        )
         with contextlib.suppress(VirtualPoolError):  # no batch is left for it
             evaluator(loader)(model)
         seen = torch.cat([torch.empty(0), *(batch[:, 0, 0, 0] for *_, batch in model.seen)])

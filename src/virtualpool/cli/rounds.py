@@ -122,11 +122,11 @@ def _listed(text: str) -> Listed:
             known = ", ".join(value) if isinstance(value, dict) else "none, it holds a list"
             raise VirtualPoolError(f"{file} has no key {key!r}; its keys: {known}.")
         value = value[key]
-    if isinstance(value, dict):
-        value = value.get("rounds")
-    if not isinstance(value, list) or not all(isinstance(names, list) for names in value):
+    rounds = value.get("rounds") if isinstance(value, dict) else value
+    if not isinstance(rounds, list) or not all(isinstance(names, list) for names in rounds):
+        keys = f"; there are: {', '.join(value)}" if isinstance(value, dict) else ""
         raise VirtualPoolError(
             f"{text}: a list of rounds is expected, each a list of names of sites; "
-            "of a file with several, name one as FILE:KEY."
+            f"of a file with several, name one as FILE:KEY{keys}."
         )
-    return Listed(tuple(tuple(map(str, names)) for names in value))
+    return Listed(tuple(tuple(map(str, names)) for names in rounds))
