@@ -9,22 +9,24 @@ import torch
 
 from virtualpool.measure.timing import interleaved
 
+CPU = torch.device("cpu")
 _ROUNDS = 7
 _BLOCK_MS = 50  # what a sample takes at least
 
 
 def by_turns(
-    functions: dict[str, Callable[[], Any]], seconds: float
+    functions: dict[str, Callable[[], Any]], seconds: float, device: torch.device = CPU
 ) -> dict[str, tuple[float, ...]]:
-    """Milliseconds per call of functions on the CPU, timed in rounds, each once a round.
+    """Milliseconds per call of functions, timed in rounds, each once a round.
 
     Args:
         functions: of nothing, by name.
         seconds: about the time per function; 7 rounds at least.
+        device: what they keep busy.
     """
     samples: list[tuple[float, ...]] = [()] * len(functions)
     while any(_spent(each) < seconds for each in samples):
-        more = interleaved([*functions.values()], torch.device("cpu"), _ROUNDS, seconds=None)
+        more = interleaved([*functions.values()], device, _ROUNDS, seconds=None)
         samples = [old + new for old, new in zip(samples, more, strict=True)]
     return dict(zip(functions, samples, strict=True))
 

@@ -1,9 +1,11 @@
 """Time of a training step: of a network unmodified, as written, fused and on half the image.
 
     python benchmarks/training.py --batch 8 --markdown runs/training.md
+    python benchmarks/training.py --network vgg16 resnet50 --batch 50 --device cuda
 
-A step is a forward and a backward pass, eager, channels last, in float32 and in bfloat16 autocast.
-The candidates are timed by turns. All-CNN-C takes images of 32 x 32, the others of 224 x 224.
+A step is a forward and a backward pass, eager, channels last, in float32 and in bfloat16 autocast;
+images a second do not count how they are loaded, nor the optimiser. The candidates are timed by
+turns. All-CNN-C takes images of 32 x 32, the others of 224 x 224 unless --side says otherwise.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 
 from virtualpool.inputs import call, tensors
 from virtualpool.measure.bench import Bench
+from virtualpool.measure.setting import device_name
 from virtualpool.measure.timing import threads as torch_threads
 from virtualpool.models import all_cnn_c
 
@@ -55,6 +58,10 @@ class Steps:
         """A candidate's time as a part of the unmodified network's."""
         return f"{median(self.samples_ms[name]) / median(self.samples_ms['unmodified']):.2f}"
 
+    def throughput(self, name: str) -> str:
+        """Images a second of a candidate, by its median."""
+        return f"{1e3 * self.batch / median(self.samples_ms[name]):.3g}"
+
     def milliseconds(self, name: str) -> str:
         """The median and the spread of a candidate."""
         return spread(self.samples_ms[name])
@@ -64,6 +71,8 @@ def main() -> None:
     options = _options()
     sections = [steps(name, options) for name in options.network]
     made_with = setting(options.threads, ["torch", "torchvision"])
+    if options.device != "cpu":
+        made_with = f"{device_name(torch.device(options.device))}; {made_with}"
     show("\n".join([*sections, made_with]), options.markdown)
 
 
@@ -74,41 +83,45 @@ def steps(name: str, options: argparse.Namespace) -> str:
         for precision in DTYPES
         for batch in options.batch
     ]
-    corner, titled = by_column(name, _side(name), found, lambda each: each.precision)
+    corner, titled = by_column(name, _side(name, options), found, lambda each: each.precision)
     shares = {each: partial(Steps.share, name=each) for each in NAMES[1:]}
+    throughputs = {each: partial(Steps.throughput, name=each) for each in NAMES}
     times = {each: partial(Steps.milliseconds, name=each) for each in NAMES}
     return section(
         name,
         {
             "As a part of unmodified, medians:": grid(corner, titled, shares),
+            "Images a second, by medians:": grid(corner, titled, throughputs),
             milliseconds_per("step"): grid(corner, titled, times),
         },
     )
 
 
 def _measured(name: str, batch: int, precision: str, options: argparse.Namespace) -> Steps:
-    side = _side(name)
+    side, device = _side(name, options), torch.device(options.device)
     model = all_cnn_c() if name == ALL_CNN_C else network(name, side)
-    compared = candidates(model, images(batch, side), training=True)
-    runs = {each: partial(_run, *_ready(it), DTYPES[precision]) for each, it in compared.items()}
+    compared = candidates(model.to(device), images(batch, side).to(device), training=True)
+    runs = {
+        each: partial(_run, *_ready(it, device), DTYPES[precision]) for each, it in compared.items()
+    }
     with torch_threads(options.threads):
-        steps = Steps(name, batch, precision, by_turns(runs, options.seconds))
+        steps = Steps(name, batch, precision, by_turns(runs, options.seconds, device))
     print(name, batch, precision, {each: steps.share(each) for each in NAMES}, flush=True)
     return steps
 
 
-def _ready(candidate: Candidate) -> tuple[nn.Module, Tensor]:
-    bench = Bench.of("cpu", None, channels_last=True)
+def _ready(candidate: Candidate, device: torch.device) -> tuple[nn.Module, Tensor]:
+    bench = Bench.of(device, None, channels_last=True)
     return bench.copy_of(candidate.model), bench.inputs(candidate.images, None)
 
 
 def _run(model: nn.Module, images: Tensor, dtype: torch.dtype) -> None:
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
         step(model, images)
 
 
-def _side(name: str) -> int:
-    return 32 if name == ALL_CNN_C else 224
+def _side(name: str, options: argparse.Namespace) -> int:
+    return options.side or (32 if name == ALL_CNN_C else 224)
 
 
 def _options() -> argparse.Namespace:
@@ -116,6 +129,8 @@ def _options() -> argparse.Namespace:
     add_networks(options)
     options.set_defaults(network=[ALL_CNN_C, "vgg16.features", "resnet50"])
     add_timing(options)
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--side", type=int, help="of the images, in pixels")
     return options.parse_args()
 
 

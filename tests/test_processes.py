@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from virtualpool import processes
-from virtualpool.processes import agreed, is_main
+from virtualpool.processes import agreed, gathered, is_main
 from virtualpool.search import Frontier
 
 
@@ -16,6 +16,7 @@ def test_a_process_alone_decides():
     assert is_main()
     value = object()
     assert agreed(value) is value
+    assert gathered(value) == [value]
 
 
 COMMANDS = [

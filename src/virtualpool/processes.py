@@ -8,10 +8,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
+
+_PATIENCE = timedelta(hours=2)
+"""How long a process waits for another: the main one unpacks data and times models by itself."""
 
 
 def count() -> int:
@@ -47,7 +51,7 @@ def join(*, on_cpu: bool) -> None:
     if count() > 1:
         from accelerate import PartialState
 
-        PartialState(cpu=on_cpu)
+        PartialState(cpu=on_cpu, timeout=_PATIENCE)
 
 
 def is_connected() -> bool:
@@ -70,6 +74,21 @@ def agreed(value: Value) -> Value:
     shared: list[Any] = [value]
     distributed.broadcast_object_list(shared)
     return shared[0]
+
+
+def gathered(value: Value) -> list[Value]:
+    """Every process's value, in the order of their ranks, in every process.
+
+    >>> gathered("alone")
+    ['alone']
+    """
+    if not is_connected():
+        return [value]
+    from torch import distributed
+
+    values: list[Any] = [None] * count()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def wait_for_all() -> None:

@@ -46,6 +46,13 @@ def test_named_weights_are_loaded() -> None:
         assert torch.equal(weight, trained[name])
 
 
+def test_random_weights_are_those_that_a_network_is_built_with() -> None:
+    network = load_network("torchvision:squeezenet1_1", "random")
+    assert not network.trained
+    with pytest.raises(VirtualPoolError, match="'IMAGENET'; there are"):
+        load_network("torchvision:squeezenet1_1", "IMAGENET")
+
+
 def test_the_papers_detector_has_the_classes_of_voc(monkeypatch: pytest.MonkeyPatch) -> None:
     small = partial(models.faster_rcnn_vgg16, hidden=8)
     monkeypatch.setattr(models, "faster_rcnn_vgg16", small)

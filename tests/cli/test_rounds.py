@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from virtualpool import VirtualPoolError
-from virtualpool.cli.rounds import numbers, one_or_each, schedule
+from virtualpool.cli.rounds import length, numbers, one_or_each, schedule
 from virtualpool.search import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
 
 NOTHING: dict[str, Any] = {
@@ -78,7 +78,8 @@ def test_rounds_from_a_file(tmp_path: Path, content: Any, key: str) -> None:
     [
         ('{"vgg16": {}, "resnet50": {}}', ":vgg", "no key 'vgg'; its keys: vgg16, resnet50"),
         ('[["a"]]', ":vgg16", "its keys: none, it holds a list"),
-        ('{"vgg16": {"rounds": [["a"]]}}', "", "a list of rounds is expected"),
+        ('{"vgg16": {"rounds": [["a"]]}}', "", "name one as FILE:KEY; there are: vgg16"),
+        ('{"vgg16": {}}', ":vgg16", "a list of rounds is expected"),
         ('["a", "b"]', "", "a list of rounds is expected"),
         ('[["a"], ["a"]]', "", "in two rounds"),
         ("[", "", "not a JSON file"),
@@ -94,6 +95,18 @@ def test_files_without_rounds_are_refused(
         path.write_text(content, encoding="utf-8")
     with pytest.raises(VirtualPoolError, match=said):
         from_file(f"{path}{key}")
+
+
+def test_the_length_of_rounds() -> None:
+    assert length(None, None) == {"epochs": 5.0}
+    assert length("0.5", None) == {"epochs": 0.5}
+    assert length(None, "50000,9e4") == {"training_steps": [50000, 90000]}
+    for epochs, steps, said in (
+        ("1", "100", "--epochs and --steps cannot be given together"),
+        (None, "1.5", "--steps 1.5: whole numbers"),
+    ):
+        with pytest.raises(typer.BadParameter, match=said):
+            length(epochs, steps)
 
 
 def test_numbers() -> None:

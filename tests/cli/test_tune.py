@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 import virtualpool
 from virtualpool.cli.network import load_network
+from virtualpool.search import read_records
 
 Run = Callable[..., Any]
 
@@ -181,6 +182,18 @@ def test_training_options_reach_the_training(
         torch.testing.assert_close(trained[name], value, rtol=1e-3, atol=1e-6)
 
 
+def test_random_weights_are_the_same_when_a_run_goes_on(
+    as_json: Run, network: Path, tune_options: list[str], tmp_path: Path
+) -> None:
+    at = tune_options.index("--epochs")
+    rest = [*tune_options[2:at], *tune_options[at + 2 :], "--run-dir", str(tmp_path / "run")]
+    asked = ["tune", f"{network}:normalised", *rest, "--weights", "random"]
+    asked += ["--rounds", "1", "--steps", "7", "--drop-steps", "2,5"]
+    assert as_json(*asked) == as_json(*asked)
+    records = read_records(tmp_path / "run" / "round-01" / "training.jsonl")
+    assert (records[-2]["step"], records[-2]["learning_rate"]) == (7, pytest.approx(1e-5))
+
+
 def test_the_users_own_rounds(
     as_json: Run, refused: Run, tune_options: list[str], tmp_path: Path
 ) -> None:
@@ -223,6 +236,8 @@ def test_images_that_cannot_be_read_are_named_and_left_out(
     [
         ["--rounds", "2", "--per-layer"],
         ["--epochs", "many"],
+        ["--epochs", "1", "--steps", "9"],
+        ["--drop-steps", "0.5"],
         ["--sizes", "a,b"],
         ["--recover", "prayer"],
         ["--rounds", "0"],

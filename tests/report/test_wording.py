@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from virtualpool.measure import Latency
-from virtualpool.report.wording import as_written, beside_smaller, claim, milliseconds, title
+from virtualpool.report.wording import (
+    as_written,
+    beside_smaller,
+    claim,
+    measures,
+    milliseconds,
+    title,
+)
 from virtualpool.search import Frontier, Point, Unit
 
 PERCENT = Unit("accuracy")
@@ -41,6 +48,13 @@ def test_the_headline_says_what_the_run_is_worth_and_no_more(
     said = claim(points, max_drop, PERCENT)
     assert said.headline.startswith(headline)
     assert said.point is (None if named is None else points[named])
+
+
+def test_other_measures_are_those_that_are_not_the_score(make_point: Callable[..., Point]) -> None:
+    original = make_point("original", 0.0, 1.0, [])
+    assert measures([original]) == {"top5": "top-5"}
+    assert measures([replace(original, metrics={"mAP": 0.4})]) == {"mAP": "mAP"}
+    assert measures([]) == {}
 
 
 def test_the_summary_names_its_rule_and_both_models(make_point: Callable[..., Point]) -> None:

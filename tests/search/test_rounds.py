@@ -234,16 +234,28 @@ def test_what_finetune_is_told(start, network):
         told.append(
             (
                 current.index, current.name, current.added, current.plan.names,
-                current.learning_rate, current.epochs, scores, model.training, model[1].training,
+                current.learning_rate, current.epochs, current.training_steps,
+                scores, model.training, model[1].training,
             )
         )  # fmt: skip
         current.checkpoint.mkdir()
 
     start(rounds=[["5", "2"], ["0"]], finetune=noted, learning_rates=[0.1, 0.01], epochs=2)
     assert told == [
-        (1, "round-01", ("5", "2"), ["5", "2"], 0.1, 2, 0.6, True, False),
-        (2, "round-02", ("0",), ["5", "2", "0"], 0.01, 2, 0.3, True, False),
+        (1, "round-01", ("5", "2"), ["5", "2"], 0.1, 2, None, 0.6, True, False),
+        (2, "round-02", ("0",), ["5", "2", "0"], 0.01, 2, None, 0.3, True, False),
     ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_finetune_is_told_a_length_in_steps(start):
+    told = []
+    start(
+        rounds=[["5"], ["0"]],
+        finetune=lambda _, current: told.append((current.epochs, current.training_steps)),
+        training_steps=[40, 50],
+    )
+    assert told == [(None, 40), (None, 50)]
 
 
 @pytest.mark.usefixtures("quick")
@@ -411,6 +423,7 @@ CHANGES = {
     "sites": {"rounds": [["2"], ["5"]]},
     "learning_rates": {"learning_rates": 0.1},
     "epochs": {"epochs": [1]},
+    "training_steps": {"training_steps": 7},
     "max_drop": {"max_drop": 0.5},
     r"latency\.threads": {"latency": {"rounds": 1, "threads": 2}},
     r"latency\.dtype": {"latency": LATENCY | {"dtype": torch.float64}},
@@ -479,6 +492,8 @@ REFUSED = {
     "too many rounds": ({"rounds": 4}, "4 rounds, for 3 sites"),
     "learning rates": ({"rounds": 2, "learning_rates": [0.1]}, "1 numbers for 2 rounds"),
     "epochs": ({"rounds": 1, "epochs": [1, 2]}, "epochs has 2 numbers for 1 rounds"),
+    "two lengths": ({"epochs": 1, "training_steps": 9}, "in epochs or in training_steps, not in"),
+    "no length": ({"training_steps": [9, 0]}, r"training_steps is \[9, 0\]; at least one"),
     "unknown name": ({"names": ["1"]}, "no site '1'"),
     "unknown listed name": ({"rounds": [["2"], ["7"]]}, "no site '7'"),
     "listed outside names": ({"rounds": [["2"], ["5"]], "names": ["2"]}, "lists 5, which names"),

@@ -9,6 +9,7 @@ import pytest
 
 from virtualpool import VirtualPoolError
 from virtualpool.files import read_json
+from virtualpool.search import run as run_module
 from virtualpool.search.run import Run, append_line, read_records, write_records
 
 CONFIG = {"seed": 3, "latency": {"batch": 1, "mode": "eager"}, "sites": ["a", "b"], "settings": {}}
@@ -60,6 +61,20 @@ def test_a_config_can_be_put_right_while_nothing_is_found(tmp_path):
 def test_a_config_that_json_cannot_hold_is_refused(tmp_path):
     with pytest.raises(VirtualPoolError, match="numbers, texts"), Run(tmp_path).started({"a": {1}}):
         pass
+
+
+def test_a_directory_that_another_machine_does_not_see_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "is_connected", lambda: True)
+    monkeypatch.setattr(run_module, "gathered", lambda found: [found, False])
+    with (
+        pytest.raises(VirtualPoolError, match=r"process 1 does not see .* that all machines share"),
+        Run(tmp_path).started(CONFIG),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(run_module, "gathered", lambda found: [found, found])
+    with Run(tmp_path).started(CONFIG):
+        assert (tmp_path / "config.json").exists()
 
 
 def test_one_process_at_a_time(tmp_path):

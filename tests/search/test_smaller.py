@@ -125,22 +125,26 @@ def test_it_is_timed_on_images_that_are_smaller_already(start, network, monkeypa
 
 
 @pytest.mark.usefixtures("quick")
-def test_it_is_fine_tuned_as_the_rounds_and_for_as_long(start, network, images):
+@pytest.mark.parametrize("length", ["epochs", "training_steps"])
+def test_it_is_fine_tuned_as_the_rounds_and_for_as_long(start, network, images, length):
     told = []
 
     def finetune(model: nn.Module, current: Round) -> None:
         assert model.training
         (rows,) = sizes_of(model, images)
         told.append(
-            (rows, current.index, current.epochs, current.learning_rate, float(torch.rand(1)))
-        )
+            (
+                rows, current.index, getattr(current, length), current.learning_rate,
+                float(torch.rand(1)),
+            )
+        )  # fmt: skip
         assert float(current.evaluate(model)) == rows / 100
         model.get_parameter("0.bias").data += 1
 
-    frontier = start(finetune=finetune, epochs=[3, 1.5], learning_rates=[0.1, 0.01])
+    frontier = start(finetune=finetune, learning_rates=[0.1, 0.01], **{length: [3, 5]})
     rounds, rest = told[:2], told[2:]
     assert rest == [(rows, *asked) for rows in SIZES for _, *asked in rounds]
-    assert [asked[1:4] for asked in rounds] == [(1, 3, 0.1), (2, 1.5, 0.01)]
+    assert [asked[1:4] for asked in rounds] == [(1, 3, 0.1), (2, 5, 0.01)]
     for point in frontier.smaller:
         loaded = vp.load(network, frontier.directory / point.weights)
         torch.testing.assert_close(loaded.get_parameter("0.bias"), network[0].bias + 2)

@@ -1,9 +1,12 @@
+import contextlib
 import math
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.classification import Preprocessing, evaluator, load_data
 
@@ -44,6 +47,33 @@ def test_accuracy_equals_counting(classes):
     else:
         within = [label in ranked[:5] for ranked, label in zip(order, labels.tolist(), strict=True)]
         assert score.metrics["top5"] == pytest.approx(sum(within) / 50, abs=1e-6)
+
+
+@pytest.mark.parametrize("images", [3, 16, 18])
+def test_several_processes_share_the_batches(monkeypatch, images):
+    torch.manual_seed(0)
+    labels = torch.randint(10, (images,))
+    (all_of_them,) = numbered(images, images, labels)
+    loader = DataLoader(TensorDataset(*all_of_them), batch_size=4)
+    model = Fixed(torch.randn(images, 10))
+    alone = evaluator(loader)(model)
+
+    found = {}
+    monkeypatch.setattr(processes, "is_connected", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for rank in range(3):
+        model.seen.clear()
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setattr(
+            processes, "gathered", lambda mine: [found.setdefault(len(found), mine)]
+        )
+        with contextlib.suppress(VirtualPoolError):  # no batch is left for it
+            evaluator(loader)(model)
+        seen = torch.cat([torch.empty(0), *(batch[:, 0, 0, 0] for *_, batch in model.seen)])
+        assert seen.tolist() == [row for row in range(images) if row // 4 % 3 == rank]
+    monkeypatch.setattr(processes, "gathered", lambda _: [found[rank] for rank in range(3)])
+    together = evaluator(loader)(model)
+    assert together.to_json() == alone.to_json()
 
 
 def test_it_runs_in_eval_mode_without_gradients():

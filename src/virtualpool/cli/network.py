@@ -18,6 +18,8 @@ from virtualpool.tasks.preprocessing import Preprocessing
 
 _FORMS = "torchvision:NAME, timm:NAME, virtualpool:NAME or path/to/file.py:function"
 _VOC_CLASSES = 20
+RANDOM = "random"
+"""The name of no weights: those that a network is built with."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def load_network(name: str, weights: str | None = None) -> Network:
             "path/to/file.py:function", a function that is called without arguments.
         weights: a name that the network's source knows ("IMAGENET1K_V2", "DEFAULT", "cifar10"), or
             the path of a state dict (.safetensors, .pt, .pth). A file that `virtualpool.save` wrote
-            gives the pooled network, as written.
+            gives the pooled network, as written. Without, or with "random", it is as it is built.
 
     Raises:
         VirtualPoolError: there is no such network or weights, they do not fit, or the user's
@@ -58,6 +60,7 @@ def load_network(name: str, weights: str | None = None) -> Network:
     32
     """
     source, _, rest = name.rpartition(":")
+    weights = None if weights == RANDOM else weights
     is_file = weights is not None and Path(weights).suffix in SUFFIXES
     named = None if is_file else weights
     if source in _SOURCES:

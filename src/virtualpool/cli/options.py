@@ -21,8 +21,9 @@ Weights = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|FILE",
-        help="Weights that the network's source knows (DEFAULT, IMAGENET1K_V2, cifar10), or a "
-        "state dict (.safetensors, .pt); a file of `virtualpool apply` gives the pooled network.",
+        help="Weights that the network's source knows (DEFAULT, IMAGENET1K_V2, cifar10), random, "
+        "or a state dict (.safetensors, .pt); a file of `virtualpool apply` gives the pooled "
+        "network.",
     ),
 ]
 Size = Annotated[

@@ -1,7 +1,7 @@
 """The ways to make rounds, and their numbers, as the command line says them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 
@@ -10,6 +10,9 @@ from virtualpool.files import read_json
 from virtualpool.search import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
 
 USUAL_ROUNDS = 3
+USUAL_EPOCHS = 5.0
+
+Number = TypeVar("Number", int, float)
 
 
 def schedule(
@@ -46,7 +49,7 @@ def schedule(
         return Grouped(thresholds=tuple(numbers(thresholds, "--thresholds")))
     grouped = ByTimeSaved if by_time else Grouped
     if sizes:
-        return grouped(sizes=tuple(int(size) for size in numbers(sizes, "--sizes")))
+        return grouped(sizes=tuple(whole_numbers(sizes, "--sizes")))
     return grouped(count=rounds or USUAL_ROUNDS)
 
 
@@ -67,10 +70,44 @@ def numbers(text: str, option: str) -> list[float]:
         ) from None
 
 
+def whole_numbers(text: str, option: str) -> list[int]:
+    """Whole numbers with commas between them.
+
+    >>> whole_numbers("30000,45000", "--drop-steps")
+    [30000, 45000]
+
+    Raises:
+        typer.BadParameter: they are none.
+    """
+    found = numbers(text, option)
+    if any(not number.is_integer() for number in found):
+        raise typer.BadParameter(f"{option} {text}: whole numbers are expected.")
+    return [int(number) for number in found]
+
+
+def length(epochs: str | None, steps: str | None) -> dict[str, Any]:
+    """The arguments of `search` for how long each round is; `USUAL_EPOCHS` if nothing is said.
+
+    >>> length("0.5,2", None), length(None, "50000")
+    ({'epochs': [0.5, 2.0]}, {'training_steps': 50000})
+
+    Raises:
+        typer.BadParameter: both are given, or they are no numbers.
+    """
+    if epochs and steps:
+        raise typer.BadParameter("--epochs and --steps cannot be given together.")
+    if steps:
+        return {"training_steps": _one_if_alone(whole_numbers(steps, "--steps"))}
+    return {"epochs": one_or_each(epochs, "--epochs") if epochs else USUAL_EPOCHS}
+
+
 def one_or_each(text: str, option: str) -> float | list[float]:
     """One number for all rounds, or one for each round."""
-    first, *more = numbers(text, option)
-    return [first, *more] if more else first
+    return _one_if_alone(numbers(text, option))
+
+
+def _one_if_alone(found: list[Number]) -> Number | list[Number]:
+    return found[0] if len(found) == 1 else found
 
 
 def _listed(text: str) -> Listed:
@@ -85,11 +122,11 @@ def _listed(text: str) -> Listed:
             known = ", ".join(value) if isinstance(value, dict) else "none, it holds a list"
             raise VirtualPoolError(f"{file} has no key {key!r}; its keys: {known}.")
         value = value[key]
-    if isinstance(value, dict):
-        value = value.get("rounds")
-    if not isinstance(value, list) or not all(isinstance(names, list) for names in value):
+    rounds = value.get("rounds") if isinstance(value, dict) else value
+    if not isinstance(rounds, list) or not all(isinstance(names, list) for names in rounds):
+        keys = f"; there are: {', '.join(value)}" if isinstance(value, dict) else ""
         raise VirtualPoolError(
             f"{text}: a list of rounds is expected, each a list of names of sites; "
-            "of a file with several, name one as FILE:KEY."
+            f"of a file with several, name one as FILE:KEY{keys}."
         )
-    return Listed(tuple(tuple(map(str, names)) for names in value))
+    return Listed(tuple(tuple(map(str, names)) for names in rounds))

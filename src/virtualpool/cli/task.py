@@ -1,6 +1,7 @@
 """A network and the data that it is judged by, as the command line names them."""
 
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from virtualpool.report import record, wording
 from virtualpool.search.recover.precision import Precision
 from virtualpool.search.run import Run
 from virtualpool.search.score import Evaluate
+from virtualpool.search.seed import seeded
 from virtualpool.tasks import classification, detection
 from virtualpool.tasks.detection.found import found_in
 from virtualpool.tasks.detection.illustration import illustrated
@@ -80,8 +82,8 @@ class Task:
         Run(run_dir).remember(record.PICTURES, drawn, alone=True)
 
     def say_skipped(self) -> None:
-        """Says how many images could not be read, and which first."""
-        if skipped := self.data.skipped:
+        """Says how many images could not be read by any process, and which first."""
+        if skipped := [*dict.fromkeys(chain(*processes.gathered(self.data.skipped)))]:
             images, was = count(len(skipped), "image"), "was" if len(skipped) == 1 else "were"
             first = ", ".join(skipped[:5])
             messages().print(f"{images} could not be read and {was} left out: {first}")
@@ -110,7 +112,8 @@ def open_task(
     size = batch_size or _BATCH_SIZES[task]
     shared = {"batch_size": size, "subset": subset, "workers": workers, "seed": seed}
     opening = _for_detection if task == "detection" else _for_classification
-    with processes.main_first():
+    # Random weights, too, are the same when a run goes on, and in all of several processes.
+    with processes.main_first(), seeded(seed, "network"):
         network = load_network(model, weights)
         data, images, prepared = opening(network, source, preparation, shared)
     settings = {

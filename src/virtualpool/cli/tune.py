@@ -87,9 +87,20 @@ def tune(
         ),
     ] = 40.0,
     epochs: Annotated[
-        str,
-        typer.Option(rich_help_panel=_RECOVERY, help="Of each round; one number or one a round."),
-    ] = "5",
+        str | None,
+        typer.Option(
+            rich_help_panel=_RECOVERY,
+            help="Of each round; one number or one a round (default: 5).",
+        ),
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_RECOVERY,
+            help="Steps of the optimizer in each round, in place of --epochs; one number or one "
+            "a round.",
+        ),
+    ] = None,
     learning_rate: Annotated[
         str,
         typer.Option(rich_help_panel=_RECOVERY, help="At first; one number or one a round."),
@@ -103,6 +114,15 @@ def tune(
             rich_help_panel=_RECOVERY, help="Learning rate in steps down by ten, or a half wave."
         ),
     ] = "paper",
+    drop_steps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="30000,45000",
+            rich_help_panel=_RECOVERY,
+            help="After which steps of a round the paper's schedule steps down (default: after "
+            "each third).",
+        ),
+    ] = None,
     ema: Annotated[
         float | None,
         typer.Option(
@@ -154,7 +174,7 @@ def tune(
         from virtualpool.cli import recovery
         from virtualpool.cli.data import Preparation
         from virtualpool.cli.energy import asked
-        from virtualpool.cli.rounds import one_or_each
+        from virtualpool.cli.rounds import length, one_or_each, whole_numbers
         from virtualpool.cli.rounds import schedule as schedule_of
         from virtualpool.cli.task import open_task
         from virtualpool.processes import is_main
@@ -187,6 +207,7 @@ def tune(
         training: dict[str, Any] = {
             "optimizer": optimizer,
             "schedule": schedule,
+            "drop_steps": drop_steps and tuple(whole_numbers(drop_steps, "--drop-steps")),
             "ema": ema,
             "clip": clip,
             "mixed_precision": mixed_precision,
@@ -211,7 +232,7 @@ def tune(
                 rounds=made_by,
                 run_dir=run_dir,
                 learning_rates=one_or_each(learning_rate, "--learning-rate"),
-                epochs=one_or_each(epochs, "--epochs"),
+                **length(epochs, steps),
                 max_drop=max_drop,
                 latency={
                     "mode": mode,
@@ -243,6 +264,10 @@ def tune(
 
 
 def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
+    from virtualpool.report.wording import measures
+
+    points = (*frontier.points, *frontier.smaller)
+    others = measures(points)
     has_energy = any(point.energy for point in frontier.points)
     best = [point.name for point in frontier.pareto]
     unit = frontier.unit
@@ -250,6 +275,7 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
         [
             point.name + ("*" if point.name in best else ""),
             unit.number(point.accuracy) + unit.plus_minus(point.standard_error),
+            *(unit.number(point.metrics[name]) for name in others),
             unit.number(point.drop) + unit.plus_minus(point.drop_standard_error)
             if point.weights
             else "",
@@ -261,10 +287,12 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
             *(_energy_cells(point) if has_energy else []),
             point.weights or "",
         ]
-        for point in (*frontier.points, *frontier.smaller)
+        for point in points
     ]
+    per_cent = " %" if unit.percent else ""
     columns = [
-        f">{unit.name}{' %' if unit.percent else ''}",
+        f">{unit.name}{per_cent}",
+        *(f">{title}{per_cent}" for title in others.values()),
         ">drop",
         ">latency",
         ">quartiles",

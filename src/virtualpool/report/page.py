@@ -60,7 +60,7 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         "unit": unit,
         "setting": setting,
         "batch": run.points[0].latency.setting.batch if run.points else None,
-        "metrics": _metrics(run),
+        "metrics": [*wording.measures(run.points).values()],
         "models": [_model(run, point, said.point, unit, path) for point in run.points],
         "energy_how": _energy_how(run),
         "energy_missing": run.points[0].missing.get("energy") if run.points else None,
@@ -99,22 +99,12 @@ def _tiles(run: Record, picked: Point | None, unit: Unit) -> list[dict[str, str]
     return [{"name": name, "value": value, "beside": beside} for name, value, beside in triples]
 
 
-def _metrics(run: Record) -> list[str]:
-    """The names of the other measures; one of them may be the score itself, under another name."""
-    names = dict.fromkeys(name for point in run.points for name in point.metrics)
-    return [name for name in names if any(_is_another(point, name) for point in run.points)]
-
-
-def _is_another(point: Point, name: str) -> bool:
-    return abs(point.metrics.get(name, point.accuracy) - point.accuracy) > 1e-5
-
-
 def _model(
     run: Record, point: Point, picked: Point | None, unit: Unit, path: Path
 ) -> dict[str, Any]:
     assert run.frontier is not None
     file = None if point.weights is None else run.directory / point.weights
-    metrics = [point.metrics.get(name) for name in _metrics(run)]
+    metrics = [point.metrics.get(name) for name in wording.measures(run.points)]
     is_original = point.weights is None
     return {
         "name": _label(point.name),

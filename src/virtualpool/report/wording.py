@@ -21,6 +21,20 @@ class Claim:
     point: Point | None = None
 
 
+def measures(points: Sequence[Point]) -> dict[str, str]:
+    """The titles of the other measures, by name; one may be the score itself by another name."""
+    names = dict.fromkeys(name for point in points for name in point.metrics)
+    return {
+        name: name.replace("top5", "top-5")
+        for name in names
+        if any(_is_another(point, name) for point in points)
+    }
+
+
+def _is_another(point: Point, name: str) -> bool:
+    return abs(point.metrics.get(name, point.accuracy) - point.accuracy) > 1e-5
+
+
 def claim(points: Sequence[Point], max_drop: float | None, unit: Unit) -> Claim:
     """What can be said of a run: its fastest model within the limit, else the one that loses least.
 

@@ -27,6 +27,8 @@ class Round:
             the folder's "checkpoint", which is removed when the round is tuned.
         learning_rate: as asked of `search` for this round, or None.
         epochs: likewise.
+        training_steps: likewise, the length of the fine-tuning in steps of the optimizer; it goes
+            before `epochs`.
         evaluate: gives a model's score in eval mode; training flags are as before afterwards.
         observer: may be told of progress, with `name` for the stage.
     """
@@ -39,6 +41,7 @@ class Round:
     epochs: float | None
     evaluate: Callable[[nn.Module], Score]
     observer: Observer = unobserved
+    training_steps: int | None = None
 
     @property
     def name(self) -> str:

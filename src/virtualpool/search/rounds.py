@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from torch import nn
 
@@ -28,6 +28,7 @@ __all__ = ["Round", "search"]
 
 Compare = Literal["smaller-images"]
 OneARound = float | Sequence[float] | None
+Number = TypeVar("Number", int, float)
 
 
 def search(
@@ -43,6 +44,7 @@ def search(
     recalibrate: Recalibrate | None = None,
     learning_rates: OneARound = None,
     epochs: OneARound = None,
+    training_steps: int | Sequence[int] | None = None,
     max_drop: float | None = None,
     latency: Mapping[str, Any] | None = None,
     energy: Mapping[str, Any] | None = None,
@@ -74,6 +76,7 @@ def search(
         recalibrate: see `virtualpool.sensitivity`.
         learning_rates: handed to `finetune` by the round: one number, or one for each round.
         epochs: likewise.
+        training_steps: likewise, in place of `epochs`: the length in steps of the optimizer.
         max_drop: a round that loses more, in the score's own unit, is kept, marked, and the last.
         latency: keyword arguments of `virtualpool.measure.latency`, such as mode and threads.
         energy: keyword arguments of `virtualpool.measure.energy` for it to be measured, too; what
@@ -101,6 +104,7 @@ def search(
     """
     join(on_cpu=not any(weight.is_cuda for weight in model.parameters()))
     _check_comparison(compare, model, example_inputs)
+    _check_length(epochs, training_steps)
     schedule = as_schedule(rounds)
     candidates = _candidates(model, example_inputs, names, schedule, sensitivity)
     count = schedule.most_rounds(len(candidates))
@@ -112,6 +116,7 @@ def search(
         finetune=finetune,
         learning_rates=_one_a_round("learning_rates", learning_rates, count),
         epochs=_one_a_round("epochs", epochs, count),
+        training_steps=_one_a_round("training_steps", training_steps, count),
         max_drop=max_drop,
         latency=_options_of(latency_of, "latency", latency or {}),
         energy=None if energy is None else _options_of(energy_of, "energy", energy),
@@ -152,6 +157,16 @@ def _check_comparison(compare: str | None, model: nn.Module, example_inputs: Any
         check_resizable(model, example_inputs)
 
 
+def _check_length(epochs: OneARound, training_steps: int | Sequence[int] | None) -> None:
+    if training_steps is None:
+        return
+    if epochs is not None:
+        raise VirtualPoolError("A round has a length in epochs or in training_steps, not in both.")
+    each = [training_steps] if isinstance(training_steps, int) else training_steps
+    if any(steps < 1 for steps in each):
+        raise VirtualPoolError(f"training_steps is {training_steps}; at least one is needed.")
+
+
 def _candidates(
     model: nn.Module,
     example_inputs: Any,
@@ -174,7 +189,9 @@ def _candidates(
     return found
 
 
-def _one_a_round(name: str, value: OneARound, rounds: int) -> list[float | None]:
+def _one_a_round(
+    name: str, value: Number | Sequence[Number] | None, rounds: int
+) -> list[Number | None]:
     if value is None or isinstance(value, int | float):
         return [value] * rounds
     if len(value) != rounds:

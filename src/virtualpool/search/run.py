@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -17,7 +18,14 @@ import torch
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json, write_json, write_text
 from virtualpool.measure.setting import device_name
-from virtualpool.processes import agreed, command, is_main
+from virtualpool.processes import (
+    agreed,
+    command,
+    gathered,
+    is_connected,
+    is_main,
+    wait_for_all,
+)
 
 _log = logging.getLogger(__name__)
 _CONFIG, _ENVIRONMENT = "config.json", "environment.json"
@@ -65,9 +73,11 @@ class Run:
             config: what is asked, JSON-able. An earlier start must have been asked the same.
 
         Raises:
-            VirtualPoolError: another process has the directory, or it was made with another config.
+            VirtualPoolError: another process has the directory, or it was made with another config;
+                or processes on several machines do not see the same directory.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._check_shared()
         with _locked(self.directory):
             if is_main():
                 self._sweep()
@@ -102,6 +112,24 @@ class Run:
         if is_main():
             append_line(
                 self.directory / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}"
+            )
+
+    def _check_shared(self) -> None:
+        """Refuses a directory that processes elsewhere do not share: they would wait in vain."""
+        if not is_connected():
+            return
+        # A name that no process has looked for before: network file systems remember what is not.
+        probe = self.directory / agreed(f".shared.{uuid.uuid4().hex}")
+        if is_main():
+            probe.touch()
+        wait_for_all()
+        found = gathered(probe.exists())
+        if is_main():
+            probe.unlink()
+        if not all(found):
+            raise VirtualPoolError(
+                f"{self.directory}: process {found.index(False)} does not see the main process's "
+                "files in it. Choose a directory on a file system that all machines share."
             )
 
     def _check(self, config: dict[str, Any]) -> None:

@@ -105,6 +105,7 @@ class _Smaller:
             directory=self._directory(index),
             learning_rate=self.steps.learning_rates[index - 1],
             epochs=self.steps.epochs[index - 1],
+            training_steps=self.steps.training_steps[index - 1],
             evaluate=functools.partial(self.steps.judge, subject=f"a model of {self.folder}"),
             observer=self._observe,
         )

@@ -42,6 +42,7 @@ class Steps:
     finetune: Finetune | None
     learning_rates: list[float | None]
     epochs: list[float | None]
+    training_steps: list[int | None]
     max_drop: float | None
     latency: dict[str, Any]
     energy: dict[str, Any] | None
@@ -63,6 +64,7 @@ class Steps:
             "finetune": name_of(self.finetune),
             "learning_rates": self.learning_rates,
             "epochs": self.epochs,
+            "training_steps": self.training_steps,
             "max_drop": self.max_drop,
             "latency": _all_named(self.latency),
             "energy": self.energy and _all_named(self.energy),
@@ -202,6 +204,7 @@ class Steps:
             directory=self.run.folder(index),
             learning_rate=self.learning_rates[index - 1],
             epochs=self.epochs[index - 1],
+            training_steps=self.training_steps[index - 1],
             evaluate=functools.partial(self.judge, subject=f"a model in round {index}"),
             observer=self.observer,
         )

@@ -21,6 +21,7 @@ from virtualpool.search.recover.precision import autocast
         ({"log_steps": 0}, "log_steps is 0"),
         ({"ema": 1.0}, "ema is 1.0; a decay lies between 0 and 1"),
         ({"clip": 0.0}, "clip is 0.0; it must be above zero"),
+        ({"drop_steps": (3,), "schedule": "cosine"}, "of the paper's schedule, and this is cosine"),
     ],
 )
 @pytest.mark.parametrize(
@@ -43,6 +44,7 @@ def test_an_unknown_setting_is_named():
         ({"schedule": "paper"}, [1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]),
         ({"schedule": "paper", "drops": (0.5,)}, [1, 1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1]),
         ({"schedule": "paper", "drops": ()}, [1] * 10),
+        ({"drop_steps": (3, 9, 20)}, [1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01]),
         (
             {"schedule": "cosine", "warm_up": 0},
             [(1 + math.cos(math.pi * (step + 0.5) / 10)) / 2 for step in range(10)],
@@ -51,7 +53,7 @@ def test_an_unknown_setting_is_named():
 )
 def test_schedules(settings, expected):
     training = Training(**settings)
-    found = [training.factor((step + 0.5) / 10) for step in range(10)]
+    found = [training.factor(step, 10) for step in range(10)]
     assert found == pytest.approx(expected)
 
 

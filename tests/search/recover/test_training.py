@@ -160,6 +160,14 @@ def test_epochs_may_be_fractions(network, batches, make_round, default, asked, s
     assert read_records(current.journal)[-1]["step"] == steps
 
 
+def test_a_length_and_drops_in_steps(network, batches, make_round):
+    current = make_round(training_steps=7, epochs=3)
+    options = {"learning_rate": 0.1, "drop_steps": (3, 6, 9), "log_steps": 1}
+    by_labels(batches, **options)(network, current)
+    rates = [it["learning_rate"] for it in read_records(current.journal) if "loss" in it]
+    assert rates == pytest.approx([0.1] * 3 + [0.01] * 3 + [0.001])
+
+
 def test_a_round_says_how_fast(network, batches, make_round):
     current = make_round(learning_rate=0.25)
     by_labels(batches, epochs=1, learning_rate=0.1, drops=())(network, current)

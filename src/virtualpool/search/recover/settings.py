@@ -26,6 +26,8 @@ class Training:
         schedule: "paper" multiplies the learning rate by 0.1 at each of `drops`; "cosine" has a
             warm-up and falls to zero.
         drops: where the paper's schedule steps down, as parts of the whole length.
+        drop_steps: after how many steps it does so, in place of `drops`; a round that is shorter
+            does not come to all of them.
         warm_up: the part of the whole length in which the cosine schedule rises.
         ema: the decay of an exponential moving average of the weights, such as 0.999, which the
             model then ends with; `None` for none. It averages over less in the first steps.
@@ -43,6 +45,7 @@ class Training:
     weight_decay: float = 5e-4
     schedule: Schedule = "paper"
     drops: tuple[float, ...] = (1 / 3, 2 / 3)
+    drop_steps: tuple[int, ...] | None = None
     warm_up: float = 0.05
     ema: float | None = None
     clip: float | None = None
@@ -66,6 +69,11 @@ class Training:
                 raise VirtualPoolError(f"{name} is {given}; it must be above zero.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise VirtualPoolError(f"ema is {self.ema}; a decay lies between 0 and 1.")
+        if self.drop_steps is not None and self.schedule != "paper":
+            raise VirtualPoolError(
+                f"drop_steps are of the paper's schedule, and this is {self.schedule}; "
+                "leave them out."
+            )
 
     def make_optimizer(self, model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
         """The optimiser of a model's trainable parameters."""
@@ -83,6 +91,10 @@ class Training:
             return torch.optim.AdamW(groups, lr=learning_rate)
         return torch.optim.SGD(groups, lr=learning_rate, momentum=self.momentum)
 
-    def factor(self, progress: float) -> float:
-        """What the learning rate is multiplied by at a progress between 0 and 1."""
-        return factor(self.schedule, progress, drops=self.drops, warm_up=self.warm_up)
+    def factor(self, step: int, steps: int) -> float:
+        """What the learning rate is multiplied by after `step` of `steps` steps."""
+        drops = self.drops
+        if self.drop_steps is not None:
+            drops = tuple(drop / steps for drop in self.drop_steps)
+        progress = (step + 0.5) / steps
+        return factor(self.schedule, progress, drops=drops, warm_up=self.warm_up)

@@ -76,7 +76,8 @@ class _Session:
         self.device, self.accelerator = _place(model)
         self.batches = _share(batches, self.accelerator)
         self.epoch_steps = _length(self.batches)
-        self.steps = max(1, int((current.epochs or training.epochs) * self.epoch_steps + 0.5))
+        epochs = current.epochs or training.epochs
+        self.steps = current.training_steps or max(1, int(epochs * self.epoch_steps + 0.5))
         self.learning_rate = current.learning_rate or training.learning_rate
         self.losses: list[float] = []
         self.saved_at = time.monotonic()
@@ -143,7 +144,7 @@ class _Session:
         norm = self.state.backward(loss)
         if not self.state.skips_overflow:
             self._check("gradient's norm", norm)
-        rate = self.learning_rate * self.training.factor((self.state.step + 0.5) / self.steps)
+        rate = self.learning_rate * self.training.factor(self.state.step, self.steps)
         self.state.update(rate)
         self.losses.append(mean)
         if self.state.step % self.training.log_steps == 0 or self.state.step == self.steps:
