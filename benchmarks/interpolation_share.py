@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from arguments import add_networks, add_timing, parser
 from differences import difference
-from engines import in_eager
+from engines import ENGINES, in_eager
 from networks import images, network
 from setting import setting
 from tables import show, table
@@ -46,7 +46,7 @@ HEAD = (
     "network", "batch", "maps interpolated, as written / fused", "eager, as written",
     "eager, fused", "eager, saved without", "compiled, saved without",
 )  # fmt: skip
-TOLERANCE = 1e-4
+TOLERANCE = ENGINES["eager"].tolerance
 FEWEST_PASSES = 7
 TIMED_ROUNDS = 100
 
