@@ -8,18 +8,19 @@ from pathlib import Path
 from virtualpool.files import write_text
 
 TORCH_PRUNING = "torch-pruning==1.6.1"
+EXECUTORCH = ("executorch==1.5.1", "torchao==0.18.0", "ruamel.yaml==0.19.1", "tabulate==0.10.0")
 _SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 
-def environment(path: Path, requirement: str) -> Path:
-    """The Python of an environment that has a package, made if it is not there.
+def environment(path: Path, *requirements: str) -> Path:
+    """The Python of an environment that has packages, made if it is not there.
 
-    What the package depends on, torch above all, is that of the environment that runs this: another
-    torch would be gigabytes, and another speed.
+    What the packages depend on, torch above all, is that of the environment that runs this: another
+    torch would be gigabytes, and another speed. What that lacks has to be among them.
 
     Args:
         path: of the environment.
-        requirement: the package, as pip takes it.
+        requirements: the packages, as pip takes them.
     """
     python = path / "bin" / "python"
     installed = path / "installed"
@@ -28,7 +29,7 @@ def environment(path: Path, requirement: str) -> Path:
         found = subprocess.run([python, "-c", _SITE_PACKAGES], check=True, capture_output=True)
         here, there = sysconfig.get_path("purelib"), Path(found.stdout.decode().strip())
         write_text(there / "from_outside.pth", f"import site; site.addsitedir({here!r})\n")
-        pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", requirement]
+        pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", *requirements]
         subprocess.run(pip, check=True)
         installed.touch()
     return python

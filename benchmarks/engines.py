@@ -2,7 +2,7 @@
 
 ONNX Runtime and OpenVINO both read the ONNX file that torch's exporter writes, with fixed shapes.
 OpenVINO could take the model from torch itself, but then keeps the arithmetic on shapes in it and
-makes a scattered update of every write in place.
+makes a scattered update of every write in place. ExecuTorch is where `mobile.py` installs it.
 """
 
 import functools
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy
 import torch
+from executorch_programs import write_program
 from torch import Tensor, nn
 
 from virtualpool.inputs import call
@@ -35,7 +36,7 @@ class Engine:
             rounding alone comes to 2e-4 behind the hundred random layers of ResNet-101; in bfloat16
             it is as much as the unmodified network differs, at least.
         ready: makes a model ready to run on images, with a number of threads; the path is that of
-            its ONNX file, which is written if it is not there.
+            its ONNX file, which is written if it is not there, as is ExecuTorch's beside it.
     """
 
     title: str
@@ -96,6 +97,23 @@ def _openvino(model: nn.Module, images: Tensor, file: Path, threads: int, *, pre
     return lambda: list(request.infer(inputs).values())
 
 
+def _executorch(model: nn.Module, images: Tensor, file: Path, threads: int) -> Run:
+    from executorch.extension.pybindings.portable_lib import (  # pyright: ignore
+        _threadpool_get_thread_count,
+        _unsafe_reset_threadpool,
+    )
+    from executorch.runtime import Runtime  # pyright: ignore
+
+    program = file.with_suffix(".pte")
+    if not program.exists():
+        write_program(model, images, program)
+    if _threadpool_get_thread_count() != threads:
+        # Not for every candidate: those that are loaded already keep the threads that there were.
+        _unsafe_reset_threadpool(threads)
+    method = Runtime.get().load_program(program).load_method("forward")
+    return lambda: method.execute([images])
+
+
 def _exported(model: nn.Module, images: Tensor, file: Path) -> Path:
     if not file.exists():
         # The exporter tells of every operator of torchvision that it has not got.
@@ -108,6 +126,7 @@ _TORCH = ("torch", "torchvision")
 _ONNX_RUNTIME = (*_TORCH, "onnxscript", "onnxruntime")
 _OPENVINO = (*_TORCH, "onnxscript", "openvino")
 
+EXECUTORCH = "executorch"
 ENGINES = {
     "eager": Engine("eager", _TORCH, torch.float32, 1e-3, _eager),
     "compiled": Engine("compiled, frozen", _TORCH, torch.float32, 1e-3, _compiled),
@@ -121,5 +140,8 @@ ENGINES = {
         torch.bfloat16,
         5e-2,
         functools.partial(_openvino, precision="bf16"),
+    ),
+    EXECUTORCH: Engine(
+        "ExecuTorch, XNNPACK", (*_TORCH, "executorch"), torch.float32, 1e-4, _executorch
     ),
 }

@@ -19,7 +19,7 @@ import torch
 from arguments import add_networks, add_timing, parser
 from candidates import NAMES, candidates
 from comparison import FASTER, Comparison, compare, in_columns, notes
-from engines import ENGINES
+from engines import ENGINES, EXECUTORCH
 from networks import images, network
 from tables import grid, section, show
 from times import milliseconds_per
@@ -110,7 +110,8 @@ def tables(name: str, comparisons: list[Comparison]) -> str:
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
     add_networks(options)
-    options.add_argument("--runtime", nargs="+", choices=ENGINES, default=list(ENGINES))
+    here = [name for name in ENGINES if name != EXECUTORCH]
+    options.add_argument("--runtime", nargs="+", choices=ENGINES, default=here)
     add_timing(options)
     options.add_argument("--json", help="a file of all measurements; what is in it is not repeated")
     return options.parse_args()

@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.joining import is_exporting_program, joined
 
 Axes = tuple[int, int]
 """A number for rows and one for columns."""
@@ -51,7 +52,7 @@ def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
             reduced, size=(height, width), mode="bilinear", align_corners=True
         )
         if bottom or right:
-            full = functional.pad(full, (0, right, 0, bottom), mode="replicate")
+            full = repeated(full, (0, 0), (bottom, right))
     return full
 
 
@@ -65,6 +66,20 @@ class VirtualPool(nn.Module):
     def forward(self, reduced: Tensor, size: tuple[int, int]) -> Tensor:
         """See `virtual_pool`."""
         return virtual_pool(reduced, size)
+
+
+def repeated(map: Tensor, before: Axes, after: Axes) -> Tensor:
+    """A map with copies of its first and last rows and columns beside them, 0 or 1 on each side.
+
+    >>> repeated(torch.tensor([[[[1.0, 2.0]]]]), (0, 1), (1, 0))
+    tensor([[[[1., 1., 2.],
+              [1., 1., 2.]]]])
+    """
+    if is_exporting_program():
+        return joined(map, before, after)
+    # Autocast makes this operation one of float32.
+    with without_autocast(map):
+        return functional.pad(map, (before[1], after[1], before[0], after[0]), mode="replicate")
 
 
 def output_size(map: Tensor, kernel: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Axes:

@@ -1,5 +1,7 @@
 """`extended` against what the design says must be beside a reduced map, cell by cell."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -100,6 +102,27 @@ def test_compiled_it_is_the_same(size):
     reduced = reduced_map(size)
     assert torch.equal(compiled(reduced, size, ONE, ONE), naive(reduced, size, ONE, ONE))
     torch.compiler.reset()
+
+
+class Frame(torch.nn.Module):
+    def __init__(self, *given: Any) -> None:
+        super().__init__()
+        self.given = given
+
+    def forward(self, map: Tensor) -> Tensor:
+        return extended(map, *self.given)
+
+
+@pytest.mark.parametrize("size", [(1, 2), (7, 8), (8, 7)])
+@pytest.mark.parametrize("before", [NONE, ONE])
+@pytest.mark.parametrize("after", [ONE, (-2, 1)])
+def test_exported_it_is_joined(size, before, after):
+    reduced = reduced_map(size)
+    program = torch.export.export(Frame(size, before, after), (reduced,))
+    expected = naive(reduced, size, before, after)
+    assert torch.equal(program.module()(reduced), expected)
+    assert "pad" not in str(program.graph)
+    assert "mul" not in str(program.graph)
 
 
 def test_an_empty_batch():

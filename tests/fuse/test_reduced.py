@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.reference import recovered
+from tests.reference import operations, recovered
 from virtualpool.fuse import reduced as on_reduced
 from virtualpool.fuse.folding import axes, fold, spread
 from virtualpool.fuse.max_pooling import max_pool, max_pool_from_cells
@@ -116,6 +116,26 @@ def test_dtypes(operation, full, dtype):
     expected = full(recovered(map, (9, 12)), (9, 12))
     tolerance = 4 * torch.finfo(dtype).eps
     torch.testing.assert_close(result.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+class Mean(nn.Module):
+    def __init__(self, *given: Any) -> None:
+        super().__init__()
+        self.given = given
+
+    def forward(self, map: Tensor) -> Tensor:
+        return on_reduced.mean(map, *self.given)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 8)])
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_exported_a_mean_is_one_of_all_cells(size, keepdim):
+    map = reduced_map(size)
+    program = torch.export.export(Mean(size, keepdim), (map,))
+    expected = recovered(map, size).mean((2, 3), keepdim)
+    torch.testing.assert_close(program.module()(map), expected)
+    assert "mean" in operations(program)
+    assert "sum" not in operations(program)
 
 
 def test_the_mean_of_a_large_map_in_half_precision():

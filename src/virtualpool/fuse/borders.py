@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from virtualpool.fuse.recording import may_write_in_place
-from virtualpool.pool import Axes, without_autocast
+from virtualpool.joining import is_exporting_program, joined
+from virtualpool.pool import Axes, repeated
 
 
 def extended(
@@ -42,6 +43,8 @@ def extended(
         reduced = functional.relu(reduced) if rectify else reduced
         if before == after == (0, 0):
             return reduced
+        if is_exporting_program():
+            return joined(reduced, (-before[0], -before[1]), _signs_after(size, after))
         copied = repeated(reduced, before, after)
         # A product is one pass with the copy; runtimes have it as one operation.
         return copied * _signs(copied, _negated(copied, size, before, after))
@@ -52,13 +55,6 @@ def extended(
 def inside(frame: Tensor, cells: Sequence[int], before: Axes) -> Tensor:
     """The part of an extended map that is the reduced map itself, which has so many cells."""
     return frame.narrow(-2, before[0], cells[0]).narrow(-1, before[1], cells[1])
-
-
-def repeated(map: Tensor, before: Axes, after: Axes) -> Tensor:
-    """A map with copies of its first and last rows and columns beside them, 0 or 1 on each side."""
-    # Autocast makes this operation one of float32.
-    with without_autocast(map):
-        return functional.pad(map, (before[1], after[1], before[0], after[0]), mode="replicate")
 
 
 class _Extension(torch.autograd.Function):
@@ -125,6 +121,14 @@ def _frame(reduced: Tensor, before: Axes, after: Axes) -> Tensor:
     return torch.empty_permuted(
         shape, reduced.dim_order(), dtype=reduced.dtype, device=reduced.device
     )
+
+
+def _signs_after(size: Axes, after: Axes) -> Axes:
+    """What the last row and the last column are multiplied by; 0 where none is beside them."""
+    rows, columns = (
+        (-more if length % 2 else more) for length, more in zip(size, after, strict=True)
+    )
+    return rows, columns
 
 
 def _negated(map: Tensor, size: Axes, before: Axes, after: Axes) -> list[list[int]]:

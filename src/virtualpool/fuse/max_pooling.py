@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from virtualpool.fuse.borders import repeated
 from virtualpool.fuse.recording import is_recorded, may_write_in_place
 from virtualpool.fuse.windows import Windows, mean_of
-from virtualpool.pool import Axes, virtual_pool, window_size
+from virtualpool.joining import is_exporting_program
+from virtualpool.pool import Axes, repeated, virtual_pool, window_size
 
 
 def max_pool(
@@ -42,6 +42,8 @@ def max_pool(
         # Many small operations are slow to go back through.
         padding = kernel // 3
         return functional.max_pool2d(virtual_pool(reduced, size), kernel, stride, padding)
+    if is_exporting_program() and (is_rectified or stride == 2):
+        return _by_averages(reduced, size, kernel, stride)
     if is_rectified and torch.compiler.is_exporting():
         return _by_convolutions(reduced, size, kernel, stride)
     before = kernel // 3
@@ -117,6 +119,40 @@ def _by_bands(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
                 sides = max(-above, 0), max(below - reduced.shape[2], 0)
                 into.copy_(_largest(cells, windows, sides, last - first, columns))
     return pooled
+
+
+def _by_averages(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
+    """Max pooling by poolings of what is in the windows: XNNPACK has neither lerp nor steps.
+
+    Where the stride is over two, no value may be below zero.
+    """
+    before, step = kernel // 3, stride // 2
+    rows, columns = (
+        repeated(reduced, *sides) for sides in (((before, 0), (1, 0)), ((0, before), (0, 1)))
+    )
+    both = repeated(rows, (0, before), (0, 1))
+    largest = reduced
+    for cells, means in ((rows, (2, 1)), (columns, (1, 2)), (both, (2, 2))):
+        candidates = functional.avg_pool2d(cells, means, 1)
+        if before:
+            # Each mean of two neighbours is in two windows.
+            candidates = functional.max_pool2d(candidates, means, 1)
+        largest = torch.maximum(largest, candidates)
+    counts = _counts(size, kernel, stride)
+    for axis, count in zip((-2, -1), counts, strict=True):
+        length = (count - 1) * step + 1
+        # A slice of all would be an operation that XNNPACK has not.
+        largest = largest if length == largest.shape[axis] else largest.narrow(axis, 0, length)
+    return largest if step == 1 else _every(step, largest)
+
+
+def _every(step: int, map: Tensor) -> Tensor:
+    """Each so-many-th row and column of a map whose values are not below zero."""
+    rows, columns = (
+        map.new_tensor([float(place % step == 0) for place in range(length)])
+        for length in map.shape[-2:]
+    )
+    return functional.max_pool2d(map * (rows.view(-1, 1) * columns), step, ceil_mode=True)
 
 
 def _by_convolutions(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:

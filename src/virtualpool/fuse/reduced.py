@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from virtualpool.fuse.borders import extended, inside, repeated
+from virtualpool.fuse.borders import extended, inside
 from virtualpool.fuse.folding import axes
 from virtualpool.fuse.recording import may_write_in_place
 from virtualpool.fuse.sites import observed
 from virtualpool.fuse.strips import Strip, add, add_in_place, strips
 from virtualpool.fuse.windows import Windows
-from virtualpool.pool import Axes, virtual_pool, window_size
+from virtualpool.joining import is_exporting_program
+from virtualpool.pool import Axes, repeated, virtual_pool, window_size
 
 
 def framed(
@@ -206,12 +207,32 @@ def mean(reduced: Tensor, size: Axes, keepdim: bool = True) -> Tensor:
     >>> mean(torch.tensor([[[[0.0, 3.0]]]]), (1, 3)).item()
     1.5
     """
+    if is_exporting_program():
+        return _weighted_mean(reduced, size, keepdim)
     # As PyTorch does: half precision does not hold the sum of a large map.
     total = reduced.float() if reduced.dtype.itemsize < 4 else reduced
     for axis in (-1, -2):
         total = _sum_along(axis, total, size[axis])
     result = (total / (size[0] * size[1])).to(reduced.dtype)
     return result if keepdim else result.flatten(-3)
+
+
+def _weighted_mean(reduced: Tensor, size: Axes, keepdim: bool) -> Tensor:
+    """The same by a mean over all cells: sums along one axis XNNPACK has not."""
+    rows, columns = (
+        reduced.new_tensor(_weights(length, cells))
+        for length, cells in zip(size, reduced.shape[-2:], strict=True)
+    )
+    result = (reduced * (rows.view(-1, 1) * columns)).mean((-2, -1), keepdim=True)
+    return result if keepdim else result.flatten(-3)
+
+
+def _weights(length: int, cells: int) -> list[float]:
+    """What each cell counts in the mean over `length` virtual positions, on average one."""
+    counts = [2.0] * cells
+    counts[0] -= 0.5
+    counts[-1] += 0.5 if length % 2 == 0 else -0.5
+    return [count * cells / length for count in counts]
 
 
 def _sum_along(axis: int, map: Tensor, length: int) -> Tensor:

@@ -1,0 +1,42 @@
+"""Rows and columns beside a map, joined to it: the form in which programs are exported.
+
+XNNPACK, which phones run, has slices, negations and concatenations. A padding that copies it has
+not: ExecuTorch makes of that a gather along rows and one along columns, outside of XNNPACK, and
+each time the map leaves its layout and goes back to it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def is_exporting_program() -> bool:
+    """Whether `torch.export` makes a program, and not for an ONNX file: that has such a padding."""
+    return torch.compiler.is_exporting() and not torch.onnx.is_in_onnx_export()
+
+
+def joined(map: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:
+    """A map with its outer rows and columns beside it once more, as they are or negated.
+
+    Args:
+        map: (N, C, H, W).
+        before: along rows and columns, what the first is multiplied by: 1, -1, or 0 for none.
+        after: what the last is multiplied by, alike.
+
+    >>> joined(torch.tensor([[[[1.0, 2.0]]]]), (0, -1), (1, 0))
+    tensor([[[[-1.,  1.,  2.],
+              [-1.,  1.,  2.]]]])
+    """
+    for axis, first, last in zip((-2, -1), before, after, strict=True):
+        parts = [map]
+        if first:
+            parts.insert(0, _signed(map.narrow(axis, 0, 1), first))
+        if last:
+            parts.append(_signed(map.narrow(axis, map.shape[axis] - 1, 1), last))
+        map = torch.cat(parts, axis) if len(parts) > 1 else map
+    return map
+
+
+def _signed(edge: Tensor, sign: int) -> Tensor:
+    return -edge if sign < 0 else edge

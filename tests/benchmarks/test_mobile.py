@@ -1,0 +1,88 @@
+"""`mobile.py` as far as there is no ExecuTorch, and with it where it is installed."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import fx, nn
+
+Load = Callable[[str], Any]
+HAS_EXECUTORCH = find_spec("executorch") is not None
+
+
+def test_what_is_delegated(load: Load) -> None:
+    def executorch_call_delegate(*_: Any) -> None: ...
+
+    graph = fx.Graph()
+    map = graph.placeholder("map")
+    for call in (executorch_call_delegate, torch.ops.aten.pad.default, torch.ops.aten.sum.default):
+        for _ in range(2):
+            map = graph.call_function(call, (map,))
+    graph.output(graph.call_function(torch.ops.aten.sum.default, (map,)))
+    found = load("executorch_programs").Delegation.of(graph)
+    assert found.parts == 2
+    assert str(found) == "3 sum.default, 2 pad.default"
+
+
+def test_nothing_is_left(load: Load) -> None:
+    assert str(load("executorch_programs").Delegation.of(fx.Graph())) == "none"
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_tables(load: Load, tmp_path: Path, timed: bool) -> None:
+    names = ["unmodified", "as written"]
+    for name in names:
+        (tmp_path / f"{name}.pte").write_bytes(bytes(2_500_000))
+        text = '{"parts": 3, "left": {"pad": 2}}'
+        (tmp_path / f"{name}.json").write_text(text)
+    samples = {"unmodified": [4.0, 4.0], "as written": [2.0, 2.0]} if timed else {}
+    comparison = load("comparison").Comparison(
+        "net", 1, "executorch", "a machine", {"unmodified": 2e-6}, samples, {"half": "too far"}
+    )
+    tables = load("mobile").tables(comparison, 32, tmp_path)
+    assert "| unmodified | 3 | 2 pad | 2.5 | 2e-06 |" in tables
+    assert "| as written | 3 | 2 pad | 2.5 | – |" in tables
+    assert "- half was not timed: too far" in tables
+    assert ("| 1.00 | 2.00 | – | – |" in tables) == timed
+
+
+@pytest.mark.skipif(HAS_EXECUTORCH, reason="needs no environment of its own")
+def test_it_starts_again_where_executorch_is(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mobile, started = load("mobile"), []
+
+    def environment(path: Path, *requirements: str) -> str:
+        assert any(each.startswith("executorch==") for each in requirements)
+        return str(path / "python")
+
+    def run(command: list[str], check: bool) -> SimpleNamespace:
+        started.append(command)
+        return SimpleNamespace(returncode=3)
+
+    monkeypatch.setattr(mobile.borrowed, "environment", environment)
+    monkeypatch.setattr(mobile.subprocess, "run", run)
+    arguments = ["mobile.py", "--run-dir", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert mobile.main() == 3
+    assert started == [[str(tmp_path / "environment" / "python"), *arguments]]
+
+
+@pytest.mark.skipif(not HAS_EXECUTORCH, reason="ExecuTorch is not installed")
+@pytest.mark.filterwarnings("default")
+@torch.no_grad()
+def test_a_fused_network_is_left_to_xnnpack(load: Load, tmp_path: Path) -> None:
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3)]
+    images = torch.randn(1, 3, 13, 16)
+    compared = load("candidates").candidates(nn.Sequential(*layers, nn.ReLU()), images)
+    comparison = load("comparison").compare(
+        compared, "net", "executorch", seconds=0, threads=1, folder=tmp_path
+    )
+    assert not comparison.failures
+    for name in compared:
+        found = load("executorch_programs").Delegation.beside(tmp_path / f"{name}.pte")
+        assert (found.parts, found.left) == (1, {})
