@@ -8,18 +8,22 @@ from pathlib import Path
 from virtualpool.files import write_text
 
 TORCH_PRUNING = "torch-pruning==1.6.1"
+TORCHAO = "torchao==0.18.0"
+NNCF = ("nncf==3.4.0", "ninja==1.13.0", "pydot==4.0.1", "tabulate==0.9.0")
+"""With what it needs besides."""
+
 _SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 
-def environment(path: Path, requirement: str) -> Path:
-    """The Python of an environment that has a package, made if it is not there.
+def environment(path: Path, *requirements: str) -> Path:
+    """The Python of an environment that has packages, made if it is not there.
 
-    What the package depends on, torch above all, is that of the environment that runs this: another
+    What the packages depend on, torch above all, is that of the environment that runs this: another
     torch would be gigabytes, and another speed.
 
     Args:
         path: of the environment.
-        requirement: the package, as pip takes it.
+        requirements: the packages, as pip takes them.
     """
     python = path / "bin" / "python"
     installed = path / "installed"
@@ -28,7 +32,7 @@ def environment(path: Path, requirement: str) -> Path:
         found = subprocess.run([python, "-c", _SITE_PACKAGES], check=True, capture_output=True)
         here, there = sysconfig.get_path("purelib"), Path(found.stdout.decode().strip())
         write_text(there / "from_outside.pth", f"import site; site.addsitedir({here!r})\n")
-        pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", requirement]
+        pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", *requirements]
         subprocess.run(pip, check=True)
         installed.touch()
     return python
