@@ -24,7 +24,7 @@ PRUNED_FILE = "part-0.48.pt"
 """Of those of `prune_trained.py`: half of the multiply-accumulates, or a little less."""
 
 SITES = "labels, logits, last map, sites' maps"
-_WITH_SITES = {"learning_rate": 1e-3, "clip": 40.0}
+WITH_SITES = {"learning_rate": 1e-3, "clip": 40.0}
 """What compares the sites' maps stands larger steps, and has larger gradients."""
 
 SEED = 0
@@ -37,7 +37,7 @@ def trained(setup: Setup) -> dict[str, nn.Module]:
     maps of fewer channels than the original's.
     """
     smaller = _tuned(PRUNED, lambda: _pruned(setup), LOGITS, setup)
-    with_sites = replace(setup, training=setup.training | _WITH_SITES)
+    with_sites = replace(setup, training=setup.training | WITH_SITES)
     from_smaller = replace(with_sites, network=smaller)
     return {
         ORIGINAL: setup.network,
