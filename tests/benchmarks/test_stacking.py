@@ -110,6 +110,9 @@ def test_from_images_to_tables_with_the_last_form_alone(
         ]  # fmt: skip
         return {FORM: found[FORM]}
 
+    pooled = tmp_path / "run" / "trained" / "pooled" / "model.pt"
+    pooled.parent.mkdir(parents=True)  # it is there, so it is not trained
+    torch.save(vp.apply(AllCNNC().eval(), "all", torch.zeros(1, 3, 32, 32)), pooled)
     monkeypatch.setattr(trained, "pruned", pruned)
     monkeypatch.setattr(parts, "forms", last)
     asked = (
