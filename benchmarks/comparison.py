@@ -119,7 +119,7 @@ def compare(
     with torch_threads(threads):
         runs = {}
         for name, candidate in candidates.items():
-            file = folder / f"{name}.onnx"
+            file = folder / f"{name.replace(',', '')}.onnx"  # at a comma OpenVINO ends a path
             its_engine = candidate.engine or ENGINES[engine]
             run = _checked(name, candidate, its_engine, file, threads, comparison)
             if run is not None:

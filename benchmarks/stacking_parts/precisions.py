@@ -55,23 +55,23 @@ def in_precisions(
     Args:
         forms: of a network, in float32.
         runtime: one of `RUNTIMES`.
-        calibration: batches of images.
+        calibration: batches of images, of which smaller candidates get the corners.
         tools: what quantises.
     """
-    engines = {
-        FLOAT32: ENGINES[runtime],
-        **_bfloat16(runtime),
-        INT8: replace(
-            ENGINES[runtime],
-            tolerance=_ANY,
-            ready=partial(_IN_INT8[runtime], calibration=calibration, tools=tools),
-        ),
-    }
-    return {
-        named(form, precision): replace(candidate, engine=engine)
-        for form, candidate in forms.items()
-        for precision, engine in engines.items()
-    }
+    floats = {FLOAT32: ENGINES[runtime], **_bfloat16(runtime)}
+    found = {}
+    for form, candidate in forms.items():
+        batches = [_corner(batch, candidate.images) for batch in calibration]
+        ready = partial(_IN_INT8[runtime], calibration=batches, tools=tools)
+        int8 = replace(ENGINES[runtime], tolerance=_ANY, ready=ready)
+        for precision, engine in {**floats, INT8: int8}.items():
+            found[named(form, precision)] = replace(candidate, engine=engine)
+    return found
+
+
+def _corner(batch: Tensor, like: Tensor) -> Tensor:
+    height, width = like.shape[-2:]
+    return batch[..., :height, :width].contiguous()
 
 
 def named(form: str, precision: str) -> str:
