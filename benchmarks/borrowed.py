@@ -8,7 +8,12 @@ from pathlib import Path
 from virtualpool.files import write_text
 
 TORCH_PRUNING = "torch-pruning==1.6.1"
-EXECUTORCH = ("executorch==1.5.1", "torchao==0.18.0", "ruamel.yaml==0.19.1", "tabulate==0.10.0")
+TORCHAO = "torchao==0.18.0"
+TABULATE = "tabulate==0.10.0"
+NNCF = ("nncf==3.4.0", "ninja==1.13.0", "pydot==4.0.1", TABULATE)
+EXECUTORCH = ("executorch==1.5.1", TORCHAO, "ruamel.yaml==0.19.1", TABULATE)
+"""With what they need besides."""
+
 _SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from engines import Engine
 from torch import Tensor, nn
 
 import virtualpool as vp
@@ -17,11 +18,13 @@ class Candidate:
         model: in the mode that it is run in.
         images: what it is run on.
         reference: what its outputs must be those of, on the same images.
+        engine: what runs it, if not that of the others that it is compared with.
     """
 
     model: nn.Module
     images: Tensor
     reference: nn.Module
+    engine: Engine | None = None
 
 
 def candidates(

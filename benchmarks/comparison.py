@@ -119,8 +119,9 @@ def compare(
     with torch_threads(threads):
         runs = {}
         for name, candidate in candidates.items():
-            file = folder / f"{name}.onnx"
-            run = _checked(name, candidate, ENGINES[engine], file, threads, comparison)
+            file = folder / f"{name.replace(',', '')}.onnx"  # at a comma OpenVINO ends a path
+            its_engine = candidate.engine or ENGINES[engine]
+            run = _checked(name, candidate, its_engine, file, threads, comparison)
             if run is not None:
                 runs[name] = run
         print(comparison, flush=True)
@@ -134,7 +135,7 @@ def _checked(
     """A function that runs a candidate, or None if it does not run or gives something else."""
     try:
         expected = in_eager(candidate.reference, candidate.images, engine.dtype)()
-        run = engine.ready(candidate.model, candidate.images, file, threads)
+        run = engine.ready(candidate.model, candidate.images, file, threads)(candidate.images)
         into.differences[name] = difference(outputs(run), expected)
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]

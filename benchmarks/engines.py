@@ -1,4 +1,4 @@
-"""The runtimes that are compared: each makes a function of nothing that runs a model.
+"""The runtimes that are compared: each makes a model ready to run on images of one shape.
 
 ONNX Runtime and OpenVINO both read the ONNX file that torch's exporter writes, with fixed shapes.
 OpenVINO could take the model from torch itself, but then keeps the arithmetic on shapes in it and
@@ -22,6 +22,8 @@ from virtualpool.measure.bench import Bench
 from virtualpool.measure.compiling import compiled
 
 Run = Callable[[], Any]
+Ready = Callable[[Tensor], Run]
+"""A model in a runtime: of images, a function of nothing that runs it on them."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,16 @@ class Engine:
         tolerance: the largest difference from PyTorch in that precision, relative. Float32's
             rounding alone comes to 2e-4 behind the hundred random layers of ResNet-101; in bfloat16
             it is as much as the unmodified network differs, at least.
-        ready: makes a model ready to run on images, with a number of threads; the path is that of
-            its ONNX file, which is written if it is not there, as is ExecuTorch's beside it.
+        ready: makes a model ready to run on images of a shape, with a number of threads; the path
+            is that of its ONNX file, which is written if it is not there, as is ExecuTorch's
+            beside it.
     """
 
     title: str
     packages: tuple[str, ...]
     dtype: torch.dtype
     tolerance: float
-    ready: Callable[[nn.Module, Tensor, Path, int], Run]
+    ready: Callable[[nn.Module, Tensor, Path, int], Ready]
 
 
 def outputs(run: Run) -> list[Tensor]:
@@ -59,16 +62,20 @@ def in_eager(model: nn.Module, images: Tensor, dtype: torch.dtype = torch.float3
     return functools.partial(call, bench.copy_of(model), bench.inputs(images, None))
 
 
-def _eager(model: nn.Module, images: Tensor, file: Path, threads: int) -> Run:
-    return in_eager(model, images)
+def _eager(model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
+    return functools.partial(in_eager, model)
 
 
-def _compiled(model: nn.Module, images: Tensor, file: Path, threads: int) -> Run:
-    bench = Bench.of("cpu", None, channels_last=True)
-    return compiled(bench.copy_of(model), bench.inputs(images, None), "the model")
+def in_inductor(
+    model: nn.Module, images: Tensor, file: Path, threads: int, *, dtype: torch.dtype | None = None
+) -> Ready:
+    """Compiles a model, its weights frozen and in channels last; None leaves them as they are."""
+    bench = Bench.of("cpu", dtype, channels_last=True)
+    function = compiled(bench.copy_of(model), bench.inputs(images, None), "the model").func
+    return lambda images: functools.partial(function, bench.inputs(images, None))
 
 
-def _onnx_runtime(model: nn.Module, images: Tensor, file: Path, threads: int) -> Run:
+def _onnx_runtime(model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -76,16 +83,25 @@ def _onnx_runtime(model: nn.Module, images: Tensor, file: Path, threads: int) ->
     # Threads of one session that wait busily would take the cores from the next.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(
-        _exported(model, images, file), options, providers=["CPUExecutionProvider"]
+        exported(model, images, file), options, providers=["CPUExecutionProvider"]
     )
-    inputs = {session.get_inputs()[0].name: images.numpy()}
-    return lambda: session.run(None, inputs)
+    name = session.get_inputs()[0].name
+    return lambda images: functools.partial(session.run, None, {name: images.numpy()})
 
 
-def _openvino(model: nn.Module, images: Tensor, file: Path, threads: int, *, precision: str) -> Run:
+def _openvino(
+    model: nn.Module, images: Tensor, file: Path, threads: int, *, precision: str
+) -> Ready:
     import openvino
 
-    network = openvino.convert_model(_exported(model, images, file))
+    network = openvino.convert_model(exported(model, images, file))
+    return in_openvino(network, threads, precision)
+
+
+def in_openvino(network: Any, threads: int, precision: str) -> Ready:
+    """Compiles a network of OpenVINO; what is float in it has a precision of `f32` or `bf16`."""
+    import openvino
+
     config = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": precision,
@@ -93,11 +109,15 @@ def _openvino(model: nn.Module, images: Tensor, file: Path, threads: int, *, pre
         "ENABLE_CPU_PINNING": False,  # as the others, which leave it to the system
     }
     request = openvino.Core().compile_model(network, "CPU", config).create_infer_request()
-    inputs = [numpy.ascontiguousarray(images.numpy())]
-    return lambda: list(request.infer(inputs).values())
+
+    def bound(images: Tensor) -> Run:
+        inputs = [numpy.ascontiguousarray(images.numpy())]
+        return lambda: list(request.infer(inputs).values())
+
+    return bound
 
 
-def _executorch(model: nn.Module, images: Tensor, file: Path, threads: int) -> Run:
+def _executorch(model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
     from executorch.extension.pybindings.portable_lib import (  # pyright: ignore
         _threadpool_get_thread_count,
         _unsafe_reset_threadpool,
@@ -111,10 +131,11 @@ def _executorch(model: nn.Module, images: Tensor, file: Path, threads: int) -> R
         # Not for every candidate: those that are loaded already keep the threads that there were.
         _unsafe_reset_threadpool(threads)
     method = Runtime.get().load_program(program).load_method("forward")
-    return lambda: method.execute([images])
+    return lambda images: functools.partial(method.execute, [images])
 
 
-def _exported(model: nn.Module, images: Tensor, file: Path) -> Path:
+def exported(model: nn.Module, images: Tensor, file: Path) -> Path:
+    """The ONNX file of a model for images of this shape, written if it is not there."""
     if not file.exists():
         # The exporter tells of every operator of torchvision that it has not got.
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -129,7 +150,7 @@ _OPENVINO = (*_TORCH, "onnxscript", "openvino")
 EXECUTORCH = "executorch"
 ENGINES = {
     "eager": Engine("eager", _TORCH, torch.float32, 1e-3, _eager),
-    "compiled": Engine("compiled, frozen", _TORCH, torch.float32, 1e-3, _compiled),
+    "compiled": Engine("compiled, frozen", _TORCH, torch.float32, 1e-3, in_inductor),
     "onnxruntime": Engine("ONNX Runtime", _ONNX_RUNTIME, torch.float32, 1e-3, _onnx_runtime),
     "openvino": Engine(
         "OpenVINO", _OPENVINO, torch.float32, 1e-3, functools.partial(_openvino, precision="f32")

@@ -28,7 +28,7 @@ def pruned_as_fast_as(pooled: Mapping[str, Change], setup: Setup) -> dict[str, C
     """
     folder = setup.directory / "pruned"
     nearest = setup.run.remember(
-        "pruned/nearest.json", lambda: _nearest(pooled, _pruned(folder, setup), setup)
+        "pruned/nearest.json", lambda: _nearest(pooled, pruned(folder, setup), setup)
     )
     return {name: partial(_loaded, folder / nearest[name]) for name in pooled}
 
@@ -48,7 +48,7 @@ def _nearest(pooled: Mapping[str, Change], files: list[Path], setup: Setup) -> d
     return nearest
 
 
-def _pruned(folder: Path, setup: Setup) -> list[Path]:
+def pruned(folder: Path, setup: Setup) -> list[Path]:
     """The files of the network, pruned by more and more."""
     python = environment(setup.directory / "environment", TORCH_PRUNING)
     with replacing(folder / "network.pt") as beside:

@@ -22,7 +22,8 @@ class Setup:
         network: All-CNN-C, trained.
         images: (N, 3, 32, 32), what models are timed on.
         train: batches of (images, labels), gone through once an epoch.
-        evaluate: the accuracy on the test images.
+        test: the same of the test images.
+        evaluate: the accuracy on them.
         watch: the same on a part of them, for the journals of trainings.
         epochs: what each training of a variant is given, all its rounds together.
         training: the settings of `Training`, but for the seed.
@@ -33,6 +34,7 @@ class Setup:
     network: nn.Module
     images: Tensor
     train: Iterable[Any]
+    test: Iterable[Any]
     evaluate: Evaluate
     watch: Evaluate
     epochs: float

@@ -143,7 +143,7 @@ def test_the_pruned_network_that_is_nearest_in_speed(
         return files
 
     monkeypatch.setattr(pruning, "latency", latency)
-    monkeypatch.setattr(pruning, "_pruned", pruned)
+    monkeypatch.setattr(pruning, "pruned", pruned)
     pool = {
         "some": partial(vp.apply, names=["convs.1"], example_inputs=images),
         "all": partial(vp.apply, names="all", example_inputs=images),

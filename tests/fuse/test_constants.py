@@ -201,3 +201,10 @@ def test_a_convolution_that_is_called_twice_is_folded_once():
     fused = vp.fuse(vp.apply(Shared().eval(), ["first"], maps), maps)
     [kernel] = fused.buffers()
     assert kernel.shape == (3, 3, 3, 3)
+
+
+def test_parameters_of_other_shapes_are_refused_by_name():
+    _, fused = models(Net)
+    fused.last.weight = nn.Parameter(fused.last.weight[:1].detach())
+    with pytest.raises(vp.VirtualPoolError, match=r"Net is fused, .* \(2, .*\) now has \(1, .*\)"):
+        fused.eval()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.fx.passes.utils.source_matcher_utils import get_source_partitions
 from torch.nn import functional
 from torchvision.models import get_model
 
@@ -231,6 +232,27 @@ def test_what_is_exported_interpolates_nothing_whether_or_not_gradients_are_want
         program = torch.export.export(fused, (images,))
     assert "upsample" not in str(program.graph)
     torch.testing.assert_close(program.module()(images), fused(images))
+
+
+@pytest.mark.parametrize("size", [(12, 14), (11, 13), (2, 2)])
+def test_the_mean_of_a_map_is_exported_as_one_product(size):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    images = torch.rand(2, 3, *size)
+    fused = vp.fuse(vp.apply(network.eval(), ["0"], images), images)
+    program = torch.export.export(fused, (images,))
+    on_maps = [node.name for node in program.graph.nodes if node.name.startswith(("sum", "matmul"))]
+    assert on_maps == ["matmul"]
+    torch.testing.assert_close(program.module()(images), fused(images))
+
+
+def test_quantisers_find_the_convolutions_of_a_strict_export(pooled, images):
+    """Those of PT2E look for what a graph's nodes were made from."""
+    graph = torch.export.export(vp.fuse(pooled, images), (images,), strict=True).graph
+    partitions = get_source_partitions(graph, [nn.Conv2d, functional.conv2d]).values()
+    found = {node for each in partitions for partition in each for node in partition.nodes}
+    convolutions = graph.find_nodes(op="call_function", target=torch.ops.aten.conv2d.default)
+    assert len(convolutions) >= 3
+    assert found >= set(convolutions)
 
 
 def test_it_is_exported_with_any_batch(pooled, images):

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from virtualpool.forward import ForwardCode, Rewritten
+from virtualpool.errors import VirtualPoolError
+from virtualpool.forward import ForwardCode, Rewritten, original_class
 from virtualpool.fuse.convolutions import norm_scale, scaled_weight, shifted_bias
 from virtualpool.fuse.folding import fold, spread
 from virtualpool.fuse.layer_norm import bias_of_shifted, scaled_columns
@@ -67,12 +68,24 @@ class Folded(Rewritten):
 
 
 def refold(module: nn.Module) -> None:
-    """Computes what a module has folded from its parameters as they are now."""
+    """Computes what a module has folded from its parameters as they are now.
+
+    Raises:
+        VirtualPoolError: they have other shapes than before, as after pruning.
+    """
     if _FOLDING not in vars(module):
         return
     for number, value in enumerate(_folded(module)):
+        buffer = module.get_buffer(f"{_PREFIX}{number}")
+        if buffer.shape != value.shape:
+            raise VirtualPoolError(
+                f"{original_class(module).__name__} is fused, and what it had folded to a shape of "
+                f"{tuple(buffer.shape)} now has {tuple(value.shape)}: its parameters have other "
+                "shapes than when it was fused. Prune the model first, or the pooled one as it is "
+                "written, and fuse then: virtualpool.fuse(pruned, example_inputs)."
+            )
         # In place: it keeps its memory format, and may be part of a captured CUDA graph.
-        module.get_buffer(f"{_PREFIX}{number}").copy_(value)
+        buffer.copy_(value)
 
 
 @torch.no_grad()

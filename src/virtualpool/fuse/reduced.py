@@ -207,32 +207,38 @@ def mean(reduced: Tensor, size: Axes, keepdim: bool = True) -> Tensor:
     >>> mean(torch.tensor([[[[0.0, 3.0]]]]), (1, 3)).item()
     1.5
     """
-    if is_exporting_program():
-        return _weighted_mean(reduced, size, keepdim)
     # As PyTorch does: half precision does not hold the sum of a large map.
-    total = reduced.float() if reduced.dtype.itemsize < 4 else reduced
-    for axis in (-1, -2):
-        total = _sum_along(axis, total, size[axis])
-    result = (total / (size[0] * size[1])).to(reduced.dtype)
+    cells = reduced.float() if reduced.dtype.itemsize < 4 else reduced
+    exporting = torch.compiler.is_exporting()
+    result = (_weighted_mean if exporting else _mean_by_axes)(cells, size).to(reduced.dtype)
     return result if keepdim else result.flatten(-3)
 
 
-def _weighted_mean(reduced: Tensor, size: Axes, keepdim: bool) -> Tensor:
-    """The same by a mean over all cells: sums along one axis XNNPACK has not."""
+def _weighted_mean(cells: Tensor, size: Axes) -> Tensor:
+    """One product: of a dozen small steps each would be rounded where they are quantised."""
     rows, columns = (
-        reduced.new_tensor(_weights(length, cells))
-        for length, cells in zip(size, reduced.shape[-2:], strict=True)
+        cells.new_tensor(_shares(count, length))
+        for count, length in zip(cells.shape[-2:], size, strict=True)
     )
-    result = (reduced * (rows.view(-1, 1) * columns)).mean((-2, -1), keepdim=True)
-    return result if keepdim else result.flatten(-3)
+    shares = torch.outer(rows, columns)
+    if is_exporting_program():
+        # XNNPACK has a mean over both axes, and no sum.
+        return (cells * (shares * shares.numel())).mean((-2, -1), keepdim=True)
+    return torch.matmul(cells.flatten(-2), shares.reshape(-1, 1)).unsqueeze(-1)
 
 
-def _weights(length: int, cells: int) -> list[float]:
-    """What each cell counts in the mean over `length` virtual positions, on average one."""
-    counts = [2.0] * cells
-    counts[0] -= 0.5
-    counts[-1] += 0.5 if length % 2 == 0 else -0.5
-    return [count * cells / length for count in counts]
+def _shares(count: int, length: int) -> list[float]:
+    """The weight of each of so many cells in the mean over the positions of a full axis."""
+    shares = [2 / length] * count
+    shares[0] -= 0.5 / length
+    shares[-1] += (0.5 if length % 2 == 0 else -0.5) / length
+    return shares
+
+
+def _mean_by_axes(cells: Tensor, size: Axes) -> Tensor:
+    for axis in (-1, -2):
+        cells = _sum_along(axis, cells, size[axis])
+    return cells / (size[0] * size[1])
 
 
 def _sum_along(axis: int, map: Tensor, length: int) -> Tensor:

@@ -1,7 +1,6 @@
 """Compiling a model for measurement, with frozen weights, without a trace in the process."""
 
 import functools
-from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -29,7 +28,7 @@ def can_compile(device: str = "cpu") -> bool:
 
 def compiled(
     model: nn.Module, example_inputs: Any, name: str, *, tuned: bool = False
-) -> Callable[[], Any]:
+) -> functools.partial[Any]:
     """Compiles a model with its weights as constants, for inputs of exactly these shapes.
 
     Call it without gradients: torch freezes weights only then.
@@ -41,7 +40,7 @@ def compiled(
         tuned: with `torch.compile(mode="max-autotune")`.
 
     Returns:
-        A function of nothing that runs the compiled model on the inputs.
+        A function of nothing that runs the compiled model on the inputs; its `func` takes others.
 
     Raises:
         VirtualPoolError: there is no working compiler, or the model cannot be compiled.
@@ -62,7 +61,9 @@ def compiled(
         ) from error
 
 
-def _compile(model: nn.Module, example_inputs: Any, mode: str = "default") -> Callable[[], Any]:
+def _compile(
+    model: nn.Module, example_inputs: Any, mode: str = "default"
+) -> functools.partial[Any]:
     # Importing these takes seconds.
     from torch._dynamo import config as dynamo
     from torch._inductor import config as inductor

@@ -1,0 +1,1 @@
+"""Virtual pooling together with other ways to make a network smaller or faster."""

@@ -1,0 +1,71 @@
+"""Int8 for ONNX Runtime: static quantisation of an ONNX file, calibrated with images."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor
+
+
+def quantise(source: Path, target: Path, batches: Sequence[Tensor]) -> None:
+    """Writes the int8 network of a float one.
+
+    Args:
+        source: an ONNX file.
+        target: where to.
+        batches: images (N, 3, H, W), float32, to calibrate with.
+    """
+    prepared = target.with_suffix(".prepared.onnx")
+    quant_pre_process(source, prepared)
+    quantize_static(
+        prepared,
+        target,
+        _Images(onnx.load(source, load_external_data=False).graph.input[0].name, batches),
+        per_channel=True,
+        # Of int8 ONNX Runtime makes uint8 on x86, but not in constants: products then stay float.
+        activation_type=QuantType.QUInt8,
+    )
+    network = onnx.load(target)
+    pad_as_integers(network)
+    onnx.save(network, target)
+
+
+class _Images(CalibrationDataReader):
+    def __init__(self, name: str, batches: Sequence[Tensor]) -> None:
+        self._batches: Iterator[dict[str, Any]] = ({name: it.numpy()} for it in batches)
+
+    def get_next(self) -> Any:
+        """See `CalibrationDataReader`."""
+        return next(self._batches, None)
+
+
+def pad_as_integers(network: onnx.ModelProto) -> None:
+    """Takes each Pad out of its pair of a DequantizeLinear and a QuantizeLinear of one scale.
+
+    ONNX Runtime does so for what else only moves values, but pads in float.
+    """
+    graph = network.graph
+    made_by = {output: node for node in graph.node for output in node.output}
+    used_by = {name: node for node in graph.node for name in node.input}
+    for pad in [node for node in graph.node if node.op_type == "Pad"]:
+        before, after = made_by.get(pad.input[0]), used_by.get(pad.output[0])
+        if before is None or after is None or not _is_pair(before, after, graph):
+            continue
+        pad.input[0] = before.input[0]
+        pad.output[0] = after.output[0]
+        graph.node.remove(after)  # nothing but this one reads what is padded
+        if used_by[before.output[0]] is pad:
+            graph.node.remove(before)
+    # What is known of types was found when they were float.
+    del graph.value_info[:]
+
+
+def _is_pair(before: onnx.NodeProto, after: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
+    if (before.op_type, after.op_type) != ("DequantizeLinear", "QuantizeLinear"):
+        return False
+    values = {it.name: onnx.numpy_helper.to_array(it) for it in graph.initializer}
+    pairs = zip(before.input[1:], after.input[1:], strict=True)
+    return all((values[one] == values[other]).all() for one, other in pairs)
