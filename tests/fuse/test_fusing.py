@@ -234,17 +234,6 @@ def test_what_is_exported_interpolates_nothing_whether_or_not_gradients_are_want
     torch.testing.assert_close(program.module()(images), fused(images))
 
 
-@pytest.mark.parametrize("size", [(12, 14), (11, 13), (2, 2)])
-def test_the_mean_of_a_map_is_exported_as_one_product(size):
-    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
-    images = torch.rand(2, 3, *size)
-    fused = vp.fuse(vp.apply(network.eval(), ["0"], images), images)
-    program = torch.export.export(fused, (images,))
-    on_maps = [node.name for node in program.graph.nodes if node.name.startswith(("sum", "matmul"))]
-    assert on_maps == ["matmul"]
-    torch.testing.assert_close(program.module()(images), fused(images))
-
-
 def test_quantisers_find_the_convolutions_of_a_strict_export(pooled, images):
     """Those of PT2E look for what a graph's nodes were made from."""
     graph = torch.export.export(vp.fuse(pooled, images), (images,), strict=True).graph
