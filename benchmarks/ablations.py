@@ -14,12 +14,11 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from ablation import report
 from ablation.figure import draw
-from ablation.options import BATCH, CLIP, LEARNING_RATE, add_training
+from ablation.options import BATCH, CLIP, LEARNING_RATE, add_training, config
 from ablation.options import setup as set_up
 from ablation.questions import ABLATIONS, unmodified
 from ablation.results import Result, results
@@ -29,8 +28,6 @@ from ablation.speeds import ORIGINAL, speeds
 from ablation.variant import Variant
 from arguments import add_timing, parser
 from tables import show
-
-from virtualpool.search.fingerprint import fingerprint
 
 TIMED_ROUNDS = 50
 
@@ -42,7 +39,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     latency = {"mode": options.mode, "rounds": TIMED_ROUNDS, "seconds": options.seconds}
     setup = set_up(options, options.batch, latency)
-    with setup.run.started(_config(options, setup)):
+    with setup.run.started(config(options, setup, "ablations", "seeds")):
         chosen = {
             name: [unmodified(), *ABLATIONS[name].variants(setup)] for name in options.ablations
         }
@@ -95,12 +92,6 @@ def _draw(
             lines[variant.frontier] += found[name]
     if len(lines) > 1:
         draw(found[unmodified().name], lines, conditions, setup.directory / "frontiers.svg")
-
-
-def _config(options: argparse.Namespace, setup: Setup) -> dict[str, Any]:
-    free = ("run_dir", "markdown", "ablations", "seeds", "weights")
-    asked = {name: value for name, value in vars(options).items() if name not in free}
-    return asked | {"network": fingerprint(setup.network.state_dict()), "settings": setup.training}
 
 
 def _budget(options: argparse.Namespace) -> str:

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from ablation.options import BATCH, CLIP, LEARNING_RATE, add_training
+from ablation.options import BATCH, CLIP, LEARNING_RATE, add_training, config
 from ablation.options import setup as set_up
 from ablation.setup import Setup
 from arguments import add_timing, parser
@@ -39,6 +39,8 @@ from virtualpool.search import Score
 ALL_CNN_C = "all_cnn_c"
 SIDE = 224
 NOISE = 4
+FREE = ("network", "runtime", "batch", "accuracy_alone")
+"""The options that may be others when a run goes on."""
 
 
 def main() -> None:
@@ -46,7 +48,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     setup = set_up(options, BATCH, {})
     tools = Tools(setup.directory / "environments")
-    with setup.run.started(_config(options)):
+    with setup.run.started(config(options, setup, *FREE)):
         sections = [
             _all_cnn_c(setup, tools, options)
             if name == ALL_CNN_C
@@ -147,11 +149,6 @@ def _times(
 
     path = f"{name}/{runtime}, batch {len(batches[0])}.json"
     return Comparison.from_json(setup.run.remember(path, compute))
-
-
-def _config(options: argparse.Namespace) -> dict[str, Any]:
-    free = ("run_dir", "markdown", "network", "runtime", "batch", "accuracy_alone", "weights")
-    return {name: value for name, value in vars(options).items() if name not in free}
 
 
 def _budget(options: argparse.Namespace) -> str:

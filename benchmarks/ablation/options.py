@@ -11,6 +11,7 @@ from torch.utils.data import Subset
 from ablation.setup import Setup
 from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD, AllCNNC, all_cnn_c
 from virtualpool.search import Run
+from virtualpool.search.fingerprint import fingerprint
 from virtualpool.tasks.classification import Batches, Preprocessing, evaluator, load_data
 from virtualpool.tasks.loading import loader
 
@@ -65,6 +66,13 @@ def setup(options: argparse.Namespace, batch: int, latency: dict[str, Any]) -> S
         },
         latency=latency,
     )
+
+
+def config(options: argparse.Namespace, setup: Setup, *free: str) -> dict[str, Any]:
+    """What a run that goes on must have been asked, too: all options but those that are free."""
+    free = ("run_dir", "markdown", "weights", *free)
+    asked = {name: value for name, value in vars(options).items() if name not in free}
+    return asked | {"network": fingerprint(setup.network.state_dict()), "settings": setup.training}
 
 
 def _network(weights: str | None) -> AllCNNC:

@@ -62,7 +62,7 @@ def in_precisions(
     found = {}
     for form, candidate in forms.items():
         batches = [_corner(batch, candidate.images) for batch in calibration]
-        ready = partial(_IN_INT8[runtime], calibration=batches, tools=tools)
+        ready = partial(_IN_INT8[runtime], _Int8(batches, tools))
         int8 = replace(ENGINES[runtime], tolerance=_ANY, ready=ready)
         for precision, engine in {**floats, INT8: int8}.items():
             found[named(form, precision)] = replace(candidate, engine=engine)
@@ -94,54 +94,40 @@ def _bfloat16(runtime: str) -> dict[str, Engine]:
     return {}  # on CPUs ONNX Runtime has no convolution in bfloat16
 
 
-def _in_inductor(
-    model: nn.Module,
-    images: Tensor,
-    file: Path,
-    threads: int,
-    *,
-    calibration: Batches,
-    tools: Tools,
-) -> Ready:
-    tools.import_torchao()
-    return in_inductor(pt2e.quantised(model, calibration), images, file, threads)
+@dataclass(frozen=True)
+class _Int8:
+    """A network in int8, in each runtime.
 
+    Attributes:
+        calibration: batches of images.
+        tools: what quantises.
+    """
 
-def _in_onnx_runtime(
-    model: nn.Module,
-    images: Tensor,
-    file: Path,
-    threads: int,
-    *,
-    calibration: Batches,
-    tools: Tools,
-) -> Ready:
-    target = file.with_suffix(".int8.onnx")
-    onnx_int8.quantise(exported(model, images, file), target, calibration)
-    # Its file is there, so it is taken as it is.
-    return ENGINES["onnxruntime"].ready(model, images, target, threads)
+    calibration: Batches
+    tools: Tools
 
+    def in_inductor(self, model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
+        self.tools.import_torchao()
+        return in_inductor(pt2e.quantised(model, self.calibration), images, file, threads)
 
-def _in_openvino(
-    model: nn.Module,
-    images: Tensor,
-    file: Path,
-    threads: int,
-    *,
-    calibration: Batches,
-    tools: Tools,
-) -> Ready:
-    import openvino
+    def in_onnx_runtime(self, model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
+        target = file.with_suffix(".int8.onnx")
+        onnx_int8.quantise(exported(model, images, file), target, self.calibration)
+        # Its file is there, so it is taken as it is.
+        return ENGINES["onnxruntime"].ready(model, images, target, threads)
 
-    batches, target = file.with_suffix(".npy"), file.with_suffix(".xml")
-    numpy.save(batches, torch.stack(list(calibration)).numpy())
-    source = exported(model, images, file)
-    subprocess.run([tools.nncf(), _PROGRAM, source, batches, target], check=True)
-    return in_openvino(openvino.Core().read_model(target), threads, "f32")
+    def in_openvino(self, model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
+        import openvino
+
+        batches, target = file.with_suffix(".npy"), file.with_suffix(".xml")
+        numpy.save(batches, torch.stack(list(self.calibration)).numpy())
+        source = exported(model, images, file)
+        subprocess.run([self.tools.nncf(), _PROGRAM, source, batches, target], check=True)
+        return in_openvino(openvino.Core().read_model(target), threads, "f32")
 
 
 _IN_INT8 = {
-    "compiled": _in_inductor,
-    "onnxruntime": _in_onnx_runtime,
-    "openvino": _in_openvino,
+    "compiled": _Int8.in_inductor,
+    "onnxruntime": _Int8.in_onnx_runtime,
+    "openvino": _Int8.in_openvino,
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from comparison import Comparison
+from comparison import Comparison, notes
 from engines import ENGINES
 from tables import section, table
 from times import milliseconds_per
@@ -65,12 +65,7 @@ def speeds(forms: Sequence[str], found: Mapping[str, Comparison]) -> dict[str, s
 
 def network(title: str, tables: Mapping[str, str], comparisons: Sequence[Comparison]) -> str:
     """The tables of a network, and what is to be said below them."""
-    remarks = [
-        f"- {each.engine}, batch {each.batch}: {remark}"
-        for each in comparisons
-        for remark in each.remarks()
-    ]
-    return section(title, tables, [*remarks, *sorted({each.setting for each in comparisons}), ""])
+    return section(title, tables, notes(list(comparisons)))
 
 
 def _table(

@@ -52,7 +52,9 @@ def evaluator(
                     continue
                 outputs = model(images.to(device, memory_format=torch.channels_last))
                 _check_data(outputs, labels, getattr(batches, "dataset", None))
-                mine.append(_hits(outputs.float(), labels.to(device)).cpu())
+                mine.append(_hits(outputs.float(), labels.to(device)))
+        # Only now: each copy to the CPU waits for the device.
+        mine = [None if hits is None else hits.cpu() for hits in mine]
         every = [mine] if share() is batches else processes.gathered(mine)
         return _score([hits for turn in zip_longest(*every) for hits in turn if hits is not None])
 
