@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from tests.reference import recovered
-from virtualpool import VirtualPool, VirtualPoolError, apply, virtual_pool
+from virtualpool import VirtualPool, VirtualPoolError, apply, pool, virtual_pool
 from virtualpool.pool import output_size
 
 SIZES = [(h, w) for h in (1, 2, 3, 8, 9) for w in (1, 2, 5, 12)]
@@ -42,6 +42,28 @@ def test_keeps_dtype_samples_and_layout(size, dtype, layout):
     assert full.is_contiguous(memory_format=layout)
     assert torch.equal(full[..., ::2, ::2], reduced)
     torch.testing.assert_close(full, recovered(reduced, size).to(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_form_for_gpus(size, dtype, layout):
+    reduced = reduced_map(size, dtype=dtype, memory_format=layout)
+    full = pool._with_channels_last(reduced, size)
+    assert full.dtype == dtype
+    assert full.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(full, virtual_pool(reduced, size))
+
+
+@pytest.mark.parametrize("size", [(8, 9), (7, 7), (4, 4), (1, 6)])
+def test_the_gradients_of_the_form_for_gpus(size):
+    reduced = reduced_map(size).requires_grad_()
+    weights = torch.randn(2, 3, *size, dtype=torch.float64)
+    found, expected = (
+        torch.autograd.grad((recover(reduced, size) * weights).sum(), reduced)
+        for recover in (pool._with_channels_last, virtual_pool)
+    )
+    torch.testing.assert_close(found, expected)
 
 
 NOT_CONTIGUOUS = {

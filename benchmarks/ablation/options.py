@@ -31,6 +31,7 @@ def add_training(to: argparse.ArgumentParser) -> None:
     to.add_argument("--images", type=int, help="train on only so many")
     to.add_argument("--test-images", type=int, help="judge on only so many")
     to.add_argument("--mixed-precision", choices=["no", "bf16"], default="no")
+    to.add_argument("--device", default="cpu", help="of trainings; speed is the processor's")
 
 
 def setup(options: argparse.Namespace, batch: int, latency: dict[str, Any]) -> Setup:
@@ -56,6 +57,7 @@ def setup(options: argparse.Namespace, batch: int, latency: dict[str, Any]) -> S
         test=data.test,
         evaluate=evaluator(data.test),
         watch=evaluator(watched),
+        device=torch.device(options.device),
         epochs=options.epochs,
         training={
             "optimizer": "adamw",
@@ -70,7 +72,7 @@ def setup(options: argparse.Namespace, batch: int, latency: dict[str, Any]) -> S
 
 def config(options: argparse.Namespace, setup: Setup, *free: str) -> dict[str, Any]:
     """What a run that goes on must have been asked, too: all options but those that are free."""
-    free = ("run_dir", "markdown", "weights", *free)
+    free = ("run_dir", "markdown", "weights", "device", *free)
     asked = {name: value for name, value in vars(options).items() if name not in free}
     return asked | {"network": fingerprint(setup.network.state_dict()), "settings": setup.training}
 

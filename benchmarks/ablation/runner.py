@@ -74,7 +74,7 @@ def _trained(variant: Variant, seed: int, setup: Setup, folder: Path) -> Trainin
     finetune = recovery(variant.recovery, setup, seed)
     model, stages = setup.network, []
     for index, change in enumerate(changes, 1):
-        model = change(model)
+        model = change(model.cpu()).to(setup.device)
         subject = f"{variant.name}, round {index}"
         current = Round(
             index=index,
@@ -91,6 +91,6 @@ def _trained(variant: Variant, seed: int, setup: Setup, folder: Path) -> Trainin
         except VirtualPoolError as error:  # one that diverges must not end a night's run
             setup.run.log(f"{subject}, seed {seed}, failed: {error}")
             return Training(stages, str(error))
-        stages.append(Stage(score.summary, macs(model, setup.image)))
+        stages.append(Stage(score.summary, macs(model, setup.image.to(setup.device))))
         setup.run.log(f"{subject}, seed {seed}: {score}")
     return Training(stages)

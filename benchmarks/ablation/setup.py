@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from virtualpool.search import Run, Score, Sensitivity, sensitivity
@@ -25,6 +26,7 @@ class Setup:
         test: the same of the test images.
         evaluate: the accuracy on them.
         watch: the same on a part of them, for the journals of trainings.
+        device: where variants are trained and judged; they are timed on the processor.
         epochs: what each training of a variant is given, all its rounds together.
         training: the settings of `Training`, but for the seed.
         latency: the options of `virtualpool.measure.latency`.
@@ -37,6 +39,7 @@ class Setup:
     test: Iterable[Any]
     evaluate: Evaluate
     watch: Evaluate
+    device: torch.device
     epochs: float
     training: dict[str, Any]
     latency: dict[str, Any]

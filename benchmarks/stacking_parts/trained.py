@@ -62,10 +62,10 @@ def _tuned(name: str, make: Callable[[], nn.Module], how: str, setup: Setup) -> 
     folder = setup.directory / "trained" / name
     file = folder / "model.pt"
     if not file.exists():
-        model = make().train()
+        model = make().train().to(setup.device)
         recovery(how, setup, SEED)(model, _round(model, folder, setup))
         with replacing(file) as beside:
-            torch.save(model.eval(), beside)
+            torch.save(model.eval().cpu(), beside)
     return _read(file)
 
 

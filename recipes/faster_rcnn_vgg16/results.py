@@ -9,8 +9,7 @@ judged on the same images drawn with replacement. All models are timed by turns,
 
 import argparse
 import statistics
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from train import CLASSES, SIDE, detector
 
 from virtualpool import Frontier, fuse, load
 from virtualpool.measure import latency
+from virtualpool.measure.bench import device_of
 from virtualpool.measure.latency import Latency
+from virtualpool.measure.timing import clock
 from virtualpool.tasks.detection import load_data
 from virtualpool.tasks.detection.average_precision import ranked
 from virtualpool.tasks.detection.coco_metric import coco_metrics
@@ -35,7 +36,7 @@ PARTS = ("transform", "backbone", "rpn", "roi_heads")
 def main() -> None:
     """Judges and times all models, and prints three tables."""
     options = _options()
-    original = load(detector(), options.weights)
+    original = load(detector(side=options.side), options.weights).to(options.device)
     frontier = Frontier.load(options.rounds / "frontier.json")
     rounds = [point.name for point in frontier.points if point.weights]
     as_written = {
@@ -43,13 +44,16 @@ def main() -> None:
         for name in rounds
     }
     test = load_data(options.data, workers=0).test
-    images = next(iter(test))[0][:1]
+    images = [next(iter(test))[0][0].to(options.device)]
     fused = {name: fuse(model, images) for name, model in as_written.items()}
-    half = load(detector(side=SIDE // 2), options.half)
+    half = load(detector(side=options.side // 2), options.half).to(options.device)
     judged = {ORIGINAL: original, **fused, HALF: half}
     timed = {ORIGINAL: original, HALF: half, **_titled("fused", fused)}
     timed |= _titled("as written", as_written)
-    print(precision(judged, test, options.draws))
+    batches = list(test)
+    found = {name: _found(model, batches) for name, model in judged.items()}
+    targets = [target for _, each in batches for target in each]
+    print(precision(found, targets, options.draws))
     print(speed(timed, images, options.seconds))
     print(split({ORIGINAL: original, rounds[-1]: fused[rounds[-1]], HALF: half}, images))
 
@@ -58,11 +62,14 @@ def _titled(form: str, models: dict[str, nn.Module]) -> dict[str, nn.Module]:
     return {f"{name}, {form}": model for name, model in models.items()}
 
 
-def precision(models: dict[str, nn.Module], batches: Iterable[Any], draws: int) -> str:
-    """Both mean average precisions of each model, and what it loses, with 95 % intervals."""
-    batches = list(batches)
-    targets = [target for _, each in batches for target in each]
-    found = {name: _found(model, batches) for name, model in models.items()}
+def precision(found: dict[str, list[Found]], targets: list[Found], draws: int) -> str:
+    """Both mean average precisions of each model, and what it loses, with 95 % intervals.
+
+    Args:
+        found: of each model, what it finds in each image.
+        targets: what there is.
+        draws: of the bootstrap.
+    """
     drawn = torch.randint(
         len(targets), (draws, len(targets)), generator=torch.Generator().manual_seed(0)
     )
@@ -143,15 +150,16 @@ def split(models: dict[str, nn.Module], images: list[Tensor], calls: int = 15) -
 @contextmanager
 def _clocked(model: nn.Module) -> Iterator[dict[str, list[float]]]:
     """Of each part, the seconds that its calls took, in the list that is given."""
+    now = clock(device_of(model))
     times: dict[str, list[float]] = {part: [] for part in PARTS}
     hooks = []
     for part in PARTS:
 
         def begin(*_: Any, part: str = part) -> None:
-            times[part].append(-time.perf_counter())
+            times[part].append(-now())
 
         def end(*_: Any, part: str = part) -> None:
-            times[part][-1] += time.perf_counter()
+            times[part][-1] += now()
 
         module = model.get_submodule(part)
         hooks += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
@@ -170,6 +178,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=Path, required=True, help="the directory of the rounds")
     parser.add_argument("--half", type=Path, required=True, help="of the one for half the side")
     parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of VOC")
+    parser.add_argument("--side", type=int, default=SIDE, help="that the original was trained on")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--draws", type=int, default=200, help="of the bootstrap")
     parser.add_argument("--seconds", type=float, default=5, help="of timing, per model")
     return parser.parse_args()

@@ -5,7 +5,7 @@
 
 The trunk begins with weights of ImageNet; its first four convolutions keep them, as Ren et al. do.
 With `--weights` a trained detector goes on instead, all of its layers, with `--side 150` on images
-of half the side: what pooling is to be compared with.
+of half the side: what pooling is to be compared with. `--side 600` is the paper's size of images.
 Stopped, it goes on when it is started again. At the end `detector.safetensors` is in the run's
 directory; the losses, and after each epoch the mean average precisions, are in `training.jsonl`.
 """
@@ -34,7 +34,10 @@ def main() -> None:
     """Trains, and writes the detector."""
     options = _options()
     data = load_data(
-        options.data, augmentation="flip both", batch_size=options.batch_size, workers=0
+        options.data,
+        augmentation="flip both",
+        batch_size=options.batch_size,
+        workers=options.workers,
     )
     model = detector(options.trunk, options.side)
     if options.weights:
@@ -52,6 +55,7 @@ def main() -> None:
         clip=10.0,
         mixed_precision="bf16",
     )
+    model.to(options.device)
     finetune(model, _whole_training(options.run_dir, evaluator(data.test, mixed_precision="bf16")))
     save(model, options.run_dir / "detector.safetensors")
     print(evaluator(data.test)(model).metrics)
@@ -74,6 +78,11 @@ def detector(trunk: Path | None = None, side: int = SIDE) -> FasterRCNN:
         rpn_post_nms_top_n_test=PROPOSALS,
         box_batch_size_per_image=128,
     )
+
+
+def detector_600() -> FasterRCNN:
+    """The same for the paper's size of images."""
+    return detector(side=600)
 
 
 def _whole_training(run_dir: Path, evaluate: Callable[[nn.Module], Score]) -> Round:
@@ -100,6 +109,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=SIDE, help="the images' shorter one, in pixels")
     parser.add_argument("--epochs", type=float, default=20)
     parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0, help="processes that decode images")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     return parser.parse_args()
 
