@@ -6,7 +6,7 @@ from pathlib import Path
 from ablation.results import Result
 from virtualpool.files import replacing
 
-_COLOURS = ("#0b6e99", "#c2410c", "#4d7c0f")
+_COLOURS = ("#0b6e99", "#6d28d9", "#c2410c", "#4d7c0f")
 _FAINT = "#9aa5b1"
 
 

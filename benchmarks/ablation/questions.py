@@ -10,7 +10,7 @@ from torch import nn
 from ablation.pooled import at_random, by_macs, in_rounds, pool, reached
 from ablation.pruning import pruned_as_fast_as
 from ablation.recovered import Nearest, Transposed, before_activation, recovered_by
-from ablation.recovery import LOGITS, RECOVERIES
+from ablation.recovery import LOGITS, RECOVERIES, SITES
 from ablation.removal import REMOVALS
 from ablation.setup import Setup
 from ablation.variant import Change, Variant
@@ -22,6 +22,7 @@ from virtualpool.state import copy_of
 ROUNDS = 3
 ALL_POOLED = "all sites pooled"
 POOLING = "virtual pooling"
+POOLING_BY_SITES = "virtual pooling, by its sites' maps"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ def _all_pooled(setup: Setup) -> Variant:
 def _more_and_more_pooled(setup: Setup) -> list[Variant]:
     sets = _pooled_sets(setup).items()
     return [Variant.once(name, change, frontier=POOLING) for name, change in sets]
+
+
+def _recovered_by_sites(setup: Setup) -> list[Variant]:
+    """The same, by what only networks with maps as large as the original's can be recovered by."""
+    return [
+        Variant.once(f"{name}, by {SITES}", change, SITES, POOLING_BY_SITES)
+        for name, change in _pooled_sets(setup).items()
+    ]
 
 
 def _pooled_sets(setup: Setup) -> dict[str, Change]:
@@ -136,7 +145,8 @@ def _perforation(setup: Setup) -> list[Variant]:
 
 
 def _smaller_images(setup: Setup) -> list[Variant]:
-    return [*_more_and_more_pooled(setup), *map(_on_smaller_images, SIDES)]
+    smaller = map(_on_smaller_images, SIDES)
+    return [*_more_and_more_pooled(setup), *_recovered_by_sites(setup), *smaller]
 
 
 def _on_smaller_images(side: float) -> Variant:

@@ -10,12 +10,14 @@ LOGITS = "labels and logits"
 """The recovery of all that is compared with something else than virtual pooling: unlike the rest,
 it is the same for networks whose maps have other channels or sizes than the original's."""
 
+SITES = "labels, logits, last map, sites' maps"
+
 RECOVERIES = {
     "labels": None,
     "logits": {"labels": 0.0, "features": 0.0, "sites": 0.0},
     LOGITS: {"labels": 1.0, "features": 0.0, "sites": 0.0},
     "labels, logits, last map": {"labels": 1.0, "features": 1.0, "sites": 0.0},
-    "labels, logits, last map, sites' maps": {"labels": 1.0, "features": 1.0, "sites": 40.0},
+    SITES: {"labels": 1.0, "features": 1.0, "sites": 40.0},
 }
 """The weights of a distillation's parts, as `by_distillation` takes them; None distils nothing."""
 

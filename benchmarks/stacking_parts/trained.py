@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from ablation.pooled import pool
 from ablation.pruning import pruned
-from ablation.recovery import LOGITS, recovery
+from ablation.recovery import LOGITS, SITES, recovery
 from ablation.setup import Setup
 from torch import nn
 
@@ -23,7 +23,6 @@ ORIGINAL, POOLED, PRUNED, BOTH = "original", "pooled", "pruned", "pruned, then p
 PRUNED_FILE = "part-0.48.pt"
 """Of those of `prune_trained.py`: half of the multiply-accumulates, or a little less."""
 
-SITES = "labels, logits, last map, sites' maps"
 WITH_SITES = {"learning_rate": 1e-3, "clip": 40.0}
 """What compares the sites' maps stands larger steps, and has larger gradients."""
 
