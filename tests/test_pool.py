@@ -244,3 +244,13 @@ def test_output_size_is_that_of_the_convolution(kernel, stride, padding, dilatio
     map = torch.zeros(1, 1, 23, 20)
     size = output_size(map, (kernel,) * 2, (stride,) * 2, (2 * padding,) * 2, (dilation,) * 2)
     assert size == tuple(convolution(map).shape[2:])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("size", [(14, 14), (13, 14), (13, 13)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_on_a_gpu_the_layout_stays(size, layout):
+    reduced = reduced_map(size, 32, memory_format=layout)
+    full = virtual_pool(reduced.cuda(), size)
+    assert full.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(full.cpu(), virtual_pool(reduced, size))
