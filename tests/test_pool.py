@@ -246,6 +246,13 @@ def test_output_size_is_that_of_the_convolution(kernel, stride, padding, dilatio
     assert size == tuple(convolution(map).shape[2:])
 
 
+def test_a_pooled_network_compiles_in_one_graph():
+    images = torch.rand(2, 3, 12, 13)
+    pooled = apply(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), "all", images)
+    compiled = torch.compile(pooled, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(images), pooled(images))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("size", [(14, 14), (13, 14), (13, 13)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
