@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import torch
 from ablation import report
 from ablation.figure import draw
-from ablation.options import BATCH, CLIP, LEARNING_RATE, add_training, config
+from ablation.options import CLIP, LEARNING_RATE, add_training, budget, config
 from ablation.options import setup as set_up
 from ablation.questions import ABLATIONS, unmodified
 from ablation.results import Result, results
@@ -95,11 +95,10 @@ def _draw(
 
 
 def _budget(options: argparse.Namespace) -> str:
-    images = options.images or "all"
     return (
-        f"Each training: {options.epochs:g} epochs of {images} training images, batches of "
-        f"{BATCH}, AdamW, learning rate {LEARNING_RATE:g}, cosine, gradients up to a norm of "
-        f"{CLIP:g}, mixed precision {options.mixed_precision}. `python {' '.join(sys.argv)}`"
+        f"Each training: {budget(options)}, learning rate {LEARNING_RATE:g}, cosine, gradients up "
+        f"to a norm of {CLIP:g}, mixed precision {options.mixed_precision}. "
+        f"`python {' '.join(sys.argv)}`"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import torch
 from arguments import parser
+from comparison import UNMODIFIED
 from gpu import PRECISIONS, SIDES, compared
 from tables import show, table
 
@@ -24,10 +25,15 @@ MOST = 25
 def main() -> None:
     options = _options()
     models = compared(options.network, options.batch, options.dtype, options.device)
-    conditions: dict[str, Any] = {"dtype": None, "batch": None, "threads": None}
-    images = models["unmodified"][1]
     with prepared(
-        models, images, mode=options.mode, device=options.device, channels_last=True, **conditions
+        models,
+        models[UNMODIFIED][1],
+        mode=options.mode,
+        device=options.device,
+        dtype=None,
+        batch=None,
+        threads=None,
+        channels_last=True,
     ) as ready:
         sections = [
             f"## {name}\n\n{kernels(function, ready.device)}"

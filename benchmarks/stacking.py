@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from ablation.options import BATCH, CLIP, LEARNING_RATE, add_training, config
+from ablation.options import BATCH, CLIP, LEARNING_RATE, add_training, budget, config
 from ablation.options import setup as set_up
 from ablation.setup import Setup
 from arguments import add_timing, parser
@@ -152,14 +152,13 @@ def _times(
 
 
 def _budget(options: argparse.Namespace) -> str:
-    images = options.images or "all"
     return (
-        f"All-CNN-C: each step trained for {options.epochs:g} epochs of {images} training images, "
-        f"batches of {BATCH}, AdamW, cosine; pruned by labels and logits, learning rate "
-        f"{LEARNING_RATE:g}, gradients up to a norm of {CLIP:g}; pooled by these, the last map and "
-        f"the sites' maps, {WITH_SITES['learning_rate']:g} and {WITH_SITES['clip']:g}; mixed "
-        f"precision {options.mixed_precision}. Int8 is calibrated with {CALIBRATION} training "
-        f"images; the others with {NOISE} of noise. `python {' '.join(sys.argv)}`"
+        f"All-CNN-C: each step trained for {budget(options)}, cosine; pruned by labels and logits, "
+        f"learning rate {LEARNING_RATE:g}, gradients up to a norm of {CLIP:g}; pooled by these, "
+        f"the last map and the sites' maps, {WITH_SITES['learning_rate']:g} and "
+        f"{WITH_SITES['clip']:g}; mixed precision {options.mixed_precision}. Int8 is calibrated "
+        f"with {CALIBRATION} training images; the others with {NOISE} of noise. "
+        f"`python {' '.join(sys.argv)}`"
     )
 
 

@@ -70,6 +70,12 @@ def setup(options: argparse.Namespace, batch: int, latency: dict[str, Any]) -> S
     )
 
 
+def budget(options: argparse.Namespace) -> str:
+    """How long each training is, for those who read the tables."""
+    images = options.images or "all"
+    return f"{options.epochs:g} epochs of {images} training images, batches of {BATCH}, AdamW"
+
+
 def config(options: argparse.Namespace, setup: Setup, *free: str) -> dict[str, Any]:
     """What a run that goes on must have been asked, too: all options but those that are free."""
     free = ("run_dir", "markdown", "weights", "device", *free)

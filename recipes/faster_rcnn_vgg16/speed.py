@@ -3,8 +3,8 @@
     python recipes/faster_rcnn_vgg16/speed.py --trunk vgg16-imagenet-trunk.safetensors \
         --data bccd/BCCD --side 600
 
-How a detector was trained hardly changes its speed: it classifies as many proposals. What stands
-behind the heads and depends on what is found, less than a hundredth of the time, is not the same.
+However a detector was trained, it classifies as many proposals. What comes after the heads depends
+on what they find, so its time is not that of a trained one.
 """
 
 import argparse

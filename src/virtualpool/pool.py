@@ -61,8 +61,8 @@ def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
 def _with_channels_last(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     """The same on a GPU, where it is slow to resize, and to pad, a map with any other layout.
 
-    PyTorch's kernel takes a thread a position there, which goes through all images and channels:
-    on one of ResNet-50's maps that is a hundred times slower. Padding makes maps contiguous.
+    PyTorch's kernel takes a thread a position there, which goes through all images and channels.
+    Padding makes maps contiguous.
     """
     is_last = reduced.dim_order() == (0, 2, 3, 1)
     # An even length repeats its last cell, so it is cut out of the next odd one.
