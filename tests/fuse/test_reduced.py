@@ -137,7 +137,8 @@ def test_exported_a_mean_is_taken_of_all_cells_at_once(size, keepdim, for_onnx, 
     expected = recovered(map, size).mean((2, 3), keepdim)
     torch.testing.assert_close(program.module()(map), expected)
     assert whole in operations(program)
-    assert "sum" not in operations(program)
+    # ExecuTorch copies the result where it is converted, to the dtype that it has, too.
+    assert not {"sum", "to"} & set(operations(program))
 
 
 def test_the_mean_of_a_large_map_in_half_precision():

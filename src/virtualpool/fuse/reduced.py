@@ -207,10 +207,11 @@ def mean(reduced: Tensor, size: Axes, keepdim: bool = True) -> Tensor:
     >>> mean(torch.tensor([[[[0.0, 3.0]]]]), (1, 3)).item()
     1.5
     """
-    # As PyTorch does: half precision does not hold the sum of a large map.
-    cells = reduced.float() if reduced.dtype.itemsize < 4 else reduced
+    if reduced.dtype.itemsize < 4:
+        # As PyTorch does: half precision does not hold the sum of a large map.
+        return mean(reduced.float(), size, keepdim).to(reduced.dtype)
     exporting = torch.compiler.is_exporting()
-    result = (_weighted_mean if exporting else _mean_by_axes)(cells, size).to(reduced.dtype)
+    result = (_weighted_mean if exporting else _mean_by_axes)(reduced, size)
     return result if keepdim else result.flatten(-3)
 
 
