@@ -20,7 +20,7 @@ from arguments import parser
 from candidates import NAMES, candidates
 from comparison import UNMODIFIED
 from differences import difference
-from networks import images, network
+from networks import ALL_CNN_C, images, network, usual_side
 from setting import setting
 from tables import show, table
 from torch import Tensor, nn
@@ -28,10 +28,9 @@ from torch import Tensor, nn
 from virtualpool.measure import latency
 from virtualpool.measure.latency import Mode
 from virtualpool.measure.setting import device_name
-from virtualpool.models import all_cnn_c
 from virtualpool.trace import evaluating
 
-SIDES = {"vgg16": 224, "resnet50": 224, "all_cnn_c": 32}
+NETWORKS = ["vgg16", "resnet50", ALL_CNN_C]
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,9 @@ def row(name: str, batch: int, dtype: str, mode: Mode, options: argparse.Namespa
 def compared(name: str, batch: int, dtype: str, device: str) -> dict[str, tuple[nn.Module, Tensor]]:
     """The candidates of one network by name, each with its images; outputs are compared before."""
     precision = PRECISIONS[dtype]
-    given = images(batch, SIDES[name]).to(device, precision.dtype)
-    model = all_cnn_c() if name == "all_cnn_c" else network(name, SIDES[name])
-    found = candidates(model.to(given), given)
+    side = usual_side(name)
+    given = images(batch, side).to(device, precision.dtype)
+    found = candidates(network(name, side).to(given), given)
     models = {each: (_cast(it.model, precision), it.images) for each, it in found.items()}
     checked(models["fused"][0], models["as written"][0], given, precision.tolerance)
     return models
@@ -133,7 +132,7 @@ def _cast(model: nn.Module, precision: Precision) -> nn.Module:
 
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
-    options.add_argument("--network", nargs="+", choices=SIDES, default=list(SIDES))
+    options.add_argument("--network", nargs="+", choices=NETWORKS, default=NETWORKS)
     options.add_argument("--batch", nargs="+", type=int, default=[1, 32, 128])
     options.add_argument("--dtype", nargs="+", choices=PRECISIONS, default=["float32", "bfloat16"])
     modes = get_args(Mode)

@@ -27,7 +27,7 @@ import torch
 from arguments import add_networks, add_timing, parser
 from differences import difference
 from engines import ENGINES, in_eager
-from networks import images, network
+from networks import ALL_CNN_C, images, network, usual_side
 from setting import setting
 from tables import show, table
 from torch import Tensor, fx, nn
@@ -38,10 +38,8 @@ from virtualpool.measure import latency
 from virtualpool.measure.latency import Mode
 from virtualpool.measure.spread import quartiles
 from virtualpool.measure.timing import threads
-from virtualpool.models import all_cnn_c
 from virtualpool.pool import virtual_pool
 
-ALL_CNN_C = "all_cnn_c"
 HEAD = (
     "network", "batch", "maps interpolated, as written / fused", "eager, as written",
     "eager, fused", "eager, saved without", "compiled, saved without",
@@ -144,10 +142,9 @@ def main() -> None:
 
 def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
     """The cells of a network and a batch, in the order of `HEAD`."""
-    side = 32 if name == ALL_CNN_C else options.side
-    model = all_cnn_c("cifar10").eval() if name == ALL_CNN_C else network(name, side)
+    side = usual_side(name)
     inputs = images(batch, side)
-    pooled = vp.apply(model, "all", inputs)
+    pooled = vp.apply(network(name, side), "all", inputs)
     fused = vp.fuse(pooled, inputs)
     with threads(options.threads):
         shares = [
@@ -171,7 +168,6 @@ def _options() -> argparse.Namespace:
     options = parser(__doc__)
     add_networks(options)
     options.set_defaults(network=["vgg16.features", "resnet50", ALL_CNN_C])
-    options.add_argument("--side", type=int, default=224, help=f"of images, but for {ALL_CNN_C}")
     add_timing(options)
     return options.parse_args()
 

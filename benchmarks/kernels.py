@@ -12,7 +12,7 @@ from typing import Any, get_args
 import torch
 from arguments import parser
 from comparison import UNMODIFIED
-from gpu import PRECISIONS, SIDES, compared
+from gpu import NETWORKS, PRECISIONS, compared
 from tables import show, table
 
 from virtualpool.measure.prepared import Mode, prepared
@@ -63,7 +63,7 @@ def kernels(function: Any, device: torch.device) -> str:
 
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
-    options.add_argument("--network", choices=SIDES, default="vgg16")
+    options.add_argument("--network", choices=NETWORKS, default="vgg16")
     options.add_argument("--batch", type=int, default=128)
     options.add_argument("--dtype", choices=PRECISIONS, default="bfloat16")
     options.add_argument("--mode", choices=get_args(Mode), default="eager")

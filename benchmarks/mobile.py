@@ -21,15 +21,13 @@ from candidates import NAMES, candidates
 from comparison import FASTER, Comparison, compare
 from engines import EXECUTORCH
 from executorch_programs import Delegation
-from networks import images, network
+from networks import ALL_CNN_C, images, network, usual_side
 from tables import section, show, table
 from times import milliseconds_per
-from torch import nn
 
 from virtualpool.files import write_json
-from virtualpool.models import all_cnn_c
 
-SIDES = {"all_cnn_c": 32, "mobilenet_v2": 224, "resnet50": 224, "vgg16.features": 224}
+NETWORKS = [ALL_CNN_C, "mobilenet_v2", "resnet50", "vgg16.features"]
 
 
 @torch.no_grad()
@@ -44,25 +42,22 @@ def main() -> int:
         programs = folder / name
         programs.mkdir(parents=True, exist_ok=True)
         comparisons.append(_compared(name, programs, options))
-        sections.append(tables(comparisons[-1], SIDES[name], programs))
+        sections.append(tables(comparisons[-1], usual_side(name), programs))
     write_json(folder / "mobile.json", [each.to_json() for each in comparisons])
     show("\n".join(sections), options.markdown)
     return 1 if any(each.failures for each in comparisons) else 0
 
 
 def _compared(name: str, programs: Path, options: argparse.Namespace) -> Comparison:
+    side = usual_side(name)
     return compare(
-        candidates(_network(name), images(1, SIDES[name])),
+        candidates(network(name, side), images(1, side)),
         name,
         EXECUTORCH,
         seconds=options.seconds,
         threads=options.threads,
         folder=programs,
     )
-
-
-def _network(name: str) -> nn.Module:
-    return all_cnn_c("cifar10").eval() if name == "all_cnn_c" else network(name, SIDES[name])
 
 
 def tables(comparison: Comparison, side: int, programs: Path) -> str:
@@ -96,7 +91,7 @@ def _program(file: Path) -> list[str]:
 
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
-    options.add_argument("--network", nargs="+", choices=SIDES, default=list(SIDES))
+    options.add_argument("--network", nargs="+", choices=NETWORKS, default=NETWORKS)
     options.add_argument("--run-dir", required=True, help="of the environment and the programs")
     add_timing(options)
     return options.parse_args()

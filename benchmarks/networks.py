@@ -1,22 +1,31 @@
-"""Networks of torchvision with random weights, alive as trained ones are, and images for them."""
+"""The networks that are measured, and images for them.
+
+Those of torchvision have random weights, but are alive as trained ones are; All-CNN-C is trained.
+"""
 
 import torch
 from torch import Tensor, nn
 from zoo import build
 
+from virtualpool.models import all_cnn_c
 from virtualpool.search import by_recalibration
+
+ALL_CNN_C = "all_cnn_c"
 
 _SEED = 0
 _IMAGES = 4
 
 
 def network(name: str, side: int) -> nn.Module:
-    """A network in eval mode whose weights are random, the same in every process.
+    """A network in eval mode whose weights are the same in every process.
 
     Args:
-        name: its name in torchvision, or that of a submodule after a dot: `vgg16.features`.
+        name: its name in torchvision, or that of a submodule after a dot: `vgg16.features`; or
+            `ALL_CNN_C`.
         side: of the square images that it will see, in pixels.
     """
+    if name == ALL_CNN_C:
+        return all_cnn_c("cifar10").eval()
     torch.manual_seed(_SEED)
     whole, _, submodule = name.partition(".")
     model = build(whole).get_submodule(submodule).eval()
@@ -26,6 +35,11 @@ def network(name: str, side: int) -> nn.Module:
         with torch.no_grad():
             by_recalibration([images(_IMAGES, side)])(model)
     return model
+
+
+def usual_side(name: str) -> int:
+    """The side of the square images that a network is measured with."""
+    return 32 if name == ALL_CNN_C else 224
 
 
 def images(batch: int, side: int) -> Tensor:

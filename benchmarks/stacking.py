@@ -25,8 +25,8 @@ from ablation.setup import Setup
 from arguments import add_timing, parser
 from candidates import Candidate, candidates
 from comparison import Comparison, compare
+from networks import ALL_CNN_C, network
 from networks import images as random_images
-from networks import network
 from stacking_parts import report
 from stacking_parts.accuracy import top1
 from stacking_parts.forms import CALIBRATION, calibration, forms
@@ -36,7 +36,6 @@ from tables import show
 
 from virtualpool.search import Score
 
-ALL_CNN_C = "all_cnn_c"
 SIDE = 224
 NOISE = 4
 FREE = ("network", "runtime", "batch", "accuracy_alone")

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from arguments import add_networks, add_timing, parser
 from candidates import NAMES, Candidate, candidates
-from networks import images, network
+from networks import ALL_CNN_C, images, network, usual_side
 from setting import setting
 from tables import by_column, grid, section, show
 from times import by_turns, median, milliseconds_per, spread
@@ -25,9 +25,7 @@ from virtualpool.inputs import call, tensors
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.setting import device_name
 from virtualpool.measure.timing import threads as torch_threads
-from virtualpool.models import all_cnn_c
 
-ALL_CNN_C = "all_cnn_c"
 DTYPES = {"float32": torch.float32, "bfloat16 autocast": torch.bfloat16}
 
 
@@ -99,8 +97,9 @@ def steps(name: str, options: argparse.Namespace) -> str:
 
 def _measured(name: str, batch: int, precision: str, options: argparse.Namespace) -> Steps:
     side, device = _side(name, options), torch.device(options.device)
-    model = all_cnn_c() if name == ALL_CNN_C else network(name, side)
-    compared = candidates(model.to(device), images(batch, side).to(device), training=True)
+    compared = candidates(
+        network(name, side).to(device), images(batch, side).to(device), training=True
+    )
     runs = {
         each: partial(_run, *_ready(it, device), DTYPES[precision]) for each, it in compared.items()
     }
@@ -121,7 +120,7 @@ def _run(model: nn.Module, images: Tensor, dtype: torch.dtype) -> None:
 
 
 def _side(name: str, options: argparse.Namespace) -> int:
-    return options.side or (32 if name == ALL_CNN_C else 224)
+    return options.side or usual_side(name)
 
 
 def _options() -> argparse.Namespace:
