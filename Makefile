@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_RUN ?= runs/demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test oldest lint clean
 
 # Compiled models are timed where a C++ compiler is there to compile them.
 MODE := $(if $(shell command -v c++),compiled,eager)
@@ -14,8 +14,17 @@ demo: .venv/library
 	  --learning-rate 0.0003 --schedule cosine --mode $(MODE) --timing-batch 32
 
 # A process a core, up to four: a test computes on one thread.
+PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: .venv/development
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python $(PYTEST)
+
+# What is nearest to PyTorch, with its oldest version that is supported. Fake tensors on a GPU
+# (test_cuda.py) need a driver there.
+oldest: .venv-oldest/library
+	.venv-oldest/bin/python $(PYTEST) tests/test_exporting.py tests/test_insert.py \
+	  tests/test_pool.py tests/test_storage.py tests/fuse \
+	  --ignore tests/fuse/test_cuda.py --ignore tests/fuse/test_zoo.py
 
 lint: .venv/development
 	$(BIN)/ruff check .
@@ -33,5 +42,11 @@ lint: .venv/development
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ .venv/library
 
+.venv-oldest/library: pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --editable . 'torch==2.9.*' 'torchvision==0.24.*' \
+	  hypothesis pytest pytest-xdist
+	touch $@
+
 clean:
-	rm -rf .venv runs build dist
+	rm -rf .venv .venv-oldest runs build dist

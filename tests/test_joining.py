@@ -7,7 +7,7 @@ from torch.nn import functional
 
 import virtualpool as vp
 from tests.reference import operations
-from virtualpool.joining import is_exporting_program, joined
+from virtualpool.joining import joined
 
 MAP = torch.randn(2, 3, 4, 5)
 
@@ -28,10 +28,6 @@ def test_edges_as_they_are_or_negated(rows, columns):
 def test_a_map_of_one_cell():
     found = joined(torch.ones(1, 1, 1, 1), (-1, 0), (1, -1))
     assert found.tolist() == [[[[-1, 1], [1, -1], [1, -1]]]]
-
-
-def test_nothing_is_joined_where_nothing_is_exported():
-    assert not is_exporting_program()
 
 
 class Recovered(nn.Module):

@@ -2,18 +2,13 @@
 
 XNNPACK, which phones run, has slices, negations and concatenations. A padding that copies it has
 not: ExecuTorch makes of that a gather along rows and one along columns, outside of XNNPACK, and
-each time the map leaves its layout and goes back to it.
+each time the map leaves its layout and goes back to it. ONNX has such a padding.
 """
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-
-
-def is_exporting_program() -> bool:
-    """Whether `torch.export` makes a program, and not for an ONNX file: that has such a padding."""
-    return torch.compiler.is_exporting() and not torch.onnx.is_in_onnx_export()
 
 
 def joined(map: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:

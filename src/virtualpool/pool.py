@@ -9,7 +9,8 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.joining import is_exporting_program, joined
+from virtualpool.exporting import is_exporting_program
+from virtualpool.joining import joined
 
 Axes = tuple[int, int]
 """A number for rows and one for columns."""

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from virtualpool.exporting import is_exporting_program
 from virtualpool.fuse.recording import may_write_in_place
-from virtualpool.joining import is_exporting_program, joined
+from virtualpool.joining import joined
 from virtualpool.pool import Axes, repeated
 
 

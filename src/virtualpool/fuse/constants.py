@@ -112,7 +112,9 @@ def _merged(constants: list[fx.Node]) -> set[fx.Node]:
     first: dict[Any, fx.Node] = {}
     for node in constants:
         key = node.op, node.target, str(node.args), str(node.kwargs)
-        node.replace_all_uses_with(first.setdefault(key, node))
+        same = first.setdefault(key, node)
+        if same is not node:  # PyTorch 2.9 refuses to put a node in place of itself
+            node.replace_all_uses_with(same)
     return set(first.values())
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from virtualpool.exporting import is_exporting, is_exporting_program
 from virtualpool.fuse.recording import is_recorded, may_write_in_place
 from virtualpool.fuse.windows import Windows, mean_of
-from virtualpool.joining import is_exporting_program
 from virtualpool.pool import Axes, repeated, virtual_pool, window_size
 
 
@@ -44,7 +44,7 @@ def max_pool(
         return functional.max_pool2d(virtual_pool(reduced, size), kernel, stride, padding)
     if is_exporting_program() and (is_rectified or stride == 2):
         return _by_averages(reduced, size, kernel, stride)
-    if is_rectified and torch.compiler.is_exporting():
+    if is_rectified and is_exporting():
         return _by_convolutions(reduced, size, kernel, stride)
     before = kernel // 3
     rows, columns = _counts(size, kernel, stride)

@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
+from virtualpool.exporting import is_exporting
+
 
 def is_recorded(map: Tensor) -> bool:
     """Whether autograd records what is done to a map; nobody goes back through an export."""
-    is_exporting = torch.compiler.is_exporting()
-    return torch.is_grad_enabled() and map.requires_grad and not is_exporting
+    return torch.is_grad_enabled() and map.requires_grad and not is_exporting()
 
 
 def may_write_in_place(map: Tensor) -> bool:

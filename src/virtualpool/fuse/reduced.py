@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from virtualpool.exporting import is_exporting, is_exporting_program
 from virtualpool.fuse.borders import extended, inside
 from virtualpool.fuse.folding import axes
 from virtualpool.fuse.recording import may_write_in_place
 from virtualpool.fuse.sites import observed
 from virtualpool.fuse.strips import Strip, add, add_in_place, strips
 from virtualpool.fuse.windows import Windows
-from virtualpool.joining import is_exporting_program
 from virtualpool.pool import Axes, repeated, virtual_pool, window_size
 
 
@@ -138,7 +138,7 @@ def transposed_convolution(
         groups: as for `torch.conv2d`.
     """
     spread, weight = weights
-    if torch.compiler.is_exporting():
+    if is_exporting():
         # Runtimes interpolate faster than they convolve so: ONNX Runtime takes twice the time.
         full = virtual_pool(reduced, size)
         return torch.conv2d(full, weight, bias, 1, padding, dilation, groups)
@@ -210,8 +210,7 @@ def mean(reduced: Tensor, size: Axes, keepdim: bool = True) -> Tensor:
     if reduced.dtype.itemsize < 4:
         # As PyTorch does: half precision does not hold the sum of a large map.
         return mean(reduced.float(), size, keepdim).to(reduced.dtype)
-    exporting = torch.compiler.is_exporting()
-    result = (_weighted_mean if exporting else _mean_by_axes)(reduced, size)
+    result = (_weighted_mean if is_exporting() else _mean_by_axes)(reduced, size)
     return result if keepdim else result.flatten(-3)
 
 

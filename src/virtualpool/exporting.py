@@ -1,0 +1,15 @@
+"""Whether a network that is traced becomes a program for other runtimes, or code for PyTorch."""
+
+import torch
+
+
+def is_exporting() -> bool:
+    """Whether `torch.export` makes a program, for ONNX too; `torch.compile` makes none."""
+    # Not `torch.compiler.is_exporting()`: in PyTorch 2.9 to 2.11 at least, that is true for Dynamo
+    # while it compiles, and compiled networks had the forms that are for other runtimes.
+    return torch.compiler._is_exporting_flag
+
+
+def is_exporting_program() -> bool:
+    """Whether `torch.export` makes a program, and not for an ONNX file."""
+    return is_exporting() and not torch.onnx.is_in_onnx_export()
