@@ -5,8 +5,8 @@ import torch
 
 def is_exporting() -> bool:
     """Whether `torch.export` makes a program, for ONNX too; `torch.compile` makes none."""
-    # Not `torch.compiler.is_exporting()`: in PyTorch 2.9 to 2.11 at least, that is true for Dynamo
-    # while it compiles, and compiled networks had the forms that are for other runtimes.
+    # Not `torch.compiler.is_exporting()`: for Dynamo of PyTorch 2.9 and 2.11 that is true while it
+    # compiles, and compiled networks had the forms that are for other runtimes.
     return torch.compiler._is_exporting_flag
 
 
