@@ -124,7 +124,9 @@ def kinds(spent: Mapping[str, Mapping[str, float]]) -> str:
         kind: max(times.get(kind, 0) / whole[form] for form, times in spent.items())
         for kind in {kind for times in spent.values() for kind in times}
     }
-    named = sorted((kind for kind in shares if shares[kind] >= SMALLEST_SHARE), key=shares.__getitem__)
+    named = sorted(
+        (kind for kind in shares if shares[kind] >= SMALLEST_SHARE), key=shares.__getitem__
+    )
     rows = [
         [kind, *(_cell(times.get(kind, 0), whole[form]) for form, times in spent.items())]
         for kind in reversed(named)

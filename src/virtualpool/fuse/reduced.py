@@ -216,23 +216,24 @@ def mean(reduced: Tensor, size: Axes, keepdim: bool = True) -> Tensor:
 
 def _weighted_mean(cells: Tensor, size: Axes) -> Tensor:
     """One product: of a dozen small steps each would be rounded where they are quantised."""
+    # XNNPACK has a mean over both axes, and no sum.
+    by_mean = is_exporting_program()
     rows, columns = (
-        cells.new_tensor(_shares(count, length))
+        cells.new_tensor(_shares(count, length, count if by_mean else 1))
         for count, length in zip(cells.shape[-2:], size, strict=True)
     )
     shares = torch.outer(rows, columns)
-    if is_exporting_program():
-        # XNNPACK has a mean over both axes, and no sum.
-        return (cells * (shares * shares.numel())).mean((-2, -1), keepdim=True)
+    if by_mean:
+        return (cells * shares).mean((-2, -1), keepdim=True)
     return torch.matmul(cells.flatten(-2), shares.reshape(-1, 1)).unsqueeze(-1)
 
 
-def _shares(count: int, length: int) -> list[float]:
-    """The weight of each of so many cells in the mean over the positions of a full axis."""
-    shares = [2 / length] * count
-    shares[0] -= 0.5 / length
-    shares[-1] += (0.5 if length % 2 == 0 else -0.5) / length
-    return shares
+def _shares(count: int, length: int, times: int) -> list[float]:
+    """So many times the weight of each cell in the mean over the positions of a full axis."""
+    shares = [2.0] * count
+    shares[0] -= 0.5
+    shares[-1] += 0.5 if length % 2 == 0 else -0.5
+    return [times * share / length for share in shares]
 
 
 def _mean_by_axes(cells: Tensor, size: Axes) -> Tensor:
