@@ -1,6 +1,7 @@
 """Whether a network that is traced becomes a program for other runtimes, or code for PyTorch."""
 
 import torch
+from torch.onnx import is_in_onnx_export
 
 
 def is_exporting() -> bool:
@@ -12,4 +13,4 @@ def is_exporting() -> bool:
 
 def is_exporting_program() -> bool:
     """Whether `torch.export` makes a program, and not for an ONNX file."""
-    return is_exporting() and not torch.onnx.is_in_onnx_export()
+    return is_exporting() and not is_in_onnx_export()
