@@ -76,17 +76,23 @@ def in_inductor(
 
 
 def _onnx_runtime(model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
+    session = onnx_runtime_session(exported(model, images, file), threads)
+    name = session.get_inputs()[0].name
+    return lambda images: functools.partial(session.run, None, {name: images.numpy()})
+
+
+def onnx_runtime_session(file: Path, threads: int, *, profile: Path | None = None) -> Any:
+    """Opens a file in ONNX Runtime; with a path to begin its name with, it writes a profile."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     # Threads of one session that wait busily would take the cores from the next.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(
-        exported(model, images, file), options, providers=["CPUExecutionProvider"]
-    )
-    name = session.get_inputs()[0].name
-    return lambda images: functools.partial(session.run, None, {name: images.numpy()})
+    if profile:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
 def _openvino(
@@ -100,6 +106,19 @@ def _openvino(
 
 def in_openvino(network: Any, threads: int, precision: str) -> Ready:
     """Compiles a network of OpenVINO; what is float in it has a precision of `f32` or `bf16`."""
+    request = openvino_request(network, threads, precision)
+
+    def bound(images: Tensor) -> Run:
+        inputs = [numpy.ascontiguousarray(images.numpy())]
+        return lambda: list(request.infer(inputs).values())
+
+    return bound
+
+
+def openvino_request(
+    network: Any, threads: int, precision: str, *, has_profile: bool = False
+) -> Any:
+    """A request to a network that OpenVINO compiles, with a profile of each call if it is asked."""
     import openvino
 
     config = {
@@ -107,14 +126,9 @@ def in_openvino(network: Any, threads: int, precision: str) -> Ready:
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,  # as the others, which leave it to the system
+        "PERF_COUNT": has_profile,
     }
-    request = openvino.Core().compile_model(network, "CPU", config).create_infer_request()
-
-    def bound(images: Tensor) -> Run:
-        inputs = [numpy.ascontiguousarray(images.numpy())]
-        return lambda: list(request.infer(inputs).values())
-
-    return bound
+    return openvino.Core().compile_model(network, "CPU", config).create_infer_request()
 
 
 def _executorch(model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:

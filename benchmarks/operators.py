@@ -20,7 +20,7 @@ import numpy
 import torch
 from arguments import add_networks, parser
 from candidates import candidates
-from engines import exported
+from engines import exported, onnx_runtime_session, openvino_request
 from networks import ALL_CNN_C, images, network, usual_side
 from setting import setting
 from tables import section, show, table
@@ -65,13 +65,7 @@ def _of_network(name: str, batch: int, options: argparse.Namespace) -> str:
 
 def in_onnx_runtime(file: Path, images: Tensor, threads: int, calls: int) -> Samples:
     """Profiles so many calls of a file in ONNX Runtime."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.enable_profiling = True
-    options.profile_file_prefix = str(file.with_suffix(""))
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = onnx_runtime_session(file, threads, profile=file.with_suffix(""))
     name = session.get_inputs()[0].name
     for _ in range(calls):
         session.run(None, {name: images.numpy()})
@@ -86,15 +80,8 @@ def in_openvino(file: Path, images: Tensor, threads: int, calls: int) -> Samples
     """Profiles so many calls of a file in OpenVINO, in float32."""
     import openvino
 
-    config = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_CPU_PINNING": False,
-        "PERF_COUNT": True,
-    }
-    compiled = openvino.Core().compile_model(openvino.convert_model(file), "CPU", config)
-    request = compiled.create_infer_request()
+    network = openvino.convert_model(file)
+    request = openvino_request(network, threads, "f32", has_profile=True)
     inputs = [numpy.ascontiguousarray(images.numpy())]
     samples = defaultdict(list)
     for _ in range(calls):
