@@ -2,7 +2,7 @@
 
 import site
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -61,11 +61,10 @@ def in_precisions(
     floats = {FLOAT32: ENGINES[runtime], **_bfloat16(runtime)}
     found = {}
     for form, candidate in forms.items():
-        batches = [_corner(batch, candidate.images) for batch in calibration]
-        ready = partial(_IN_INT8[runtime], _Int8(batches, tools))
-        int8 = replace(ENGINES[runtime], tolerance=_ANY, ready=ready)
-        for precision, engine in {**floats, INT8: int8}.items():
+        for precision, engine in floats.items():
             found[named(form, precision)] = replace(candidate, engine=engine)
+        batches = [_corner(batch, candidate.images) for batch in calibration]
+        found[named(form, INT8)] = _IN_INT8[runtime](candidate, batches, tools)
     return found
 
 
@@ -94,40 +93,43 @@ def _bfloat16(runtime: str) -> dict[str, Engine]:
     return {}  # on CPUs ONNX Runtime has no convolution in bfloat16
 
 
-@dataclass(frozen=True)
-class _Int8:
-    """A network in int8, in each runtime.
+def _in_inductor(candidate: Candidate, calibration: Batches, tools: Tools) -> Candidate:
+    tools.import_torchao()
+    # At once, for strict `torch.export` makes Dynamo forget what it has compiled: that would be
+    # compiled again when it is timed, with weights that are not frozen, and without int8.
+    quantised = pt2e.quantised(candidate.model, calibration)
+    return replace(candidate, model=quantised, engine=_int8("compiled", in_inductor))
 
-    Attributes:
-        calibration: batches of images.
-        tools: what quantises.
-    """
 
-    calibration: Batches
-    tools: Tools
-
-    def in_inductor(self, model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
-        self.tools.import_torchao()
-        return in_inductor(pt2e.quantised(model, self.calibration), images, file, threads)
-
-    def in_onnx_runtime(self, model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
+def _in_onnx_runtime(candidate: Candidate, calibration: Batches, tools: Tools) -> Candidate:
+    def ready(model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
         target = file.with_suffix(".int8.onnx")
-        onnx_int8.quantise(exported(model, images, file), target, self.calibration)
+        onnx_int8.quantise(exported(model, images, file), target, calibration)
         # Its file is there, so it is taken as it is.
         return ENGINES["onnxruntime"].ready(model, images, target, threads)
 
-    def in_openvino(self, model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
+    return replace(candidate, engine=_int8("onnxruntime", ready))
+
+
+def _in_openvino(candidate: Candidate, calibration: Batches, tools: Tools) -> Candidate:
+    def ready(model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
         import openvino
 
         batches, target = file.with_suffix(".npy"), file.with_suffix(".xml")
-        numpy.save(batches, torch.stack(list(self.calibration)).numpy())
+        numpy.save(batches, torch.stack(list(calibration)).numpy())
         source = exported(model, images, file)
-        subprocess.run([self.tools.nncf(), _PROGRAM, source, batches, target], check=True)
+        subprocess.run([tools.nncf(), _PROGRAM, source, batches, target], check=True)
         return in_openvino(openvino.Core().read_model(target), threads, "f32")
+
+    return replace(candidate, engine=_int8("openvino", ready))
+
+
+def _int8(runtime: str, ready: Callable[[nn.Module, Tensor, Path, int], Ready]) -> Engine:
+    return replace(ENGINES[runtime], tolerance=_ANY, ready=ready)
 
 
 _IN_INT8 = {
-    "compiled": _Int8.in_inductor,
-    "onnxruntime": _Int8.in_onnx_runtime,
-    "openvino": _Int8.in_openvino,
+    "compiled": _in_inductor,
+    "onnxruntime": _in_onnx_runtime,
+    "openvino": _in_openvino,
 }

@@ -134,3 +134,18 @@ def test_from_images_to_tables_with_the_last_form_alone(
     monkeypatch.delattr(load("stacking_parts.onnx_int8"), "quantise")
     program(*asked)
     assert (tmp_path / "tables.md").read_text() == tables
+
+
+def test_all_is_quantised_before_anything_is_compiled(
+    load: Load, fused: nn.Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Strict `torch.export` would make Dynamo forget what is compiled."""
+    precisions, image = load("stacking_parts.precisions"), torch.randn(1, 3, 15, 16)
+    monkeypatch.setattr(precisions.Tools, "import_torchao", lambda tools: None)
+    quantised = nn.Identity()
+    monkeypatch.setattr(precisions.pt2e, "quantised", lambda model, batches: quantised)
+    forms = {"fused": load("candidates").Candidate(fused, image, fused)}
+    found = precisions.in_precisions(forms, "compiled", [image], precisions.Tools(tmp_path))
+    assert list(found) == ["fused, float32", "fused, bfloat16", "fused, int8"]
+    assert found["fused, int8"].model is quantised
+    assert found["fused, int8"].reference is fused
