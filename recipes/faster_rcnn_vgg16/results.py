@@ -46,16 +46,18 @@ def main() -> None:
     test = load_data(options.data, workers=0).test
     images = [next(iter(test))[0][0].to(options.device)]
     fused = {name: fuse(model, images) for name, model in as_written.items()}
-    half = load(detector(side=options.side // 2), options.half).to(options.device)
-    judged = {ORIGINAL: original, **fused, HALF: half}
-    timed = {ORIGINAL: original, HALF: half, **_titled("fused", fused)}
+    half: dict[str, nn.Module] = {}
+    if options.half:
+        half[HALF] = load(detector(side=options.side // 2), options.half).to(options.device)
+    judged = {ORIGINAL: original, **fused, **half}
+    timed = {ORIGINAL: original, **half, **_titled("fused", fused)}
     timed |= _titled("as written", as_written)
     batches = list(test)
     found = {name: _found(model, batches) for name, model in judged.items()}
     targets = [target for _, each in batches for target in each]
     print(precision(found, targets, options.draws))
     print(speed(timed, images, options.seconds))
-    print(split({ORIGINAL: original, rounds[-1]: fused[rounds[-1]], HALF: half}, images))
+    print(split({ORIGINAL: original, rounds[-1]: fused[rounds[-1]], **half}, images))
 
 
 def _titled(form: str, models: dict[str, nn.Module]) -> dict[str, nn.Module]:
@@ -176,7 +178,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--weights", type=Path, required=True, help="of the original detector")
     parser.add_argument("--rounds", type=Path, required=True, help="the directory of the rounds")
-    parser.add_argument("--half", type=Path, required=True, help="of the one for half the side")
+    parser.add_argument("--half", type=Path, help="of the one for half the side")
     parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of VOC")
     parser.add_argument("--side", type=int, default=SIDE, help="that the original was trained on")
     parser.add_argument("--device", default="cpu")

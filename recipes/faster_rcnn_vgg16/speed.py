@@ -31,7 +31,7 @@ def main() -> None:
     images = [next(iter(test))[0][0].to(options.device)]
     model = original.to(options.device)
     models: dict[str, nn.Module] = {ORIGINAL: original, HALF: half.eval().to(options.device)}
-    for index, names in enumerate(json.loads(ROUNDS.read_text()), 1):
+    for index, names in enumerate(json.loads(options.rounds_file.read_text()), 1):
         model = apply(model, names, images)
         models[f"round-{index:02d}, as written"] = model
         models[f"round-{index:02d}, fused"] = fuse(model, images)
@@ -47,6 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--trunk", type=Path, help="features.N.weight and .bias")
     parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of VOC")
     parser.add_argument("--side", type=int, default=SIDE, help="the images' shorter one, in pixels")
+    parser.add_argument("--rounds-file", type=Path, default=ROUNDS, help="the sites of each round")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=5, help="of timing, per model")
     return parser.parse_args()
