@@ -11,6 +11,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 from virtualpool.errors import VirtualPoolError
 from virtualpool.exporting import is_exporting_program
 from virtualpool.joining import joined
+from virtualpool.layout import layout
 
 Axes = tuple[int, int]
 """A number for rows and one for columns."""
@@ -65,7 +66,7 @@ def _with_channels_last(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     PyTorch's kernel takes a thread a position there, which goes through all images and channels.
     Padding makes maps contiguous.
     """
-    is_last = reduced.dim_order() == (0, 2, 3, 1)
+    its_layout = layout(reduced)
     # An even length repeats its last cell, so it is cut out of the next odd one.
     cells = size[0] // 2 + 1, size[1] // 2 + 1
     bottom, right = cells[0] - reduced.shape[-2], cells[1] - reduced.shape[-1]
@@ -77,8 +78,7 @@ def _with_channels_last(reduced: Tensor, size: tuple[int, int]) -> Tensor:
         mode="bilinear",
         align_corners=True,
     )
-    layout = torch.channels_last if is_last else torch.contiguous_format
-    return full[..., : size[0], : size[1]].contiguous(memory_format=layout)
+    return full[..., : size[0], : size[1]].contiguous(memory_format=its_layout)
 
 
 class VirtualPool(nn.Module):

@@ -17,6 +17,7 @@ from torch.nn import functional
 from virtualpool.exporting import is_exporting_program
 from virtualpool.fuse.recording import may_write_in_place
 from virtualpool.joining import joined
+from virtualpool.layout import layout
 from virtualpool.pool import Axes, repeated
 
 
@@ -119,8 +120,8 @@ def _frame(reduced: Tensor, before: Axes, after: Axes) -> Tensor:
     """Memory for an extended map, in the layout of the reduced one."""
     rows, columns = (sum(each) for each in zip(before, reduced.shape[-2:], after, strict=True))
     shape = (*reduced.shape[:2], rows, columns)
-    return torch.empty_permuted(
-        shape, reduced.dim_order(), dtype=reduced.dtype, device=reduced.device
+    return torch.empty(
+        shape, dtype=reduced.dtype, device=reduced.device, memory_format=layout(reduced)
     )
 
 
