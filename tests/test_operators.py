@@ -32,6 +32,37 @@ class Nested(nn.Module):
         return x + self.inner(x)
 
 
+class Star(nn.Module):
+    """Of MetaFormer: an activation with two parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.scale, self.shift = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return self.scale * self.relu(x) ** 2 + self.shift
+
+
+class Scale(nn.Module):
+    """A scale for each channel, or another shape."""
+
+    def __init__(self, *shape, inplace=False):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+        self.shape = shape
+        self.inplace = inplace
+
+    def forward(self, x):
+        scale = self.scale.view(self.shape)
+        return x.mul_(scale) if self.inplace else x * scale
+
+
+class Sum(nn.Module):
+    def forward(self, x, y):
+        return torch.relu(x + y)
+
+
 class Half(nn.Module):
     """Gated linear unit: its output has half of the channels."""
 
@@ -85,10 +116,12 @@ MODULES = {
         nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.Sigmoid(), nn.Tanh(), nn.Mish(), nn.Softplus(),
         nn.Hardtanh(), nn.RReLU(), nn.Threshold(0, 0),
         Swish(), HardSwish(), Mish(), Nested(), NormWithActivation(3),
+        Star(),
     ],
     "norm": [
         nn.BatchNorm2d(3), nn.SyncBatchNorm(3), nn.GroupNorm(1, 3), nn.InstanceNorm2d(3),
         nn.LocalResponseNorm(2), LayerNorm2d(3), FrozenBatchNorm2d(3),
+        Scale(1, -1, 1, 1), Scale(3, 1, 1, inplace=True),
     ],
     "pool": [nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1), nn.LPPool2d(2, 2)],
     "pass": [nn.Identity(), nn.Dropout(), nn.Dropout2d(), nn.AlphaDropout()],
@@ -98,6 +131,7 @@ MODULES = {
         # These work on the last axes, as long as they were when the network was built.
         nn.LayerNorm([3, 8, 8]), nn.LayerNorm(8), nn.RMSNorm(8),
         Half(), OverSpace(), Gate(), Positions(), Branching(), nn.Sequential(),
+        Scale(3), Sum(),
     ],
 }  # fmt: skip
 

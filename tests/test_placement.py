@@ -66,6 +66,7 @@ CODES = {
     # The map is the weight here, not what is activated or normalised.
     "as a weight": (lambda m, y, x: functional.prelu(x, y), "conv", "conv", False),
     "as statistics": (lambda m, y, x: functional.batch_norm(x, y, y), "conv", "conv", False),
+    "beside another map": (lambda m, y, x: torch.clamp(y, x, x + 1), "conv", "conv", False),
     "as an output too": (lambda m, y, x: (m.act(y), y), "conv", "conv", False),
 }  # fmt: skip
 

@@ -225,6 +225,15 @@ def test_only_code_with_convolutions_is_gone_through():
     assert targets == ["0.0", "0.1", "1"]
 
 
+def test_plain_sequences_are_gone_through_but_hooked_ones():
+    after, hooked = nn.Sequential(nn.BatchNorm2d(4), nn.Sequential(nn.ReLU())), nn.Sequential()
+    hooked.register_forward_hook(lambda module, inputs, output: None)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), after, nn.Sequential(), hooked)
+    graph = graph_of(network, IMAGES)
+    targets = [node.target for node in graph.nodes if node.op == "call_module"]
+    assert targets == ["0", "1.0", "1.1.0", "3"]
+
+
 @pytest.mark.parametrize(
     ("module", "names"),
     [

@@ -75,7 +75,7 @@ def module_kind(module: nn.Module) -> Kind:
         return "pool"
     if isinstance(module, _PASS_MODULES):
         return "pass"
-    return "activation" if _is_composed_activation(module) else "other"
+    return "other" if type(module).__module__.startswith("torch.") else _kind_by_code(module)
 
 
 def is_mean_over_space(node: fx.Node) -> bool:
@@ -124,18 +124,46 @@ def is_frozen_batch_norm(module: nn.Module) -> bool:
     return has_statistics and (is_frozen or runs_forward_of(module, nn.BatchNorm2d))
 
 
-def _is_composed_activation(module: nn.Module) -> bool:
-    """Whether a user's own module (`x * sigmoid(x)`, say) works on each element by itself."""
-    if next(module.parameters(), None) is not None or type(module).__module__.startswith("torch."):
-        return False
+def _kind_by_code(module: nn.Module) -> Kind:
+    """The kind of a user's own module that works on each element by itself, as its code says.
+
+    One with an activation in it (`x * sigmoid(x)`, say) is one; arithmetic with parameters alone,
+    such as a scale for each channel, is to a map what a norm is.
+    """
     try:
-        graph = fx.Tracer().trace(module)
+        steps = _steps(fx.Tracer().trace(module), module)
     except Exception:
-        return False
-    nodes = [node for node in graph.nodes if node.op not in ("placeholder", "output")]
-    is_activation = [kind_of(node, module) == "activation" for node in nodes]
-    is_arithmetic = [node.target in _ARITHMETIC for node in nodes]
-    return any(is_activation) and all(map(max, is_activation, is_arithmetic))
+        return "other"
+    is_activation = [kind_of(step, module) == "activation" for step in steps]
+    is_arithmetic = [step.target in ARITHMETIC for step in steps]
+    if not steps or not all(map(max, is_activation, is_arithmetic)):
+        return "other"
+    if any(is_activation):
+        return "activation"
+    return "norm" if next(module.parameters(), None) is not None else "other"
+
+
+def _steps(graph: fx.Graph, module: nn.Module) -> list[fx.Node]:
+    """What a graph does to its only input; none where what it takes beside it has positions."""
+    runs = fx.Interpreter(module, graph=graph)
+    steps: list[fx.Node] = []
+    for node in graph.nodes:
+        if node.op in ("placeholder", "output"):
+            continue
+        if node.op == "get_attr" or (
+            node.all_input_nodes and all(each in runs.env for each in node.all_input_nodes)
+        ):
+            runs.env[node] = runs.run_node(node)
+        else:
+            steps.append(node)
+    beside = [runs.env[each] for step in steps for each in step.all_input_nodes if each in runs.env]
+    is_one_map = len(graph.find_nodes(op="placeholder")) == 1
+    return steps if is_one_map and not any(map(_may_have_positions, beside)) else []
+
+
+def _may_have_positions(value: Any) -> bool:
+    is_number = isinstance(value, torch.Tensor) and value.numel() == 1
+    return not is_number and tuple(getattr(value, "shape", ()))[-2:] != (1, 1)
 
 
 def _by_name(names: Sequence[str], *places: Any) -> set[Any]:
@@ -160,8 +188,8 @@ _METHOD_KINDS: dict[str, Kind] = {
     for name in [*_ACTIVATION_NAMES, *(name + "_" for name in _ACTIVATION_NAMES)]
     if hasattr(torch.Tensor, name)
 }
-_ARITHMETIC = {
-    *_by_name(["add", "mul", "sub", "div", "exp", "log1p"], torch),
-    *_by_name(["add", "mul", "sub", "truediv"], operator),
-    *["add", "mul", "sub", "div", "exp", "log1p"],
+ARITHMETIC = {
+    *_by_name(["add", "mul", "sub", "div", "exp", "log1p", "pow", "square"], torch),
+    *_by_name(["add", "mul", "sub", "truediv", "pow"], operator),
+    *["add", "mul", "sub", "div", "exp", "log1p", "pow", "square", "add_", "mul_", "sub_", "div_"],
 }

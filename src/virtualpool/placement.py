@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import fx, nn
 
-from virtualpool.operators import kind_of
+from virtualpool.operators import Kind, kind_of
 from virtualpool.pool import virtual_pool
 
 Follows = Literal["activation", "norm", "conv"]
@@ -22,10 +22,10 @@ def placement(convolution: fx.Node, module: nn.Module) -> tuple[fx.Node, Follows
     """
     end, follows = convolution, "conv"
     following = _only_user(end)
-    if following is not None and kind_of(following, module) == "norm":
+    if following is not None and _kind_of(following, end, module) == "norm":
         end, follows = following, "norm"
         following = _only_user(end)
-    if following is not None and kind_of(following, module) == "activation":
+    if following is not None and _kind_of(following, end, module) == "activation":
         return following, "activation"
     return end, follows
 
@@ -48,6 +48,12 @@ def input_of(node: fx.Node) -> fx.Node:
     input_1
     """
     return node.args[0] if node.args else node.kwargs["input"]  # pyright: ignore[reportReturnType]
+
+
+def _kind_of(node: fx.Node, map: fx.Node, module: nn.Module) -> Kind:
+    """The kind of what a map goes through, if no other map does: that would keep its size."""
+    is_alone = all(each is map or each.op == "get_attr" for each in node.all_input_nodes)
+    return kind_of(node, module) if is_alone else "other"
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:

@@ -139,7 +139,7 @@ class _Walk:
             return
         part, left_whole = None, {"": "is never called in eval mode"}
         if call is not None:
-            part, left_whole = _trace_part(name, module, call)
+            part, left_whole = trace_part(name, module, call)
         if part is not None:
             self.traced.parts.append(part)
         for opaque, reason in left_whole.items():
@@ -209,7 +209,7 @@ def part_of(name: str, module: nn.Module, call: Call, opaque: frozenset[str]) ->
     return Part(name, module, evaluation, training, opaque)
 
 
-def _trace_part(
+def trace_part(
     name: str, module: nn.Module, call: Call
 ) -> tuple[Part | None, dict[str, str | None]]:
     """A module's part, and its submodules that stay whole; "" is the module.

@@ -35,7 +35,7 @@ class Tracer(fx.Tracer):
     """Takes every module without a convolution in it, and every opaque one, as one operation.
 
     So the code of such a module (dropout, attention, a classifier) keeps its behaviour in training
-    and may do what cannot be traced.
+    and may do what cannot be traced. A plain sequence of such modules is none itself.
 
     Attributes:
         failed: the qualified name of the innermost submodule that could not be traced.
@@ -47,7 +47,7 @@ class Tracer(fx.Tracer):
     def __init__(self, module: nn.Module, opaque: frozenset[str]) -> None:
         super().__init__(param_shapes_constant=True)
         self.failed: str | None = None
-        self._through = _ancestors_of_convolutions(module) - opaque
+        self._through = (_ancestors_of_convolutions(module) | _sequences(module)) - opaque
 
     def graph_of(self, module: nn.Module, call: Call) -> fx.Graph:
         """The graph of a module, with the parameters that its `forward` has.
@@ -221,6 +221,18 @@ def _no_random_numbers() -> Iterator[None]:
 def _ancestors_of_convolutions(module: nn.Module) -> set[str]:
     paths = [name.split(".") for name in convolutions(module)]
     return {".".join(path[:depth]) for path in paths for depth in range(1, len(path))}
+
+
+def _sequences(module: nn.Module) -> set[str]:
+    """The plain sequences in a module but those with linear layers: these work on no map."""
+    return {
+        name
+        for name, child in module.named_modules()
+        if type(child) is nn.Sequential
+        and not child._forward_hooks
+        and not child._forward_pre_hooks
+        and not any(isinstance(each, nn.Linear) for each in child.children())
+    }
 
 
 def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.forward import rewrite_forward
-from virtualpool.fuse import constants, decisions, layer_norm, sites
+from virtualpool.fuse import constants, decisions, layer_norm, own_modules, sites
+from virtualpool.fuse.broadcasts import without_expansions
 from virtualpool.fuse.builder import rebuilt
 from virtualpool.fuse.convolutions import as_functions, fold_batch_norms, fold_paddings
 from virtualpool.fuse.in_place import (
@@ -140,7 +141,10 @@ def _prepared(
     _name_sites(part, graph, names)
     with state_kept(part.module):
         values = Values(graph, part.module, call, training=training)
+        while own_modules.take_apart(graph, values):
+            values = Values(graph, part.module, call, training=training)
     without_changes_in_place(graph, values)
+    without_expansions(graph, values)
     activations_as_functions(graph, values)
     views_as_shapes(graph)
     as_functions(graph, values)

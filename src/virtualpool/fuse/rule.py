@@ -115,3 +115,8 @@ def rule_of(node: fx.Node, values: Values) -> Rule:
     if found is None:
         found = next((r for find in _FALLBACKS if (r := find(node, values)) is not None), None)
     return found or _UNKNOWN
+
+
+def is_known(node: fx.Node, values: Values) -> bool:
+    """Whether there is a rule for a node's operation."""
+    return rule_of(node, values) is not _UNKNOWN

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse.builder import Builder
@@ -173,8 +173,9 @@ def _keeps_positions(module: nn.Module, shape: Shape, axes: Axes) -> bool:
             full, even = module(map.clone()), module(even_positions(map, axes).clone())
     except Exception:
         return False
-    kept = even_positions(full, axes) if full.shape == map.shape else None
-    return kept is not None and torch.allclose(kept, even, 1e-2, 1e-3)
+    if not isinstance(full, Tensor) or full.shape != map.shape:
+        return False
+    return torch.allclose(even_positions(full, axes), even, 1e-2, 1e-3)
 
 
 def _is_permuted(node: fx.Node, values: Values) -> bool:

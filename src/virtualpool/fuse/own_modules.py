@@ -1,0 +1,94 @@
+"""Modules of the user's own, without convolutions, taken apart into operations that rules know.
+
+A trace calls such a module as one operation (`tracer.Tracer`), and of that no rule knows what it
+reads. In a fused graph its operations stand instead: a scale per channel, a gate, a shuffle.
+"""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from virtualpool.fuse.convolutions import is_hooked
+from virtualpool.fuse.rule import is_known
+from virtualpool.fuse.values import Values
+from virtualpool.inputs import Call, for_model
+from virtualpool.plan import join
+from virtualpool.state import state_kept
+from virtualpool.trace import run, trace_part
+
+
+def take_apart(graph: fx.Graph, values: Values) -> bool:
+    """Replaces calls of a user's modules that read a map; says whether there was one.
+
+    What is new in the graph is not in the values yet; there may be modules among it.
+    """
+    found = False
+    for node in graph.find_nodes(op="call_module"):
+        inner = _operations(node, values) if _is_candidate(node, values) else None
+        if inner is not None:
+            _replace(node, inner)
+            found = True
+    return found
+
+
+def _is_candidate(node: fx.Node, values: Values) -> bool:
+    module = values.module.get_submodule(str(node.target))
+    is_pytorch = type(module).__module__.startswith("torch.") and type(module) is not nn.Sequential
+    reads_map = any(values.axes(source) for source in node.all_input_nodes)
+    return reads_map and not is_pytorch and not _has_hooks(module) and not is_known(node, values)
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return any(map(is_hooked, module.modules()))
+
+
+def _operations(node: fx.Node, values: Values) -> fx.Graph | None:
+    """What a module does in the values' mode; none where that cannot be said by operations."""
+    module = values.module.get_submodule(str(node.target))
+    shapes = [values.shape(argument) for argument in node.args]
+    parameters = inspect.signature(module.forward).parameters
+    if node.kwargs or None in shapes or len(parameters) != len(shapes):
+        return None
+    call: Call = tuple(for_model(torch.rand(shape), module) for shape in shapes if shape), {}
+    part, _ = trace_part(str(node.target), module, call)
+    if part is None or not _keeps_its_state(module, call):
+        return None
+    graph = part.training if values.training else part.evaluation
+    result: Any = next(iter(graph.find_nodes(op="output"))).args[0]
+    return graph if isinstance(result, fx.Node) else None
+
+
+def _keeps_its_state(module: nn.Module, call: Call) -> bool:
+    """Whether a call leaves nothing behind that somebody might read, such as a map of attention."""
+
+    def state() -> Any:
+        return [
+            ({name: id(value) for name, value in vars(each).items()}, _versions(each))
+            for each in module.modules()
+        ]
+
+    with state_kept(module):
+        before = state()
+        run(module, call)
+        return state() == before
+
+
+def _versions(module: nn.Module) -> list[int]:
+    return [buffer._version for buffer in module.buffers(recurse=False)]
+
+
+def _replace(node: fx.Node, inner: fx.Graph) -> None:
+    placeholders = inner.find_nodes(op="placeholder")
+    new: dict[fx.Node, Any] = dict(zip(placeholders, node.args, strict=True))
+    with node.graph.inserting_before(node):
+        for each in inner.nodes:
+            if each.op == "output":
+                node.replace_all_uses_with(new[each.args[0]])
+            elif each.op != "placeholder":
+                new[each] = node.graph.node_copy(each, new.__getitem__)
+                new[each].meta = dict(node.meta)
+                if each.op in ("get_attr", "call_module"):
+                    new[each].target = join(str(node.target), str(each.target))
+    node.graph.erase_node(node)
