@@ -23,13 +23,15 @@ PASSED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "halves, by name": lambda x, y: torch.chunk(x, 2, dim=1)[1] + y.chunk(2, dim=1)[-1],
     "split": lambda x, y: torch.split(x, 1, 1)[2] + y.split([1, 3], 1)[0],
     "slices": lambda x, y: torch.cat([x[:, :1], y[:, 1:3], x[:, ::2]], 1),
+    "slices of all four": lambda x, y: torch.cat([x[:, :1, :, :], y[:, 1:3, ...]], 1),
+    "counted from the end": lambda x, y: torch.cat([x.split(2, -3)[0], y], -3),
+    "narrow": lambda x, y: x.narrow(1, 1, 2) + torch.narrow(y, dim=-3, start=0, length=2),
     "shuffled": lambda x, y: functional.channel_shuffle(x + y, 2),
     "shuffled by hand": lambda x, y: shuffled(torch.cat([x, y], 1)),
 }
 IN_FULL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "above": lambda x, y: torch.cat([x, y], 2),
     "batches": lambda x, y: torch.cat([x, y]),
-    "counted from the end": lambda x, y: torch.cat([x, y], -3),
     "parts of a computed size": lambda x, y: torch.split(x, [1, y.shape[1] - 1], 1)[1] + y[:, 1:],
     "halves, turned": lambda x, y: torch.cat(x.chunk(2, 1)[::-1], 1) + y,
     "parts as a list": lambda x, y: torch.stack(x.chunk(4, 1)).sum(0) + y,
@@ -38,6 +40,10 @@ IN_FULL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "up to a computed one": lambda x, y: x[:, : y.size(1) // 2],
     "images": lambda x, y: x[:1] + y[:1],
     "columns": lambda x, y: x[..., 1:] + y[..., :-1],
+    "rows": lambda x, y: x[:, :2, 1:, :] + y[:, :2, :-1, :],
+    "from the last axes": lambda x, y: x[..., :, :2] + y[..., :, :2],
+    "narrow rows": lambda x, y: x.narrow(2, 0, 3) + y.narrow(2, 1, 3),
+    "narrow to a computed size": lambda x, y: x.narrow(1, 0, y.size(1) // 2),
     "every second column": lambda x, y: x[..., ::2] + y[:, :, :, ::2],
     "turned": lambda x, y: x.flip(1) + y,
     "shuffled otherwise": lambda x, y: (

@@ -42,7 +42,7 @@ class Concatenation(_Channels):
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
         sizes = {values.size(source) for source in node.all_input_nodes}
-        return _axis(node) == 1 and len(sizes) == 1 and None not in sizes
+        return _axis(node) in _CHANNELS and len(sizes) == 1 and None not in sizes
 
 
 @rule(torch.chunk, "chunk", torch.split, "split")
@@ -56,7 +56,17 @@ class Parts(_Channels):
         )
         source, *sizes = node.all_input_nodes
         is_of_a_map = values.size(source) is not None and not sizes
-        return _axis(node, 2) == 1 and is_of_a_map and are_taken
+        return _axis(node, 2) in _CHANNELS and is_of_a_map and are_taken
+
+
+@rule(torch.narrow, "narrow")
+class Narrow(_Channels):
+    """Some channels of a map, from one on."""
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        source, *numbers = node.all_input_nodes
+        return _axis(node) in _CHANNELS and values.size(source) is not None and not numbers
 
 
 @rule(operator.getitem)
@@ -70,13 +80,7 @@ class Item(_Channels):
             return False
         if values.parts(source) is not None:
             return isinstance(index, int) and source.target in _PARTS
-        is_of_channels = (
-            isinstance(index, tuple)
-            and len(index) == 2
-            and bool(index[0] == slice(None))
-            and isinstance(index[1], slice)
-        )
-        return values.size(source) is not None and is_of_channels
+        return values.size(source) is not None and _is_of_channels(index)
 
     def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
         """See `Rule`."""
@@ -99,7 +103,16 @@ class Shuffle(_Channels):
         return values.size(node) is not None
 
 
+_CHANNELS = (1, -3)
 _PARTS = (torch.chunk, "chunk", torch.split, "split")
+
+
+def _is_of_channels(index: Any) -> bool:
+    """Whether an index takes channels alone: `[:, 2:]`, `[:, :8, :, :]`, `[:, ::2, ...]`."""
+    if not isinstance(index, tuple) or len(index) < 2 or not isinstance(index[1], slice):
+        return False
+    of_others = [each for each in index[2:] if each is not Ellipsis]
+    return all(each == slice(None) for each in [index[0], *of_others])
 
 
 def _axis(node: fx.Node, position: int = 1) -> Any:
