@@ -86,8 +86,13 @@ class Branching(nn.Module):
 
 
 class Optional(nn.Module):
-    def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
-        return x * 2 if factor is None else x * factor
+    def forward(self, x: Tensor, factor: Tensor | None = None, power: int = 2) -> Tensor:
+        return x * power if factor is None else x * factor
+
+
+class Variadic(nn.Module):
+    def forward(self, *maps: Tensor) -> Tensor:
+        return maps[0] * 2
 
 
 class Pair(nn.Module):
@@ -125,12 +130,13 @@ SEEN_THROUGH = {
     "one in another": Both(4),
     "one in a sequence with linear layers": nn.Sequential(Scale(4), nn.Sequential(Gate(4))),
     "dropout in eval": Dropped(),
+    "takes more": Optional(),
 }
 LEFT_WHOLE = {
     "leaves a map behind": Kept(),
     "counts": Counting(),
     "branches": Branching(),
-    "takes more": Optional(),
+    "takes any number": Variadic(),
     "gives two": Pair(),
 }
 

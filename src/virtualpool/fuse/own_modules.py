@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from virtualpool.fixed import check_value
 from virtualpool.fuse.convolutions import is_hooked
 from virtualpool.fuse.rule import is_known
 from virtualpool.fuse.values import Values
@@ -48,8 +49,8 @@ def _operations(node: fx.Node, values: Values) -> fx.Graph | None:
     """What a module does in the values' mode; none where that cannot be said by operations."""
     module = values.module.get_submodule(str(node.target))
     shapes = [values.shape(argument) for argument in node.args]
-    parameters = inspect.signature(module.forward).parameters
-    if node.kwargs or None in shapes or len(parameters) != len(shapes):
+    kinds = [each.kind for each in inspect.signature(module.forward).parameters.values()]
+    if node.kwargs or None in shapes or set(kinds) != {inspect.Parameter.POSITIONAL_OR_KEYWORD}:
         return None
     call: Call = tuple(for_model(torch.rand(shape), module) for shape in shapes if shape), {}
     part, _ = trace_part(str(node.target), module, call)
@@ -80,13 +81,15 @@ def _versions(module: nn.Module) -> list[int]:
 
 
 def _replace(node: fx.Node, inner: fx.Graph) -> None:
-    placeholders = inner.find_nodes(op="placeholder")
-    new: dict[fx.Node, Any] = dict(zip(placeholders, node.args, strict=True))
+    placeholders = list(inner.find_nodes(op="placeholder"))
+    # What is not given has its default, for which the graph was traced.
+    new: dict[fx.Node, Any] = {each: next(iter(each.args), None) for each in placeholders}
+    new.update(zip(placeholders, node.args, strict=False))
     with node.graph.inserting_before(node):
         for each in inner.nodes:
             if each.op == "output":
                 node.replace_all_uses_with(new[each.args[0]])
-            elif each.op != "placeholder":
+            elif each.op != "placeholder" and each.target is not check_value:
                 new[each] = node.graph.node_copy(each, new.__getitem__)
                 new[each].meta = dict(node.meta)
                 if each.op in ("get_attr", "call_module"):

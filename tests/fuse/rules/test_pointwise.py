@@ -107,6 +107,9 @@ AFFINE: dict[str, Any] = {
     "less its mean": lambda x: x - x.mean((2, 3), keepdim=True),
     "batch norm": with_statistics(nn.BatchNorm2d(4)),
     "batch norm without weights": with_statistics(nn.BatchNorm2d(4, affine=False)),
+    "batch norm as a function": lambda x: functional.batch_norm(
+        x, torch.zeros(4).double(), torch.ones(4).double(), None, None, False, 0.1, 1e-5
+    ),
     "dropout": nn.Dropout(),
     "dropout of channels": nn.Dropout2d(inplace=True),
     "dropout as a function": lambda x: functional.dropout(x, 0.5, training=False),
@@ -139,6 +142,9 @@ OTHER: dict[str, Any] = {
     "group norm": nn.GroupNorm(2, 4),
     "instance norm": nn.InstanceNorm2d(4),
     "batch norm without statistics": nn.BatchNorm2d(4, track_running_stats=False),
+    "batch norm that measures": lambda x: functional.batch_norm(
+        x, torch.zeros(4).double(), torch.ones(4).double(), None, None, True
+    ),
     "softmax over columns": lambda x: x.softmax(3),
     "cumulated": lambda x: x.cumsum(2),
     "turned": lambda x: x.flip(3),

@@ -89,13 +89,16 @@ class BatchNorm(Affine):
 
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
-        # Its channels are the second axis.
+        # Its channels are the second axis, and what else it takes has a value for each.
         is_map = values.size(node) is not None
-        return is_map and _is_frozen(node, values) and super().answers_even(node, values)
+        beside = node.all_input_nodes[1:]
+        are_of_channels = all(len(values.shape(each) or ()) == 1 for each in beside)
+        return is_map and _is_frozen(node, values) and are_of_channels
 
     def is_interpolated(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
-        return self.answers_even(node, values) and super().is_interpolated(node, values)
+        maps = _maps(node, values)
+        return self.answers_even(node, values) and values.interpolated.issuperset(maps)
 
 
 class Dropout(Affine):
@@ -193,9 +196,9 @@ def _is_frozen(node: fx.Node, values: Values) -> bool:
     if isinstance(module, nn.BatchNorm2d):
         # In a training graph it may be in either mode when it runs.
         return module.running_mean is not None and not values.training
-    return (
-        not values.training and node.kwargs.get("training", False) is False and len(node.args) < 6
-    )
+    names = ("input", "running_mean", "running_var", "weight", "bias", "training")
+    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    return not values.training and given.get("training", False) is False
 
 
 def _fits(node: fx.Node, values: Values) -> bool:
