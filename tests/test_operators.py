@@ -136,6 +136,28 @@ MODULES = {
 }  # fmt: skip
 
 
+class Traces(nn.Module):
+    """Leaves behind what it was given, and counts."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+        self.last = None
+
+    def forward(self, x):
+        self.last = x
+        self.calls += 1
+        return torch.relu(x)
+
+
+def test_to_look_at_a_module_changes_nothing_in_it():
+    module = Traces()
+    before = dict(vars(module))
+    module_kind(module)
+    assert vars(module) == before
+    assert module.calls == 0
+
+
 @pytest.mark.parametrize(
     ("module", "kind"),
     [(module, kind) for kind, modules in MODULES.items() for module in modules],

@@ -1,5 +1,6 @@
 """What the operations of a traced graph are, as far as placing a virtual pool asks."""
 
+import copy
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -7,6 +8,8 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import fx, nn
 from torch.nn import functional
+
+from virtualpool.state import state_kept
 
 T = TypeVar("T")
 Kind = Literal["activation", "norm", "pool", "pass", "other"]
@@ -98,6 +101,12 @@ def runs_forward_of(module: nn.Module, kind: type[nn.Module]) -> bool:
     return type(module).forward is kind.forward and "forward" not in vars(module)
 
 
+def is_hooked(module: nn.Module) -> bool:
+    """Whether somebody wants to know when a module is called."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+    return any(hooks) or bool(module._backward_pre_hooks)
+
+
 def registered_for(module: nn.Module, registry: Mapping[Any, T]) -> T | None:
     """What is registered for the class of a module, or for one that it derives from.
 
@@ -130,8 +139,12 @@ def _kind_by_code(module: nn.Module) -> Kind:
     One with an activation in it (`x * sigmoid(x)`, say) is one; arithmetic with parameters alone,
     such as a scale for each channel, is to a map what a norm is.
     """
+    if any(_is_no_activation(child) for child in module.modules()):
+        return "other"
     try:
-        steps = _steps(fx.Tracer().trace(module), module)
+        # What the code leaves behind, in a trace no values, is not to be found there.
+        with state_kept(module):
+            steps = _steps(fx.Tracer().trace(copy.copy(module)), module)
     except Exception:
         return "other"
     is_activation = [kind_of(step, module) == "activation" for step in steps]
@@ -141,6 +154,11 @@ def _kind_by_code(module: nn.Module) -> Kind:
     if any(is_activation):
         return "activation"
     return "norm" if next(module.parameters(), None) is not None else "other"
+
+
+def _is_no_activation(module: nn.Module) -> bool:
+    is_pytorch = type(module).__module__.startswith("torch.")
+    return is_pytorch and not isinstance(module, _ACTIVATION_MODULES)
 
 
 def _steps(graph: fx.Graph, module: nn.Module) -> list[fx.Node]:

@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from virtualpool import randomness
 from virtualpool.fixed import can_be_checked, check_length, check_value
 from virtualpool.inputs import Call
+from virtualpool.operators import is_hooked
 from virtualpool.state import state_kept
 
 CONVOLUTION = nn.modules.conv._ConvNd
@@ -229,8 +230,7 @@ def _sequences(module: nn.Module) -> set[str]:
         name
         for name, child in module.named_modules()
         if type(child) is nn.Sequential
-        and not child._forward_hooks
-        and not child._forward_pre_hooks
+        and not is_hooked(child)
         and not any(isinstance(each, nn.Linear) for each in child.children())
     }
 

@@ -7,10 +7,10 @@ from torch import Tensor, fx, nn
 
 from virtualpool.bound.rule import Operation, knows
 from virtualpool.errors import VirtualPoolError
-from virtualpool.fuse.convolutions import is_hooked
 from virtualpool.fuse.in_place import without_changes_in_place
 from virtualpool.fuse.sizes import even_positions, size_of
 from virtualpool.fuse.values import UnfusableError, Values
+from virtualpool.operators import is_hooked
 from virtualpool.pool import virtual_pool
 
 

@@ -9,9 +9,8 @@ from torch import fx, nn
 
 from virtualpool.bound.errors import ErrorSize, Gain
 from virtualpool.bound.lipschitz import activation_name, argument_names, constant
-from virtualpool.fuse.convolutions import is_hooked
 from virtualpool.inputs import tensors
-from virtualpool.operators import is_frozen_batch_norm, registered_for
+from virtualpool.operators import is_frozen_batch_norm, is_hooked, registered_for
 from virtualpool.pool import output_size
 
 

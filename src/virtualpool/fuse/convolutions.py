@@ -7,7 +7,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse.values import Values
-from virtualpool.operators import is_frozen_batch_norm, runs_forward_of
+from virtualpool.operators import is_frozen_batch_norm, is_hooked, runs_forward_of
 
 
 def as_functions(graph: fx.Graph, values: Values) -> None:
@@ -135,9 +135,3 @@ def _zero_padding(convolution: nn.Module) -> tuple[int, ...] | None:
         return None
     left, right, top, bottom = convolution._reversed_padding_repeated_twice
     return (top, left) if (top, left) == (bottom, right) else None
-
-
-def is_hooked(module: nn.Module) -> bool:
-    """Whether somebody wants to know when a module is called."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
-    return any(hooks) or bool(module._backward_pre_hooks)

@@ -13,11 +13,11 @@ from torch import fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse import reduced
-from virtualpool.fuse.convolutions import MODULE, is_hooked
+from virtualpool.fuse.convolutions import MODULE
 from virtualpool.fuse.folded import folded_convolution
 from virtualpool.fuse.sites import observed
 from virtualpool.fuse.values import UnfusableError, Values
-from virtualpool.operators import runs_forward_of
+from virtualpool.operators import is_hooked, runs_forward_of
 
 _MODULES: dict[type[nn.Module], tuple[Callable[..., Any], tuple[str, ...]]] = {
     nn.ReLU: (functional.relu, ()),

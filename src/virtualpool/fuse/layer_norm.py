@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from virtualpool.fuse.convolutions import MODULE, is_hooked
+from virtualpool.fuse.convolutions import MODULE
 from virtualpool.fuse.recording import may_write_in_place
 from virtualpool.fuse.values import Values
+from virtualpool.operators import is_hooked
 from virtualpool.pool import without_autocast
 
 

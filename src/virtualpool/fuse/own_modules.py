@@ -11,10 +11,10 @@ import torch
 from torch import fx, nn
 
 from virtualpool.fixed import check_value
-from virtualpool.fuse.convolutions import is_hooked
 from virtualpool.fuse.rule import is_known
 from virtualpool.fuse.values import Values
 from virtualpool.inputs import Call, for_model
+from virtualpool.operators import is_hooked
 from virtualpool.plan import join
 from virtualpool.state import state_kept
 from virtualpool.trace import run, trace_part
