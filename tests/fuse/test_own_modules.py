@@ -95,6 +95,26 @@ class Variadic(nn.Module):
         return maps[0] * 2
 
 
+class Blur(nn.Module):
+    """Has a buffer and no parameter, so of itself it says no dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kernel", torch.full((4, 1, 1, 1), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.conv2d(x, self.kernel, groups=4)
+
+
+class Picky(nn.Module):
+    """Does not run on all values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.abs().max() < 1e-6:
+            return x * 2
+        raise ValueError
+
+
 class Pair(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, x * 2
@@ -131,6 +151,7 @@ SEEN_THROUGH = {
     "one in a sequence with linear layers": nn.Sequential(Scale(4), nn.Sequential(Gate(4))),
     "dropout in eval": Dropped(),
     "takes more": Optional(),
+    "a kernel that is a buffer": Blur(),
 }
 LEFT_WHOLE = {
     "leaves a map behind": Kept(),
@@ -157,6 +178,14 @@ def test_one_of_two_maps() -> None:
 @pytest.mark.parametrize("own", LEFT_WHOLE.values(), ids=LEFT_WHOLE)
 def test_what_does_more_than_operations_stays_whole(own: nn.Module) -> None:
     model = Net(own).double().eval()
+    report = fused_alike(model, images(), ["site"])
+    assert [each.sites for each in report.interpolations] == [("site",)]
+
+
+def test_what_runs_on_some_values_only_stays_whole() -> None:
+    model = Net(Picky()).double().eval()
+    nn.init.constant_(model.site.weight, 1e-9)
+    nn.init.zeros_(model.site.bias)  # pyright: ignore[reportArgumentType]
     report = fused_alike(model, images(), ["site"])
     assert [each.sites for each in report.interpolations] == [("site",)]
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from virtualpool.errors import VirtualPoolError
 from virtualpool.fixed import check_value
 from virtualpool.fuse.rule import is_known
 from virtualpool.fuse.values import Values
@@ -52,9 +53,12 @@ def _operations(node: fx.Node, values: Values) -> fx.Graph | None:
     kinds = [each.kind for each in inspect.signature(module.forward).parameters.values()]
     if node.kwargs or None in shapes or set(kinds) != {inspect.Parameter.POSITIONAL_OR_KEYWORD}:
         return None
-    call: Call = tuple(for_model(torch.rand(shape), module) for shape in shapes if shape), {}
-    part, _ = trace_part(str(node.target), module, call)
-    if part is None or not _keeps_its_state(module, call):
+    maps = tuple(for_model(torch.rand(shape), values.module) for shape in shapes if shape)
+    try:
+        part, _ = trace_part(str(node.target), module, (maps, {}))
+        if part is None or not _keeps_its_state(module, (maps, {})):
+            return None
+    except VirtualPoolError:  # it does not run on any values, or in any dtype
         return None
     graph = part.training if values.training else part.evaluation
     result: Any = next(iter(graph.find_nodes(op="output"))).args[0]
