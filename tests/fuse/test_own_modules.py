@@ -184,8 +184,9 @@ def test_what_does_more_than_operations_stays_whole(own: nn.Module) -> None:
 
 def test_what_runs_on_some_values_only_stays_whole() -> None:
     model = Net(Picky()).double().eval()
-    nn.init.constant_(model.site.weight, 1e-9)
-    nn.init.zeros_(model.site.bias)  # pyright: ignore[reportArgumentType]
+    with torch.no_grad():
+        for parameter in model.get_submodule("site").parameters():
+            parameter.mul_(1e-9)
     report = fused_alike(model, images(), ["site"])
     assert [each.sites for each in report.interpolations] == [("site",)]
 
