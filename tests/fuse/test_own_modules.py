@@ -98,6 +98,8 @@ class Variadic(nn.Module):
 class Blur(nn.Module):
     """Has a buffer and no parameter, so of itself it says no dtype."""
 
+    kernel: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("kernel", torch.full((4, 1, 1, 1), 0.5))
