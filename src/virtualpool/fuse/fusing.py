@@ -139,6 +139,7 @@ def _prepared(
     part: Part, graph: fx.Graph, call: Call, names: list[str], *, training: bool
 ) -> Values:
     _name_sites(part, graph, names)
+    own_modules.without_identities(graph, part.module)
     with state_kept(part.module):
         values = Values(graph, part.module, call, training=training)
         while own_modules.take_apart(graph, values):

@@ -21,6 +21,15 @@ from virtualpool.state import state_kept
 from virtualpool.trace import run, trace_part
 
 
+def without_identities(graph: fx.Graph, module: nn.Module) -> None:
+    """Leaves out modules that give what they get: a value that is changed has one name then."""
+    for node in graph.find_nodes(op="call_module"):
+        called = module.get_submodule(str(node.target))
+        if type(called) is nn.Identity and not is_hooked(called):
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            graph.erase_node(node)
+
+
 def take_apart(graph: fx.Graph, values: Values) -> bool:
     """Replaces calls of a user's modules that read a map; says whether there was one.
 
@@ -32,6 +41,7 @@ def take_apart(graph: fx.Graph, values: Values) -> bool:
         if inner is not None:
             _replace(node, inner)
             found = True
+    without_identities(graph, values.module)
     return found
 
 
