@@ -25,10 +25,11 @@ NETWORKS = """
     caformer_s18 cs3darknet_s cspdarknet53 cspresnet50 darknet53 densenet121 dla34 dm_nfnet_f0
     ecaresnet26t edgenext_xx_small efficientnet_lite0 ese_vovnet19b_dw fbnetc_100 gcresnext26ts
     gernet_s ghostnet_050 ghostnetv2_100 hardcorenas_a hgnetv2_b0 hrnet_w18_small
-    inception_next_atto lcnet_050 legacy_xception mixnet_s mobilenetv3_small_050 mobilenetv4_conv_small
-    mobileone_s0 nf_resnet26 regnetz_b16 repghostnet_050 repvgg_a0 res2net50_26w_4s resnest14d resnet18d
-    resnetblur50 resnetv2_50 rexnet_100 selecsls42 seresnet18 skresnet18 starnet_s1
-    tf_efficientnet_b0 tf_efficientnetv2_b0 tinynet_e tresnet_m vgg11_bn xception41
+    inception_next_atto lcnet_050 legacy_xception mixnet_s mobilenetv3_small_050
+    mobilenetv4_conv_small mobileone_s0 nf_resnet26 regnetz_b16 repghostnet_050 repvgg_a0
+    res2net50_26w_4s resnest14d resnet18d resnetblur50 resnetv2_50 rexnet_100 selecsls42
+    seresnet18 skresnet18 starnet_s1 tf_efficientnet_b0 tf_efficientnetv2_b0 tinynet_e tresnet_m
+    vgg11_bn xception41
 """.split()
 TOLERANCE = 1e-10
 REASONS = 2
@@ -118,10 +119,10 @@ def page(rows: list[Row], command: str) -> str:
             "",
             f"Made on {datetime.date.today().isoformat()} with torch {torch.__version__} and timm "
             f"{timm.__version__} by `{command}`: random weights, float64, all sites pooled. Of "
-            "each network: how many sites are pooled, its multiply-accumulates after that as a part "
-            "of those before, how many sites are fused, how many maps are still interpolated and what "
-            "most of these are asked for by, and how far the fused network's outputs are from the "
-            "pooled one's, relative to the largest.",
+            "each network: how many sites are pooled, its multiply-accumulates after that as a "
+            "part of those before, how many sites are fused, how many maps are still "
+            "interpolated and what most of these are asked for by, and how far the fused "
+            "network's outputs are from the pooled one's, relative to the largest.",
             "",
             "A map is needed in full by a sum or an activation at the end of a stage, by a "
             "depthwise convolution whose kernel runs faster on it, and by what no rule knows.",
