@@ -78,7 +78,7 @@ def module_kind(module: nn.Module) -> Kind:
         return "pool"
     if isinstance(module, _PASS_MODULES):
         return "pass"
-    return "other" if type(module).__module__.startswith("torch.") else _kind_by_code(module)
+    return _kind_by_code(module)
 
 
 def is_mean_over_space(node: fx.Node) -> bool:
@@ -99,6 +99,15 @@ def runs_forward_of(module: nn.Module, kind: type[nn.Module]) -> bool:
     (True, False)
     """
     return type(module).forward is kind.forward and "forward" not in vars(module)
+
+
+def is_of_pytorch(module: nn.Module) -> bool:
+    """Whether the class of a module is PyTorch's, and not a library's or a user's.
+
+    >>> is_of_pytorch(nn.ReLU()), is_of_pytorch(type("Own", (nn.ReLU,), {"__module__": "own"})())
+    (True, False)
+    """
+    return type(module).__module__.startswith("torch.")
 
 
 def is_hooked(module: nn.Module) -> bool:
@@ -157,8 +166,7 @@ def _kind_by_code(module: nn.Module) -> Kind:
 
 
 def _is_no_activation(module: nn.Module) -> bool:
-    is_pytorch = type(module).__module__.startswith("torch.")
-    return is_pytorch and not isinstance(module, _ACTIVATION_MODULES)
+    return is_of_pytorch(module) and not isinstance(module, _ACTIVATION_MODULES)
 
 
 def _steps(graph: fx.Graph, module: nn.Module) -> list[fx.Node]:

@@ -15,7 +15,7 @@ from virtualpool.fixed import check_value
 from virtualpool.fuse.rule import is_known
 from virtualpool.fuse.values import Values
 from virtualpool.inputs import Call, for_model
-from virtualpool.operators import is_hooked
+from virtualpool.operators import is_hooked, is_of_pytorch
 from virtualpool.plan import join
 from virtualpool.state import state_kept
 from virtualpool.trace import run, trace_part
@@ -47,13 +47,10 @@ def take_apart(graph: fx.Graph, values: Values) -> bool:
 
 def _is_candidate(node: fx.Node, values: Values) -> bool:
     module = values.module.get_submodule(str(node.target))
-    is_pytorch = type(module).__module__.startswith("torch.") and type(module) is not nn.Sequential
+    is_own = not is_of_pytorch(module) or type(module) is nn.Sequential
     reads_map = any(values.axes(source) for source in node.all_input_nodes)
-    return reads_map and not is_pytorch and not _has_hooks(module) and not is_known(node, values)
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    return any(map(is_hooked, module.modules()))
+    has_hooks = any(map(is_hooked, module.modules()))
+    return reads_map and is_own and not has_hooks and not is_known(node, values)
 
 
 def _operations(node: fx.Node, values: Values) -> fx.Graph | None:
