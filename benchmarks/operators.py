@@ -2,10 +2,10 @@
 
     python benchmarks/operators.py --markdown runs/operators.md
 
-As written, `Resize` or `Interpolate` is the interpolation, with the `Pad` that repeats the last row
-of a map of even size. Fused, `Pad` and `Mul` make the borders of reduced maps. ONNX Runtime's
-`ReorderInput` and `ReorderOutput` take maps into the layout of its convolutions and out of it,
-which both ask for.
+As written, `Resize` (in the layout of ONNX Runtime's convolutions `Upsample`) or `Interpolate` is
+the interpolation, with the `Slice` that cuts a map to an odd size. Fused, `Pad` and `Mul` make the
+borders of reduced maps. ONNX Runtime's `ReorderInput` and `ReorderOutput` take maps into the layout
+of its convolutions and out of it, which both ask for.
 """
 
 import argparse

@@ -261,3 +261,33 @@ def test_on_a_gpu_the_layout_stays(size, layout):
     full = virtual_pool(reduced.cuda(), size)
     assert full.is_contiguous(memory_format=layout)
     torch.testing.assert_close(full.cpu(), virtual_pool(reduced, size))
+
+
+class Recovered(nn.Module):
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, map: Tensor) -> Tensor:
+        return virtual_pool(map, self.size)
+
+
+@pytest.mark.parametrize("size", [(8, 10), (7, 10), (8, 9), (7, 7), (2, 1), (1, 1)])
+def test_a_file_of_onnx_resizes_without_padding(size, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    map, file = reduced_map(size, dtype=torch.float32), tmp_path / "model.onnx"
+    torch.onnx.export(Recovered(size).eval(), (map,), file, dynamo=True, verbose=False)
+    kinds = {node.op_type for node in onnx.load(file).graph.node}
+    assert kinds == ({"Resize", "Slice"} if size[0] % 2 or size[1] % 2 else {"Resize"})
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: map.numpy()})
+    torch.testing.assert_close(torch.as_tensor(found), recovered(map.double(), size).float())
+
+
+def test_traced_by_dynamo_for_onnx_it_resizes_as_elsewhere(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("virtualpool.exporting.is_in_onnx_export", lambda: True)
+    map = reduced_map((8, 10))
+    program = torch.export.export(Recovered((8, 10)), (map,), strict=True)
+    torch.testing.assert_close(program.module()(map), recovered(map, (8, 10)))

@@ -13,4 +13,16 @@ def is_exporting() -> bool:
 
 def is_exporting_program() -> bool:
     """Whether `torch.export` makes a program, and not for an ONNX file."""
-    return is_exporting() and not is_in_onnx_export()
+    return is_exporting() and not _is_in_onnx_export()
+
+
+def is_exporting_onnx() -> bool:
+    """Whether `torch.export` makes what is written to an ONNX file then."""
+    return is_exporting() and _is_in_onnx_export()
+
+
+@torch.compiler.assume_constant_result
+def _is_in_onnx_export() -> bool:
+    # Dynamo takes PyTorch's own function for false: the exporter uses it where it could not do
+    # without.
+    return is_in_onnx_export()

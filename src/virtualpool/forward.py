@@ -55,6 +55,9 @@ class Rewritten:
     evaluation: ForwardCode
     training_code: ForwardCode
 
+    def check_for_evaluation(self, inputs: Any) -> None:
+        """Refuses inputs for which the code of eval mode does not hold."""
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         new: Any = object.__new__(type(self))
         memo[id(self)] = new
@@ -114,9 +117,11 @@ def _forward(evaluation: ForwardCode, training: ForwardCode) -> Callable[..., An
         return evaluation.function
 
     @functools.wraps(evaluation.function)
-    def forward(self: nn.Module, *arguments: Any, **keywords: Any) -> Any:
-        code = training if self.training else evaluation
-        return code.function(self, *arguments, **keywords)
+    def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        if self.training:
+            return training.function(self, *arguments, **keywords)
+        self.check_for_evaluation((arguments, keywords))
+        return evaluation.function(self, *arguments, **keywords)
 
     return forward
 

@@ -6,10 +6,11 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.onnx import ops
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.exporting import is_exporting_program
+from virtualpool.exporting import is_exporting_onnx, is_exporting_program
 from virtualpool.joining import joined
 from virtualpool.layout import layout
 
@@ -47,6 +48,8 @@ def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     bottom, right = size[0] - height, size[1] - width
     # Autocast would make a float32 map of a bfloat16 one here, four times its size, for nothing.
     with without_autocast(reduced):
+        if is_exporting_onnx() and not torch.compiler.is_dynamo_compiling():
+            return _with_twice_the_size(reduced, size)
         if reduced.is_cuda and not torch.compiler.is_compiling():
             return _with_channels_last(reduced, size)
         # With aligned corners and this size every even output lies on a sample and every odd one
@@ -79,6 +82,27 @@ def _with_channels_last(reduced: Tensor, size: tuple[int, int]) -> Tensor:
         align_corners=True,
     )
     return full[..., : size[0], : size[1]].contiguous(memory_format=its_layout)
+
+
+def _with_twice_the_size(reduced: Tensor, size: tuple[int, int]) -> Tensor:
+    """The same as ONNX writes it, whose resizing can do what PyTorch's cannot.
+
+    Without an offset each cell comes to an even position and the last one is repeated. ONNX Runtime
+    does this, for whole factors, in the layout of its convolutions: as written, ResNet-50 takes
+    little more than half of the time that it takes with aligned corners and a padding.
+    """
+    height, width = 2 * reduced.shape[-2], 2 * reduced.shape[-1]
+    factors = torch.tensor([1.0, 1.0, 2.0, 2.0])
+    full = ops.symbolic(
+        "Resize",
+        (reduced, None, factors),
+        {"mode": "linear", "coordinate_transformation_mode": "asymmetric"},
+        dtype=reduced.dtype,
+        shape=(*reduced.shape[:2], height, width),
+    )
+    # Of lengths that are open until the file is run it cannot be asked here whether they are even.
+    is_known = all(isinstance(length, int) for length in (*size, height, width))
+    return full if is_known and size == (height, width) else full[..., : size[0], : size[1]]
 
 
 class VirtualPool(nn.Module):

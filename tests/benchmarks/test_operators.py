@@ -15,7 +15,7 @@ Load = Callable[[str], Any]
 
 @pytest.mark.parametrize(
     ("runtime", "interpolation", "convolution"),
-    [("ONNX Runtime", "Resize", "Conv"), ("OpenVINO", "Interpolate", "Convolution")],
+    [("ONNX Runtime", "Upsample", "Conv"), ("OpenVINO", "Interpolate", "Convolution")],
 )
 def test_profiles(
     load: Load, tmp_path: Path, runtime: str, interpolation: str, convolution: str
