@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from virtualpool import VirtualPoolError
-from virtualpool.files import read_json, replacing, write_json, write_text
+from virtualpool.files import made_folder, read_json, replacing, write_json, write_text
 
 
 def test_writes_whole_files_into_new_folders(tmp_path):
@@ -74,3 +74,13 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
         read_json(tmp_path / "none.json")
     with pytest.raises(VirtualPoolError, match="cannot be read"):
         read_json(tmp_path)
+
+
+def test_where_nothing_can_be_written_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VirtualPoolError, match="is a folder; give the path of a file"):
+        write_text(tmp_path, "text")
+    with pytest.raises(VirtualPoolError, match=r"file: cannot be written \(.+\); choose another"):
+        write_text(tmp_path / "file" / "below.txt", "text")
+    with pytest.raises(VirtualPoolError, match="cannot be written"):
+        made_folder(tmp_path / "file")

@@ -11,6 +11,16 @@ def is_exporting() -> bool:
     return torch.compiler._is_exporting_flag
 
 
+def is_captured() -> bool:
+    """Whether what is computed is captured to be computed again: compiled, exported, or traced."""
+    return torch.compiler.is_compiling() or is_traced_by_jit()
+
+
+def is_traced_by_jit() -> bool:
+    """Whether a TorchScript is being traced, as by ONNX's older exporter."""
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
 def is_exporting_program() -> bool:
     """Whether `torch.export` makes a program, and not for an ONNX file."""
     return is_exporting() and not _is_in_onnx_export()

@@ -17,6 +17,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
     If the block raises, `path` stays as it was and nothing is left behind.
 
+    Raises:
+        VirtualPoolError: nothing can be written there.
+
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "deep" / "note.txt"
     >>> with replacing(target) as beside:
@@ -25,8 +28,13 @@ def replacing(path: Path | str) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    if path.is_dir():
+        raise VirtualPoolError(f"{path}: is a folder; give the path of a file to write.")
+    made_folder(path.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise _unwritable(path, error) from error
     os.close(descriptor)
     beside = Path(name)
     try:
@@ -37,6 +45,19 @@ def replacing(path: Path | str) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def made_folder(path: Path) -> Path:
+    """A folder that is there, or is made now; where it cannot be, a `VirtualPoolError` says why."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return path
+
+
+def _unwritable(path: Path, error: OSError) -> VirtualPoolError:
+    return VirtualPoolError(f"{path}: cannot be written ({error.strerror}); choose another place.")
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -55,8 +55,9 @@ class Rewritten:
     evaluation: ForwardCode
     training_code: ForwardCode
 
-    def check_for_evaluation(self, inputs: Any) -> None:
-        """Refuses inputs for which the code of eval mode does not hold."""
+    def inputs_for_evaluation(self, inputs: Any) -> Any:
+        """The inputs for the code of eval mode; refuses those for which it does not hold."""
+        return inputs
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         new: Any = object.__new__(type(self))
@@ -120,7 +121,7 @@ def _forward(evaluation: ForwardCode, training: ForwardCode) -> Callable[..., An
     def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
         if self.training:
             return training.function(self, *arguments, **keywords)
-        self.check_for_evaluation((arguments, keywords))
+        arguments, keywords = self.inputs_for_evaluation((arguments, keywords))
         return evaluation.function(self, *arguments, **keywords)
 
     return forward

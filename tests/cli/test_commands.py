@@ -215,7 +215,7 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_on_demand(
     monkeypatch.setattr(sys.modules["virtualpool.sites"], "sites", fails)
     said = refused("sites", f"{network}:tiny")
     assert said == (
-        "error: unexpected: ZeroDivisionError: a mistake of ours; run again with --debug"
+        "error: unexpected: ZeroDivisionError: a mistake of ours; run it as virtualpool --debug ..."
     )
     result = run("--debug", "sites", f"{network}:tiny")
     assert result.exit_code == 1

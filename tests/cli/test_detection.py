@@ -25,7 +25,8 @@ def test_sensitivity_is_that_of_the_mean_average_precision(
     result = run(*asked("sensitivity", detector, boxes, "--metric", "voc2007"))
     assert " VOC 2007 mAP on 3 images; each site pooled alone" in result.stdout
     said = result.stderr
-    assert "1 image could not be read and was left out" in said
+    assert "1 image left out (" in said
+    assert "could not be read" not in said
 
 
 @pytest.mark.parametrize("recover", ["labels", "distillation", "both", "none"])
@@ -88,3 +89,22 @@ def test_a_network_and_a_task_that_do_not_fit_are_refused(
 
 def test_a_folder_of_classes_has_no_boxes(refused: Run, detector: str, images: Path) -> None:
     assert "VOC's layout is" in refused(*asked("sensitivity", detector, images))
+
+
+def test_a_detector_of_too_few_classes_is_refused_and_of_more_is_told(
+    refused: Run, run: Run, detector: str, boxes: Path, tmp_path: Path
+) -> None:
+    for path in (boxes / "Annotations").iterdir():
+        (tmp_path / "Annotations").mkdir(exist_ok=True)
+        (tmp_path / "Annotations" / path.name).write_text(
+            path.read_text().replace("square", "round" if path.stem == "a" else "square")
+        )
+    for folder in ("JPEGImages", "ImageSets"):
+        (tmp_path / folder).symlink_to(boxes / folder)
+    said = refused(*asked("sensitivity", detector, tmp_path))
+    assert "has 2 classes (round, square), and the detector 2 with the background" in said
+    file, _, name = detector.rpartition(":")
+    more = tmp_path / "more.py"
+    more.write_text(Path(file).read_text().replace("tiny_detector()", "tiny_detector(3)"))
+    result = run(*asked("sensitivity", f"{more}:{name}", boxes))
+    assert "(square), and the detector 4 with the background" in result.stderr

@@ -133,6 +133,8 @@ def test_pick_copies_the_file_of_its_model(
 def test_pick_and_report_of_an_unfinished_run(run: Run, refused: Run, finished: Path) -> None:
     (finished / "round-01" / "point.json").unlink()
     result = run("pick", finished, "--max-drop", "1")
+    assert "--max-drop 1 allows any model, for the original has 0:" in result.stderr
+    assert "allows any model" not in run("pick", finished, "--max-drop", "0").stderr
     assert result.exit_code == 0
     assert "not finished" in result.stderr
     assert run("report", finished).exit_code == 0

@@ -1,6 +1,8 @@
 """Which ONNX files of fused networks are refused, and that the others give the same numbers."""
 
 import re
+import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 
 import virtualpool as vp
 from virtualpool.errors import VirtualPoolError
-from virtualpool.fuse.fixed_sizes import refuse_open_sizes_for_onnx
+from virtualpool.fuse.fixed_sizes import of_fixed_sizes
 
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -60,7 +62,8 @@ def test_as_written_every_size_is_right(size, tmp_path):
 
 
 def test_elsewhere_nothing_is_refused():
-    refuse_open_sizes_for_onnx(((IMAGE,), {}), "Network")
+    inputs = (IMAGE,), {}
+    assert of_fixed_sizes(inputs, "Network") is inputs
     program = torch.export.export(vp.fuse(pooled(), IMAGE), (IMAGE,), dynamic_shapes=({2: OPEN},))
     assert program.module()(IMAGE[:, :, :16]).shape == (2, 4, 8, 11)
 
@@ -68,7 +71,35 @@ def test_elsewhere_nothing_is_refused():
 def test_in_a_trace_of_dynamo_sizes_are_taken_to_be_open(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("virtualpool.exporting.is_in_onnx_export", lambda: True)
     monkeypatch.setattr("torch.compiler._is_exporting_flag", True)
-    refuse_open_sizes_for_onnx((IMAGE,), "Network")
+    of_fixed_sizes((IMAGE,), "Network")
     monkeypatch.setattr("torch.compiler.is_dynamo_compiling", lambda: True)
     with pytest.raises(VirtualPoolError, match="Network is fused"):
-        refuse_open_sizes_for_onnx((IMAGE,), "Network")
+        of_fixed_sizes((IMAGE,), "Network")
+
+
+def of_torchscript(fused: nn.Module) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated, and tells of each constant
+        return torch.jit.trace(fused, (IMAGE,), check_trace=False)
+
+
+@torch.no_grad()
+def test_a_torchscript_is_the_same_and_takes_no_other_size():
+    fused = vp.fuse(pooled(), IMAGE)
+    traced = of_torchscript(fused)
+    images = torch.randn(1, *IMAGE.shape[1:])
+    torch.testing.assert_close(traced(images), fused(images), rtol=1e-4, atol=1e-5)
+    for size in ((24, 22), (20, 21)):
+        with pytest.raises(RuntimeError, match="must match the existing size"):
+            traced(torch.randn(1, 3, *size))
+
+
+@torch.no_grad()
+def test_the_older_exporter_of_onnx(tmp_path):
+    fused, file = vp.fuse(pooled(), IMAGE), tmp_path / "model.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(fused, (IMAGE,), file, dynamo=False)
+    opened = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    images = torch.randn_like(IMAGE)
+    torch.testing.assert_close(outputs(opened, images), fused(images), rtol=1e-4, atol=1e-5)

@@ -240,6 +240,9 @@ def test_restore(frontier, network, images, tmp_path):
     vp.save(pooled, tmp_path / "r1" / "model.safetensors")
     restored = frontier.restore(network, frontier.points[1]).eval()
     assert torch.equal(restored(images), pooled(images))
+    assert torch.equal(frontier.restore(network, "r1").eval()(images), pooled(images))
+    with pytest.raises(VirtualPoolError, match="No model is named 'r9'; there are original, r1"):
+        frontier.restore(network, "r9")
     original = frontier.restore(network, frontier.original)
     assert original is not network
     assert torch.equal(original.eval()(images), network.eval()(images))

@@ -491,6 +491,9 @@ def test_the_observer_is_told_of_the_steps_of_fine_tuning(start, images):
 REFUSED = {
     "too many rounds": ({"rounds": 4}, "4 rounds, for 3 sites"),
     "learning rates": ({"rounds": 2, "learning_rates": [0.1]}, "1 numbers for 2 rounds"),
+    "a rate below zero": ({"learning_rates": -1}, "A learning rate is -1; it must be 0 or more"),
+    "no rate": ({"learning_rates": float("nan")}, "A learning rate is nan"),
+    "no drop": ({"max_drop": float("nan")}, "max_drop is nan"),
     "epochs": ({"rounds": 1, "epochs": [1, 2]}, "epochs has 2 numbers for 1 rounds"),
     "two lengths": ({"epochs": 1, "training_steps": 9}, "in epochs or in training_steps, not in"),
     "no length": ({"training_steps": [9, 0]}, r"training_steps is \[9, 0\]; at least one"),

@@ -92,4 +92,5 @@ def _line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, VirtualPoolError):
         return f"error: {text}"
-    return f"error: unexpected: {type(error).__name__}: {text:.300}; run again with --debug"
+    kind = type(error).__name__
+    return f"error: unexpected: {kind}: {text:.300}; run it as virtualpool --debug ..."

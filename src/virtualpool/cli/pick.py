@@ -44,6 +44,12 @@ def pick(
             )
         if not run.finished:
             messages().print(f"{run_dir} is not finished: this is the best of its models so far.")
+        original = run.frontier.original.accuracy
+        if max_drop is not None and max_drop > 0 and 0 <= original <= max_drop:
+            messages().print(
+                f"--max-drop {max_drop:g} allows any model, for the original has {original:.4g}: "
+                "one point of an accuracy is 0.01."
+            )
         point = run.frontier.pick(
             max_drop=max_drop, min_speedup=min_speedup, max_latency_ms=max_latency_ms
         )

@@ -1,5 +1,6 @@
 """A network and the data that it is judged by, as the command line names them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,6 +21,7 @@ from virtualpool.search.run import Run
 from virtualpool.search.score import Evaluate
 from virtualpool.search.seed import seeded
 from virtualpool.tasks import classification, detection
+from virtualpool.tasks.detection.classes import class_count
 from virtualpool.tasks.detection.found import found_in
 from virtualpool.tasks.detection.illustration import illustrated
 from virtualpool.trace import evaluating
@@ -82,11 +84,17 @@ class Task:
         Run(run_dir).remember(record.PICTURES, drawn, alone=True)
 
     def say_skipped(self) -> None:
-        """Says how many images could not be read by any process, and which first."""
-        if skipped := [*dict.fromkeys(chain(*processes.gathered(self.data.skipped)))]:
+        """Says how many images could not be read by any process since they were opened."""
+        met = [name for name in self.data.skipped if name not in self._said()]
+        if skipped := [*dict.fromkeys(chain(*processes.gathered(met)))]:
             images, was = count(len(skipped), "image"), "was" if len(skipped) == 1 else "were"
             first = ", ".join(skipped[:5])
             messages().print(f"{images} could not be read and {was} left out: {first}")
+
+    def _said(self) -> set[str]:
+        """What was left out, and said, when the data was opened."""
+        splits = self.data.splits.values() if isinstance(self.data, detection.Detection) else ()
+        return {str(path) for split in splits for path in split.skipped}
 
 
 def open_task(
@@ -142,6 +150,10 @@ def _for_detection(
 ) -> tuple[detection.Detection, Any, dict[str, Any]]:
     augmentation = preparation.for_boxes()
     data = detection.load_data(source, augmentation=augmentation, **shared)
+    for name, split in data.splits.items():
+        if left_out := split.left_out():
+            messages().print(f"{source}, {name}: {left_out}", highlight=False)
+    _check_classes(network.module, source, data.classes)
     # How long a detector takes depends on what it finds, so it is timed on a real image.
     images = next((images for images, _ in data.test if images), None)
     if images is None:
@@ -149,3 +161,18 @@ def _for_detection(
     with evaluating(network.module):
         found_in(images[:1], network.module)  # what is no detector is refused before it is tuned
     return data, images[:1], {"augmentation": augmentation}
+
+
+def _check_classes(detector: nn.Module, source: str, classes: Sequence[str]) -> None:
+    count = class_count(detector)
+    if count is None or count == len(classes) + 1:
+        return
+    found = f"{source} has {len(classes)} classes ({', '.join(classes)})"
+    if count <= len(classes):
+        raise VirtualPoolError(
+            f"{found}, and the detector {count} with the background; build it for as many."
+        )
+    messages().print(
+        f"{found}, and the detector {count} with the background: label 1 is the first class "
+        "of the data, which may not be what the detector has learned."
+    )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from virtualpool.exporting import is_exporting_program
+from virtualpool.exporting import is_captured, is_exporting_program
 from virtualpool.fuse.recording import may_write_in_place
 from virtualpool.joining import joined
 from virtualpool.layout import layout
@@ -41,7 +41,7 @@ def extended(
     after = max(after[0], 0), max(after[1], 0)
     if may_write_in_place(reduced):
         return _extended(reduced, size, before, after, rectify)
-    if torch.compiler.is_compiling() or before == after == (0, 0):
+    if is_captured() or before == after == (0, 0):
         reduced = functional.relu(reduced) if rectify else reduced
         if before == after == (0, 0):
             return reduced

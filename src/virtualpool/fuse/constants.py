@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.forward import ForwardCode, Rewritten, original_class
 from virtualpool.fuse.convolutions import norm_scale, scaled_weight, shifted_bias
-from virtualpool.fuse.fixed_sizes import refuse_open_sizes_for_onnx
+from virtualpool.fuse.fixed_sizes import of_fixed_sizes
 from virtualpool.fuse.folding import fold, spread
 from virtualpool.fuse.layer_norm import bias_of_shifted, scaled_columns
 
@@ -54,9 +54,9 @@ def hoist(graph: fx.Graph, module: nn.Module) -> None:
 class Folded(Rewritten):
     """Comes before the class of a fused module: what was folded follows its parameters."""
 
-    def check_for_evaluation(self, inputs: Any) -> None:
+    def inputs_for_evaluation(self, inputs: Any) -> Any:
         """See `Rewritten`."""
-        refuse_open_sizes_for_onnx(inputs, self.original_class.__name__)
+        return of_fixed_sizes(inputs, self.original_class.__name__)
 
     def train(self, mode: bool = True) -> Any:
         """See `torch.nn.Module`; in eval mode what was learned is folded."""

@@ -1,29 +1,31 @@
-"""A fused network in an ONNX file takes images of one height and width.
+"""A fused network in an ONNX file or in TorchScript takes images of one height and width.
 
 The borders of its maps depend on whether these are odd or even. A program of `torch.export` refuses
-images of the other kind; a file of ONNX would take them, and give other numbers.
+images of the other kind; what is written here would take them, and give other numbers.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.exporting import is_exporting_onnx
+from virtualpool.exporting import is_exporting_onnx, is_traced_by_jit
+from virtualpool.inputs import map_tensors, tensors
 
 
-def refuse_open_sizes_for_onnx(inputs: Any, name: str) -> None:
-    """Refuses maps with rows or columns that are open, where an ONNX file is being made.
+def of_fixed_sizes(inputs: Any, name: str) -> Any:
+    """The inputs of a fused module, which its copy in a file takes in the size of these alone.
 
     Args:
-        inputs: of a fused module, nested as they may be.
-        name: its class.
+        inputs: nested as they may be.
+        name: the class of the module.
 
     Raises:
-        VirtualPoolError: one of these maps is of an open size.
+        VirtualPoolError: an ONNX file is being made, and rows or columns of a map are open.
     """
+    if is_traced_by_jit():
+        return map_tensors(_refusing_others, inputs)
     # Dynamo, which the exporter tries next, cannot tell what is open.
     if is_exporting_onnx() and (torch.compiler.is_dynamo_compiling() or _are_open(inputs)):
         raise VirtualPoolError(
@@ -33,8 +35,17 @@ def refuse_open_sizes_for_onnx(inputs: Any, name: str) -> None:
             "written, which takes every size. If they are fixed already, torch.export cannot take "
             "the model otherwise: torch.export.export(model, inputs) says why."
         )
+    return inputs
+
+
+def _refusing_others(map: Tensor) -> Tensor:
+    """A map as it is, by an operation that fails where rows or columns are others than here."""
+    if map.ndim != 4:
+        return map
+    rows, columns = (int(length) for length in map.shape[-2:])
+    return map.expand(-1, -1, rows, columns)
 
 
 def _are_open(inputs: Any) -> bool:
-    maps = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.ndim == 4]
+    maps = [tensor for tensor in tensors(inputs) if tensor.ndim == 4]
     return not all(isinstance(length, int) for map in maps for length in map.shape[-2:])

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from virtualpool.exporting import is_exporting, is_exporting_program
+from virtualpool.exporting import is_captured, is_exporting, is_exporting_program
 from virtualpool.fuse.recording import is_recorded, may_write_in_place
 from virtualpool.fuse.windows import Windows, mean_of
 from virtualpool.pool import Axes, repeated, virtual_pool, window_size
@@ -35,8 +35,7 @@ def max_pool(
     """
     if may_write_in_place(reduced):
         return _by_bands(reduced, size, kernel, stride)
-    is_compiling = torch.compiler.is_compiling()
-    if (kernel, stride) == (2, 2) and not is_compiling:
+    if (kernel, stride) == (2, 2) and not is_captured():
         return _Halving.apply(reduced, size)  # pyright: ignore[reportReturnType]
     if is_recorded(reduced):
         # Many small operations are slow to go back through.

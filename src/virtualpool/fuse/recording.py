@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from virtualpool.exporting import is_exporting
+from virtualpool.exporting import is_captured, is_exporting
 
 
 def is_recorded(map: Tensor) -> bool:
@@ -13,4 +13,4 @@ def is_recorded(map: Tensor) -> bool:
 
 def may_write_in_place(map: Tensor) -> bool:
     """Whether a map may be changed: compilers fuse what is plain, autograd keeps what was read."""
-    return not torch.compiler.is_compiling() and not is_recorded(map)
+    return not is_captured() and not is_recorded(map)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from virtualpool.exporting import is_captured
 from virtualpool.pool import Axes, virtual_pool
 
 
@@ -55,8 +56,8 @@ def roi_align(
 
 
 def _is_exact(corners: Tensor, size: Axes, aligned: bool) -> bool:
-    is_captured = corners.is_cuda and torch.cuda.is_current_stream_capturing()
-    if torch.compiler.is_compiling() or is_captured:
+    in_cuda_graph = corners.is_cuda and torch.cuda.is_current_stream_capturing()
+    if is_captured() or in_cuda_graph:
         return False
     last = corners.new_tensor([size[1], size[0]])
     is_inside = (corners[:, :2] >= -1).all() & (corners[:, 2:] <= last).all()

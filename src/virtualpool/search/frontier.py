@@ -246,21 +246,29 @@ class Frontier:
             return max(within, key=lambda point: (point.speedup.median, point.accuracy))
         return max(within, key=lambda point: (point.accuracy, point.speedup.median))
 
-    def restore(self, model: nn.Module, point: Point) -> nn.Module:
+    def restore(self, model: nn.Module, point: Point | str) -> nn.Module:
         """The model of a point, as a new model.
 
         Args:
             model: the user's own unmodified model; it is not changed.
-            point: one of the points. One on smaller images gives a model that makes images smaller
-                by itself; `virtualpool.load` of its file gives the one that takes small images.
+            point: one of the points, or its name. One on smaller images gives a model that makes
+                images smaller by itself; `virtualpool.load` of its file gives the one that takes
+                small images.
 
         Raises:
             VirtualPoolError: the weights are missing or broken, or are another model's.
         """
+        point = self._named(point) if isinstance(point, str) else point
         if point.weights is None:
             return copy.deepcopy(model)
         loaded = load(model, self.directory / point.weights)
         return loaded if point.side == 1 else resized(loaded, point.side)
+
+    def _named(self, name: str) -> Point:
+        named = {point.name: point for point in (*self.points, *self.smaller)}
+        if name not in named:
+            raise VirtualPoolError(f"No model is named {name!r}; there are {', '.join(named)}.")
+        return named[name]
 
     def timed(
         self, model: nn.Module, example_inputs: Any, **options: "Unpack[Options]"

@@ -1,6 +1,7 @@
 """The paper's Algorithm 1: pool the robust sites first, fine-tune, evaluate, time, and go on."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -108,13 +109,14 @@ def search(
     schedule = as_schedule(rounds)
     candidates = _candidates(model, example_inputs, names, schedule, sensitivity)
     count = schedule.most_rounds(len(candidates))
+    _check_numbers(max_drop, rates := _one_a_round("learning_rates", learning_rates, count))
     steps = Steps(
         run=Run(run_dir),
         model=model,
         example_inputs=example_inputs,
         evaluate=evaluate,
         finetune=finetune,
-        learning_rates=_one_a_round("learning_rates", learning_rates, count),
+        learning_rates=rates,
         epochs=_one_a_round("epochs", epochs, count),
         training_steps=_one_a_round("training_steps", training_steps, count),
         max_drop=max_drop,
@@ -199,6 +201,15 @@ def _one_a_round(
             f"{name} has {len(value)} numbers for {rounds} rounds; give one or one for each."
         )
     return list(value)
+
+
+def _check_numbers(max_drop: float | None, learning_rates: Sequence[float | None]) -> None:
+    """Before the run is begun: it would be bound to them."""
+    if max_drop is not None and math.isnan(max_drop):
+        raise VirtualPoolError("max_drop is nan; give a difference of scores, as 0.01.")
+    wrong = [rate for rate in learning_rates if rate is not None and not 0 <= rate < math.inf]
+    if wrong:
+        raise VirtualPoolError(f"A learning rate is {wrong[0]:g}; it must be 0 or more, as 0.001.")
 
 
 def _options_of(

@@ -16,7 +16,7 @@ from typing import IO, Any
 import torch
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import read_json, write_json, write_text
+from virtualpool.files import made_folder, read_json, write_json, write_text
 from virtualpool.measure.setting import device_name
 from virtualpool.processes import (
     agreed,
@@ -76,7 +76,7 @@ class Run:
             VirtualPoolError: another process has the directory, or it was made with another config;
                 or processes on several machines do not see the same directory.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        made_folder(self.directory)
         self._check_shared()
         with _locked(self.directory):
             if is_main():

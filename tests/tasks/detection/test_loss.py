@@ -31,3 +31,10 @@ def test_a_model_without_losses_is_refused(losses, kind):
 
     with pytest.raises(VirtualPoolError, match=f"Model gives a {kind} in training; a dict of"):
         detector_loss(Model(), batches()[0])
+
+
+def test_a_label_beyond_the_classes_is_refused():
+    images, targets = batches()[0]
+    targets = [target | {"labels": target["labels"] + 1} for target in targets]
+    with pytest.raises(VirtualPoolError, match="label 2, and FasterRCNN has 2 classes"):
+        detector_loss(tiny_detector().train(), (images, targets))

@@ -46,3 +46,16 @@ def test_an_area_is_that_of_the_box_where_none_is_given():
     [image] = split.images
     assert image.areas.tolist() == [7.5, 18]
     assert image.ignored.tolist() == [False, True]
+
+
+def test_what_is_left_out_is_told_in_one_line():
+    split = Split()
+    assert split.left_out() == ""
+    for box in ((41, 2, 60, 20), (-5, 2, 30, 99), (0, 0, 9, 9)):
+        split.add(PATH, (40, 30), [Marked(box, "cat")], ["cat"])
+    split.skipped |= {Path(f"{name}.jpg"): "there is no such file" for name in "abc"}
+    assert split.left_out(2) == (
+        "3 images left out (a.jpg: there is no such file; b.jpg: there is no such file; ...), "
+        "1 box left out (image.jpg: cat (41, 2, 60, 20) is empty or outside), "
+        "1 box clipped to the image"
+    )

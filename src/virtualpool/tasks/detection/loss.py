@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.detection.classes import class_count
 from virtualpool.tasks.detection.precision import full_precision_boxes
 
 
@@ -17,9 +18,10 @@ def detector_loss(model: nn.Module, batch: Any) -> Tensor:
         batch: a list of (3, H, W) images and a list of targets, dicts with `boxes` and `labels`.
 
     Raises:
-        VirtualPoolError: the model gives no dict of losses.
+        VirtualPoolError: the model gives no dict of losses, or has too few classes for a label.
     """
     images, targets = batch
+    _check_labels(model, targets)
     with full_precision_boxes(model):
         losses = model(images, targets)
     if not isinstance(losses, dict) or not all(isinstance(it, Tensor) for it in losses.values()):
@@ -29,3 +31,13 @@ def detector_loss(model: nn.Module, batch: Any) -> Tensor:
             "own: by_labels(batches, loss=...)."
         )
     return torch.stack([*losses.values()]).sum()
+
+
+def _check_labels(model: nn.Module, targets: Any) -> None:
+    count = class_count(model)
+    labels = [int(target["labels"].max()) for target in targets if len(target["labels"])]
+    if count is not None and max(labels, default=0) >= count:
+        raise VirtualPoolError(
+            f"A box has the label {max(labels)}, and {type(model).__name__} has {count} classes "
+            "with the background, which is 0; build it for as many classes as the data has."
+        )

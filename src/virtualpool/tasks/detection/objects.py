@@ -43,6 +43,9 @@ class Marked:
     area: float | None = None
 
 
+_MANY = {"image": "images", "box": "boxes"}
+
+
 @dataclass
 class Split:
     """The images of a split, and what of it was left out.
@@ -58,6 +61,20 @@ class Split:
     skipped: dict[Path, str] = field(default_factory=dict)
     dropped: list[tuple[Path, str]] = field(default_factory=list)
     clipped: list[Path] = field(default_factory=list)
+
+    def left_out(self, shown: int = 3) -> str:
+        """What of the split was left out, counted, with the first reasons; empty if nothing was."""
+        parts = []
+        for kind, found in (("image", [*self.skipped.items()]), ("box", self.dropped)):
+            if found:
+                reasons = [f"{path}: {why}" for path, why in found[:shown]]
+                more = ["..."] * (len(found) > shown)
+                counted = f"{len(found)} {kind if len(found) == 1 else _MANY[kind]}"
+                parts.append(f"{counted} left out ({'; '.join(reasons + more)})")
+        if self.clipped:
+            counted = f"{len(self.clipped)} {'box' if len(self.clipped) == 1 else 'boxes'}"
+            parts.append(f"{counted} clipped to the image")
+        return ", ".join(parts)
 
     def add(self, path: Path, size: Size, marked: list[Marked], classes: list[str]) -> None:
         """Adds an image. A box is clipped to it; one of which nothing is left is left out."""
