@@ -173,7 +173,7 @@ def test_autocast_channels_last_and_compile():
 def test_says_what_it_did(caplog):
     caplog.set_level(logging.INFO, "virtualpool")
     apply(block(), ["second"], images())
-    assert "pooled 1 sites (second)" in caplog.text
+    assert "pooled 1 site (second)" in caplog.text
     assert "1 eligible" in caplog.text
 
 

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
+import virtualpool as vp
+from virtualpool import VirtualPoolError
 from virtualpool.layout import layout
 
 LAST, FIRST = torch.channels_last, torch.contiguous_format
@@ -31,3 +34,11 @@ def test_the_layout_is_that_of_channels(map: torch.Tensor, expected: torch.memor
 def test_new_memory_in_the_layout_is_strided_as_the_map() -> None:
     for map in (MAP, LAST_MAP):
         assert torch.empty(map.shape, memory_format=layout(map)).stride() == map.stride()
+
+
+def test_a_fused_network_refuses_an_image_without_a_batch_axis() -> None:
+    layers = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1)
+    images = torch.rand(1, 3, 16, 16)
+    fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), "all", images), images)
+    with pytest.raises(VirtualPoolError, match=r"not \(4, 8, 8\); give images with a batch axis"):
+        fused(images[0])

@@ -11,6 +11,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.forward import rewrite_forward
 from virtualpool.geometry import double_stride, size_arguments
 from virtualpool.inputs import describe
+from virtualpool.measure.spread import count
 from virtualpool.owners import innermost_parts
 from virtualpool.placement import input_of, placement
 from virtualpool.plan import Record, attach, plan_of, record_of
@@ -62,8 +63,8 @@ def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> 
     attach(pooled, Record(plan, describe(example_inputs)))
     left = sum(site.eligible for site in available) - len(chosen)
     logger.info(
-        "pooled %d sites (%s); %d pooled in all, %d eligible ones left as they are",
-        len(chosen), ", ".join(chosen), len(plan.sites), left,
+        "pooled %s (%s); %d pooled in all, %d eligible ones left as they are",
+        count(len(chosen), "site"), ", ".join(chosen), len(plan.sites), left,
     )  # fmt: skip
     return pooled
 

@@ -301,7 +301,7 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
     columns += [">as written", ">fused", ">half", ">MMACs"]
     columns += [">J/image", ">of original"] if has_energy else []
     table(["model", *columns, f"file in {run_dir}"], rows)
-    print("\n* no other model is both faster and better")
+    print("\n* no other model on whole images is both faster and better")
     print("speed-up: over the original, of the faster of a model's two forms, which its file gives")
     print("half: the original on images of half the side, the limit; its score is not measured")
     if frontier.smaller or frontier.missing:
