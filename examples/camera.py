@@ -7,6 +7,7 @@ RUN_DIR is that of `virtualpool tune --task detection`. Its models are timed on 
 first frame, and the loop begins with the most accurate one that holds the rate. While the rate is
 lost it goes to faster models, one by one, and back when there is room. A video or a folder of
 images stands for the camera; its frames come as fast as they are worked on. Ctrl-C ends the loop.
+Folders need no more than `virtualpool` itself; the extra is for videos.
 """
 
 import argparse
@@ -105,16 +106,17 @@ def main() -> None:
     run = record.read(options.run_dir)
     frontier, network = opened(run, options.model, options.weights)
     classes = options.classes or classes_of(run)
-    console.print(f"Timing {len(frontier.points)} models on the first frame ...")
-    frontier = frontier.timed(network, [on_device(first, network)], seconds=TIMING_SECONDS)
-    # A model that another one beats in both accuracy and speed is of no use at any rate.
-    frontier = replace(frontier, points=frontier.pareto)
-    budget_ms = 1000 / options.frames_per_second
-    point = picked(frontier, budget_ms)
-    models = [ready(frontier.restore(network, each)) for each in frontier.points]
-    pace = Pace(frontier.points, frontier.points.index(point), budget_ms)
     with ExitStack() as stack:
+        # Opened before the models are timed: that takes a while, and would be lost.
         shows = [stack.enter_context(output) for output in outputs(options, first)]
+        console.print(f"Timing {len(frontier.points)} models on the first frame ...")
+        frontier = frontier.timed(network, [on_device(first, network)], seconds=TIMING_SECONDS)
+        # A model that another one beats in both accuracy and speed is of no use at any rate.
+        frontier = replace(frontier, points=frontier.pareto)
+        budget_ms = 1000 / options.frames_per_second
+        point = picked(frontier, budget_ms)
+        models = [ready(frontier.restore(network, each)) for each in frontier.points]
+        pace = Pace(frontier.points, frontier.points.index(point), budget_ms)
         stack.enter_context(suppress(KeyboardInterrupt))
         watch(itertools.chain([first], stream), models, pace, shows, classes)
 
@@ -195,10 +197,15 @@ def outputs(options: argparse.Namespace, first: Tensor) -> Iterator[AbstractCont
     """Where the pictures go to."""
     if options.show:
         yield window(first)
-    if options.out and options.out.suffix == ".mp4":
+    if options.out and is_video(options.out):
         yield video(options.out, options.frames_per_second, first)
     elif options.out:
         yield folder(options.out)
+
+
+def is_video(path: Path) -> bool:
+    """Whether a video is to be written there, rather than a folder of images."""
+    return path.suffix.lower() == ".mp4" and not path.is_dir()
 
 
 def parsed() -> argparse.Namespace:
@@ -209,12 +216,23 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("run_dir", type=Path, help="of virtualpool tune --task detection")
     parser.add_argument("source", type=Path, help="a video, or a folder of images")
     parser.add_argument("--frames-per-second", type=positive, required=True, help="to be held")
-    parser.add_argument("--out", type=Path, help="a .mp4 file or a folder to write to")
+    parser.add_argument("--out", type=video_or_folder, help="a .mp4 file or a folder to write to")
     parser.add_argument("--show", action="store_true", help="in a window")
     parser.add_argument("--classes", nargs="+", default=[], help="their names, if not the data's")
     parser.add_argument("--model", help="the network, if it is not where the run found it")
     parser.add_argument("--weights", help="its weights, likewise")
     return parser.parse_args()
+
+
+def video_or_folder(text: str) -> Path:
+    """A .mp4 file or a folder; what looks like a file of another kind is not taken for a folder."""
+    path = Path(text)
+    if path.suffix and not is_video(path) and not path.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"{text}: only .mp4 files can be written; give one, or a folder, which has no suffix "
+            "or is there already"
+        )
+    return path
 
 
 def positive(text: str) -> float:
@@ -229,3 +247,6 @@ if __name__ == "__main__":
         main()
     except VirtualPoolError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:  # before the loop began
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

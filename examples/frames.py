@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryFile
+from types import ModuleType
 
-import av
 import torch
-from av.error import FFmpegError
 from PIL import Image, ImageDraw
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
@@ -40,11 +40,12 @@ def frames(source: Path, say: Say) -> Iterator[Tensor]:
 
 
 def _of_video(path: Path, say: Say) -> Iterator[Tensor]:
+    av = _av()
     try:
         with av.open(path) as file:
             for frame in file.decode(video=0):
                 yield torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-    except (FFmpegError, IndexError) as error:  # IndexError: there is sound alone
+    except (av.FFmpegError, IndexError) as error:  # IndexError: there is sound alone
         say(f"{path} cannot be read to its end ({error})")
 
 
@@ -93,13 +94,16 @@ def window(first: Tensor) -> Iterator[Show]:
         if not is_open.get():
             raise KeyboardInterrupt
 
-    yield show
-    root.destroy()
+    try:
+        yield show
+    finally:
+        root.destroy()
 
 
 @contextmanager
 def video(path: Path, frames_per_second: float, first: Tensor) -> Iterator[Show]:
     """An MP4 file of the size of the first frame, made even as H.264 needs it."""
+    av = _av()
     with replacing(path) as beside, av.open(str(beside), "w", format="mp4") as file:
         stream = file.add_stream("h264", Fraction(frames_per_second).limit_denominator(1000))
         stream.pix_fmt = "yuv420p"
@@ -115,6 +119,21 @@ def video(path: Path, frames_per_second: float, first: Tensor) -> Iterator[Show]
 @contextmanager
 def folder(path: Path) -> Iterator[Show]:
     """A folder of numbered images."""
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path).close()  # a folder that is there may be one to read only
+    except OSError as error:
+        raise VirtualPoolError(f"{path}: cannot be written ({error.strerror}).") from error
     numbers = itertools.count(1)
     yield lambda picture: picture.save(path / f"{next(numbers):06}.jpg")
+
+
+def _av() -> ModuleType:
+    """The package that reads and writes videos: folders of images need none."""
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise VirtualPoolError(
+            "A video is read and written by the package av: pip install 'virtualpool[examples]'"
+        ) from error
+    return av

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import av
 import pytest
 import torch
 from PIL import Image
@@ -158,28 +157,121 @@ def test_folders_of_images(
 
 
 def pixels(path: Path) -> torch.Tensor:
+    import av  # not above: the run's network is built by this file, without av in one test
+
     with av.open(path) as video:
         frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     return torch.stack([torch.from_numpy(frame) for frame in frames]).int()
 
 
+def refused(camera: Camera, *arguments: object, **options: Any) -> str:
+    with pytest.raises(SystemExit) as ended:
+        camera(*arguments, "--frames-per-second", 10, **options)
+    return str(ended.value)
+
+
+@pytest.fixture
+def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails where models are timed: what is refused is refused before."""
+    monkeypatch.setattr(frontier.Frontier, "timed", lambda *_, **__: pytest.fail("timed"))
+
+
+@pytest.mark.usefixtures("no_time")
 def test_what_is_refused(
     camera: Camera, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*arguments: object) -> str:
-        with pytest.raises(SystemExit) as ended:
-            camera(*arguments, "--frames-per-second", 10)
-        return str(ended.value)
-
-    assert "no frame can be read" in refused(run_dir, tmp_path)
-    assert "no frame can be read" in refused(run_dir, Path(__file__))
-    assert "no run lives here" in refused(tmp_path, CLIP)
+    assert "no frame can be read" in refused(camera, run_dir, tmp_path)
+    assert "no frame can be read" in refused(camera, run_dir, Path(__file__))
+    assert "no run lives here" in refused(camera, tmp_path, CLIP)
     (tmp_path / "config.json").write_text('{"settings": {"model": "torchvision:resnet18"}}')
-    assert "not a run of `virtualpool tune --task detection`" in refused(tmp_path, CLIP)
+    assert "not a run of `virtualpool tune --task detection`" in refused(camera, tmp_path, CLIP)
     other = f"{__file__}:unsure"
-    assert "was made with other weights" in refused(run_dir, CLIP, "--model", other)
+    assert "was made with other weights" in refused(camera, run_dir, CLIP, "--model", other)
     monkeypatch.delenv("DISPLAY", raising=False)
-    assert "--show: no window can be opened here" in refused(run_dir, CLIP, "--show")
+    assert "--show: no window can be opened here" in refused(camera, run_dir, CLIP, "--show")
+
+
+@pytest.mark.parametrize(
+    ("out", "named", "why"),
+    [
+        pytest.param("file", "file", "File exists", id="a folder in the place of a file"),
+        pytest.param("file/boxes", "file/boxes", "Not a directory", id="a folder in a file"),
+        pytest.param("file/boxes.mp4", "file", "File exists", id="a video in a file"),
+        pytest.param("/proc", "/proc", "", id="a folder that is there, but is to be read only"),
+        pytest.param("/proc/boxes.mp4", "/proc/boxes.mp4", "", id="a video in such a folder"),
+    ],
+)
+@pytest.mark.usefixtures("no_time")
+def test_out_that_cannot_be_written(
+    camera: Camera, run_dir: Path, tmp_path: Path, out: str, named: str, why: str
+) -> None:
+    (tmp_path / "file").touch()
+    said = refused(camera, run_dir, CLIP, "--out", tmp_path / out)
+    assert said.startswith(f"error: {tmp_path / named}: cannot be written ({why}")
+
+
+@pytest.mark.parametrize(
+    ("out", "is_taken"),
+    [
+        ("boxes.avi", False),
+        ("boxes.mp4.part", False),
+        ("old.avi", True),  # a folder that is there
+        ("boxes.MP4", True),
+        ("boxes", True),
+        (".boxes", True),
+    ],
+)
+def test_suffixes_of_out(
+    camera: Camera,
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    out: str,
+    is_taken: bool,
+) -> None:
+    (tmp_path / "old.avi").mkdir()
+    if is_taken:
+        camera(run_dir, CLIP, "--frames-per-second", 10, "--out", tmp_path / out)
+        assert (tmp_path / out).is_dir() == (out != "boxes.MP4")
+    else:
+        # Nothing is read before: there is no such run.
+        assert refused(camera, tmp_path / "none", CLIP, "--out", tmp_path / out) == "2"
+        assert f"{out}: only .mp4 files can be written" in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == ["old.avi"]
+
+
+def test_ctrl_c_while_models_are_timed(
+    camera: Camera,
+    run_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(frontier.Frontier, "timed", interrupted)
+    out = tmp_path / "boxes.mp4"
+    out.write_text("of before")
+    assert refused(camera, run_dir, CLIP, "--out", out) == "130"
+    assert capsys.readouterr().err == "interrupted\n"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {out.name: "of before"}
+
+
+def test_without_av_folders_can_be_read_and_written(
+    camera: Camera, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.delitem(sys.modules, "frames", raising=False)
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.new("RGB", (41, 31)).save(images / "a.jpg")
+    camera(run_dir, images, "--frames-per-second", 10, "--out", tmp_path / "boxes")
+    assert len(list((tmp_path / "boxes").iterdir())) == 1
+    monkeypatch.setattr(frontier.Frontier, "timed", lambda *_, **__: pytest.fail("timed"))
+    for arguments in ([CLIP], [images, "--out", tmp_path / "boxes.mp4"]):
+        said = refused(camera, run_dir, *arguments)
+        assert re.fullmatch(r"error: .*pip install 'virtualpool\[examples\]'", said)
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "fast"])
