@@ -67,5 +67,5 @@ def _remembered() -> dict[str, dict[str, float]]:
 
 def _remember(times: dict[str, dict[str, float]]) -> None:
     # Where nothing may be written, each process measures for itself.
-    with suppress(OSError):
+    with suppress(VirtualPoolError, OSError):
         write_json(cache_folder() / "costs.json", times)
