@@ -33,6 +33,5 @@ def is_exporting_onnx() -> bool:
 
 @torch.compiler.assume_constant_result
 def _is_in_onnx_export() -> bool:
-    # Dynamo takes PyTorch's own function for false: the exporter uses it where it could not do
-    # without.
+    # Dynamo, which the exporter tries last, takes PyTorch's own function for false.
     return is_in_onnx_export()

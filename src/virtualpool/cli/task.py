@@ -85,7 +85,8 @@ class Task:
 
     def say_skipped(self) -> None:
         """Says how many images could not be read by any process since they were opened."""
-        met = [name for name in self.data.skipped if name not in self._said()]
+        said = self._said()
+        met = [name for name in self.data.skipped if name not in said]
         if skipped := [*dict.fromkeys(chain(*processes.gathered(met)))]:
             images, was = count(len(skipped), "image"), "was" if len(skipped) == 1 else "were"
             first = ", ".join(skipped[:5])
@@ -152,7 +153,7 @@ def _for_detection(
     data = detection.load_data(source, augmentation=augmentation, **shared)
     for name, split in data.splits.items():
         if left_out := split.left_out():
-            messages().print(f"{source}, {name}: {left_out}", highlight=False)
+            messages().print(f"{source}, {name}: {left_out}")
     _check_classes(network.module, source, data.classes)
     # How long a detector takes depends on what it finds, so it is timed on a real image.
     images = next((images for images, _ in data.test if images), None)
