@@ -251,9 +251,8 @@ class Frontier:
 
         Args:
             model: the user's own unmodified model; it is not changed.
-            point: one of the points, or its name. One on smaller images gives a model that makes
-                images smaller by itself; `virtualpool.load` of its file gives the one that takes
-                small images.
+            point: one of the points, or its name. One on smaller images makes images smaller by
+                itself; `virtualpool.load` of its file gives the one that takes small images.
 
         Raises:
             VirtualPoolError: the weights are missing or broken, or are another model's.

@@ -109,7 +109,8 @@ def search(
     schedule = as_schedule(rounds)
     candidates = _candidates(model, example_inputs, names, schedule, sensitivity)
     count = schedule.most_rounds(len(candidates))
-    _check_numbers(max_drop, rates := _one_a_round("learning_rates", learning_rates, count))
+    rates = _one_a_round("learning_rates", learning_rates, count)
+    _check_numbers(max_drop, rates)
     steps = Steps(
         run=Run(run_dir),
         model=model,

@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from virtualpool.measure.spread import count
+
 Size = tuple[int, int]
 """Width and height in pixels."""
 
@@ -43,9 +45,6 @@ class Marked:
     area: float | None = None
 
 
-_MANY = {"image": "images", "box": "boxes"}
-
-
 @dataclass
 class Split:
     """The images of a split, and what of it was left out.
@@ -69,11 +68,9 @@ class Split:
             if found:
                 reasons = [f"{path}: {why}" for path, why in found[:shown]]
                 more = ["..."] * (len(found) > shown)
-                counted = f"{len(found)} {kind if len(found) == 1 else _MANY[kind]}"
-                parts.append(f"{counted} left out ({'; '.join(reasons + more)})")
+                parts.append(f"{_counted(len(found), kind)} left out ({'; '.join(reasons + more)})")
         if self.clipped:
-            counted = f"{len(self.clipped)} {'box' if len(self.clipped) == 1 else 'boxes'}"
-            parts.append(f"{counted} clipped to the image")
+            parts.append(f"{_counted(len(self.clipped), 'box')} clipped to the image")
         return ", ".join(parts)
 
     def add(self, path: Path, size: Size, marked: list[Marked], classes: list[str]) -> None:
@@ -105,3 +102,7 @@ class Split:
                 ),
             )
         )
+
+
+def _counted(number: int, kind: str) -> str:
+    return f"{number} box{'es' * (number != 1)}" if kind == "box" else count(number, kind)
