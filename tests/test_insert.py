@@ -205,6 +205,8 @@ def test_parts_of_what_cannot_be_traced():
         (["frist"], "no convolution 'frist'; the nearest names are first"),
         (["norm"], "no convolution 'norm'"),
         ([], "No site to pool: 2 convolutions, 2 of them eligible"),
+        (None, "given as None; give a list of their names, or 'all'"),
+        ([nn.ReLU()], r"given as \[ReLU\(\)\]; give"),
     ],
 )
 def test_names_that_are_none_are_refused(names, message):

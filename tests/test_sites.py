@@ -164,6 +164,7 @@ def test_a_pooled_site_says_so_with_its_own_stride():
     [
         (lambda: {"weight": 1}, "torch.nn.Module is expected, not a dict"),
         (lambda: nn.Sequential(nn.LazyConv2d(3, 3)), "lazy"),
+        (lambda: nn.Sequential(conv()).to("meta"), "0.weight is on the meta device"),
         (lambda: nn.DataParallel(nn.Sequential(conv())), "wrapped in DataParallel"),
         (lambda: torch.compile(nn.Sequential(conv())), "wrapped in OptimizedModule"),
         (lambda: nn.Sequential(nn.Linear(7, 7)), r"does not run .*\(1, 3, 16, 16\)"),

@@ -2,7 +2,7 @@
 
 import difflib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import fx, nn
@@ -83,6 +83,10 @@ def choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
     """The sites to pool now, in the given order; all that is wrong with the names is refused."""
     if isinstance(names, str) and names != "all":
         names = [names]
+    if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
+        raise VirtualPoolError(
+            f"The sites are given as {names!r:.80}; give a list of their names, or 'all'."
+        )
     eligible = [site.name for site in available if site.eligible]
     if names == "all":
         chosen = eligible

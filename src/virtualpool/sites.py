@@ -87,7 +87,8 @@ def check_model(model: nn.Module) -> None:
     """Refuses what looks like a model and cannot be pooled.
 
     Raises:
-        VirtualPoolError: not a module, or one that is wrapped, scripted or without shapes yet.
+        VirtualPoolError: not a module, or one that is wrapped, scripted, or without shapes or
+            values yet.
     """
     kind = type(model).__name__
     if not isinstance(model, nn.Module):
@@ -101,6 +102,11 @@ def check_model(model: nn.Module) -> None:
         raise VirtualPoolError("The model is scripted: pool the module that it was made from.")
     if any(isinstance(module, LazyModuleMixin) for module in model.modules()):
         raise VirtualPoolError("The model has lazy modules without shape: run it once first.")
+    if on_meta := [name for name, weight in model.named_parameters() if weight.is_meta]:
+        raise VirtualPoolError(
+            f"{on_meta[0]} is on the meta device, which keeps no values: build the model on a real "
+            "device and load its weights first."
+        )
 
 
 @dataclass

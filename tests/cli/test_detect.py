@@ -142,6 +142,45 @@ def test_a_run_knows_its_network_weights_and_data(
     assert {each["class"] for each in named["images"][0]["original"]} == {"square"}
 
 
+@pytest.fixture
+def moved(finished: Path, detector: str, boxes: Path, tmp_path: Path) -> Path:
+    """The run, as if all that it names had been named from another folder."""
+    file, _, function = detector.rpartition(":")
+    here = tmp_path / "here"
+    here.mkdir()
+    shutil.copytree(boxes, here / "boxes")
+    shutil.copytree(finished, here / "run")
+    shutil.copy(file, here / "detector.py")
+    shutil.copy(finished.parent / "weights.pt", here)
+    config = json.loads((here / "run" / "config.json").read_text())
+    config["settings"] |= {
+        "model": f"detector.py:{function}",
+        "weights": "weights.pt",
+        "data": "boxes",
+    }
+    (here / "run" / "config.json").write_text(json.dumps(config))
+    environment = json.loads((here / "run" / "environment.json").read_text())
+    environment["directory"] = str(here)
+    (here / "run" / "environment.json").write_text(json.dumps(environment))
+    return here
+
+
+def test_a_run_is_known_from_another_folder(as_json: Run, moved: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    found = as_json("detect", "--run-dir", moved / "run", "--output", output, "--min-score", "0")
+    assert [image["marked"] for image in found["images"]] == [1, 1, 1]
+
+
+def test_what_a_run_names_is_to_be_named_anew_where_it_is_gone(
+    refused: Run, as_json: Run, moved: Path, tmp_path: Path
+) -> None:
+    (moved / "weights.pt").rename(tmp_path / "elsewhere.pt")
+    asked = ["detect", "--run-dir", moved / "run", "--output", tmp_path / "out"]
+    assert "name the model and --weights anew if they are elsewhere now" in refused(*asked)
+    found = as_json(*asked, "--weights", tmp_path / "elsewhere.pt", "--min-score", "0")
+    assert len(found["images"]) == 3
+
+
 def test_the_report_shows_what_both_models_find(finished: Path) -> None:
     drawn = json.loads((finished / "pictures.json").read_text())
     assert len(drawn["rows"]) == 3

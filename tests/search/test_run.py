@@ -123,6 +123,7 @@ def test_environment_and_log(tmp_path, monkeypatch):
     assert environment["command"] == ["virtualpool", "tune"]
     assert environment["seed"] == 3
     assert environment["cores"] == os.cpu_count()
+    assert environment["directory"] == str(Path.cwd())
     assert {"machine", "processor", "gpu", "python", "torch", "torchvision", "virtualpool"} < set(
         environment
     )
@@ -135,6 +136,13 @@ def test_environment_and_log(tmp_path, monkeypatch):
     assert lines[2].startswith("going on: virtualpool tune; torch was 1.0, is ")
     assert lines[3] == "stopped by KeyboardInterrupt; the same command goes on from here"
     assert json.loads((tmp_path / "environment.json").read_text()) == environment
+
+
+def test_of_what_would_be_refused_again_the_log_says_no_more(tmp_path):
+    with pytest.raises(VirtualPoolError), Run(tmp_path).started(CONFIG):
+        raise VirtualPoolError("too few classes")
+    log = (tmp_path / "log.txt").read_text()
+    assert log.endswith("stopped by VirtualPoolError: too few classes\n")
 
 
 def test_half_written_files_are_swept(tmp_path):

@@ -9,6 +9,7 @@ from torch import nn
 from virtualpool.cli.nearest import nearest
 from virtualpool.cli.network import Network, device_of, load_network
 from virtualpool.cli.terminal import messages
+from virtualpool.cli.weights import SUFFIXES
 from virtualpool.errors import VirtualPoolError
 from virtualpool.report import record
 from virtualpool.report.record import Record
@@ -68,7 +69,7 @@ def of_run(
     network, module = original_of(run, model, weights, device)
     assert run.frontier is not None
     models = {"original": module, chosen.name: run.frontier.restore(module, chosen)}
-    found = _with_images(models, network, data or [Path(run.settings["data"])])
+    found = _with_images(models, network, data or [run.path_of(run.settings["data"])])
     return found if found.classes else Detectors(models, found.images, classes_of(run))
 
 
@@ -94,14 +95,33 @@ def original_of(
     Raises:
         VirtualPoolError: it cannot be loaded, or has other weights than the run's.
     """
-    asked = model or run.settings["model"], weights or run.settings["weights"]
-    network = load_network(*asked)
+    asked = model or _model_of(run), weights or _weights_of(run)
+    try:
+        network = load_network(*asked)
+    except VirtualPoolError as error:
+        raise VirtualPoolError(
+            f"{error} {run.directory} was made with them; name the model and --weights anew if "
+            "they are elsewhere now."
+        ) from error
     if fingerprint(network.module.state_dict()) != run.config["weights"]:
         raise VirtualPoolError(
             f"{run.directory}: was made with other weights than those of {asked[0]} --weights "
             f"{asked[1]}; it had {run.settings['model']} --weights {run.settings['weights']}."
         )
     return network, network.module.to(device_of(device))
+
+
+def _model_of(run: Record) -> str:
+    model: str = run.settings["model"]
+    file, _, function = model.rpartition(":")
+    return f"{run.path_of(file)}:{function}" if file.endswith(".py") else model
+
+
+def _weights_of(run: Record) -> str | None:
+    weights: str | None = run.settings["weights"]
+    if weights is None or Path(weights).suffix not in SUFFIXES:
+        return weights
+    return str(run.path_of(weights))
 
 
 def _chosen(run: Record, name: str | None) -> Point:
@@ -129,7 +149,7 @@ def classes_of(run: Record) -> list[str]:
     """What the labels are called in the data of a run, if these are still there."""
     data = run.settings.get("data")
     try:
-        return listed(Path(data))[1] if data else []
+        return listed(run.path_of(data))[1] if data else []
     except VirtualPoolError:
         messages().print(f"{data}: not there, so classes have no names.")
         return []

@@ -49,6 +49,14 @@ class Record:
         """What the caller of the search noted besides its own arguments."""
         return self.config.get("settings") or {}
 
+    def path_of(self, path: str) -> Path:
+        """Where a path of the settings is: relative ones are from where the run was started.
+
+        A run that was moved to another machine has them from the working directory.
+        """
+        there = Path(self.environment.get("directory", ""), path)
+        return there if there.exists() else Path(path)
+
     @property
     def points(self) -> tuple[Point, ...]:
         """The models so far, the original first."""

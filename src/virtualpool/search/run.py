@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _CONFIG, _ENVIRONMENT = "config.json", "environment.json"
 # What virtualpool.files.replacing writes to before it renames.
 _HALF_WRITTEN = re.compile(r"\..+\.(json|jsonl|safetensors)\.\w{8}")
+_GOES_ON = "; the same command goes on from here"
 _PACKAGES = ("virtualpool", "torch", "torchvision")
 
 
@@ -87,7 +88,8 @@ class Run:
                 yield
             except BaseException as error:
                 reason = f"{type(error).__name__}: {error}".rstrip(": ")
-                self.log(f"stopped by {reason}; the same command goes on from here")
+                refused = isinstance(error, VirtualPoolError)  # and would be again
+                self.log(f"stopped by {reason}{'' if refused else _GOES_ON}")
                 raise
             self.log("finished")
 
@@ -168,8 +170,9 @@ class Run:
         begun = (self.directory / _ENVIRONMENT).exists()
         now = _environment(seed)
         first = self.remember(_ENVIRONMENT, lambda: now)
-        moved = [key for key in now if key not in ("command", "started") and now[key] != first[key]]
-        elsewhere = "".join(f"; {key} was {first[key]}, is {now[key]}" for key in moved)
+        same = [key for key in first if key not in ("command", "started")]
+        moved = [key for key in same if now.get(key) != first[key]]
+        elsewhere = "".join(f"; {key} was {first[key]}, is {now.get(key)}" for key in moved)
         self.log(f"{'going on' if begun else 'started'}: {' '.join(command())}{elsewhere}")
 
 
@@ -246,6 +249,7 @@ def _environment(seed: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in _PACKAGES},
         "command": command(),
+        "directory": str(Path.cwd()),
         "seed": seed,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

@@ -166,6 +166,8 @@ IMAGES = torch.zeros(2, 3, 4, 4)
     [
         (LABELS, lambda x: x, IMAGES, "have no labels; give pairs"),
         (LABELS, lambda x: x, (IMAGES,), "have no labels; give pairs"),
+        (LABELS, lambda x: x, ([IMAGES[0]], [{"labels": 1}]), r"are a list; .*\.detector_loss"),
+        (LABELS, lambda x: x, {"image": IMAGES, "label": 1}, "dict of image, label; give images"),
         (
             LABELS,
             lambda x: x,

@@ -5,15 +5,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from virtualpool.errors import VirtualPoolError
+
 
 def images_of(batch: Any) -> Any:
     """What a model takes of a batch of images or of (images, labels).
 
     A batch (N, C, H, W) is laid out channels last; a list, as detectors take it, stays as it is.
 
+    Raises:
+        VirtualPoolError: the batch is a dict.
+
     >>> images_of((torch.zeros(2, 3, 4, 4), torch.zeros(2))).shape
     torch.Size([2, 3, 4, 4])
     """
+    if isinstance(batch, dict):
+        raise VirtualPoolError(
+            f"A batch is a dict of {', '.join(map(str, batch))}; give images (N, C, H, W), or "
+            "pairs of images and labels."
+        )
     images = batch if isinstance(batch, Tensor) else batch[0]
     if isinstance(images, Tensor) and images.ndim == 4:
         return images.contiguous(memory_format=torch.channels_last)

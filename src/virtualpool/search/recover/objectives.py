@@ -52,7 +52,8 @@ def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
     >>> round(float(cross_entropy(nn.Identity(), (torch.zeros(4, 2), torch.ones(4).long()))), 4)
     0.6931
     """
-    return _cross_entropy(_output(model, images_of(batch)), batch)
+    images, labels = images_of(batch), _labels_of(batch)
+    return _cross_entropy(_output(model, images), labels)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class _Distance:
         if self._layer:
             loss = loss + self._weights.features * relative_square(given_map[-1], expected_map[-1])
         if self._weights.labels:
-            loss = loss + self._weights.labels * _cross_entropy(given, batch)
+            loss = loss + self._weights.labels * _cross_entropy(given, _labels_of(batch))
         return loss
 
     def _divergence(self, given: Tensor, expected: Tensor) -> Tensor:
@@ -152,10 +153,20 @@ def _output(model: nn.Module, images: Any) -> Tensor:
     return output
 
 
-def _cross_entropy(logits: Tensor, batch: Any) -> Tensor:
+def _labels_of(batch: Any) -> Tensor:
     if isinstance(batch, Tensor) or len(batch) < 2:
         raise VirtualPoolError("The batches have no labels; give pairs of images and labels.")
     labels = batch[1]
+    if not isinstance(labels, Tensor):
+        raise VirtualPoolError(
+            f"The labels of a batch are a {type(labels).__name__}; expected a tensor (N,). For "
+            "others give a loss: by_labels(batches, loss=...), for detectors of torchvision "
+            "virtualpool.tasks.detection.detector_loss."
+        )
+    return labels
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     if logits.ndim != 2 or int(labels.max()) >= logits.shape[1]:
         raise VirtualPoolError(
             f"The model gives a tensor of shape {tuple(logits.shape)} and the labels go up to "
