@@ -56,6 +56,7 @@ import sys
 import torch
 from torch import distributed, nn
 import virtualpool as vp
+from virtualpool.processes import is_connected, leave
 from virtualpool.search import by_labels, search
 
 torch.set_num_threads(1)
@@ -80,7 +81,8 @@ frontier = search(
 )
 print([point.accuracy for point in frontier.points], frontier.points[-1].latency.median_ms)
 distributed.barrier()
-distributed.destroy_process_group()
+leave()
+assert not is_connected()
 """
 
 

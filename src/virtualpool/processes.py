@@ -54,6 +54,20 @@ def join(*, on_cpu: bool) -> None:
         PartialState(cpu=on_cpu, timeout=_PATIENCE)
 
 
+def leave() -> None:
+    """Disconnects this process, at its end.
+
+    Gloo's threads must be gone by then: Python stops those that still want it, which C++ takes for
+    a crash. NCCL has none of these, and would wait here for processes that have failed.
+    """
+    if count() == 1 or not is_connected():
+        return
+    from torch import distributed
+
+    if distributed.get_backend() == "gloo":
+        distributed.destroy_process_group()
+
+
 def is_connected() -> bool:
     """Whether this process talks to others."""
     from torch import distributed

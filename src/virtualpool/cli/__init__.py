@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from virtualpool import processes
 from virtualpool.cli import terminal
 from virtualpool.cli.apply import apply
 from virtualpool.cli.bench import bench
@@ -80,7 +81,10 @@ for command in (sites, apply, sensitivity, tune, bench, pick, detect, report):
 def main() -> None:
     """The entry point of the command line."""
     with terminal.only_main_prints():
-        sys.exit(app())
+        try:
+            sys.exit(app())
+        finally:
+            processes.leave()
 
 
 def _problem(error: Exception, *, debug: bool) -> str:
