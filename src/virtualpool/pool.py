@@ -10,7 +10,11 @@ from torch.onnx import ops
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.exporting import is_exporting_onnx, is_exporting_program
+from virtualpool.exporting import (
+    is_exporting_for_onnx_runtime,
+    is_exporting_onnx,
+    is_exporting_program,
+)
 from virtualpool.joining import joined
 from virtualpool.layout import layout
 
@@ -102,7 +106,18 @@ def _with_twice_the_size(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     )
     # Of lengths that are open until the file is run it cannot be asked here whether they are even.
     is_known = all(isinstance(length, int) for length in (*size, height, width))
-    return full if is_known and size == (height, width) else full[..., : size[0], : size[1]]
+    if is_known and size == (height, width):
+        return full
+    if is_known and is_exporting_for_onnx_runtime():
+        return _cut(full, size)
+    return full[..., : size[0], : size[1]]
+
+
+def _cut(map: Tensor, size: tuple[int, int]) -> Tensor:
+    """The first rows and columns of a map, by a convolution: ONNX Runtime's have no slices."""
+    channels, rows, columns = map.shape[1:]
+    first = map.new_tensor([[1.0, 0.0], [0.0, 0.0]])[: 1 + rows - size[0], : 1 + columns - size[1]]
+    return torch.conv2d(map, first.expand(channels, 1, *first.shape), groups=channels)
 
 
 class VirtualPool(nn.Module):

@@ -200,5 +200,10 @@ _EXTENDING = (reduced.framed, reduced.mended_convolution)
 _RECTIFYING = (functional.relu, torch.relu, "relu")
 _OVERWRITING = {function for function, _ in _MODULES.values()}
 _FRESH: set[Any] = {
-    torch.conv2d, folded_convolution, reduced.mended_convolution, operator.add, torch.add
-}  # fmt: skip
+    torch.conv2d,
+    folded_convolution,
+    reduced.convolution_of_frame,
+    reduced.mended_convolution,
+    operator.add,
+    torch.add,
+}

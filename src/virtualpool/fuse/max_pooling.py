@@ -12,7 +12,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from virtualpool.exporting import is_captured, is_exporting, is_exporting_program
+from virtualpool.exporting import (
+    is_captured,
+    is_exporting,
+    is_exporting_for_onnx_runtime,
+    is_exporting_program,
+)
+from virtualpool.fuse import onnx_operations
 from virtualpool.fuse.recording import is_recorded, may_write_in_place
 from virtualpool.fuse.windows import Windows, mean_of
 from virtualpool.pool import Axes, repeated, virtual_pool, window_size
@@ -43,6 +49,8 @@ def max_pool(
         return functional.max_pool2d(virtual_pool(reduced, size), kernel, stride, padding)
     if is_exporting_program() and (is_rectified or stride == 2):
         return _by_averages(reduced, size, kernel, stride)
+    if kernel == 3 and min(size) > 1 and is_exporting_for_onnx_runtime():
+        return _by_phases(reduced, size, stride)
     if is_rectified and is_exporting():
         return _by_convolutions(reduced, size, kernel, stride)
     before = kernel // 3
@@ -152,6 +160,26 @@ def _every(step: int, map: Tensor) -> Tensor:
         for length in map.shape[-2:]
     )
     return functional.max_pool2d(map * (rows.view(-1, 1) * columns), step, ceil_mode=True)
+
+
+def _by_phases(reduced: Tensor, size: Axes, stride: int) -> Tensor:
+    """Max pooling by windows of 3x3 of the even and the odd positions along each axis.
+
+    A window holds one cell and the odd positions on both sides of it.
+    """
+    counts, step = _counts(size, 3, stride), stride // 2
+    largest = None
+    for rows in (1, 2):
+        along = reduced if rows == 1 else onnx_operations.means_after(reduced, size, -2)
+        for columns in (1, 2):
+            map = along if columns == 1 else onnx_operations.means_after(along, size, -1)
+            before = rows - 1, columns - 1
+            candidates = onnx_operations.max_pool(
+                map, (rows, columns), counts, (step, step), before
+            )
+            largest = candidates if largest is None else torch.maximum(largest, candidates)
+    assert largest is not None
+    return largest
 
 
 def _by_convolutions(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:

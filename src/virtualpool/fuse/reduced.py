@@ -7,9 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from virtualpool.exporting import is_exporting, is_exporting_program
+from virtualpool.exporting import (
+    is_exporting,
+    is_exporting_for_onnx_runtime,
+    is_exporting_program,
+)
 from virtualpool.fuse.borders import extended, inside
 from virtualpool.fuse.folding import axes
+from virtualpool.fuse.phases import convolution_by_phases
 from virtualpool.fuse.recording import may_write_in_place
 from virtualpool.fuse.sites import observed
 from virtualpool.fuse.strips import Strip, add, add_in_place, strips
@@ -42,11 +47,46 @@ def framed(
         rectify: frame what `relu` makes of the map.
         site: the name under which that is observed, if it is (`sites.observed`).
     """
+    if is_exporting_for_onnx_runtime():
+        # `convolution_of_frame` needs none, or makes it.
+        return functional.relu(reduced) if rectify else reduced
     after = _cells_after(reduced, outputs, cells, stride, before)
     frame = extended(reduced, size, before, after, rectify=rectify)
     if site is not None:
         observed(inside(frame, reduced.shape[-2:], before), site)
     return frame
+
+
+def convolution_of_frame(
+    frame: Tensor,
+    size: Axes,
+    outputs: Axes,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Axes,
+    before: Axes,
+    groups: int,
+) -> Tensor:
+    """A convolution of an interpolated map, of which there is the framed reduced one.
+
+    Args:
+        frame: what `framed` gives.
+        size: (H, W) of the full map.
+        outputs: the size that the convolution makes.
+        weight: the folded kernel (`folding.fold`).
+        bias: (out,), or none.
+        stride: on the reduced map: half of that on the full one.
+        before: how many cells the kernel reaches before an output's own, 0 or 1.
+        groups: as for `torch.conv2d`.
+    """
+    if is_exporting_for_onnx_runtime():
+        given = weight, bias, stride, before, groups
+        result = convolution_by_phases(frame, size, outputs, *given)
+        if result is not None:
+            return result
+        after = _cells_after(frame, outputs, weight.shape[2:], stride, before)
+        frame = extended(frame, size, before, after)
+    return torch.conv2d(frame, weight, bias, stride, 0, 1, groups)
 
 
 def convolution(
@@ -66,7 +106,7 @@ def convolution(
     """
     cells = weight.shape[2], weight.shape[3]
     frame = framed(reduced, size, outputs, cells, stride, before, **framing)
-    return torch.conv2d(frame, weight, bias, stride, 0, 1, groups)
+    return convolution_of_frame(frame, size, outputs, weight, bias, stride, before, groups)
 
 
 def mended_convolution(

@@ -152,23 +152,19 @@ _LARGE = 112
 def _extended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
     stride = question.strided(it.stride)
     rows, columns = axes(it.kernel, it.padding, it.dilation)
-    frame = builder.call(
-        reduced.framed,
-        builder.even(it.source),
-        builder.size(it.source),
-        _size(it, stride, builder),
-        (rows.cells, columns.cells),
-        _halved(stride),
-        (rows.before, columns.before),
-    )
+    half, before = _halved(stride), (rows.before, columns.before)
+    size, outputs = builder.size(it.source), _size(it, stride, builder)
+    cells = rows.cells, columns.cells
+    source = builder.even(it.source)
+    frame = builder.call(reduced.framed, source, size, outputs, cells, half, before)
     weight = builder.full(it.weight)
     bias = None if it.bias is None else builder.full(it.bias)
     geometry, groups = (it.padding, it.dilation), it.groups
     if builder.values.training:
-        half = _halved(stride)
         return builder.call(folded_convolution, frame, weight, bias, half, *geometry, groups)
     folded = builder.call(fold, weight, *geometry)
-    return builder.call(torch.conv2d, frame, folded, bias, _halved(stride), 0, 1, groups)
+    given = frame, size, outputs, folded, bias, half, before, groups
+    return builder.call(reduced.convolution_of_frame, *given)
 
 
 def _mended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
