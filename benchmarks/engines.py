@@ -1,6 +1,7 @@
 """The runtimes that are compared: each makes a model ready to run on images of one shape.
 
-ONNX Runtime and OpenVINO both read the ONNX file that torch's exporter writes, with fixed shapes.
+ONNX Runtime and OpenVINO read ONNX files that torch's exporter writes, with fixed shapes, each in
+the form that it runs best.
 OpenVINO could take the model from torch itself, but then keeps the arithmetic on shapes in it and
 makes a scattered update of every write in place. ExecuTorch is where `mobile.py` installs it.
 """
@@ -17,6 +18,7 @@ import torch
 from executorch_programs import write_program
 from torch import Tensor, nn
 
+import virtualpool as vp
 from virtualpool.inputs import call
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.compiling import compiled
@@ -76,7 +78,7 @@ def in_inductor(
 
 
 def _onnx_runtime(model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
-    session = onnx_runtime_session(exported(model, images, file), threads)
+    session = onnx_runtime_session(exported_for_onnx_runtime(model, images, file), threads)
     name = session.get_inputs()[0].name
     return lambda images: functools.partial(session.run, None, {name: images.numpy()})
 
@@ -146,6 +148,12 @@ def _executorch(model: nn.Module, images: Tensor, file: Path, threads: int) -> R
         _unsafe_reset_threadpool(threads)
     method = Runtime.get().load_program(program).load_method("forward")
     return lambda images: functools.partial(method.execute, [images])
+
+
+def exported_for_onnx_runtime(model: nn.Module, images: Tensor, file: Path) -> Path:
+    """The same in the form that is for ONNX Runtime, beside the file that others read."""
+    with vp.for_onnx_runtime():
+        return exported(model, images, file.with_suffix(".onnxruntime.onnx"))
 
 
 def exported(model: nn.Module, images: Tensor, file: Path) -> Path:

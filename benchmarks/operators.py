@@ -2,10 +2,10 @@
 
     python benchmarks/operators.py --markdown runs/operators.md
 
-As written, `Resize` (in the layout of ONNX Runtime's convolutions `Upsample`) or `Interpolate` is
-the interpolation, with the `Slice` that cuts a map to an odd size. Fused, `Pad` and `Mul` make the
-borders of reduced maps. ONNX Runtime's `ReorderInput` and `ReorderOutput` take maps into the layout
-of its convolutions and out of it, which both ask for.
+As written, `Upsample` or `Interpolate` is the interpolation. Fused, `AveragePool` makes the odd
+positions that ONNX Runtime's convolutions read, and `Pad` the borders of reduced maps for OpenVINO.
+ONNX Runtime's `ReorderInput` and `ReorderOutput` take maps into the layout of its convolutions and
+out of it.
 """
 
 import argparse
@@ -20,11 +20,16 @@ import numpy
 import torch
 from arguments import add_networks, parser
 from candidates import candidates
-from engines import exported, onnx_runtime_session, openvino_request
+from engines import (
+    exported,
+    exported_for_onnx_runtime,
+    onnx_runtime_session,
+    openvino_request,
+)
 from networks import ALL_CNN_C, images, network, usual_side
 from setting import setting
 from tables import section, show, table
-from torch import Tensor
+from torch import Tensor, nn
 
 SMALLEST_SHARE = 0.01
 
@@ -51,8 +56,9 @@ def _of_network(name: str, batch: int, options: argparse.Namespace) -> str:
             spent = {
                 form: by_kind(
                     PROFILES[runtime](
-                        exported(it.model, it.images, Path(folder, f"{form}.onnx")),
+                        it.model,
                         it.images,
+                        Path(folder, f"{form}.onnx"),
                         options.threads,
                         options.calls,
                     )
@@ -63,8 +69,11 @@ def _of_network(name: str, batch: int, options: argparse.Namespace) -> str:
     return section(f"{name}, {side}x{side}, batch {batch}", tables)
 
 
-def in_onnx_runtime(file: Path, images: Tensor, threads: int, calls: int) -> Samples:
-    """Profiles so many calls of a file in ONNX Runtime."""
+def in_onnx_runtime(
+    model: nn.Module, images: Tensor, file: Path, threads: int, calls: int
+) -> Samples:
+    """Profiles so many calls of a model in ONNX Runtime, by a file that is written if need be."""
+    file = exported_for_onnx_runtime(model, images, file)
     session = onnx_runtime_session(file, threads, profile=file.with_suffix(""))
     name = session.get_inputs()[0].name
     for _ in range(calls):
@@ -76,11 +85,11 @@ def in_onnx_runtime(file: Path, images: Tensor, threads: int, calls: int) -> Sam
     return samples
 
 
-def in_openvino(file: Path, images: Tensor, threads: int, calls: int) -> Samples:
-    """Profiles so many calls of a file in OpenVINO, in float32."""
+def in_openvino(model: nn.Module, images: Tensor, file: Path, threads: int, calls: int) -> Samples:
+    """Profiles so many calls of a model in OpenVINO, in float32, by a file likewise."""
     import openvino
 
-    network = openvino.convert_model(file)
+    network = openvino.convert_model(exported(model, images, file))
     request = openvino_request(network, threads, "f32", has_profile=True)
     inputs = [numpy.ascontiguousarray(images.numpy())]
     samples = defaultdict(list)
@@ -126,7 +135,7 @@ def _cell(milliseconds: float, whole: float) -> str:
     return f"{milliseconds:.3g} ({milliseconds / whole:.0%})" if milliseconds else "–"
 
 
-Profile = Callable[[Path, Tensor, int, int], Samples]
+Profile = Callable[[nn.Module, Tensor, Path, int, int], Samples]
 PROFILES: dict[str, Profile] = {"ONNX Runtime": in_onnx_runtime, "OpenVINO": in_openvino}
 
 
