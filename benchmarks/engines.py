@@ -19,6 +19,7 @@ from executorch_programs import write_program
 from torch import Tensor, nn
 
 import virtualpool as vp
+from virtualpool.exporting import Use
 from virtualpool.inputs import call
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.compiling import compiled
@@ -152,16 +153,16 @@ def _executorch(model: nn.Module, images: Tensor, file: Path, threads: int) -> R
 
 def exported_for_onnx_runtime(model: nn.Module, images: Tensor, file: Path) -> Path:
     """The same in the form that is for ONNX Runtime, beside the file that others read."""
-    with vp.for_onnx_runtime():
-        return exported(model, images, file.with_suffix(".onnxruntime.onnx"))
+    return exported(model, images, file.with_suffix(".onnxruntime.onnx"), "onnxruntime")
 
 
-def exported(model: nn.Module, images: Tensor, file: Path) -> Path:
+def exported(model: nn.Module, images: Tensor, file: Path, use: Use = "any") -> Path:
     """The ONNX file of a model for images of this shape, written if it is not there."""
     if not file.exists():
         # The exporter tells of every operator of torchvision that it has not got.
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(model, (images,), file, dynamo=True, verbose=False)
+        with vp.exporting_for(use):
+            torch.onnx.export(model, (images,), file, dynamo=True, verbose=False)
     return file
 
 

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from virtualpool.exporting import is_exporting, is_exporting_program
+from virtualpool.errors import VirtualPoolError
+from virtualpool.exporting import (
+    exporting_for,
+    is_exporting,
+    is_exporting_for_onnx_runtime,
+    is_exporting_program,
+)
 
 ONE = torch.ones(1)
 
@@ -40,3 +46,41 @@ def test_a_program(strict: bool):
 def test_an_onnx_file(strict: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("virtualpool.exporting.is_in_onnx_export", lambda: True)
     assert torch.export.export(Told(), (ONE,), strict=strict).module()(ONE).item() == 2
+
+
+class ToldOfOnnxRuntime(nn.Module):
+    """Gives 2 if the operations are to be those for ONNX Runtime, 1 otherwise."""
+
+    def forward(self, one: Tensor) -> Tensor:
+        return one * (1 + is_exporting_for_onnx_runtime(one))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "strict", "expected"),
+    [(torch.float32, False, 2), (torch.float32, True, 1), (torch.float16, False, 1)],
+)
+def test_onnx_runtime_is_told_in_float32(
+    dtype: torch.dtype, strict: bool, expected: int, monkeypatch: pytest.MonkeyPatch
+):
+    def told() -> float:
+        one = ONE.to(dtype)
+        program = torch.export.export(ToldOfOnnxRuntime(), (one,), strict=strict)
+        return program.module()(one).item()
+
+    assert told() == 1
+    monkeypatch.setattr("virtualpool.exporting.is_in_onnx_export", lambda: True)
+    assert told() == expected
+    with exporting_for("any"):
+        assert told() == 1
+        with exporting_for("onnxruntime"):
+            assert told() == expected
+    assert told() == expected
+
+
+def test_other_uses_are_refused():
+    refused: Any = "tensorrt"
+    with (
+        pytest.raises(VirtualPoolError, match="there are onnxruntime, any"),
+        exporting_for(refused),
+    ):
+        pass

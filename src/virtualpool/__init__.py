@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # what type checkers see
     from virtualpool import measure
     from virtualpool.bound import Bound, error_bound
     from virtualpool.errors import VirtualPoolError
-    from virtualpool.exporting import for_onnx_runtime
+    from virtualpool.exporting import exporting_for
     from virtualpool.fuse import fuse
     from virtualpool.insert import apply
     from virtualpool.plan import Plan, PooledSite, plan_of
@@ -34,7 +34,7 @@ __all__ = [
     "VirtualPoolError",
     "apply",
     "error_bound",
-    "for_onnx_runtime",
+    "exporting_for",
     "fuse",
     "load",
     "measure",
@@ -52,7 +52,7 @@ lazy.export(  # what Python sees
     {
         "bound": ["Bound", "error_bound"],
         "errors": ["VirtualPoolError"],
-        "exporting": ["for_onnx_runtime"],
+        "exporting": ["exporting_for"],
         "fuse": ["fuse"],
         "insert": ["apply"],
         "plan": ["Plan", "PooledSite", "plan_of"],

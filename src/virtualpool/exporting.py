@@ -3,29 +3,41 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 from torch.onnx import is_in_onnx_export
 
-_for_onnx_runtime = ContextVar("for ONNX Runtime", default=False)
+from virtualpool.errors import VirtualPoolError
+
+Use = Literal["onnxruntime", "any"]
+_use: ContextVar[Use] = ContextVar("use", default="onnxruntime")
 
 
 @contextmanager
-def for_onnx_runtime() -> Iterator[None]:
-    """ONNX files that are made in the block have the form that is fastest in ONNX Runtime.
+def exporting_for(use: Use) -> Iterator[None]:
+    """The use of the ONNX files that are made in the block: all forms give the same numbers.
 
-    It is for networks in float32, as written or fused, and gives the same numbers. Without it files
-    have a form that suits other runtimes, such as OpenVINO, and files that are quantised.
+    Args:
+        use: "onnxruntime", as without this: in float32, in the layout of ONNX Runtime's
+            convolutions. "any": as few operations as can be, which OpenVINO runs better, and of
+            which what is quantised stays fast everywhere.
+
+    Raises:
+        VirtualPoolError: there is no such use.
 
     >>> import virtualpool
-    >>> with virtualpool.for_onnx_runtime():
+    >>> with virtualpool.exporting_for("any"):
     ...     pass  # torch.onnx.export(fast, (images,), "fast.onnx", dynamo=True)
     """
-    token = _for_onnx_runtime.set(True)
+    if use not in get_args(Use):
+        raise VirtualPoolError(f"exporting_for({use!r}): there are {', '.join(get_args(Use))}.")
+    token = _use.set(use)
     try:
         yield
     finally:
-        _for_onnx_runtime.reset(token)
+        _use.reset(token)
 
 
 def is_exporting() -> bool:
@@ -55,11 +67,13 @@ def is_exporting_onnx() -> bool:
     return is_exporting() and _is_in_onnx_export()
 
 
-def is_exporting_for_onnx_runtime() -> bool:
-    """Whether that is in the form for ONNX Runtime; Dynamo knows none of its operations."""
-    return (
-        is_exporting_onnx() and not torch.compiler.is_dynamo_compiling() and _for_onnx_runtime.get()
-    )
+def is_exporting_for_onnx_runtime(map: Tensor) -> bool:
+    """Whether a map's operations are to be those that have the layout of its convolutions there.
+
+    That is for float32 alone. Dynamo knows none of them.
+    """
+    is_known = map.dtype is torch.float32 and not torch.compiler.is_dynamo_compiling()
+    return is_known and is_exporting_onnx() and _use.get() == "onnxruntime"
 
 
 @torch.compiler.assume_constant_result

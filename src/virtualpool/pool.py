@@ -108,7 +108,7 @@ def _with_twice_the_size(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     is_known = all(isinstance(length, int) for length in (*size, height, width))
     if is_known and size == (height, width):
         return full
-    if is_known and is_exporting_for_onnx_runtime():
+    if is_known and is_exporting_for_onnx_runtime(reduced):
         return _cut(full, size)
     return full[..., : size[0], : size[1]]
 

@@ -49,7 +49,7 @@ def max_pool(
         return functional.max_pool2d(virtual_pool(reduced, size), kernel, stride, padding)
     if is_exporting_program() and (is_rectified or stride == 2):
         return _by_averages(reduced, size, kernel, stride)
-    if kernel == 3 and min(size) > 1 and is_exporting_for_onnx_runtime():
+    if kernel == 3 and min(size) > 1 and is_exporting_for_onnx_runtime(reduced):
         return _by_phases(reduced, size, stride)
     if is_rectified and is_exporting():
         return _by_convolutions(reduced, size, kernel, stride)

@@ -47,7 +47,7 @@ def framed(
         rectify: frame what `relu` makes of the map.
         site: the name under which that is observed, if it is (`sites.observed`).
     """
-    if is_exporting_for_onnx_runtime():
+    if is_exporting_for_onnx_runtime(reduced):
         # `convolution_of_frame` needs none, or makes it.
         return functional.relu(reduced) if rectify else reduced
     after = _cells_after(reduced, outputs, cells, stride, before)
@@ -79,7 +79,7 @@ def convolution_of_frame(
         before: how many cells the kernel reaches before an output's own, 0 or 1.
         groups: as for `torch.conv2d`.
     """
-    if is_exporting_for_onnx_runtime():
+    if is_exporting_for_onnx_runtime(frame):
         given = weight, bias, stride, before, groups
         result = convolution_by_phases(frame, size, outputs, *given)
         if result is not None:
