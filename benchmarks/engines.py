@@ -153,7 +153,7 @@ def _executorch(model: nn.Module, images: Tensor, file: Path, threads: int) -> R
 
 def exported_for_onnx_runtime(model: nn.Module, images: Tensor, file: Path) -> Path:
     """The same in the form that is for ONNX Runtime, beside the file that others read."""
-    return exported(model, images, file.with_suffix(".onnxruntime.onnx"), "onnxruntime")
+    return exported(model, images, file.with_suffix(".onnxruntime.onnx"), "onnxruntime-cpu")
 
 
 def exported(model: nn.Module, images: Tensor, file: Path, use: Use = "any") -> Path:

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from tests.reference import recovered
-from virtualpool import VirtualPool, VirtualPoolError, apply, exporting_for, pool, virtual_pool
+from virtualpool import VirtualPool, VirtualPoolError, apply, pool, virtual_pool
 from virtualpool.pool import output_size
 
 SIZES = [(h, w) for h in (1, 2, 3, 8, 9) for w in (1, 2, 5, 12)]
@@ -278,8 +278,7 @@ def test_a_file_of_onnx_resizes_without_padding(size, tmp_path):
     pytest.importorskip("onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime")
     map, file = reduced_map(size, dtype=torch.float32), tmp_path / "model.onnx"
-    with exporting_for("any"):
-        torch.onnx.export(Recovered(size).eval(), (map,), file, dynamo=True, verbose=False)
+    torch.onnx.export(Recovered(size).eval(), (map,), file, dynamo=True, verbose=False)
     kinds = {node.op_type for node in onnx.load(file).graph.node}
     assert kinds == ({"Resize", "Slice"} if size[0] % 2 or size[1] % 2 else {"Resize"})
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

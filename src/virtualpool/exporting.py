@@ -11,8 +11,8 @@ from torch.onnx import is_in_onnx_export
 
 from virtualpool.errors import VirtualPoolError
 
-Use = Literal["onnxruntime", "any"]
-_use: ContextVar[Use] = ContextVar("use", default="onnxruntime")
+Use = Literal["any", "onnxruntime-cpu"]
+_use: ContextVar[Use] = ContextVar("use", default="any")
 
 
 @contextmanager
@@ -20,15 +20,16 @@ def exporting_for(use: Use) -> Iterator[None]:
     """The use of the ONNX files that are made in the block: all forms give the same numbers.
 
     Args:
-        use: "onnxruntime", as without this: in float32, in the layout of ONNX Runtime's
-            convolutions. "any": as few operations as can be, which OpenVINO runs better, and of
-            which what is quantised stays fast everywhere.
+        use: "any", as without this: few operations, which every runtime has, and which stay fast
+            when they are quantised. "onnxruntime-cpu": float32 on processors, in operations that
+            have the layout of ONNX Runtime's convolutions there. On GPUs, ONNX Runtime before
+            July 2026 reads the padding of such poolings wrongly.
 
     Raises:
         VirtualPoolError: there is no such use.
 
     >>> import virtualpool
-    >>> with virtualpool.exporting_for("any"):
+    >>> with virtualpool.exporting_for("onnxruntime-cpu"):
     ...     pass  # torch.onnx.export(fast, (images,), "fast.onnx", dynamo=True)
     """
     if use not in get_args(Use):
@@ -73,7 +74,7 @@ def is_exporting_for_onnx_runtime(map: Tensor) -> bool:
     That is for float32 alone. Dynamo knows none of them.
     """
     is_known = map.dtype is torch.float32 and not torch.compiler.is_dynamo_compiling()
-    return is_known and is_exporting_onnx() and _use.get() == "onnxruntime"
+    return is_known and is_exporting_onnx() and _use.get() == "onnxruntime-cpu"
 
 
 @torch.compiler.assume_constant_result

@@ -96,8 +96,9 @@ class All(nn.Module):
 
 
 def exported(model: nn.Module, inputs: object, file: Path) -> set[str]:
-    """Writes an ONNX file; the operations that are in it."""
-    torch.onnx.export(model.eval(), (inputs,), file, dynamo=True, verbose=False)
+    """Writes a file for ONNX Runtime; the operations that are in it."""
+    with vp.exporting_for("onnxruntime-cpu"):
+        torch.onnx.export(model.eval(), (inputs,), file, dynamo=True, verbose=False)
     return {node.op_type for node in onnx.load(file).graph.node}
 
 
@@ -214,9 +215,10 @@ def test_with_an_open_batch(tmp_path):
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()]
     fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), "all", images), images)
     file, batch = tmp_path / "model.onnx", torch.export.Dim.DYNAMIC
-    torch.onnx.export(
-        fused, (images,), file, dynamo=True, verbose=False, dynamic_shapes=({0: batch},)
-    )
+    with vp.exporting_for("onnxruntime-cpu"):
+        torch.onnx.export(
+            fused, (images,), file, dynamo=True, verbose=False, dynamic_shapes=({0: batch},)
+        )
     for count in (1, 3):
         more = torch.randn(count, 3, 20, 22)
         torch.testing.assert_close(run(file, [more])[0], fused(more), rtol=1e-4, atol=1e-5)
