@@ -78,8 +78,15 @@ def in_inductor(
     return lambda images: functools.partial(function, bench.inputs(images, None))
 
 
-def _onnx_runtime(model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
-    session = onnx_runtime_session(exported_for_onnx_runtime(model, images, file), threads)
+def _onnx_runtime(
+    model: nn.Module,
+    images: Tensor,
+    file: Path,
+    threads: int,
+    *,
+    write: Callable[[nn.Module, Tensor, Path], Path],
+) -> Ready:
+    session = onnx_runtime_session(write(model, images, file), threads)
     name = session.get_inputs()[0].name
     return lambda images: functools.partial(session.run, None, {name: images.numpy()})
 
@@ -171,10 +178,24 @@ _ONNX_RUNTIME = (*_TORCH, "onnxscript", "onnxruntime")
 _OPENVINO = (*_TORCH, "onnxscript", "openvino")
 
 EXECUTORCH = "executorch"
+ONNX_RUNTIME_ANY = "onnxruntime-any"
 ENGINES = {
     "eager": Engine("eager", _TORCH, torch.float32, 1e-3, _eager),
     "compiled": Engine("compiled, frozen", _TORCH, torch.float32, 1e-3, in_inductor),
-    "onnxruntime": Engine("ONNX Runtime", _ONNX_RUNTIME, torch.float32, 1e-3, _onnx_runtime),
+    "onnxruntime": Engine(
+        "ONNX Runtime",
+        _ONNX_RUNTIME,
+        torch.float32,
+        1e-3,
+        functools.partial(_onnx_runtime, write=exported_for_onnx_runtime),
+    ),
+    ONNX_RUNTIME_ANY: Engine(
+        "ONNX Runtime, files for any runtime",
+        _ONNX_RUNTIME,
+        torch.float32,
+        1e-3,
+        functools.partial(_onnx_runtime, write=exported),
+    ),
     "openvino": Engine(
         "OpenVINO", _OPENVINO, torch.float32, 1e-3, functools.partial(_openvino, precision="f32")
     ),

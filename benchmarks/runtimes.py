@@ -19,14 +19,12 @@ import torch
 from arguments import add_networks, add_timing, parser
 from candidates import NAMES, candidates
 from comparison import FASTER, Comparison, compare, in_columns, notes
-from engines import ENGINES, EXECUTORCH
-from networks import images, network
+from engines import ENGINES, EXECUTORCH, ONNX_RUNTIME_ANY
+from networks import images, network, usual_side
 from tables import grid, section, show
 from times import milliseconds_per
 
 from virtualpool.files import read_json, write_json
-
-SIDE = 224
 
 
 @torch.no_grad()
@@ -56,7 +54,8 @@ def _measure(
     if not keys:
         return
     name, batch, _ = keys[0]
-    compared = candidates(network(name, SIDE), images(batch, SIDE))
+    side = usual_side(name)
+    compared = candidates(network(name, side), images(batch, side))
     with TemporaryDirectory() as folder:
         for key in keys:
             found[key] = compare(
@@ -88,7 +87,7 @@ def report(comparisons: Iterable[Comparison]) -> str:
 
 def tables(name: str, comparisons: list[Comparison]) -> str:
     """The comparisons of one network: a column a runtime, in each cell the batches."""
-    corner, titled = in_columns(comparisons, SIDE)
+    corner, titled = in_columns(comparisons, usual_side(name))
     speeds = {each: partial(Comparison.times_faster, name=each) for each in NAMES[1:]}
     share = {"fused / half": partial(Comparison.times_faster, name="fused", over="half")}
     times = {each: partial(Comparison.milliseconds, name=each) for each in NAMES}
@@ -110,7 +109,7 @@ def tables(name: str, comparisons: list[Comparison]) -> str:
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
     add_networks(options)
-    here = [name for name in ENGINES if name != EXECUTORCH]
+    here = [name for name in ENGINES if name not in (EXECUTORCH, ONNX_RUNTIME_ANY)]
     options.add_argument("--runtime", nargs="+", choices=ENGINES, default=here)
     add_timing(options)
     options.add_argument("--json", help="a file of all measurements; what is in it is not repeated")
