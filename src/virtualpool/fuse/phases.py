@@ -40,7 +40,11 @@ class _Phase:
         return self.dilation * (len(self.shares) - 1) + 1
 
 
-def phases(cells: int, before: int) -> tuple[_Phase, _Phase | None]:
+_Phases = tuple[_Phase, _Phase | None]
+"""The even phase along an axis, and the odd one if it is read."""
+
+
+def phases(cells: int, before: int) -> _Phases:
     """The even phase of a folded kernel along an axis, and the odd one if it reads any.
 
     Args:
@@ -65,7 +69,7 @@ def phases(cells: int, before: int) -> tuple[_Phase, _Phase | None]:
         kept[-1][-1] -= 1
         odd.append([2 * share for share in own[-1]])
     first_odd = 1 if is_outer[0] else 1 - (cells - before - 1)
-    return _Phase(kept, before - is_outer[0]), _Phase(odd, first_odd, max(len(kept), 1))
+    return _Phase(kept, before - is_outer[0]), _Phase(odd, first_odd, len(kept))
 
 
 def convolution_by_phases(
@@ -104,26 +108,23 @@ def convolution_by_phases(
     return result
 
 
-def _positions(
-    along: tuple[_Phase, _Phase | None], map: Tensor, size: Axes, axis: int
-) -> list[tuple[_Phase, Tensor]]:
+def _positions(along: _Phases, map: Tensor, size: Axes, axis: int) -> list[tuple[_Phase, Tensor]]:
     """The phases along an axis, and the positions that each reads."""
     even, odd = along
     return [(even, map)] if odd is None else [(even, map), (odd, means_after(map, size, axis))]
 
 
-def _fit(along: tuple[_Phase, _Phase | None], length: int, outputs: int, stride: int) -> bool:
+def _fit(along: _Phases, length: int, outputs: int, stride: int) -> bool:
     """Whether each phase can be padded so that it gives so many outputs along an axis."""
-    lengths = (length + 1) // 2, length // 2
-    return all(
-        phase is None
-        or (
-            count > 0
-            and phase.before >= 0
-            and after(count, outputs, phase.span, stride, phase.before) is not None
-        )
-        for phase, count in zip(along, lengths, strict=True)
+    even, odd = along
+    return _fits(even, (length + 1) // 2, outputs, stride) and (
+        odd is None or _fits(odd, length // 2, outputs, stride)
     )
+
+
+def _fits(phase: _Phase, length: int, outputs: int, stride: int) -> bool:
+    has_padding = after(length, outputs, phase.span, stride, phase.before) is not None
+    return length > 0 and phase.before >= 0 and has_padding
 
 
 def _taps(weight: Tensor, row: _Phase, column: _Phase) -> Tensor:
