@@ -222,3 +222,17 @@ def test_with_an_open_batch(tmp_path):
     for count in (1, 3):
         more = torch.randn(count, 3, 20, 22)
         torch.testing.assert_close(run(file, [more])[0], fused(more), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:Exporting a model while it is in training mode")
+@pytest.mark.parametrize("training", [False, True])
+def test_fused_for_training(training, tmp_path):
+    images = torch.randn(1, 3, 20, 22)
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()]
+    written = vp.apply(nn.Sequential(*layers).eval(), "all", images)
+    fused = vp.fuse(written, images, training=True).train(training)
+    with vp.exporting_for("onnxruntime-cpu"):
+        torch.onnx.export(fused, (images,), tmp_path / "model.onnx", dynamo=True, verbose=False)
+    (found,) = run(tmp_path / "model.onnx", [images])
+    torch.testing.assert_close(found, written(images), rtol=1e-4, atol=1e-5)

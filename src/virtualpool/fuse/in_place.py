@@ -157,7 +157,9 @@ def write_into_frames(graph: fx.Graph) -> None:
             if _is_fresh(source) or _only_reads(node, source):
                 sites = [each.args[1] for each in chain if each.target is observed]
                 node.args = (source, *node.args[1:])
-                node.kwargs = {"rectify": True} | ({"site": sites[0]} if sites else {})
+                node.kwargs = (
+                    node.kwargs | {"rectify": True} | ({"site": sites[0]} if sites else {})
+                )
                 for each in chain:
                     graph.erase_node(each)
 

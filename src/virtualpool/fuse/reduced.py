@@ -32,6 +32,7 @@ def framed(
     *,
     rectify: bool = False,
     site: str | None = None,
+    may_be_bare: bool = False,
 ) -> Tensor:
     """The reduced map with what a folded kernel reads around it: a convolution pads no more.
 
@@ -46,9 +47,10 @@ def framed(
         before: how many cells the kernel reaches before an output's own, 0 or 1.
         rectify: frame what `relu` makes of the map.
         site: the name under which that is observed, if it is (`sites.observed`).
+        may_be_bare: whether `convolution_of_frame` reads it, which needs no frame, or makes it, in
+            files for ONNX Runtime.
     """
-    if is_exporting_for_onnx_runtime(reduced):
-        # `convolution_of_frame` needs none, or makes it.
+    if may_be_bare and is_exporting_for_onnx_runtime(reduced):
         return functional.relu(reduced) if rectify else reduced
     after = _cells_after(reduced, outputs, cells, stride, before)
     frame = extended(reduced, size, before, after, rectify=rectify)
@@ -105,7 +107,8 @@ def convolution(
     A fused graph does so in two steps. Here `weight` is the folded kernel (`folding.fold`).
     """
     cells = weight.shape[2], weight.shape[3]
-    frame = framed(reduced, size, outputs, cells, stride, before, **framing)
+    given = size, outputs, cells, stride, before
+    frame = framed(reduced, *given, may_be_bare=True, **framing)
     return convolution_of_frame(frame, size, outputs, weight, bias, stride, before, groups)
 
 

@@ -154,13 +154,13 @@ def _extended(it: _Convolution, question: Question, builder: Builder) -> fx.Node
     rows, columns = axes(it.kernel, it.padding, it.dilation)
     half, before = _halved(stride), (rows.before, columns.before)
     size, outputs = builder.size(it.source), _size(it, stride, builder)
-    cells = rows.cells, columns.cells
-    source = builder.even(it.source)
-    frame = builder.call(reduced.framed, source, size, outputs, cells, half, before)
+    training = builder.values.training
+    given = builder.even(it.source), size, outputs, (rows.cells, columns.cells), half, before
+    frame = builder.call(reduced.framed, *given, may_be_bare=not training)
     weight = builder.full(it.weight)
     bias = None if it.bias is None else builder.full(it.bias)
     geometry, groups = (it.padding, it.dilation), it.groups
-    if builder.values.training:
+    if training:
         return builder.call(folded_convolution, frame, weight, bias, half, *geometry, groups)
     folded = builder.call(fold, weight, *geometry)
     given = frame, size, outputs, folded, bias, half, before, groups
