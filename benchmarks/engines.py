@@ -158,11 +158,6 @@ def _executorch(model: nn.Module, images: Tensor, file: Path, threads: int) -> R
     return lambda images: functools.partial(method.execute, [images])
 
 
-def exported_for_onnx_runtime(model: nn.Module, images: Tensor, file: Path) -> Path:
-    """The same in the form that is for ONNX Runtime, beside the file that others read."""
-    return exported(model, images, file.with_suffix(".onnxruntime.onnx"), "onnxruntime-cpu")
-
-
 def exported(model: nn.Module, images: Tensor, file: Path, use: Use = "any") -> Path:
     """The ONNX file of a model for images of this shape, written if it is not there."""
     if not file.exists():
@@ -171,6 +166,11 @@ def exported(model: nn.Module, images: Tensor, file: Path, use: Use = "any") -> 
         with vp.exporting_for(use):
             torch.onnx.export(model, (images,), file, dynamo=True, verbose=False)
     return file
+
+
+def exported_for_onnx_runtime(model: nn.Module, images: Tensor, file: Path) -> Path:
+    """The same in the form that is for ONNX Runtime, beside the file that others read."""
+    return exported(model, images, file.with_suffix(".onnxruntime.onnx"), "onnxruntime-cpu")
 
 
 _TORCH = ("torch", "torchvision")

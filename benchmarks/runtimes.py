@@ -50,7 +50,7 @@ def _measure(
     found: dict[tuple[str, int, str], Comparison],
     options: argparse.Namespace,
 ) -> None:
-    """Fills in what is missing of one network and batch; the ONNX files serve three runtimes."""
+    """Fills in what is missing of one network and batch; OpenVINO reads a file twice."""
     if not keys:
         return
     name, batch, _ = keys[0]

@@ -1,4 +1,4 @@
-"""Whether a network that is traced becomes a program for other runtimes, or code for PyTorch."""
+"""Whether a network that is traced becomes a program for other runtimes, and for which one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

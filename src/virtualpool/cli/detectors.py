@@ -9,7 +9,7 @@ from torch import nn
 from virtualpool.cli.nearest import nearest
 from virtualpool.cli.network import Network, device_of, load_network
 from virtualpool.cli.terminal import messages
-from virtualpool.cli.weights import SUFFIXES
+from virtualpool.cli.weights import are_in_file
 from virtualpool.errors import VirtualPoolError
 from virtualpool.report import record
 from virtualpool.report.record import Record
@@ -119,9 +119,7 @@ def _model_of(run: Record) -> str:
 
 def _weights_of(run: Record) -> str | None:
     weights: str | None = run.settings["weights"]
-    if weights is None or Path(weights).suffix not in SUFFIXES:
-        return weights
-    return str(run.path_of(weights))
+    return str(run.path_of(weights)) if weights and are_in_file(weights) else weights
 
 
 def _chosen(run: Record, name: str | None) -> Point:

@@ -12,7 +12,7 @@ from torchvision.models import WeightsEnum
 
 from virtualpool.cli.nearest import nearest
 from virtualpool.cli.user_code import network_from
-from virtualpool.cli.weights import SUFFIXES, with_weights
+from virtualpool.cli.weights import SUFFIXES, are_in_file, with_weights
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.preprocessing import Preprocessing
 
@@ -61,8 +61,7 @@ def load_network(name: str, weights: str | None = None) -> Network:
     """
     source, _, rest = name.rpartition(":")
     weights = None if weights == RANDOM else weights
-    is_file = weights is not None and Path(weights).suffix in SUFFIXES
-    named = None if is_file else weights
+    named = None if are_in_file(weights) else weights
     if source in _SOURCES:
         network = _SOURCES[source](rest, named)
     elif source.endswith(".py"):

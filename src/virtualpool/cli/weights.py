@@ -14,6 +14,11 @@ from virtualpool.errors import VirtualPoolError
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
+def are_in_file(weights: str | None) -> bool:
+    """Whether weights are given as a path, and not by a name or not at all."""
+    return weights is not None and Path(weights).suffix in SUFFIXES
+
+
 def with_weights(module: nn.Module, path: Path) -> nn.Module:
     """A network with the weights of a file, pooled, as written, if they are those of a pooled one.
 

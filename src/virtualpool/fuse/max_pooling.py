@@ -18,7 +18,8 @@ from virtualpool.exporting import (
     is_exporting_for_onnx_runtime,
     is_exporting_program,
 )
-from virtualpool.fuse import onnx_operations
+from virtualpool.fuse.onnx_operations import max_pool as onnx_max_pool
+from virtualpool.fuse.onnx_operations import means_after
 from virtualpool.fuse.recording import is_recorded, may_write_in_place
 from virtualpool.fuse.windows import Windows, mean_of
 from virtualpool.pool import Axes, repeated, virtual_pool, window_size
@@ -168,18 +169,12 @@ def _by_phases(reduced: Tensor, size: Axes, stride: int) -> Tensor:
     A window holds one cell and the odd positions on both sides of it.
     """
     counts, step = _counts(size, 3, stride), stride // 2
-    largest = None
-    for rows in (1, 2):
-        along = reduced if rows == 1 else onnx_operations.means_after(reduced, size, -2)
-        for columns in (1, 2):
-            map = along if columns == 1 else onnx_operations.means_after(along, size, -1)
-            before = rows - 1, columns - 1
-            candidates = onnx_operations.max_pool(
-                map, (rows, columns), counts, (step, step), before
-            )
-            largest = candidates if largest is None else torch.maximum(largest, candidates)
-    assert largest is not None
-    return largest
+    candidates = []
+    for odd_rows, cells in enumerate((reduced, means_after(reduced, size, -2))):
+        for odd_columns, map in enumerate((cells, means_after(cells, size, -1))):
+            kernel, before = (1 + odd_rows, 1 + odd_columns), (odd_rows, odd_columns)
+            candidates.append(onnx_max_pool(map, kernel, counts, (step, step), before))
+    return functools.reduce(torch.maximum, candidates)
 
 
 def _by_convolutions(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:

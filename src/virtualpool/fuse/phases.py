@@ -84,15 +84,8 @@ def convolution_by_phases(
 ) -> Tensor | None:
     """A convolution of an interpolated map, or none where no padding gives its number of outputs.
 
-    Args:
-        reduced: (N, C, h, w).
-        size: (H, W) of the full map.
-        outputs: the size that the convolution makes.
-        weight: the folded kernel (`folding.fold`), exact on an extended map.
-        bias: (out,), or none.
-        stride: on the reduced map.
-        before: how many cells the kernel reaches before an output's own, 0 or 1.
-        groups: as for `torch.conv2d`.
+    It takes what `reduced.convolution_of_frame` takes, but for the reduced map itself as its frame;
+    the folded kernel is one that is exact on an extended map.
     """
     along = [phases(cells, first) for cells, first in zip(weight.shape[2:], before, strict=True)]
     if not all(map(_fit, along, size, outputs, stride)):
