@@ -17,7 +17,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,12 +51,14 @@ class Pace:
         points: from the most accurate to the fastest.
         place: which of them is in use.
         budget_ms: the time that the rate leaves to a frame.
-        late: how many frames took longer.
+        frames: how many were shown.
+        late: how many of these took longer.
     """
 
     points: Sequence[Point]
     place: int
     budget_ms: float
+    frames: int = 0
     late: int = 0
     _recent_ms: deque[float] = field(default_factory=lambda: deque(maxlen=FRAMES))
 
@@ -75,6 +77,7 @@ class Pace:
     def took(self, milliseconds: float) -> str | None:
         """Notes how long a frame took. If that changes the model, says why."""
         self._recent_ms.append(milliseconds)
+        self.frames += 1
         self.late += milliseconds > self.budget_ms
         if len(self._recent_ms) < FRAMES:
             return None
@@ -117,8 +120,11 @@ def main() -> None:
         point = picked(frontier, budget_ms)
         models = [ready(frontier.restore(network, each)) for each in frontier.points]
         pace = Pace(frontier.points, frontier.points.index(point), budget_ms)
-        stack.enter_context(suppress(KeyboardInterrupt))
-        watch(itertools.chain([first], stream), models, pace, shows, classes)
+        try:
+            watch(itertools.chain([first], stream), models, pace, shows, classes)
+        except KeyboardInterrupt:
+            if not pace.frames:  # there is nothing to keep
+                raise
 
 
 def watch(
@@ -131,7 +137,7 @@ def watch(
     """The loop: takes a frame, finds, draws, shows; then the pace says which model is next."""
     with Live(console=console) as live:
         boxes, begun = 0, time.perf_counter()
-        for number, frame in enumerate(stream, 1):
+        for frame in stream:
             rate = f"{1000 / pace.mean_ms:.3g} frames per second, {pace.point.name}"
             found = detected(models[pace.place], frame)
             picture = drawn(frame, found, classes, rate)
@@ -141,9 +147,9 @@ def watch(
             ended = time.perf_counter()
             change = pace.took(1000 * (ended - begun))
             begun = ended
-            live.update(f"frame {number}: {rate}, {pace.late} late, {boxes} boxes found")
+            live.update(f"frame {pace.frames}: {rate}, {pace.late} late, {boxes} boxes found")
             if change:
-                console.print(f"frame {number}: {change}")
+                console.print(f"frame {pace.frames}: {change}")
 
 
 def opened(run: Record, model: str | None, weights: str | None) -> tuple[Frontier, nn.Module]:
@@ -247,6 +253,6 @@ if __name__ == "__main__":
         main()
     except VirtualPoolError as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:  # before the loop began
+    except KeyboardInterrupt:  # before a frame was shown
         print("interrupted", file=sys.stderr)
         sys.exit(130)

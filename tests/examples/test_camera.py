@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from tests.tasks.detection.tiny import tiny_detector
 
 import virtualpool as vp
@@ -240,17 +240,26 @@ def test_suffixes_of_out(
         assert [path.name for path in tmp_path.iterdir()] == ["old.avi"]
 
 
-def test_ctrl_c_while_models_are_timed(
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        pytest.param(frontier.Frontier, "timed", id="while models are timed"),
+        pytest.param(ImageDraw.ImageDraw, "text", id="while the first frame is drawn"),
+    ],
+)
+def test_ctrl_c_before_a_frame_is_shown(
     camera: Camera,
     run_dir: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    owner: type,
+    name: str,
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(frontier.Frontier, "timed", interrupted)
+    monkeypatch.setattr(owner, name, interrupted)
     out = tmp_path / "boxes.mp4"
     out.write_text("of before")
     assert refused(camera, run_dir, CLIP, "--out", out) == "130"

@@ -38,3 +38,29 @@ def test_a_label_beyond_the_classes_is_refused():
     targets = [target | {"labels": target["labels"] + 1} for target in targets]
     with pytest.raises(VirtualPoolError, match="label 2, and FasterRCNN has 2 classes"):
         detector_loss(tiny_detector().train(), (images, targets))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "message"),
+    [
+        (
+            (0,),
+            (0,),
+            r"Target 1 of a batch has boxes of shape \(0,\) and labels of shape \(0,\); \(",
+        ),
+        ((1, 5), (1,), r"boxes of shape \(1, 5\)"),
+        ((2, 4), (1,), r"boxes of shape \(2, 4\) and labels of shape \(1,\)"),
+        ((1, 4), (1, 1), r"labels of shape \(1, 1\)"),
+    ],
+)
+def test_targets_of_other_shapes_are_refused(boxes, labels, message):
+    images, targets = batches()[0]
+    other = {"boxes": torch.ones(boxes), "labels": torch.ones(labels, dtype=torch.int64)}
+    with pytest.raises(VirtualPoolError, match=message):
+        detector_loss(tiny_detector().train(), (images[:2], [targets[0], other]))
+
+
+def test_images_without_boxes():
+    images, targets = batches()[0]
+    none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    assert detector_loss(tiny_detector().train(), (images[:2], [targets[0], none])).isfinite()

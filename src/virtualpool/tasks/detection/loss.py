@@ -15,12 +15,15 @@ def detector_loss(model: nn.Module, batch: Any) -> Tensor:
 
     Args:
         model: a detector in training mode.
-        batch: a list of (3, H, W) images and a list of targets, dicts with `boxes` and `labels`.
+        batch: a list of (3, H, W) images and a list of targets, dicts with `boxes` of shape (N, 4)
+            and `labels` of shape (N,); N may be 0.
 
     Raises:
-        VirtualPoolError: the model gives no dict of losses, or has too few classes for a label.
+        VirtualPoolError: the model gives no dict of losses, boxes or labels have another shape, or
+            the model has too few classes for a label.
     """
     images, targets = batch
+    _check_shapes(targets)
     _check_labels(model, targets)
     with full_precision_boxes(model):
         losses = model(images, targets)
@@ -31,6 +34,17 @@ def detector_loss(model: nn.Module, batch: Any) -> Tensor:
             "own: by_labels(batches, loss=...)."
         )
     return torch.stack([*losses.values()]).sum()
+
+
+def _check_shapes(targets: Any) -> None:
+    for place, target in enumerate(targets):
+        boxes, labels = tuple(target["boxes"].shape), tuple(target["labels"].shape)
+        if len(labels) != 1 or boxes != (*labels, 4):
+            raise VirtualPoolError(
+                f"Target {place} of a batch has boxes of shape {boxes} and labels of shape "
+                f"{labels}; (N, 4) and (N,) are expected. An image without boxes has "
+                "torch.zeros(0, 4) and torch.zeros(0, dtype=torch.int64)."
+            )
 
 
 def _check_labels(model: nn.Module, targets: Any) -> None:
