@@ -17,6 +17,7 @@ class Network(nn.Module):
         self.norm = nn.BatchNorm2d(4)
         self.act = nn.ReLU()
         self.drop = nn.Dropout()
+        self.same = nn.Identity()
         self.pool = nn.MaxPool2d(2)
         self.code = code
 
@@ -44,7 +45,14 @@ CODES = {
     "branch after the activation": (
         lambda m, y, x: (lambda z: m.pool(z) + z.mean())(m.act(y)), "act", "activation", False,
     ),
-    "dropout first": (lambda m, y, x: m.act(m.drop(y)), "conv", "conv", False),
+    "dropout between": (lambda m, y, x: m.act(m.drop(y)), "act", "activation", False),
+    "nothing between": (
+        lambda m, y, x: m.act(m.same(m.norm(m.same(m.drop(y))))), "act", "activation", False,
+    ),
+    "dropout alone": (lambda m, y, x: m.drop(y), "conv", "conv", False),
+    "dropout, branch, activation": (
+        lambda m, y, x: (lambda z: m.act(z) + z)(m.drop(m.norm(y))), "norm", "norm", False,
+    ),
     "pool": (lambda m, y, x: m.pool(y), "conv", "conv", True),
     "activation and pool": (lambda m, y, x: m.pool(m.act(y)), "act", "activation", True),
     "activation, dropout, pool": (

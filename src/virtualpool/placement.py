@@ -15,28 +15,27 @@ def placement(convolution: fx.Node, module: nn.Module) -> tuple[fx.Node, Follows
 
     It is the activation that follows the convolution (paper, section 3.2), with or without a
     normalisation between; where none follows directly, the normalisation, else the convolution.
+    What gives its map back in eval mode (`nn.Identity`, dropout) may be between these.
 
     Args:
         convolution: the node that calls the convolution.
         module: what the graph was traced from.
     """
     end, follows = convolution, "conv"
-    following = _only_user(end)
-    if following is not None and _kind_of(following, end, module) == "norm":
+    following = _following(end, module)
+    if following is not None and _kind_of(following, module) == "norm":
         end, follows = following, "norm"
-        following = _only_user(end)
-    if following is not None and _kind_of(following, end, module) == "activation":
+        following = _following(end, module)
+    if following is not None and _kind_of(following, module) == "activation":
         return following, "activation"
     return end, follows
 
 
 def is_before_pool(convolution: fx.Node, module: nn.Module) -> bool:
     """Whether a pooling layer is the first that sees the recovered map."""
-    following = _only_user(placement(convolution, module)[0])
-    while following is not None and (
-        kind_of(following, module) == "pass" or following.target is virtual_pool
-    ):
-        following = _only_user(following)
+    following = _following(placement(convolution, module)[0], module)
+    while following is not None and following.target is virtual_pool:
+        following = _following(following, module)
     return following is not None and kind_of(following, module) == "pool"
 
 
@@ -50,10 +49,18 @@ def input_of(node: fx.Node) -> fx.Node:
     return node.args[0] if node.args else node.kwargs["input"]  # pyright: ignore[reportReturnType]
 
 
-def _kind_of(node: fx.Node, map: fx.Node, module: nn.Module) -> Kind:
+def _kind_of(node: fx.Node, module: nn.Module) -> Kind:
     """The kind of what a map goes through, if no other map does: that would keep its size."""
-    is_alone = all(each is map or each.op == "get_attr" for each in node.all_input_nodes)
-    return kind_of(node, module) if is_alone else "other"
+    maps = [each for each in node.all_input_nodes if each.op != "get_attr"]
+    return kind_of(node, module) if len(maps) == 1 else "other"
+
+
+def _following(node: fx.Node, module: nn.Module) -> fx.Node | None:
+    """What alone a map goes through next and that does something to it in eval mode."""
+    user = _only_user(node)
+    while user is not None and kind_of(user, module) == "pass":
+        user = _only_user(user)
+    return user
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
