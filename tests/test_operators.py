@@ -110,6 +110,17 @@ class NormWithActivation(nn.BatchNorm2d):
         return self.act(super().forward(input))
 
 
+class Named(nn.Identity):
+    """Does what its base does: nothing."""
+
+
+class Crop(nn.Identity):
+    """Does what its base does not."""
+
+    def forward(self, input):
+        return input[..., 1:, 1:]
+
+
 MODULES = {
     "activation": [
         nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(), nn.PReLU(3), nn.ELU(),
@@ -124,14 +135,14 @@ MODULES = {
         Scale(1, -1, 1, 1), Scale(3, 1, 1, inplace=True),
     ],
     "pool": [nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1), nn.LPPool2d(2, 2)],
-    "pass": [nn.Identity(), nn.Dropout(), nn.Dropout2d(), nn.AlphaDropout()],
+    "pass": [nn.Identity(), nn.Dropout(), nn.Dropout2d(), nn.AlphaDropout(), Named()],
     "other": [
         nn.Conv2d(3, 3, 1), nn.Linear(3, 3), nn.Flatten(), nn.Upsample(scale_factor=2),
         nn.Softmax2d(), nn.GLU(1), StochasticDepth(0.5, "row"), nn.PixelShuffle(1),
         # These work on the last axes, as long as they were when the network was built.
         nn.LayerNorm([3, 8, 8]), nn.LayerNorm(8), nn.RMSNorm(8),
         Half(), OverSpace(), Gate(), Positions(), Branching(), nn.Sequential(),
-        Scale(3), Sum(),
+        Scale(3), Sum(), Crop(),
     ],
 }  # fmt: skip
 

@@ -26,7 +26,10 @@ _POOL_MODULES = (
     nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.FractionalMaxPool2d,
     nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d,
 )  # fmt: skip
-_PASS_MODULES = (nn.Identity, nn.modules.dropout._DropoutNd)
+_PASS_MODULES = (
+    nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
+    nn.AlphaDropout, nn.FeatureAlphaDropout,
+)  # fmt: skip
 
 _ACTIVATION_NAMES = """
     celu elu gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu logsigmoid mish prelu relu
@@ -76,7 +79,7 @@ def module_kind(module: nn.Module) -> Kind:
         return "activation" if inner else "norm"
     if isinstance(module, _POOL_MODULES):
         return "pool"
-    if isinstance(module, _PASS_MODULES):
+    if any(isinstance(module, it) and runs_forward_of(module, it) for it in _PASS_MODULES):
         return "pass"
     return _kind_by_code(module)
 
