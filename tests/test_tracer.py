@@ -14,7 +14,7 @@ from torch.nn import functional
 from virtualpool import VirtualPoolError
 from virtualpool.forward import CONSTANT, ForwardCode
 from virtualpool.inputs import as_call, call, map_tensors
-from virtualpool.tracer import Tracer, convolutions
+from virtualpool.tracer import Tracer, convolutions, takes_any_number
 
 IMAGES = torch.rand(2, 3, 8, 8)
 
@@ -78,6 +78,17 @@ CODE = {
     "a constant": lambda self, map: map + torch.ones(4, 1, 1),
     "a number of the map": lambda self, map: map * map.sum().item(),
     "a choice by a shape": lambda self, map: map * (1 if self.scale.shape else 2),
+    "a list of chunks": lambda self, map: torch.cat([*list(map.chunk(2, 1)), map], 1),
+    "a loop over chunks": lambda self, map: [
+        part * 2 for part in torch.chunk(map, chunks=4, dim=1)
+    ],
+    "how many chunks": lambda self, map: len(torch.chunk(map, 4, 1)),
+    "parts of these sizes": lambda self, map: torch.cat([*map.split((1, 3), 1), map], 1),
+    "parts, by keyword": lambda self, map: (
+        len(map.split(split_size=[2, 2], dim=1)),
+        [*torch.split(map, split_size_or_sections=[3, 1], dim=1)],
+    ),
+    "chunks unpacked": lambda self, map: (lambda one, other: one - other)(*map.chunk(2, 1)),
 }
 
 
@@ -114,6 +125,16 @@ class Variadic(Convolved):
         return self.conv(images[0]) + self.conv(images[1])
 
 
+class HandingOn(Convolved):
+    """Hands on whatever it is given, as Ultralytics does."""
+
+    def forward(self, images, *more, **options):
+        return self.inner(images, *more, **options)
+
+    def inner(self, images, shift=0.0, scale=1.0):
+        return (self.conv(images) + shift) * scale
+
+
 class Several(Convolved):
     def forward(self, images, targets=None):
         map = self.conv(torch.stack(images))
@@ -143,6 +164,39 @@ def test_a_graph_takes_the_arguments_of_its_module(kind, inputs, others):
     graph = graph_of(network, inputs)
     for each in (inputs, others):
         torch.testing.assert_close(run(graph, network, each), call(network, each))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "refusal"),
+    [
+        ((IMAGES, 2.0), "more holds 1 values; the model was pooled with none of these"),
+        ({"images": IMAGES, "scale": 2.0}, "options holds scale; the model was pooled with none"),
+        ({"images": IMAGES, "shift": [], "scale": None}, "options holds shift, scale;"),
+        (([IMAGES],), "images is a list; the model was fused with a tensor"),
+    ],
+)
+def test_what_is_handed_on_stays_nothing(inputs, refusal):
+    network = HandingOn()
+    with pytest.raises(TraceError, match="cannot be iterated"):
+        graph_of(network, IMAGES)
+    graph = Tracer(network, frozenset(), is_closed=True).graph_of(network, as_call(IMAGES))
+    torch.testing.assert_close(run(graph, network, IMAGES), network(IMAGES))
+    with pytest.raises(VirtualPoolError, match=refusal):
+        run(graph, network, inputs)
+
+
+def test_what_is_handed_on_is_not_known_where_the_example_has_any():
+    network = HandingOn()
+    with pytest.raises(TraceError, match="cannot be iterated"):
+        Tracer(network, frozenset(), is_closed=True).graph_of(network, as_call((IMAGES, 2.0)))
+
+
+@pytest.mark.parametrize(
+    ("network", "does"),
+    [(HandingOn(), True), (Variadic(), True), (Several(), False), (nn.Conv2d(3, 4, 1), False)],
+)
+def test_takes_any_number(network, does):
+    assert takes_any_number(network) is does
 
 
 def test_another_number_of_tensors_is_refused():
@@ -186,6 +240,8 @@ UNTRACEABLE: list[Any] = [
     (Network(lambda self, map: torch.stack([*map])), "", "cannot be iterated"),
     (Network(lambda self, map: map[: int(map.sum())]), "", "int"),
     (Network(lambda self, map: map * len(map)), "", "'len' is not supported"),
+    (Network(lambda self, map: [*map.split(2, 1)]), "", "cannot be iterated"),
+    (Network(lambda self, map: [*map.chunk(map.shape[1], 1)]), "", "cannot be iterated"),
     (Network(assign_to_a_part), "", "does not support item assignment"),
     (Network(lambda self, map: map + torch.rand(1)), "", "draws random numbers"),
     (Network(lambda self, map: map * random.random()), "", "draws random numbers"),
@@ -213,6 +269,33 @@ def test_an_opaque_part_is_one_operation():
     graph = graph_of(network, IMAGES, frozenset(["part"]))
     called = [node.target for node in graph.find_nodes(op="call_module", target="part")]
     assert called == ["part"]
+    torch.testing.assert_close(run(graph, network, IMAGES), network(IMAGES))
+
+
+class OfLists(nn.Module):
+    """Takes a list of maps, and cannot be traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, maps):
+        return self.conv(maps[0]) if maps[0].sum() > 0 else maps[1]
+
+
+class GivingLists(Within):
+    def __init__(self):
+        super().__init__()
+        self.part = OfLists()
+
+    def forward(self, images):
+        return self.part([self.stem(images), images])
+
+
+def test_an_opaque_part_may_take_a_list():
+    network = GivingLists()
+    graph = graph_of(network, IMAGES, frozenset(["part"]))
+    assert graph.find_nodes(op="call_module", target="part")
     torch.testing.assert_close(run(graph, network, IMAGES), network(IMAGES))
 
 

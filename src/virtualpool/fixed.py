@@ -64,6 +64,39 @@ def check_length(name: str, value: Any, expected: int) -> None:
         )
 
 
+@has_side_effect
+def check_absent(name: str, value: Any) -> None:
+    """Refuses more arguments than a model was traced with, by `*args` or `**kwargs`.
+
+    >>> check_absent("kwargs", {})
+    >>> check_absent("kwargs", {"mask": None})
+    Traceback (most recent call last):
+    virtualpool.errors.VirtualPoolError: kwargs holds mask; the model was pooled with none of ...
+    """
+    if value:
+        held = ", ".join(value) if isinstance(value, dict) else f"{len(value)} values"
+        raise VirtualPoolError(
+            f"{name} holds {held}; the model was pooled with none of these, and takes none. Call "
+            "it without, or pool the original model with example inputs that hold them."
+        )
+
+
+@has_side_effect
+def check_tensor(name: str, value: Any) -> None:
+    """Refuses an argument that is no tensor, as it was when the model was traced.
+
+    >>> check_tensor("images", torch.ones(3))
+    >>> check_tensor("images", {"img": torch.ones(3)})
+    Traceback (most recent call last):
+    virtualpool.errors.VirtualPoolError: images is a dict; the model was fused with a tensor ...
+    """
+    if not isinstance(value, Tensor):
+        raise VirtualPoolError(
+            f"{name} is {_described(value)}; the model was fused with a tensor in its place, and "
+            "takes nothing else. Give it that alone, or use the pooled model as it is written."
+        )
+
+
 def _described(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"

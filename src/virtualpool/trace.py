@@ -16,7 +16,7 @@ from virtualpool.forward import ForwardCode
 from virtualpool.inputs import Call, as_call, map_tensors, tensors
 from virtualpool.plan import join
 from virtualpool.state import state_kept
-from virtualpool.tracer import CONVOLUTION, Tracer, convolutions
+from virtualpool.tracer import CONVOLUTION, Tracer, convolutions, takes_any_number
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,18 @@ def part_of(name: str, module: nn.Module, call: Call, opaque: frozenset[str]) ->
     Raises:
         UntraceableError: it cannot be traced as long as its submodules `opaque` stay whole.
     """
-    tracer = Tracer(module, opaque)
+    try:
+        return _part_of(name, module, call, opaque, is_closed=False)
+    except UntraceableError as error:
+        if error.culprit or not takes_any_number(module):
+            raise
+        return _part_of(name, module, call, opaque, is_closed=True)
+
+
+def _part_of(
+    name: str, module: nn.Module, call: Call, opaque: frozenset[str], *, is_closed: bool
+) -> Part:
+    tracer = Tracer(module, opaque, is_closed=is_closed)
     try:
         evaluation = _graph_in_mode(tracer, module, call, training=False)
         training = _graph_in_mode(tracer, module, call, training=True)

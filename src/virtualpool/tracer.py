@@ -1,6 +1,7 @@
 """One module to one graph: a `torch.fx` tracer that goes through code with convolutions in it."""
 
 import inspect
+import operator
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -15,7 +16,13 @@ from torch.fx.proxy import TraceError
 from torch.utils import _pytree as pytree
 
 from virtualpool import randomness
-from virtualpool.fixed import can_be_checked, check_length, check_value
+from virtualpool.fixed import (
+    can_be_checked,
+    check_absent,
+    check_length,
+    check_tensor,
+    check_value,
+)
 from virtualpool.inputs import Call
 from virtualpool.operators import is_hooked
 from virtualpool.state import state_kept
@@ -32,11 +39,30 @@ def convolutions(module: nn.Module) -> list[str]:
     return [name for name, child in module.named_modules() if isinstance(child, CONVOLUTION)]
 
 
+class _Parts(fx.Proxy):
+    """Stands in for a map that is cut into so many parts, which code may go through."""
+
+    def __init__(self, node: fx.Node, tracer: Any, count: int) -> None:
+        super().__init__(node, tracer)
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Any]:
+        return (operator.getitem(self, place) for place in range(len(self)))  # pyright: ignore
+
+
 class Tracer(fx.Tracer):
     """Takes every module without a convolution in it, and every opaque one, as one operation.
 
     So the code of such a module (dropout, attention, a classifier) keeps its behaviour in training
     and may do what cannot be traced. A plain sequence of such modules is none itself.
+
+    Args:
+        module: what is to be traced.
+        opaque: the qualified names of submodules that stay whole.
+        is_closed: whether `*args` and `**kwargs` that the example leaves empty stay so.
 
     Attributes:
         failed: the qualified name of the innermost submodule that could not be traced.
@@ -45,9 +71,14 @@ class Tracer(fx.Tracer):
     # Else what the code computes from a buffer, or does to it, would happen once: while tracing.
     proxy_buffer_attributes = True
 
-    def __init__(self, module: nn.Module, opaque: frozenset[str]) -> None:
+    def __init__(
+        self, module: nn.Module, opaque: frozenset[str], *, is_closed: bool = False
+    ) -> None:
         super().__init__(param_shapes_constant=True)
         self.failed: str | None = None
+        self._opaque = opaque
+        self._is_closed = is_closed
+        self._absent: dict[str, Any] = {}
         self._through = (_ancestors_of_convolutions(module) | _sequences(module)) - opaque
 
     def graph_of(self, module: nn.Module, call: Call) -> fx.Graph:
@@ -58,6 +89,7 @@ class Tracer(fx.Tracer):
             call: arguments that the module takes; what is not a tensor in them is held fixed.
         """
         fixed = _fixed_arguments(module, call)
+        self._absent = _absent_arguments(module, call) if self._is_closed else {}
         with warnings.catch_warnings():
             # fx says which fixed arguments it does not check; all of them are checked here.
             warnings.filterwarnings("ignore", "Was not able to add assertion")
@@ -67,15 +99,32 @@ class Tracer(fx.Tracer):
                 self._restore_output()
         return self.graph
 
+    def create_args_for_root(
+        self, root_fn: Any, is_module: bool, concrete_args: Any = None
+    ) -> tuple[Any, list[Any]]:
+        """See `torch.fx.Tracer`, whose stand-ins for `*args` and `**kwargs` cannot be handed on."""
+        function, arguments = super().create_args_for_root(root_fn, is_module, concrete_args)
+        return function, [
+            self._absent.get(str(each.node.target), each) if isinstance(each, fx.Proxy) else each
+            for each in arguments
+        ]
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """See `torch.fx.Tracer`, which knows of no value how many parts it has."""
+        count = _count_of_parts(node)
+        return super().proxy(node) if count is None else _Parts(node, self, count)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """See `torch.fx.Tracer`."""
         return module_qualified_name not in self._through
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """See `torch.fx.Tracer`."""
+        name = self.path_of_module(m)
+        has_structure = any(isinstance(value, list | dict) for value in [*args, *kwargs.values()])
         try:
             with _no_random_numbers():
-                if any(isinstance(value, list | dict) for value in [*args, *kwargs.values()]):
+                if has_structure and name not in self._opaque:
                     # What takes a structure may return one, which the code that follows takes
                     # apart.
                     return forward(*args, **kwargs)
@@ -83,7 +132,6 @@ class Tracer(fx.Tracer):
         except Exception:
             # The innermost comes first: only that module has to stay whole. Where one operation
             # cannot be recorded, the fault lies with the code that calls it.
-            name = self.path_of_module(m)
             if self.failed is None and name in self._through:
                 self.failed = name
             raise
@@ -130,7 +178,11 @@ class Tracer(fx.Tracer):
         placeholders = list(self.graph.find_nodes(op="placeholder"))
         for name, parameter in inspect.signature(module.forward).parameters.items():
             if name not in fixed:
-                del placeholders[:1]
+                given, *placeholders = placeholders
+                if self._is_closed:
+                    check = check_absent if given.target in self._absent else check_tensor
+                    with self.graph.inserting_before(self._body):
+                        self.graph.call_function(check, (name, given))
                 continue
             leaves, structure = pytree.tree_flatten_with_path(fixed[name])
             nodes, placeholders = placeholders[: len(leaves)], placeholders[len(leaves) :]
@@ -256,6 +308,43 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
                 # What the code takes from it, even a tensor, would stay the example's for ever.
                 raise TraceError(f"{name} is a {type(leaf).__name__}, which a graph would fix")
     return fixed
+
+
+def takes_any_number(module: nn.Module) -> bool:
+    """Whether `forward` has `*args` or `**kwargs`."""
+    return any(
+        each.kind in _STARS for each in inspect.signature(module.forward).parameters.values()
+    )
+
+
+_STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
+def _absent_arguments(module: nn.Module, call: Call) -> dict[Any, Any]:
+    """The names of `*args` and `**kwargs` that are given nothing, with their stars; and nothing."""
+    bound = inspect.signature(module.forward).bind(*call[0], **call[1])
+    given = {*bound.arguments}
+    bound.apply_defaults()
+    return {
+        _STARS[parameter.kind] + name: bound.arguments[name]
+        for name, parameter in bound.signature.parameters.items()
+        if parameter.kind in _STARS and name not in given
+    }
+
+
+def _count_of_parts(node: fx.Node) -> int | None:
+    """Into how many parts a map is cut, where the code says so.
+
+    Where there are fewer, as a map has not so many channels, the graph fails and is not used.
+    """
+    if node.target not in ("chunk", "split", torch.chunk, torch.split):
+        return None
+    given = dict(zip(("map", "parts"), node.args, strict=False)) | dict(node.kwargs)
+    if node.target in ("chunk", torch.chunk):
+        count = given.get("parts", given.get("chunks"))
+        return count if isinstance(count, int) else None
+    sizes = given.get("parts", given.get("split_size", given.get("split_size_or_sections")))
+    return len(sizes) if isinstance(sizes, list | tuple) else None
 
 
 def _item(structure: fx.Node, path: pytree.KeyPath) -> fx.Node:

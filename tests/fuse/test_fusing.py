@@ -370,6 +370,75 @@ def test_any_number_of_arguments():
     assert report.fused == ("body.first",) or "any number of arguments" in str(report)
 
 
+class Cut(nn.Module):
+    """A block that adds parts of its own to those of a map that it cuts, as in YOLOv8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.after = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(8, 4, 1)
+        self.inner = nn.ModuleList([nn.Conv2d(2, 2, 3, padding=1) for _ in range(2)])
+
+    def forward(self, x):
+        parts = list(self.before(x).relu().chunk(2, 1))
+        parts.extend(layer(parts[-1]).relu() for layer in self.inner)
+        return self.after(torch.cat(parts, 1)).relu()
+
+
+class Head(nn.Module):
+    """Decides by sizes that it remembers, so that it cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(4, 2, 1) for _ in range(2)])
+        self.size: Any = None
+
+    def forward(self, maps):
+        if self.size != maps[0].shape:
+            self.size = tuple(maps[0].shape)
+        found = [conv(map).flatten(2) for conv, map in zip(self.convs, maps, strict=True)]
+        return torch.cat(found, 2), {"maps": maps}
+
+
+class Yolo(nn.Module):
+    """A detector as Ultralytics writes it: hands its arguments on, and keeps maps for later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        stem = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU())
+        down = nn.Sequential(nn.Conv2d(4, 4, 3, 2, 1), nn.ReLU())
+        self.layers = nn.ModuleList([stem, Cut(), down, Cut(), Head()])
+
+    def forward(self, x, *arguments, **options):
+        return self.predict(x, *arguments, **options)
+
+    def predict(self, x, profile=False):
+        assert not profile
+        kept = []
+        for layer in self.layers:
+            x = layer([kept[1], x] if isinstance(layer, Head) else x)
+            kept.append(x)
+        return x
+
+    def _apply(self, fn):  # pyright: ignore  # without the argument of today's PyTorch
+        return super()._apply(fn)
+
+
+def test_a_detector_that_hands_its_arguments_on_is_fused_as_a_whole():
+    pooled, fused, report = pooled_and_fused(Yolo().double().eval(), checks.images())
+    for images in (checks.images(), checks.images(36, 44)):
+        assert_same(run(fused, images), run(pooled, images))
+    assert "" not in report.left
+    inner = ["before", "inner.0", "inner.1", "after"]
+    blocks = {f"layers.{number}.{name}" for number in (1, 3) for name in inner}
+    # The maps that the head takes are wanted in full.
+    wanted = {"layers.1.after", "layers.3.after"}
+    assert set(report.fused) == {"layers.0.0", "layers.2.0", *blocks} - wanted
+    images = checks.images().float()
+    assert_same(run(fused.float(), images), run(pooled.float(), images), 1e-5)
+    with pytest.raises(vp.VirtualPoolError, match="options holds profile"):
+        fused(checks.images(), profile=True)
+
+
 def test_a_model_of_which_a_submodule_was_pooled():
     around: Any = nn.Sequential(Body(), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, 1)).double().eval()
     around[0] = vp.apply(around[0], "all", checks.images())

@@ -65,8 +65,9 @@ class Folded(Rewritten):
             refold(self)  # pyright: ignore[reportArgumentType]
         return self
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        super()._apply(fn, recurse)  # pyright: ignore[reportAttributeAccessIssue]
+    def _apply(self, fn: Any, *arguments: Any, **keywords: Any) -> Any:
+        # A class of somebody else's may take the function alone.
+        super()._apply(fn, *arguments, **keywords)  # pyright: ignore[reportAttributeAccessIssue]
         # From parameters of another dtype, not what was rounded in the one before.
         refold(self)  # pyright: ignore[reportArgumentType]
         return self

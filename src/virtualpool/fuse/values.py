@@ -142,8 +142,12 @@ def _recorded(graph: fx.Graph, module: nn.Module, call: Call) -> _Recorder:
     bound = inspect.signature(module.forward).bind(*arguments[0], **arguments[1])
     bound.apply_defaults()
     recorder = _Recorder(module, graph)
-    names = [str(node.target) for node in graph.find_nodes(op="placeholder")]
-    if any(name.startswith("*") for name in names):
+    given = {
+        node: bound.arguments[str(node.target).lstrip("*")]
+        for node in graph.find_nodes(op="placeholder")
+    }
+    starred = {node: value for node, value in given.items() if str(node.target).startswith("*")}
+    if any(starred.values()):
         raise UnfusableError("it takes any number of arguments")
-    recorder.run(*(bound.arguments[name] for name in names))
+    recorder.run(*(given[node] for node in given if node not in starred), initial_env=starred)
     return recorder

@@ -1,0 +1,76 @@
+"""Speed of Ultralytics' detectors: unmodified, as written, fused, half.
+
+    pip install ultralytics
+    python benchmarks/yolo.py --markdown runs/yolo.md
+
+Weights and images are random, all sites are pooled, and what follows the network (the choice among
+boxes) is left out.
+"""
+
+import argparse
+import sys
+
+import torch
+from arguments import add_timing, parser
+from candidates import NAMES, candidates
+from comparison import Comparison, compare
+from networks import images
+from tables import show, table
+from torch import nn
+
+COLUMNS = ("network", "mode", "unmodified, ms", "as written", "fused", "half", "fused / half")
+
+
+@torch.no_grad()
+def main() -> int:
+    options = _options()
+    found = [
+        compare(
+            candidates(detector(name), images(options.batch, options.side)),
+            name,
+            mode,
+            seconds=options.seconds,
+            threads=options.threads,
+        )
+        for name in options.network
+        for mode in options.mode
+    ]
+    settings = "\n".join(sorted({str(each.setting) for each in found}))
+    show(table(COLUMNS, map(_cells, found)) + f"\n\n{settings}\n", options.markdown)
+    return 1 if any(each.failures for each in found) else 0
+
+
+def detector(name: str) -> nn.Module:
+    """A network of Ultralytics, as it is exported: it gives one tensor of boxes and scores."""
+    from ultralytics import YOLO  # pyright: ignore[reportMissingImports]
+
+    torch.manual_seed(0)
+    model = YOLO(f"{name}.yaml").model
+    model.model[-1].export = True
+    return model.eval().requires_grad_(False)
+
+
+def _cells(comparison: Comparison) -> list[str]:
+    return [
+        comparison.network,
+        comparison.engine,
+        comparison.milliseconds("unmodified"),
+        *(comparison.times_faster(name) for name in NAMES[1:]),
+        comparison.times_faster("fused", over="half"),
+    ]
+
+
+def _options() -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument("--network", nargs="+", default=["yolov8n", "yolo11n"], help="their names")
+    options.add_argument(
+        "--mode", nargs="+", choices=["eager", "compiled"], default=["eager", "compiled"]
+    )
+    options.add_argument("--batch", type=int, default=1, help="images per call")
+    options.add_argument("--side", type=int, default=640, help="of an image, in pixels")
+    add_timing(options, seconds=3)
+    return options.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
