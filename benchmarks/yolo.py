@@ -24,20 +24,17 @@ COLUMNS = ("network", "mode", "unmodified, ms", "as written", "fused", "half", "
 @torch.no_grad()
 def main() -> int:
     options = _options()
-    found = [
-        compare(
-            candidates(detector(name), images(options.batch, options.side)),
-            name,
-            mode,
-            seconds=options.seconds,
-            threads=options.threads,
-        )
-        for name in options.network
-        for mode in options.mode
-    ]
+    found = [_compared(name, mode, options) for name in options.network for mode in options.mode]
     settings = "\n".join(sorted({str(each.setting) for each in found}))
     show(table(COLUMNS, map(_cells, found)) + f"\n\n{settings}\n", options.markdown)
     return 1 if any(each.failures for each in found) else 0
+
+
+def _compared(name: str, mode: str, options: argparse.Namespace) -> Comparison:
+    # The networks share their code, and PyTorch compiles it for no more than so many of them.
+    torch.compiler.reset()
+    compared = candidates(detector(name), images(options.batch, options.side))
+    return compare(compared, name, mode, seconds=options.seconds, threads=options.threads)
 
 
 def detector(name: str) -> nn.Module:
