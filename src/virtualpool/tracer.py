@@ -310,14 +310,14 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
     return fixed
 
 
+_STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
 def takes_any_number(module: nn.Module) -> bool:
     """Whether `forward` has `*args` or `**kwargs`."""
     return any(
         each.kind in _STARS for each in inspect.signature(module.forward).parameters.values()
     )
-
-
-_STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 def _absent_arguments(module: nn.Module, call: Call) -> dict[Any, Any]:
