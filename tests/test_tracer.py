@@ -185,6 +185,19 @@ def test_what_is_handed_on_stays_nothing(inputs, refusal):
         run(graph, network, inputs)
 
 
+class HandingSome(HandingOn):
+    def forward(self, *images, **options):
+        return self.inner(images[0], **options)
+
+
+def test_what_is_handed_on_beside_any_number_of_maps():
+    network = HandingSome()
+    graph = Tracer(network, frozenset(), is_closed=True).graph_of(network, as_call(IMAGES))
+    torch.testing.assert_close(run(graph, network, IMAGES), network(IMAGES))
+    with pytest.raises(VirtualPoolError, match="options holds scale"):
+        run(graph, network, {"scale": 2.0})
+
+
 def test_what_is_handed_on_is_not_known_where_the_example_has_any():
     network = HandingOn()
     with pytest.raises(TraceError, match="cannot be iterated"):

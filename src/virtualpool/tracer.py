@@ -179,9 +179,10 @@ class Tracer(fx.Tracer):
         for name, parameter in inspect.signature(module.forward).parameters.items():
             if name not in fixed:
                 given, *placeholders = placeholders
-                if self._is_closed:
-                    check = check_absent if given.target in self._absent else check_tensor
+                is_absent = given.target in self._absent
+                if is_absent or (self._is_closed and parameter.kind not in _STARS):
                     with self.graph.inserting_before(self._body):
+                        check = check_absent if is_absent else check_tensor
                         self.graph.call_function(check, (name, given))
                 continue
             leaves, structure = pytree.tree_flatten_with_path(fixed[name])
@@ -287,6 +288,9 @@ def _sequences(module: nn.Module) -> set[str]:
     }
 
 
+_STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
 def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
     """What a trace must know of the arguments: all that is not simply a given tensor.
 
@@ -295,12 +299,11 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
     bound = inspect.signature(module.forward).bind(*call[0], **call[1])
     given = {name for name, value in bound.arguments.items() if isinstance(value, torch.Tensor)}
     bound.apply_defaults()
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = bound.signature.parameters
     fixed = {
         name: pytree.tree_map_only(torch.Tensor, lambda _: PH, value)
         for name, value in bound.arguments.items()
-        if name not in given and parameters[name].kind not in variadic
+        if name not in given and parameters[name].kind not in _STARS
     }
     for name, value in fixed.items():
         for leaf in pytree.tree_leaves(value):
@@ -308,9 +311,6 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
                 # What the code takes from it, even a tensor, would stay the example's for ever.
                 raise TraceError(f"{name} is a {type(leaf).__name__}, which a graph would fix")
     return fixed
-
-
-_STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 def takes_any_number(module: nn.Module) -> bool:
@@ -323,12 +323,11 @@ def takes_any_number(module: nn.Module) -> bool:
 def _absent_arguments(module: nn.Module, call: Call) -> dict[Any, Any]:
     """The names of `*args` and `**kwargs` that are given nothing, with their stars; and nothing."""
     bound = inspect.signature(module.forward).bind(*call[0], **call[1])
-    given = {*bound.arguments}
     bound.apply_defaults()
     return {
         _STARS[parameter.kind] + name: bound.arguments[name]
         for name, parameter in bound.signature.parameters.items()
-        if parameter.kind in _STARS and name not in given
+        if parameter.kind in _STARS and not bound.arguments[name]
     }
 
 
