@@ -19,10 +19,10 @@ from executorch_programs import write_program
 from torch import Tensor, nn
 
 import virtualpool as vp
-from virtualpool.exporting import Use
 from virtualpool.inputs import call
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.compiling import compiled
+from virtualpool.operator.exporting import Use
 
 Run = Callable[[], Any]
 Ready = Callable[[Tensor], Run]

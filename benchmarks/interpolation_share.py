@@ -38,7 +38,7 @@ from virtualpool.measure import latency
 from virtualpool.measure.latency import Mode
 from virtualpool.measure.spread import quartiles
 from virtualpool.measure.timing import threads
-from virtualpool.pool import virtual_pool
+from virtualpool.operator.pool import virtual_pool
 
 HEAD = (
     "network", "batch", "maps interpolated, as written / fused", "eager, as written",

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import virtualpool as vp
 from virtualpool.geometry import double_stride, size_arguments
-from virtualpool.pool import output_size
+from virtualpool.operator.pool import output_size
 
 
 def perforated(network: nn.Module, images: Tensor) -> nn.Module:

@@ -16,7 +16,7 @@ from tables import show, table
 from virtualpool.fuse.costs import timed
 from virtualpool.fuse.ways import Trial, Way
 from virtualpool.measure.timing import threads
-from virtualpool.pool import Axes
+from virtualpool.operator.pool import Axes
 
 MAPS = ((64, 224), (128, 112), (256, 56), (512, 28), (512, 14))
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

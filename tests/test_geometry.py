@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from virtualpool.geometry import double_stride, keeps_samples, size_arguments
-from virtualpool.pool import output_size
+from virtualpool.operator.pool import output_size
 
 CONVOLUTIONS = [
     {"kernel_size": 1},

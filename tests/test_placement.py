@@ -3,8 +3,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from virtualpool.operator.pool import virtual_pool
 from virtualpool.placement import input_of, is_before_pool, placement
-from virtualpool.pool import virtual_pool
 from virtualpool.tracer import Tracer
 
 

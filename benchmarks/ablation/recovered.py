@@ -7,9 +7,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 import virtualpool as vp
+from virtualpool.operator.pool import virtual_pool
 from virtualpool.operators import kind_of
 from virtualpool.plan import plan_of
-from virtualpool.pool import virtual_pool
 
 
 def before_activation(network: nn.Module, image: Tensor) -> nn.Module:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:  # what type checkers see
     from virtualpool import measure
     from virtualpool.bound import Bound, error_bound
     from virtualpool.errors import VirtualPoolError
-    from virtualpool.exporting import exporting_for
     from virtualpool.fuse import fuse
     from virtualpool.insert import apply
+    from virtualpool.operator.exporting import exporting_for
+    from virtualpool.operator.pool import VirtualPool, virtual_pool
     from virtualpool.plan import Plan, PooledSite, plan_of
-    from virtualpool.pool import VirtualPool, virtual_pool
     from virtualpool.search import Frontier, Score, output_agreement, search, sensitivity
     from virtualpool.sites import Site, sites
     from virtualpool.storage import load, save
@@ -52,11 +52,11 @@ lazy.export(  # what Python sees
     {
         "bound": ["Bound", "error_bound"],
         "errors": ["VirtualPoolError"],
-        "exporting": ["exporting_for"],
+        "operator.exporting": ["exporting_for"],
         "fuse": ["fuse"],
         "insert": ["apply"],
         "plan": ["Plan", "PooledSite", "plan_of"],
-        "pool": ["VirtualPool", "virtual_pool"],
+        "operator.pool": ["VirtualPool", "virtual_pool"],
         "search": ["Frontier", "Score", "output_agreement", "search", "sensitivity"],
         "sites": ["Site", "sites"],
         "storage": ["load", "save"],

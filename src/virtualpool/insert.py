@@ -12,10 +12,10 @@ from virtualpool.forward import rewrite_forward
 from virtualpool.geometry import double_stride, size_arguments
 from virtualpool.inputs import describe
 from virtualpool.measure.spread import count
+from virtualpool.operator.pool import output_size, virtual_pool
 from virtualpool.owners import innermost_parts
 from virtualpool.placement import input_of, placement
 from virtualpool.plan import Record, attach, plan_of, record_of
-from virtualpool.pool import output_size, virtual_pool
 from virtualpool.sites import Site, check_model, sites_of
 from virtualpool.state import copy_of
 from virtualpool.trace import Part, calls, evaluating, trace

@@ -12,9 +12,9 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from virtualpool.errors import VirtualPoolError
 from virtualpool.geometry import keeps_samples, size_arguments
 from virtualpool.inputs import as_call
+from virtualpool.operator.pool import output_size
 from virtualpool.placement import Follows, is_before_pool, placement
 from virtualpool.plan import plan_of, wrapper_of
-from virtualpool.pool import output_size
 from virtualpool.state import copy_of, state_kept
 from virtualpool.trace import Part, Traced, evaluating, run, trace
 from virtualpool.tracer import CONVOLUTION

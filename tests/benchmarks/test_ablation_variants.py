@@ -11,7 +11,7 @@ from torch.nn import functional
 import virtualpool as vp
 from virtualpool.geometry import size_arguments
 from virtualpool.models import AllCNNC
-from virtualpool.pool import output_size
+from virtualpool.operator.pool import output_size
 
 Load = Callable[[str], Any]
 Recover = Callable[[Tensor, tuple[int, int]], Tensor]

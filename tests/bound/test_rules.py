@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from tests.bound.exact import norms, operations_of
 from virtualpool.bound.rule import UnboundedError
-from virtualpool.pool import virtual_pool
+from virtualpool.operator.pool import virtual_pool
 
 
 def operation_of(step):

@@ -69,7 +69,7 @@ def test_elsewhere_nothing_is_refused():
 
 
 def test_in_a_trace_of_dynamo_sizes_are_taken_to_be_open(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("virtualpool.exporting.is_in_onnx_export", lambda: True)
+    monkeypatch.setattr("virtualpool.operator.exporting.is_in_onnx_export", lambda: True)
     monkeypatch.setattr("torch.compiler._is_exporting_flag", True)
     of_fixed_sizes((IMAGE,), "Network")
     monkeypatch.setattr("torch.compiler.is_dynamo_compiling", lambda: True)

@@ -18,7 +18,7 @@ from tests.fuse import checks
 from tests.fuse.checks import assert_same, fused_alike, pooled_and_fused, run
 from tests.fuse.networks import with_statistics
 from virtualpool.fuse import Report, report_of
-from virtualpool.pool import virtual_pool
+from virtualpool.operator.pool import virtual_pool
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_exported_it_is_the_same(size, kernel, stride, is_rectified):
 def test_for_onnx_it_is_the_same_for_what_is_not_below_zero(
     size, kernel, stride, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("virtualpool.exporting.is_in_onnx_export", lambda: True)
+    monkeypatch.setattr("virtualpool.operator.exporting.is_in_onnx_export", lambda: True)
     map = reduced_map(size).relu()
     program = torch.export.export(Pooling(size, kernel, stride), (map,))
     expected = functional.max_pool2d(recovered(map, size), kernel, stride, kernel // 3)

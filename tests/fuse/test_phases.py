@@ -14,7 +14,7 @@ from virtualpool.fuse import reduced as on_reduced
 from virtualpool.fuse.folding import axes, fold
 from virtualpool.fuse.max_pooling import max_pool
 from virtualpool.fuse.phases import convolution_by_phases, phases
-from virtualpool.pool import Axes, window_size
+from virtualpool.operator.pool import Axes, window_size
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -131,7 +131,7 @@ class Mean(nn.Module):
 @pytest.mark.parametrize("keepdim", [False, True])
 @pytest.mark.parametrize(("for_onnx", "whole"), [(False, "mean"), (True, "matmul")])
 def test_exported_a_mean_is_taken_of_all_cells_at_once(size, keepdim, for_onnx, whole, monkeypatch):
-    monkeypatch.setattr("virtualpool.exporting.is_in_onnx_export", lambda: for_onnx)
+    monkeypatch.setattr("virtualpool.operator.exporting.is_in_onnx_export", lambda: for_onnx)
     map = reduced_map(size)
     program = torch.export.export(Mean(size, keepdim), (map,))
     expected = recovered(map, size).mean((2, 3), keepdim)

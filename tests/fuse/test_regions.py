@@ -5,7 +5,7 @@ import torch
 from torchvision import ops
 
 from virtualpool.fuse import regions
-from virtualpool.pool import virtual_pool
+from virtualpool.operator.pool import virtual_pool
 
 SIZES = [(8, 10), (9, 11), (8, 11), (2, 2), (1, 3)]
 INSIDE = {

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from virtualpool.fuse.sizes import even_positions, size_of
-from virtualpool.pool import window_size
+from virtualpool.operator.pool import window_size
 
 
 @pytest.mark.parametrize("size", [(7, 9), (12, 11)])

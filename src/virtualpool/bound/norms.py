@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from virtualpool.bound.errors import Gain
 from virtualpool.inputs import tensors
-from virtualpool.pool import Axes
+from virtualpool.operator.pool import Axes
 
 _CLOSE = 0.98
 """How near to the norm of a convolution the largest sample of its symbol has to be."""

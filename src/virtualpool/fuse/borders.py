@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from virtualpool.exporting import is_captured, is_exporting_program
 from virtualpool.fuse.recording import may_write_in_place
-from virtualpool.joining import joined
-from virtualpool.layout import layout
-from virtualpool.pool import Axes, repeated
+from virtualpool.operator.edges import joined
+from virtualpool.operator.exporting import is_captured, is_exporting_program
+from virtualpool.operator.layout import layout
+from virtualpool.operator.pool import Axes, repeated
 
 
 def extended(

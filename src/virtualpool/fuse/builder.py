@@ -10,7 +10,7 @@ from virtualpool.fuse.rule import Question, rule_of
 from virtualpool.fuse.sizes import even_positions, recovered, size_of
 from virtualpool.fuse.values import Values
 from virtualpool.fuse.ways import Way
-from virtualpool.pool import Axes, virtual_pool
+from virtualpool.operator.pool import Axes, virtual_pool
 
 
 class Builder:

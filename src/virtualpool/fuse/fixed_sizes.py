@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.exporting import is_exporting_onnx, is_traced_by_jit
 from virtualpool.inputs import map_tensors, tensors
+from virtualpool.operator.exporting import is_exporting_onnx, is_traced_by_jit
 
 
 def of_fixed_sizes(inputs: Any, name: str) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from virtualpool.fuse.folding import fold
-from virtualpool.pool import Axes, in_autocast_dtype, without_autocast
+from virtualpool.operator.pool import Axes, in_autocast_dtype, without_autocast
 
 
 def folded_convolution(

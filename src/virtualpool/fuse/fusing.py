@@ -25,9 +25,9 @@ from virtualpool.fuse.report import attach as attach_report
 from virtualpool.fuse.shuffles import name_shuffles
 from virtualpool.fuse.values import UnfusableError, Values
 from virtualpool.inputs import Call, as_call, describe
+from virtualpool.operator.pool import virtual_pool
 from virtualpool.placement import placement
 from virtualpool.plan import attach, join, plan_of, record_of
-from virtualpool.pool import virtual_pool
 from virtualpool.sites import check_model
 from virtualpool.state import copy_of, state_kept
 from virtualpool.trace import Part, calls, evaluating, trace

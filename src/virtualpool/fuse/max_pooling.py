@@ -12,17 +12,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from virtualpool.exporting import (
+from virtualpool.fuse.onnx_operations import max_pool as onnx_max_pool
+from virtualpool.fuse.onnx_operations import means_after
+from virtualpool.fuse.recording import is_recorded, may_write_in_place
+from virtualpool.fuse.windows import Windows, mean_of
+from virtualpool.operator.exporting import (
     is_captured,
     is_exporting,
     is_exporting_for_onnx_runtime,
     is_exporting_program,
 )
-from virtualpool.fuse.onnx_operations import max_pool as onnx_max_pool
-from virtualpool.fuse.onnx_operations import means_after
-from virtualpool.fuse.recording import is_recorded, may_write_in_place
-from virtualpool.fuse.windows import Windows, mean_of
-from virtualpool.pool import Axes, repeated, virtual_pool, window_size
+from virtualpool.operator.pool import Axes, repeated, virtual_pool, window_size
 
 
 def max_pool(

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.onnx import ops
 
-from virtualpool.pool import Axes
+from virtualpool.operator.pool import Axes
 
 
 def convolution(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from virtualpool.fuse.onnx_operations import after, convolution, means_after
-from virtualpool.pool import Axes
+from virtualpool.operator.pool import Axes
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from virtualpool.exporting import is_captured, is_exporting
+from virtualpool.operator.exporting import is_captured, is_exporting
 
 
 def is_recorded(map: Tensor) -> bool:

@@ -7,11 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from virtualpool.exporting import (
-    is_exporting,
-    is_exporting_for_onnx_runtime,
-    is_exporting_program,
-)
 from virtualpool.fuse.borders import extended, inside
 from virtualpool.fuse.folding import axes
 from virtualpool.fuse.phases import convolution_by_phases
@@ -19,7 +14,12 @@ from virtualpool.fuse.recording import may_write_in_place
 from virtualpool.fuse.sites import observed
 from virtualpool.fuse.strips import Strip, add, add_in_place, strips
 from virtualpool.fuse.windows import Windows
-from virtualpool.pool import Axes, repeated, virtual_pool, window_size
+from virtualpool.operator.exporting import (
+    is_exporting,
+    is_exporting_for_onnx_runtime,
+    is_exporting_program,
+)
+from virtualpool.operator.pool import Axes, repeated, virtual_pool, window_size
 
 
 def framed(

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from virtualpool.exporting import is_captured
-from virtualpool.pool import Axes, virtual_pool
+from virtualpool.operator.exporting import is_captured
+from virtualpool.operator.pool import Axes, virtual_pool
 
 
 def roi_align(

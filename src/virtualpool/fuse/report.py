@@ -12,7 +12,7 @@ from virtualpool.fuse.convolutions import MODULE
 from virtualpool.fuse.decisions import Answers
 from virtualpool.fuse.sites import NAME
 from virtualpool.fuse.ways import taken
-from virtualpool.pool import virtual_pool
+from virtualpool.operator.pool import virtual_pool
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from virtualpool.pool import Axes, virtual_pool
+from virtualpool.operator.pool import Axes, virtual_pool
 
 
 def size_of(map: Tensor, axes: Axes = (-2, -1)) -> Axes:

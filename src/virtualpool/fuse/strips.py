@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from virtualpool.fuse.folding import Axis
-from virtualpool.pool import Axes, virtual_pool
+from virtualpool.operator.pool import Axes, virtual_pool
 
 Strip = tuple[int, int, Tensor]
 """The axis, the place along it, and what is to be added there, of length one along the axis."""

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from virtualpool.inputs import Call, map_tensors, tensors
-from virtualpool.pool import Axes
+from virtualpool.operator.pool import Axes
 
 Shape = tuple[int, ...]
 CHANNELS_FIRST: Axes = (2, 3)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from virtualpool.fuse import reduced
 from virtualpool.fuse.costs import costs
 from virtualpool.fuse.folding import axes, fold, spread
-from virtualpool.pool import Axes, virtual_pool, window_size
+from virtualpool.operator.pool import Axes, virtual_pool, window_size
 
 
 class Way(Enum):

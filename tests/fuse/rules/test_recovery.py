@@ -6,7 +6,7 @@ from tests.fuse.checks import fused_alike, images, pooled_and_fused
 from torch import nn
 from torch.nn import functional
 
-from virtualpool.pool import virtual_pool
+from virtualpool.operator.pool import virtual_pool
 
 ASKED = {
     "shape": lambda x: x.shape[2] * x.shape[-1],

@@ -14,7 +14,7 @@ from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sizes import pair
 from virtualpool.fuse.values import Values
 from virtualpool.fuse.ways import Trial, Way, taken
-from virtualpool.pool import Axes, window_size
+from virtualpool.operator.pool import Axes, window_size
 
 
 @dataclass(frozen=True)

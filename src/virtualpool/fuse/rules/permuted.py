@@ -15,7 +15,7 @@ from virtualpool.fuse.layer_norm import centred, divided
 from virtualpool.fuse.rule import Asked, Question, Rule, fallback, rule, rule_of
 from virtualpool.fuse.rules.pointwise import Pointwise
 from virtualpool.fuse.values import CHANNELS_FIRST, Values
-from virtualpool.pool import Axes
+from virtualpool.operator.pool import Axes
 
 
 @rule(torch.permute, "permute")

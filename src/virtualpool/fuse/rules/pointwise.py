@@ -13,8 +13,8 @@ from virtualpool.fuse.rule import Asked, Question, Rule, fallback, rule
 from virtualpool.fuse.sizes import even_positions
 from virtualpool.fuse.values import CHANNELS_FIRST, Shape, Values
 from virtualpool.inputs import for_model
+from virtualpool.operator.pool import Axes
 from virtualpool.operators import kind_of
-from virtualpool.pool import Axes
 from virtualpool.state import state_kept
 
 

@@ -9,7 +9,7 @@ from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sites import NAME, observed
 from virtualpool.fuse.values import Values
-from virtualpool.pool import Axes, output_size, virtual_pool, window_size
+from virtualpool.operator.pool import Axes, output_size, virtual_pool, window_size
 
 
 @rule(virtual_pool)

@@ -6,7 +6,7 @@ from torch import nn
 
 import virtualpool as vp
 from virtualpool import VirtualPoolError
-from virtualpool.layout import layout
+from virtualpool.operator.layout import layout
 
 LAST, FIRST = torch.channels_last, torch.contiguous_format
 MAP = torch.zeros(2, 4, 5, 6)

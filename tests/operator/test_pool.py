@@ -6,12 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.reference import recovered
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from tests.reference import recovered
-from virtualpool import VirtualPool, VirtualPoolError, apply, pool, virtual_pool
-from virtualpool.pool import output_size
+from virtualpool import VirtualPool, VirtualPoolError, apply, virtual_pool
+from virtualpool.operator import pool
+from virtualpool.operator.pool import output_size
 
 SIZES = [(h, w) for h in (1, 2, 3, 8, 9) for w in (1, 2, 5, 12)]
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
@@ -287,7 +288,7 @@ def test_a_file_of_onnx_resizes_without_padding(size, tmp_path):
 
 
 def test_traced_by_dynamo_for_onnx_it_resizes_as_elsewhere(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("virtualpool.exporting.is_in_onnx_export", lambda: True)
+    monkeypatch.setattr("virtualpool.operator.exporting.is_in_onnx_export", lambda: True)
     map = reduced_map((8, 10))
     program = torch.export.export(Recovered((8, 10)), (map,), strict=True)
     torch.testing.assert_close(program.module()(map), recovered(map, (8, 10)))

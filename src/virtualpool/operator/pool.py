@@ -10,13 +10,13 @@ from torch.onnx import ops
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.exporting import (
+from virtualpool.operator.edges import joined
+from virtualpool.operator.exporting import (
     is_exporting_for_onnx_runtime,
     is_exporting_onnx,
     is_exporting_program,
 )
-from virtualpool.joining import joined
-from virtualpool.layout import layout
+from virtualpool.operator.layout import layout
 
 Axes = tuple[int, int]
 """A number for rows and one for columns."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.exporting import (
+from virtualpool.operator.exporting import (
     exporting_for,
     is_exporting,
     is_exporting_for_onnx_runtime,
@@ -44,7 +44,7 @@ def test_a_program(strict: bool):
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_onnx_file(strict: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("virtualpool.exporting.is_in_onnx_export", lambda: True)
+    monkeypatch.setattr("virtualpool.operator.exporting.is_in_onnx_export", lambda: True)
     assert torch.export.export(Told(), (ONE,), strict=strict).module()(ONE).item() == 2
 
 
@@ -68,7 +68,7 @@ def test_onnx_runtime_is_told_in_float32(
         return program.module()(one).item()
 
     assert told() == 1
-    monkeypatch.setattr("virtualpool.exporting.is_in_onnx_export", lambda: True)
+    monkeypatch.setattr("virtualpool.operator.exporting.is_in_onnx_export", lambda: True)
     assert told() == 1
     with exporting_for("onnxruntime-cpu"):
         assert told() == expected

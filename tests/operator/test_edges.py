@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from tests.reference import operations
 from torch import Tensor, nn
 from torch.nn import functional
 
 import virtualpool as vp
-from tests.reference import operations
-from virtualpool.joining import joined
+from virtualpool.operator.edges import joined
 
 MAP = torch.randn(2, 3, 4, 5)
 
