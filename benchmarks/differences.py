@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from virtualpool.inputs import tensors
+from virtualpool.graph.inputs import tensors
 
 
 def difference(found: Any, expected: Any) -> float:

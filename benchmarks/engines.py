@@ -19,7 +19,7 @@ from executorch_programs import write_program
 from torch import Tensor, nn
 
 import virtualpool as vp
-from virtualpool.inputs import call
+from virtualpool.graph.inputs import call
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.compiling import compiled
 from virtualpool.operator.exporting import Use

@@ -25,10 +25,10 @@ from setting import setting
 from tables import show, table
 from torch import Tensor, nn
 
+from virtualpool.graph.parts import evaluating
 from virtualpool.measure import latency
 from virtualpool.measure.latency import Mode
 from virtualpool.measure.setting import device_name
-from virtualpool.trace import evaluating
 
 NETWORKS = ["vgg16", "resnet50", ALL_CNN_C]
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from training import step
 
 from virtualpool.files import write_json
-from virtualpool.inputs import call
+from virtualpool.graph.inputs import call
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.compiling import compiled
 

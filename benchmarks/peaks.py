@@ -10,7 +10,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from virtualpool.inputs import tensors
+from virtualpool.graph.inputs import tensors
 
 
 def tensor_bytes(function: Callable[[], Any], before: list[Tensor]) -> int:

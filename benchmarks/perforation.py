@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import virtualpool as vp
-from virtualpool.geometry import double_stride, size_arguments
+from virtualpool.graph.geometry import double_stride, size_arguments
 from virtualpool.operator.pool import output_size
 
 

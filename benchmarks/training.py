@@ -21,7 +21,7 @@ from tables import by_column, grid, section, show
 from times import by_turns, median, milliseconds_per, spread
 from torch import Tensor, nn
 
-from virtualpool.inputs import call, tensors
+from virtualpool.graph.inputs import call, tensors
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.setting import device_name
 from virtualpool.measure.timing import threads as torch_threads

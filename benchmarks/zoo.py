@@ -18,7 +18,7 @@ from torchvision.models import get_model, get_model_weights, list_models
 
 import virtualpool as vp
 from virtualpool.files import write_text
-from virtualpool.inputs import tensors
+from virtualpool.graph.inputs import tensors
 
 COLUMNS = (
     "network", "input", "convolutions", "eligible", "why not", "GMACs", "all pooled", "ratio",

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models import VisionTransformer, get_model
 
 import virtualpool as vp
-from virtualpool.inputs import tensors
+from virtualpool.graph.inputs import tensors
 
 # The side of the input, another size that the network takes (None: no other), options.
 NETWORKS = {

@@ -14,10 +14,10 @@ from ablation.recovery import LOGITS, RECOVERIES, SITES
 from ablation.removal import REMOVALS
 from ablation.setup import Setup
 from ablation.variant import Change, Variant
+from virtualpool.graph.state import copy_of
 from virtualpool.search import ByTimeSaved, Grouped, PerLayer
 from virtualpool.search.resizing import resized
 from virtualpool.search.smaller import SIDES
-from virtualpool.state import copy_of
 
 ROUNDS = 3
 ALL_POOLED = "all sites pooled"

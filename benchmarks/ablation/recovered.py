@@ -7,8 +7,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 import virtualpool as vp
+from virtualpool.graph.operations import kind_of
 from virtualpool.operator.pool import virtual_pool
-from virtualpool.operators import kind_of
 from virtualpool.plan import plan_of
 
 

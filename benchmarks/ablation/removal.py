@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from virtualpool.geometry import double_stride
-from virtualpool.state import copy_of
+from virtualpool.graph.geometry import double_stride
+from virtualpool.graph.state import copy_of
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from virtualpool.fuse.convolutions import as_functions
 from virtualpool.fuse.rule import rule_of
 from virtualpool.fuse.sizes import pair
 from virtualpool.fuse.values import Values
-from virtualpool.inputs import as_call
-from virtualpool.trace import trace
+from virtualpool.graph.inputs import as_call
+from virtualpool.graph.parts import trace
 
 _IMAGES = torch.zeros(1, 3, 32, 32)
 

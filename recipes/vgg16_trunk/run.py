@@ -24,11 +24,11 @@ from torchvision.datasets import ImageFolder
 from torchvision.models import vgg16
 
 from virtualpool.files import write_text
+from virtualpool.graph.parts import evaluating
 from virtualpool.search import Frontier, Score, Sensitivity, by_distillation, read_records, search
 from virtualpool.search import sensitivity as sensitivity_of
 from virtualpool.tasks.images import Images
 from virtualpool.tasks.preprocessing import Preprocessing
-from virtualpool.trace import evaluating
 
 HELD_OUT = 200
 LAST_POOL = 30

@@ -8,17 +8,17 @@ from typing import Any
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.forward import rewrite_forward
-from virtualpool.geometry import double_stride, size_arguments
-from virtualpool.inputs import describe
+from virtualpool.graph.forward import rewrite_forward
+from virtualpool.graph.geometry import double_stride, size_arguments
+from virtualpool.graph.inputs import describe
+from virtualpool.graph.parts import Part, calls, evaluating, trace
+from virtualpool.graph.placement import input_of, placement
+from virtualpool.graph.state import copy_of
+from virtualpool.graph.targets import innermost_parts
 from virtualpool.measure.spread import count
 from virtualpool.operator.pool import output_size, virtual_pool
-from virtualpool.owners import innermost_parts
-from virtualpool.placement import input_of, placement
 from virtualpool.plan import Record, attach, plan_of, record_of
 from virtualpool.sites import Site, check_model, sites_of
-from virtualpool.state import copy_of
-from virtualpool.trace import Part, calls, evaluating, trace
 
 logger = logging.getLogger("virtualpool")
 

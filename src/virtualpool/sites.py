@@ -10,14 +10,14 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.geometry import keeps_samples, size_arguments
-from virtualpool.inputs import as_call
+from virtualpool.graph.geometry import keeps_samples, size_arguments
+from virtualpool.graph.inputs import as_call
+from virtualpool.graph.parts import Part, Traced, evaluating, run, trace
+from virtualpool.graph.placement import Follows, is_before_pool, placement
+from virtualpool.graph.state import copy_of, state_kept
+from virtualpool.graph.tracer import CONVOLUTION
 from virtualpool.operator.pool import output_size
-from virtualpool.placement import Follows, is_before_pool, placement
 from virtualpool.plan import plan_of, wrapper_of
-from virtualpool.state import copy_of, state_kept
-from virtualpool.trace import Part, Traced, evaluating, run, trace
-from virtualpool.tracer import CONVOLUTION
 
 
 @dataclass(frozen=True)

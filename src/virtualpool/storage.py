@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
-from virtualpool.forward import original_class
 from virtualpool.fuse import fuse
-from virtualpool.inputs import for_model, from_description
+from virtualpool.graph.forward import original_class
+from virtualpool.graph.inputs import for_model, from_description
+from virtualpool.graph.state import copy_of
 from virtualpool.insert import apply
 from virtualpool.plan import Plan, plan_of, record_of, unwrapped
 from virtualpool.sites import check_model
-from virtualpool.state import copy_of
 
 _KEY = "virtualpool"
 

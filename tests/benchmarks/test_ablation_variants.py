@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import virtualpool as vp
-from virtualpool.geometry import size_arguments
+from virtualpool.graph.geometry import size_arguments
 from virtualpool.models import AllCNNC
 from virtualpool.operator.pool import output_size
 

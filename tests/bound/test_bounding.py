@@ -14,7 +14,7 @@ from torchvision.models import DenseNet, mobilenet_v2
 import virtualpool as vp
 from tests.fuse.networks import networks
 from virtualpool.bound import error_bounds
-from virtualpool.inputs import tensors
+from virtualpool.graph.inputs import tensors
 
 EXAMPLES = int(os.environ.get("VIRTUALPOOL_EXAMPLES", "20"))
 KINDS = ["residual", "dense", "inverted bottleneck", "channels", "shared", "block"]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import virtualpool as vp
 from virtualpool.fuse import Report, report_of
-from virtualpool.inputs import map_tensors, tensors
+from virtualpool.graph.inputs import map_tensors, tensors
 
 
 def run(model: nn.Module, *inputs: Any) -> Any:

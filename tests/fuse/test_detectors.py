@@ -14,7 +14,7 @@ from torchvision.models import detection
 import virtualpool as vp
 from tests.fuse.checks import run
 from virtualpool.fuse import report_of
-from virtualpool.inputs import tensors
+from virtualpool.graph.inputs import tensors
 from virtualpool.models import faster_rcnn_vgg16
 
 SMALL = {"min_size": 64, "max_size": 112}

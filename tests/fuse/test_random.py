@@ -16,7 +16,7 @@ import virtualpool as vp
 from tests.fuse.checks import assert_same, run
 from tests.fuse.networks import networks
 from virtualpool.fuse.rules import convolution
-from virtualpool.inputs import tensors
+from virtualpool.graph.inputs import tensors
 
 EXAMPLES = int(os.environ.get("VIRTUALPOOL_EXAMPLES", "30"))
 SETTINGS = settings(

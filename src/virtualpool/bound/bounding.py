@@ -13,12 +13,12 @@ from virtualpool.bound.measuring import DISTANCE, Measured, measure, output_of
 from virtualpool.bound.propagation import Operations, followed, propagate
 from virtualpool.bound.recording import inline, make_pure, record
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import for_model, tensors
+from virtualpool.graph.inputs import for_model, tensors
+from virtualpool.graph.parts import Part, Traced, evaluating, run, trace
+from virtualpool.graph.placement import placement
+from virtualpool.graph.state import copy_of
 from virtualpool.insert import choose
-from virtualpool.placement import placement
 from virtualpool.sites import check_model, sites_of
-from virtualpool.state import copy_of
-from virtualpool.trace import Part, Traced, evaluating, run, trace
 
 
 @dataclass(frozen=True)

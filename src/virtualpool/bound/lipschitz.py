@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from virtualpool.operators import runs_forward_of
+from virtualpool.graph.operations import runs_forward_of
 
 _CONSTANTS = {
     "abs": 1.0, "clamp": 1.0, "clip": 1.0, "gelu": 1.13, "hardsigmoid": 1 / 6, "hardswish": 1.5,

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from virtualpool.bound.recording import pooled_values
 from virtualpool.bound.rule import Operation
-from virtualpool.inputs import tensors
+from virtualpool.graph.inputs import tensors
 
 DISTANCE = math.sqrt(2)
 """How far an interpolated position is at most from those that its value is the mean of."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from virtualpool.bound.errors import Gain
-from virtualpool.inputs import tensors
+from virtualpool.graph.inputs import tensors
 from virtualpool.operator.pool import Axes
 
 _CLOSE = 0.98

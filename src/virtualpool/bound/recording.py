@@ -10,8 +10,8 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.in_place import without_changes_in_place
 from virtualpool.fuse.sizes import even_positions, size_of
 from virtualpool.fuse.values import UnfusableError, Values
+from virtualpool.graph.operations import is_hooked
 from virtualpool.operator.pool import virtual_pool
-from virtualpool.operators import is_hooked
 
 
 def inline(graph: fx.Graph, module: nn.Module, but: Collection[fx.Node]) -> None:

@@ -9,9 +9,9 @@ from torch import fx, nn
 
 from virtualpool.bound.errors import ErrorSize, Gain
 from virtualpool.bound.lipschitz import activation_name, argument_names, constant
-from virtualpool.inputs import tensors
+from virtualpool.graph.inputs import tensors
+from virtualpool.graph.operations import is_frozen_batch_norm, is_hooked, registered_for
 from virtualpool.operator.pool import output_size
-from virtualpool.operators import is_frozen_batch_norm, is_hooked, registered_for
 
 
 class UnboundedError(Exception):

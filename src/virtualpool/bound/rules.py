@@ -13,8 +13,8 @@ from virtualpool.bound.norms import averaging_gain, convolution_norm, matrix_nor
 from virtualpool.bound.rule import Errors, Operation, UnboundedError, gain_of, join_of
 from virtualpool.fuse.convolutions import norm_scale, scaled_weight
 from virtualpool.fuse.sizes import pair
+from virtualpool.graph.operations import is_frozen_batch_norm
 from virtualpool.operator.pool import virtual_pool
-from virtualpool.operators import is_frozen_batch_norm
 
 
 @gain_of(nn.Conv2d)

@@ -13,7 +13,8 @@ from virtualpool.cli.data import Preparation
 from virtualpool.cli.network import Network, device_of, example_images, load_network
 from virtualpool.cli.terminal import messages
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import map_tensors
+from virtualpool.graph.inputs import map_tensors
+from virtualpool.graph.parts import evaluating
 from virtualpool.measure.spread import count
 from virtualpool.report import record, wording
 from virtualpool.search.recover.precision import Precision
@@ -24,7 +25,6 @@ from virtualpool.tasks import classification, detection
 from virtualpool.tasks.detection.classes import class_count
 from virtualpool.tasks.detection.found import found_in
 from virtualpool.tasks.detection.illustration import illustrated
-from virtualpool.trace import evaluating
 
 Kind = Literal["classification", "detection"]
 

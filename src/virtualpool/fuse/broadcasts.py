@@ -6,7 +6,7 @@ Spreading asks for the size of the map, and by a map for all of it.
 from torch import fx
 
 from virtualpool.fuse.values import Values
-from virtualpool.operators import ARITHMETIC
+from virtualpool.graph.operations import ARITHMETIC
 
 _SPREADING = ("expand", "expand_as")
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.forward import ForwardCode, Rewritten, original_class
 from virtualpool.fuse.convolutions import norm_scale, scaled_weight, shifted_bias
 from virtualpool.fuse.fixed_sizes import of_fixed_sizes
 from virtualpool.fuse.folding import fold, spread
 from virtualpool.fuse.layer_norm import bias_of_shifted, scaled_columns
+from virtualpool.graph.forward import ForwardCode, Rewritten, original_class
 
 _FOLDS = (
     fold, spread, norm_scale, scaled_weight, shifted_bias, scaled_columns, bias_of_shifted,

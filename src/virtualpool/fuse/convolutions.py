@@ -7,7 +7,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse.values import Values
-from virtualpool.operators import is_frozen_batch_norm, is_hooked, runs_forward_of
+from virtualpool.graph.operations import is_frozen_batch_norm, is_hooked, runs_forward_of
 
 
 def as_functions(graph: fx.Graph, values: Values) -> None:

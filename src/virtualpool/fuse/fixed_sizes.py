@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import map_tensors, tensors
+from virtualpool.graph.inputs import map_tensors, tensors
 from virtualpool.operator.exporting import is_exporting_onnx, is_traced_by_jit
 
 

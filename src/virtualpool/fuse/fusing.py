@@ -8,7 +8,6 @@ import torch
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.forward import rewrite_forward
 from virtualpool.fuse import constants, decisions, layer_norm, own_modules, sites
 from virtualpool.fuse.broadcasts import without_expansions
 from virtualpool.fuse.builder import rebuilt
@@ -24,13 +23,14 @@ from virtualpool.fuse.report import Report, report_of, report_on
 from virtualpool.fuse.report import attach as attach_report
 from virtualpool.fuse.shuffles import name_shuffles
 from virtualpool.fuse.values import UnfusableError, Values
-from virtualpool.inputs import Call, as_call, describe
+from virtualpool.graph.forward import rewrite_forward
+from virtualpool.graph.inputs import Call, as_call, describe
+from virtualpool.graph.parts import Part, calls, evaluating, trace
+from virtualpool.graph.placement import placement
+from virtualpool.graph.state import copy_of, state_kept
 from virtualpool.operator.pool import virtual_pool
-from virtualpool.placement import placement
 from virtualpool.plan import attach, join, plan_of, record_of
 from virtualpool.sites import check_model
-from virtualpool.state import copy_of, state_kept
-from virtualpool.trace import Part, calls, evaluating, trace
 
 logger = logging.getLogger("virtualpool")
 

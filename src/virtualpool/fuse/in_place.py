@@ -17,7 +17,7 @@ from virtualpool.fuse.convolutions import MODULE
 from virtualpool.fuse.folded import folded_convolution
 from virtualpool.fuse.sites import observed
 from virtualpool.fuse.values import UnfusableError, Values
-from virtualpool.operators import is_hooked, runs_forward_of
+from virtualpool.graph.operations import is_hooked, runs_forward_of
 
 _MODULES: dict[type[nn.Module], tuple[Callable[..., Any], tuple[str, ...]]] = {
     nn.ReLU: (functional.relu, ()),

@@ -19,8 +19,8 @@ from torch.nn import functional
 from virtualpool.fuse.convolutions import MODULE
 from virtualpool.fuse.recording import may_write_in_place
 from virtualpool.fuse.values import Values
+from virtualpool.graph.operations import is_hooked
 from virtualpool.operator.pool import without_autocast
-from virtualpool.operators import is_hooked
 
 
 def take_apart(graph: fx.Graph, values: Values) -> None:

@@ -11,14 +11,14 @@ import torch
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.fixed import check_value
 from virtualpool.fuse.rule import is_known
 from virtualpool.fuse.values import Values
-from virtualpool.inputs import Call, for_model
-from virtualpool.operators import is_hooked, is_of_pytorch
+from virtualpool.graph.arguments import check_value
+from virtualpool.graph.inputs import Call, for_model
+from virtualpool.graph.operations import is_hooked, is_of_pytorch
+from virtualpool.graph.parts import run, trace_part
+from virtualpool.graph.state import state_kept
 from virtualpool.plan import join
-from virtualpool.state import state_kept
-from virtualpool.trace import run, trace_part
 
 
 def without_identities(graph: fx.Graph, module: nn.Module) -> None:

@@ -12,8 +12,8 @@ from torch import fx
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.values import CHANNELS_FIRST, Values
+from virtualpool.graph.operations import registered_for
 from virtualpool.operator.pool import Axes
-from virtualpool.operators import registered_for
 
 if TYPE_CHECKING:
     from virtualpool.fuse.builder import Builder

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from virtualpool.inputs import Call, map_tensors, tensors
+from virtualpool.graph.inputs import Call, map_tensors, tensors
 from virtualpool.operator.pool import Axes
 
 Shape = tuple[int, ...]

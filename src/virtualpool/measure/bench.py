@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import map_tensors
+from virtualpool.graph.inputs import map_tensors
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 

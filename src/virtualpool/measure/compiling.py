@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import as_call
+from virtualpool.graph.inputs import as_call
 from virtualpool.measure.bench import device_of
 
 
@@ -35,7 +35,7 @@ def compiled(
 
     Args:
         model: in eval mode; runs on the inputs.
-        example_inputs: see `virtualpool.inputs`.
+        example_inputs: see `virtualpool.graph.inputs`.
         name: what errors call the model.
         tuned: with `torch.compile(mode="max-autotune")`.
 

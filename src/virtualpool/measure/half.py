@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import as_call, map_tensors, tensors
-from virtualpool.state import copy_of
-from virtualpool.trace import evaluating, run
+from virtualpool.graph.inputs import as_call, map_tensors, tensors
+from virtualpool.graph.parts import evaluating, run
+from virtualpool.graph.state import copy_of
 
 
 def at_half_side(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]:
@@ -18,7 +18,7 @@ def at_half_side(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]
 
     Args:
         model: the unmodified model; it is not changed.
-        example_inputs: see `virtualpool.inputs`. Images are the tensors of floats that have two
+        example_inputs: see `virtualpool.graph.inputs`. Images are the tensors of floats that have two
             axes and more besides the channels: (N, C, H, W), or (C, H, W) in a list.
 
     Returns:

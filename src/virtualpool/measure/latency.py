@@ -150,7 +150,7 @@ def latency(
     Args:
         models: one model, or models by name; in place of a model that is called with inputs of its
             own, the model and these.
-        example_inputs: what they are called with; see `virtualpool.inputs`.
+        example_inputs: what they are called with; see `virtualpool.graph.inputs`.
         mode: `eager`, or `compiled` by `torch.compile` with frozen weights and fixed shapes, or
             that with its `max-autotune`, which tries more kernels and runs CUDA graphs on a GPU.
         device: where to run; None is where the first model's parameters are.

@@ -9,8 +9,8 @@ from torch.backends import mha
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from virtualpool.inputs import as_call, batch_size
-from virtualpool.trace import evaluating, run
+from virtualpool.graph.inputs import as_call, batch_size
+from virtualpool.graph.parts import evaluating, run
 
 
 def macs(model: nn.Module, example_inputs: Any) -> int:
@@ -23,7 +23,7 @@ def macs(model: nn.Module, example_inputs: Any) -> int:
 
     Args:
         model: runs on the inputs; not changed.
-        example_inputs: see `virtualpool.inputs`.
+        example_inputs: see `virtualpool.graph.inputs`.
 
     Raises:
         VirtualPoolError: the model does not run on the inputs.

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import as_call, batch_size, call
+from virtualpool.graph.inputs import as_call, batch_size, call
+from virtualpool.graph.parts import evaluating, run
 from virtualpool.measure.bench import Bench, device_of, dtype_of
 from virtualpool.measure.compiling import compiled
 from virtualpool.measure.setting import Setting, device_name
 from virtualpool.measure.timing import threads as set_threads
-from virtualpool.trace import evaluating, run
 
 Mode = Literal["eager", "compiled", "max-autotune"]
 Timed = nn.Module | tuple[nn.Module, Any]

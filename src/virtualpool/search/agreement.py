@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import call, for_model, tensors
+from virtualpool.graph.inputs import call, for_model, tensors
+from virtualpool.graph.parts import evaluating
 from virtualpool.search.fingerprint import fingerprint
 from virtualpool.search.score import Score
 from virtualpool.search.unit import Unit
-from virtualpool.trace import evaluating
 
 _UNIT = Unit("output agreement", percent=False, decimals=3)
 

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from virtualpool import randomness
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import Call, as_call, map_tensors, tensors
+from virtualpool.graph import random_numbers as randomness
+from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
+from virtualpool.graph.parts import evaluating, run
+from virtualpool.graph.state import copy_of
 from virtualpool.measure.bench import repeated
 from virtualpool.measure.half import resizing
-from virtualpool.state import copy_of
-from virtualpool.trace import evaluating, run
 
 
 def resized(model: nn.Module, side: float) -> nn.Module:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.parts import evaluating
 from virtualpool.search.unit import Unit
-from virtualpool.trace import evaluating
 
 Evaluate = Callable[[nn.Module], float]
 """What a user gives to judge a model: higher is better. It may return a `Score`."""

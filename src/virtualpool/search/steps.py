@@ -12,7 +12,7 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import write_json
-from virtualpool.inputs import describe
+from virtualpool.graph.inputs import describe
 from virtualpool.insert import apply
 from virtualpool.measure.energy import Meter
 from virtualpool.measure.macs import macs

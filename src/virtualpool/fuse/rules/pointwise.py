@@ -12,10 +12,10 @@ from virtualpool.fuse.builder import Builder
 from virtualpool.fuse.rule import Asked, Question, Rule, fallback, rule
 from virtualpool.fuse.sizes import even_positions
 from virtualpool.fuse.values import CHANNELS_FIRST, Shape, Values
-from virtualpool.inputs import for_model
+from virtualpool.graph.inputs import for_model
+from virtualpool.graph.operations import kind_of
+from virtualpool.graph.state import state_kept
 from virtualpool.operator.pool import Axes
-from virtualpool.operators import kind_of
-from virtualpool.state import state_kept
 
 
 class Pointwise(Rule):

@@ -14,8 +14,8 @@ from virtualpool.fuse.max_pooling import max_pool, max_pool_from_cells, rounded_
 from virtualpool.fuse.rule import Asked, Question, Rule, rule
 from virtualpool.fuse.sizes import pair
 from virtualpool.fuse.values import Values
+from virtualpool.graph.operations import is_mean_over_space
 from virtualpool.operator.pool import Axes, virtual_pool, window_size
-from virtualpool.operators import is_mean_over_space
 
 
 @dataclass(frozen=True)

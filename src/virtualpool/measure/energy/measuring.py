@@ -66,7 +66,7 @@ def energy(
     Args:
         models: one model, or models by name; in place of a model that is called with inputs of its
             own, the model and these.
-        example_inputs: what they are called with; see `virtualpool.inputs`.
+        example_inputs: what they are called with; see `virtualpool.graph.inputs`.
         meter: what measures, as of `virtualpool.measure.meter`; None is the sensor of the device.
         idle: `subtract` measures the power before, when nothing is done, for as long as a block,
             and takes it off; `include` leaves it in.

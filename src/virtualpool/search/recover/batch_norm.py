@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import map_tensors
+from virtualpool.graph.inputs import map_tensors
+from virtualpool.graph.parts import evaluating
 from virtualpool.search.recover.batches import images_of
 from virtualpool.search.round import Round
-from virtualpool.trace import evaluating
 
 
 def by_recalibration(

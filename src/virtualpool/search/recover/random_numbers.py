@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from virtualpool import randomness
+from virtualpool.graph import random_numbers as randomness
 
 
 def mixed_seed(*numbers: int) -> int:

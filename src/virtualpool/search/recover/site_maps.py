@@ -9,10 +9,10 @@ from torch import Tensor, fx, nn
 
 from virtualpool.fuse import report_of
 from virtualpool.fuse.sites import observed, observing
-from virtualpool.placement import placement
+from virtualpool.graph.parts import Part, trace
+from virtualpool.graph.placement import placement
+from virtualpool.graph.state import copy_of
 from virtualpool.plan import plan_of
-from virtualpool.state import copy_of
-from virtualpool.trace import Part, trace
 
 Activation = Callable[[nn.Module, Tensor], Tensor]
 Keep = Callable[[Tensor], None]

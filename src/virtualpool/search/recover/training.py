@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import training_twin
-from virtualpool.inputs import for_model, from_description
+from virtualpool.graph.inputs import for_model, from_description
 from virtualpool.plan import plan_of, record_of
 from virtualpool.processes import is_main
 from virtualpool.search.recover.checkpoint import Checkpoint

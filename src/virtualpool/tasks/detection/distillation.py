@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import tensors
+from virtualpool.graph.inputs import tensors
 from virtualpool.search.recover.distances import distance_of_sites, mean_relative_square
 from virtualpool.search.recover.objectives import Loss, teacher
 from virtualpool.search.recover.settings import Training

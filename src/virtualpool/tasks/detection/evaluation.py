@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.parts import evaluating
 from virtualpool.search.recover.precision import Precision, autocast
 from virtualpool.search.score import Score
 from virtualpool.search.unit import Unit
@@ -15,7 +16,6 @@ from virtualpool.tasks.detection.average_precision import Ranked, Rule, ranked
 from virtualpool.tasks.detection.coco_metric import check_coco, coco_metrics, has_coco
 from virtualpool.tasks.detection.found import Found, found_in
 from virtualpool.tasks.detection.precision import full_precision_boxes
-from virtualpool.trace import evaluating
 
 Metric = Literal["voc", "voc2007", "coco"]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.inputs import map_tensors
+from virtualpool.graph.inputs import map_tensors
 
 Found = dict[str, Tensor]
 """What a detector finds in an image, or what there is: boxes, labels, and more."""

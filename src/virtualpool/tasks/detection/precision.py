@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from virtualpool.inputs import map_tensors
+from virtualpool.graph.inputs import map_tensors
 
 _HEADS = ("rpn.head", "roi_heads.box_predictor", "head")
 """What gives the offsets from which torchvision's detectors compute boxes."""

@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from virtualpool.state import state_kept
+from virtualpool.graph.state import state_kept
 
 T = TypeVar("T")
 Kind = Literal["activation", "norm", "pool", "pass", "other"]

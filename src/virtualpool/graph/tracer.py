@@ -15,17 +15,17 @@ from torch.fx.graph import CodeGen, _PyTreeCodeGen
 from torch.fx.proxy import TraceError
 from torch.utils import _pytree as pytree
 
-from virtualpool import randomness
-from virtualpool.fixed import (
+from virtualpool.graph import random_numbers as randomness
+from virtualpool.graph.arguments import (
     can_be_checked,
     check_absent,
     check_length,
     check_tensor,
     check_value,
 )
-from virtualpool.inputs import Call
-from virtualpool.operators import is_hooked
-from virtualpool.state import state_kept
+from virtualpool.graph.inputs import Call
+from virtualpool.graph.operations import is_hooked
+from virtualpool.graph.state import state_kept
 
 CONVOLUTION = nn.modules.conv._ConvNd
 

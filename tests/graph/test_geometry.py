@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from virtualpool.geometry import double_stride, keeps_samples, size_arguments
+from virtualpool.graph.geometry import double_stride, keeps_samples, size_arguments
 from virtualpool.operator.pool import output_size
 
 CONVOLUTIONS = [

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from virtualpool import VirtualPoolError
-from virtualpool.forward import CONSTANT
-from virtualpool.state import copy_of, state_kept
+from virtualpool.graph.forward import CONSTANT
+from virtualpool.graph.state import copy_of, state_kept
 
 
 class Busy(nn.Module):

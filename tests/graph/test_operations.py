@@ -5,7 +5,7 @@ from torch.nn import functional
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import FrozenBatchNorm2d, StochasticDepth
 
-from virtualpool.operators import kind_of, module_kind
+from virtualpool.graph.operations import kind_of, module_kind
 
 
 class Swish(nn.Module):

@@ -12,8 +12,14 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from virtualpool.forward import CONSTANT, ForwardCode, Rewritten, original_class, rewrite_forward
-from virtualpool.tracer import Tracer
+from virtualpool.graph.forward import (
+    CONSTANT,
+    ForwardCode,
+    Rewritten,
+    original_class,
+    rewrite_forward,
+)
+from virtualpool.graph.tracer import Tracer
 
 
 class Scaled(nn.Module):

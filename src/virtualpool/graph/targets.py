@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from torch import Tensor, fx, nn
 
-from virtualpool.inputs import Call
-from virtualpool.placement import Follows, placement
-from virtualpool.trace import Part, evaluating, part_of
+from virtualpool.graph.inputs import Call
+from virtualpool.graph.parts import Part, evaluating, part_of
+from virtualpool.graph.placement import Follows, placement
 
 
 def innermost_parts(

@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from virtualpool.graph.operations import runs_forward_of
 from virtualpool.operator.pool import Axes, output_size
-from virtualpool.operators import runs_forward_of
 
 
 def size_arguments(convolution: nn.Conv2d, factor: Axes = (1, 1)) -> tuple[Axes, Axes, Axes, Axes]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.forward import CONSTANT
+from virtualpool.graph.forward import CONSTANT
 
 
 def copy_of(model: nn.Module) -> nn.Module:

@@ -12,9 +12,9 @@ from torch.fx.proxy import TraceError
 from torch.nn import functional
 
 from virtualpool import VirtualPoolError
-from virtualpool.forward import CONSTANT, ForwardCode
-from virtualpool.inputs import as_call, call, map_tensors
-from virtualpool.tracer import Tracer, convolutions, takes_any_number
+from virtualpool.graph.forward import CONSTANT, ForwardCode
+from virtualpool.graph.inputs import as_call, call, map_tensors
+from virtualpool.graph.tracer import Tracer, convolutions, takes_any_number
 
 IMAGES = torch.rand(2, 3, 8, 8)
 

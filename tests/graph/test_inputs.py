@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from virtualpool import VirtualPoolError
-from virtualpool.inputs import (
+from virtualpool.graph.inputs import (
     as_call,
     batch_size,
     call,

@@ -4,8 +4,8 @@ from typing import Literal
 
 from torch import fx, nn
 
+from virtualpool.graph.operations import Kind, kind_of
 from virtualpool.operator.pool import virtual_pool
-from virtualpool.operators import Kind, kind_of
 
 Follows = Literal["activation", "norm", "conv"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from virtualpool import randomness
+from virtualpool.graph import random_numbers as randomness
 
 SOURCES = {
     "Python": random.random,

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from virtualpool import VirtualPoolError
-from virtualpool.forward import ForwardCode
-from virtualpool.trace import UntraceableError, calls, evaluating, part_of, run, trace
+from virtualpool.graph.forward import ForwardCode
+from virtualpool.graph.parts import UntraceableError, calls, evaluating, part_of, run, trace
 
 IMAGES = torch.rand(2, 3, 8, 8)
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from virtualpool import randomness
 from virtualpool.errors import VirtualPoolError
-from virtualpool.forward import ForwardCode
-from virtualpool.inputs import Call, as_call, map_tensors, tensors
+from virtualpool.graph import random_numbers as randomness
+from virtualpool.graph.forward import ForwardCode
+from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
+from virtualpool.graph.state import state_kept
+from virtualpool.graph.tracer import CONVOLUTION, Tracer, convolutions, takes_any_number
 from virtualpool.plan import join
-from virtualpool.state import state_kept
-from virtualpool.tracer import CONVOLUTION, Tracer, convolutions, takes_any_number
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def calls(
 
     Args:
         model: in the mode in which it is to run.
-        example_inputs: see `virtualpool.inputs`.
+        example_inputs: see `virtualpool.graph.inputs`.
         keep: what to keep of each tensor.
     """
     found: dict[str, Call] = {}

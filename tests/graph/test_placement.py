@@ -3,9 +3,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from virtualpool.graph.placement import input_of, is_before_pool, placement
+from virtualpool.graph.tracer import Tracer
 from virtualpool.operator.pool import virtual_pool
-from virtualpool.placement import input_of, is_before_pool, placement
-from virtualpool.tracer import Tracer
 
 
 class Network(nn.Module):
