@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from torch.utils.data import Subset
 
 from ablation.setup import Setup
+from virtualpool.fingerprint import fingerprint
 from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD, AllCNNC, all_cnn_c
 from virtualpool.search import Run
-from virtualpool.search.fingerprint import fingerprint
 from virtualpool.tasks.classification import Batches, Preprocessing, evaluator, load_data
 from virtualpool.tasks.loading import loader
 

@@ -12,10 +12,10 @@ from virtualpool import lazy
 
 if TYPE_CHECKING:  # what type checkers see
     from virtualpool import measure
+    from virtualpool.apply import apply
     from virtualpool.bound import Bound, error_bound
     from virtualpool.errors import VirtualPoolError
     from virtualpool.fuse import fuse
-    from virtualpool.insert import apply
     from virtualpool.operator.exporting import exporting_for
     from virtualpool.operator.pool import VirtualPool, virtual_pool
     from virtualpool.plan import Plan, PooledSite, plan_of
@@ -54,7 +54,7 @@ lazy.export(  # what Python sees
         "errors": ["VirtualPoolError"],
         "operator.exporting": ["exporting_for"],
         "fuse": ["fuse"],
-        "insert": ["apply"],
+        "apply": ["apply"],
         "plan": ["Plan", "PooledSite", "plan_of"],
         "operator.pool": ["VirtualPool", "virtual_pool"],
         "search": ["Frontier", "Score", "output_agreement", "search", "sensitivity"],

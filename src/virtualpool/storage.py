@@ -13,13 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from virtualpool.apply import apply
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
 from virtualpool.fuse import fuse
 from virtualpool.graph.forward import original_class
 from virtualpool.graph.inputs import for_model, from_description
 from virtualpool.graph.state import copy_of
-from virtualpool.insert import apply
 from virtualpool.plan import Plan, plan_of, record_of, unwrapped
 from virtualpool.sites import check_model
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from virtualpool.apply import choose
 from virtualpool.bound.errors import ErrorSize
 from virtualpool.bound.measuring import DISTANCE, Measured, measure, output_of
 from virtualpool.bound.propagation import Operations, followed, propagate
@@ -17,7 +18,6 @@ from virtualpool.graph.inputs import for_model, tensors
 from virtualpool.graph.parts import Part, Traced, evaluating, run, trace
 from virtualpool.graph.placement import placement
 from virtualpool.graph.state import copy_of
-from virtualpool.insert import choose
 from virtualpool.sites import check_model, sites_of
 
 

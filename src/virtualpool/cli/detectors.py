@@ -11,9 +11,9 @@ from virtualpool.cli.network import Network, device_of, load_network
 from virtualpool.cli.terminal import messages
 from virtualpool.cli.weights import are_in_file
 from virtualpool.errors import VirtualPoolError
+from virtualpool.fingerprint import fingerprint
 from virtualpool.report import record
 from virtualpool.report.record import Record
-from virtualpool.search.fingerprint import fingerprint
 from virtualpool.search.frontier import Point
 from virtualpool.storage import load
 from virtualpool.tasks.detection.listing import listed

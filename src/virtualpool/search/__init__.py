@@ -1,8 +1,8 @@
 """The method: sensitivity, the rounds of Algorithm 1, recovery, and the frontier that results."""
 
+from virtualpool.observer import Observer
 from virtualpool.search.agreement import output_agreement
 from virtualpool.search.frontier import Frontier, Point
-from virtualpool.search.observer import Observer
 from virtualpool.search.recover import by_distillation, by_labels, by_recalibration
 from virtualpool.search.resizing import resized
 from virtualpool.search.rounds import Round, search

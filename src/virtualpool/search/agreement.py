@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.fingerprint import fingerprint
 from virtualpool.graph.inputs import call, for_model, tensors
 from virtualpool.graph.parts import evaluating
-from virtualpool.search.fingerprint import fingerprint
 from virtualpool.search.score import Score
 from virtualpool.search.unit import Unit
 

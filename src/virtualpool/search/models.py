@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from virtualpool.apply import apply
 from virtualpool.files import write_json
-from virtualpool.insert import apply
 from virtualpool.measure.latency import latency
 from virtualpool.measure.prepared import Timed
 from virtualpool.processes import agreed, is_main, wait_for_all

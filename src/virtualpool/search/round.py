@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import Plan
 from virtualpool.processes import is_main
-from virtualpool.search.observer import Observer, unobserved
 from virtualpool.search.run import append_line, read_records, write_records
 from virtualpool.search.score import Score
 

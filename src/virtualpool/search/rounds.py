@@ -9,13 +9,13 @@ from typing import Any, Literal, TypeVar, get_args
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.fingerprint import name_of
 from virtualpool.measure.energy import energy as energy_of
 from virtualpool.measure.latency import latency as latency_of
+from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import plan_of
 from virtualpool.processes import join
-from virtualpool.search.fingerprint import name_of
 from virtualpool.search.frontier import Frontier
-from virtualpool.search.observer import Observer, unobserved
 from virtualpool.search.resizing import check_resizable
 from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run

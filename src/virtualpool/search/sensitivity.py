@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import nn
 
+from virtualpool.apply import apply
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json, write_json
-from virtualpool.insert import apply
+from virtualpool.fingerprint import fingerprint, name_of
+from virtualpool.observer import Observer, unobserved
 from virtualpool.processes import agreed, is_main
-from virtualpool.search.fingerprint import fingerprint, name_of
-from virtualpool.search.observer import Observer, unobserved
 from virtualpool.search.score import Evaluate, Score, judge
 from virtualpool.search.seed import seeded
 from virtualpool.sites import Site, sites

@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from torch import nn
 
+from virtualpool.apply import apply
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import write_json
+from virtualpool.fingerprint import fingerprint, name_of
 from virtualpool.graph.inputs import describe
-from virtualpool.insert import apply
 from virtualpool.measure.energy import Meter
 from virtualpool.measure.macs import macs
+from virtualpool.observer import Observer
 from virtualpool.plan import plan_of
 from virtualpool.processes import is_main, wait_for_all
-from virtualpool.search.fingerprint import fingerprint, name_of
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.models import Models
-from virtualpool.search.observer import Observer
 from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import Rounds

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from virtualpool.search.fingerprint import fingerprint, name_of
+from virtualpool.fingerprint import fingerprint, name_of
 
 WEIGHTS = {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(3)}
 
