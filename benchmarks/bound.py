@@ -25,10 +25,10 @@ from torchmetrics.functional import spearman_corrcoef
 
 from virtualpool.bound import Bound, error_bounds
 from virtualpool.graph.parts import evaluating
+from virtualpool.measure.score import Evaluate
 from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD, all_cnn_c
 from virtualpool.models.faster_rcnn_vgg16 import VGG16Trunk
 from virtualpool.search import Score, sensitivity
-from virtualpool.search.score import Evaluate
 from virtualpool.tasks.classification import Preprocessing, evaluator, load_data
 
 COLUMNS: dict[str, Callable[[Bound], Tensor]] = {

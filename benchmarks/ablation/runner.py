@@ -11,9 +11,9 @@ from ablation.setup import Setup
 from ablation.variant import Variant
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure import macs
+from virtualpool.measure.score import judge
 from virtualpool.plan import plan_of
 from virtualpool.search import Round, Score
-from virtualpool.search.score import judge
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from virtualpool.measure.score import Evaluate, judge
 from virtualpool.search import Run, Score, Sensitivity, sensitivity
 from virtualpool.search.models import Models
-from virtualpool.search.score import Evaluate, judge
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from ablation.setup import Setup
 from torch import nn
 
 from virtualpool.files import replacing
+from virtualpool.measure.score import judge
 from virtualpool.plan import plan_of
 from virtualpool.search import Round
-from virtualpool.search.score import judge
 
 ORIGINAL, POOLED, PRUNED, BOTH = "original", "pooled", "pruned", "pruned, then pooled"
 

@@ -8,9 +8,9 @@ import torch
 import virtualpool as vp
 from virtualpool import Plan, VirtualPoolError
 from virtualpool.measure import Latency, Setting
+from virtualpool.measure.unit import Unit
 from virtualpool.plan import PooledSite
 from virtualpool.search.frontier import Frontier, Point
-from virtualpool.search.unit import Unit
 
 SETTING = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
 BASELINE = Latency((20.0, 22.0, 21.0), SETTING)

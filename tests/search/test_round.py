@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 
+from virtualpool.measure.score import Score
 from virtualpool.plan import Plan
 from virtualpool.search.round import Round
 from virtualpool.search.run import read_records
-from virtualpool.search.score import Score
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from virtualpool import VirtualPoolError
+from virtualpool.measure.score import Score
 from virtualpool.search.schedule import (
     ByTimeSaved,
     Grouped,
@@ -11,7 +12,6 @@ from virtualpool.search.schedule import (
     Schedule,
     as_schedule,
 )
-from virtualpool.search.score import Score
 from virtualpool.search.sensitivity import Sensitivity, SiteSensitivity
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 import virtualpool as vp
 from virtualpool import VirtualPoolError
-from virtualpool.search.score import Score
+from virtualpool.measure.score import Score
 from virtualpool.search.sensitivity import Sensitivity, eligible, sensitivity
 
 COSTS = {"0": 0.3, "2": 0.1, "5": 0.2}

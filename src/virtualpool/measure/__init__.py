@@ -2,7 +2,7 @@
 
 from virtualpool.measure.compiling import can_compile
 from virtualpool.measure.energy import Energy, Meter, Sensor, Share, energy, meter
-from virtualpool.measure.half import at_half_side
+from virtualpool.measure.half_resolution import at_half_side
 from virtualpool.measure.latency import Latency, Speedup, latency
 from virtualpool.measure.macs import macs
 from virtualpool.measure.setting import Setting

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from virtualpool.measure.unit import Unit
 from virtualpool.report import svg
 from virtualpool.report.labels import Box, around, free_place, shortened
-from virtualpool.search.unit import Unit
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from jinja2 import Environment, PackageLoader
 
 from virtualpool.files import write_text
 from virtualpool.measure import Latency
+from virtualpool.measure.unit import Unit
 from virtualpool.report import record, wording
 from virtualpool.report.figures import figures
 from virtualpool.report.record import Record
 from virtualpool.search.frontier import Point
-from virtualpool.search.unit import Unit
 
 _NOTHING = "–"
 

@@ -7,12 +7,12 @@ from typing import Any
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json
 from virtualpool.fuse import Report
+from virtualpool.measure.unit import Unit
 from virtualpool.report.wording import Claim, claim
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.run import read_records
 from virtualpool.search.sensitivity import Sensitivity
 from virtualpool.search.smaller import SIDES
-from virtualpool.search.unit import Unit
 
 PICTURES = "pictures.json"
 """The file of a run with the pictures that its task draws at the end."""

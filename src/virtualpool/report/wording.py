@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from virtualpool.measure import Latency
 from virtualpool.measure.spread import rounded_quartiles
+from virtualpool.measure.unit import Unit
 from virtualpool.search.frontier import Frontier, Point, unbeaten
-from virtualpool.search.unit import Unit
 
 _SPACE = "\N{NO-BREAK SPACE}"
 

@@ -1,5 +1,7 @@
 """The method: sensitivity, the rounds of Algorithm 1, recovery, and the frontier that results."""
 
+from virtualpool.measure.score import Score
+from virtualpool.measure.unit import Unit
 from virtualpool.observer import Observer
 from virtualpool.search.agreement import output_agreement
 from virtualpool.search.frontier import Frontier, Point
@@ -8,9 +10,7 @@ from virtualpool.search.resizing import resized
 from virtualpool.search.rounds import Round, search
 from virtualpool.search.run import Run, read_records
 from virtualpool.search.schedule import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
-from virtualpool.search.score import Score
 from virtualpool.search.sensitivity import Sensitivity, SiteSensitivity, sensitivity
-from virtualpool.search.unit import Unit
 
 __all__ = [
     "ByTimeSaved",

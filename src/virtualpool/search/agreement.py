@@ -10,8 +10,8 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import fingerprint
 from virtualpool.graph.inputs import call, for_model, tensors
 from virtualpool.graph.parts import evaluating
-from virtualpool.search.score import Score
-from virtualpool.search.unit import Unit
+from virtualpool.measure.score import Score
+from virtualpool.measure.unit import Unit
 
 _UNIT = Unit("output agreement", percent=False, decimals=3)
 

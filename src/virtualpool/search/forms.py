@@ -8,7 +8,7 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import Report, fuse, report_of
-from virtualpool.measure.half import at_half_side
+from virtualpool.measure.half_resolution import at_half_side
 from virtualpool.measure.latency import Latency, Timed, latency
 from virtualpool.measure.setting import from_fields
 

@@ -14,10 +14,10 @@ from virtualpool.files import read_json, write_json
 from virtualpool.measure.energy import Energy, Share
 from virtualpool.measure.latency import Latency, Options, Speedup, latency
 from virtualpool.measure.prepared import Timed
+from virtualpool.measure.unit import Unit
 from virtualpool.plan import Plan
 from virtualpool.search.lead import lead
 from virtualpool.search.resizing import resized, shrunk
-from virtualpool.search.unit import Unit
 from virtualpool.storage import load
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
 from virtualpool.graph.parts import evaluating, run
 from virtualpool.graph.state import copy_of
 from virtualpool.measure.bench import repeated
-from virtualpool.measure.half import resizing
+from virtualpool.measure.half_resolution import resizing
 
 
 def resized(model: nn.Module, side: float) -> nn.Module:

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from virtualpool.measure.score import Score
 from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import Plan
 from virtualpool.processes import is_main
 from virtualpool.search.run import append_line, read_records, write_records
-from virtualpool.search.score import Score
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import name_of
 from virtualpool.measure.energy import energy as energy_of
 from virtualpool.measure.latency import latency as latency_of
+from virtualpool.measure.score import Evaluate
 from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import plan_of
 from virtualpool.processes import join
@@ -20,7 +21,6 @@ from virtualpool.search.resizing import check_resizable
 from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import Schedule, as_schedule
-from virtualpool.search.score import Evaluate
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, eligible
 from virtualpool.search.smaller import smaller_images
 from virtualpool.search.steps import Steps

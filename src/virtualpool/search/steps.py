@@ -17,6 +17,7 @@ from virtualpool.fingerprint import fingerprint, name_of
 from virtualpool.graph.inputs import describe
 from virtualpool.measure.energy import Meter
 from virtualpool.measure.macs import macs
+from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer
 from virtualpool.plan import plan_of
 from virtualpool.processes import is_main, wait_for_all
@@ -25,7 +26,6 @@ from virtualpool.search.models import Models
 from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import Rounds
-from virtualpool.search.score import Evaluate, Score, judge
 from virtualpool.search.seed import seeded
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, sensitivity
 from virtualpool.storage import save

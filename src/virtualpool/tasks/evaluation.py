@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.parts import evaluating
+from virtualpool.measure.score import Score
+from virtualpool.measure.unit import Unit
 from virtualpool.search.recover.precision import Precision, autocast
-from virtualpool.search.score import Score
-from virtualpool.search.unit import Unit
 
 TOP5_CLASSES = 6
 """With fewer classes than this, top-5 says nothing."""

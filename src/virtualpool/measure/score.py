@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.parts import evaluating
-from virtualpool.search.unit import Unit
+from virtualpool.measure.unit import Unit
 
 Evaluate = Callable[[nn.Module], float]
 """What a user gives to judge a model: higher is better. It may return a `Score`."""

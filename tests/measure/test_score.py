@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from virtualpool import VirtualPoolError
-from virtualpool.search.score import Score, judge
-from virtualpool.search.unit import Unit
+from virtualpool.measure.score import Score, judge
+from virtualpool.measure.unit import Unit
 
 RIGHT = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
 LESS = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0])
