@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from virtualpool.bound.rule import _GAINS, _JOINS
-from virtualpool.fuse import ways
-from virtualpool.fuse.rule import _RULES
+from virtualpool.fuse.choice import ways
+from virtualpool.fuse.questions.rule import _RULES
 
 
 @pytest.fixture(scope="session", autouse=True)

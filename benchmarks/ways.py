@@ -13,8 +13,8 @@ from arguments import parser
 from setting import setting
 from tables import show, table
 
-from virtualpool.fuse.costs import timed
-from virtualpool.fuse.ways import Trial, Way
+from virtualpool.fuse.choice.costs import timed
+from virtualpool.fuse.choice.ways import Trial, Way
 from virtualpool.measure.timing import threads
 from virtualpool.operator.pool import Axes
 

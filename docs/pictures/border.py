@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch.nn import functional
 
-from virtualpool.fuse.borders import extended
+from virtualpool.fuse.kernels.borders import extended
 
 _ROW = [[4.0, 2.0, 6.0]]
 _MAP = [[4.0, 2.0, 6.0], [2.0, 8.0, 3.0], [5.0, 1.0, 7.0]]

@@ -9,11 +9,12 @@ from networks import Example
 from torch import fx
 
 import virtualpool as vp
-from virtualpool.fuse import Question, decisions, report_of
-from virtualpool.fuse.convolutions import as_functions
-from virtualpool.fuse.rule import rule_of
-from virtualpool.fuse.sizes import pair
-from virtualpool.fuse.values import Values
+from virtualpool.fuse import Question, report_of
+from virtualpool.fuse.passes.convolutions import as_functions
+from virtualpool.fuse.questions import decisions
+from virtualpool.fuse.questions.rule import rule_of
+from virtualpool.fuse.questions.sizes import pair
+from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.inputs import as_call
 from virtualpool.graph.parts import trace
 

@@ -7,7 +7,7 @@ from drawing import KERNEL, MEAN, REDUCED, Point, arrow, box, canvas, label, num
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from virtualpool.fuse.folding import Axis, fold
+from virtualpool.fuse.kernels.folding import Axis, fold
 
 _KERNEL, _FULL, _REDUCED, _FOLDED = 2.1, 4.0, 7.0, 8.9
 """Where the rows of the picture are."""

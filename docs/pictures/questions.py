@@ -25,7 +25,7 @@ from networks import examples
 from torch import fx
 
 from virtualpool.fuse import Question
-from virtualpool.fuse.sizes import even_positions
+from virtualpool.fuse.questions.sizes import even_positions
 
 _COLOURS = {
     Kind.FULL: "#bfdbee",

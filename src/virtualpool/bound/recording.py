@@ -7,9 +7,9 @@ from torch import Tensor, fx, nn
 
 from virtualpool.bound.rule import Operation, knows
 from virtualpool.errors import VirtualPoolError
-from virtualpool.fuse.in_place import without_changes_in_place
-from virtualpool.fuse.sizes import even_positions, size_of
-from virtualpool.fuse.values import UnfusableError, Values
+from virtualpool.fuse.passes.in_place import without_changes_in_place
+from virtualpool.fuse.questions.sizes import even_positions, size_of
+from virtualpool.fuse.questions.values import UnfusableError, Values
 from virtualpool.graph.operations import is_hooked
 from virtualpool.operator.pool import virtual_pool
 

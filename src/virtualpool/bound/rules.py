@@ -11,8 +11,8 @@ from torch.nn import functional
 from virtualpool.bound.errors import ErrorSize, Gain, repeated, side_by_side, sum_of
 from virtualpool.bound.norms import averaging_gain, convolution_norm, matrix_norm, repetitions
 from virtualpool.bound.rule import Errors, Operation, UnboundedError, gain_of, join_of
-from virtualpool.fuse.convolutions import norm_scale, scaled_weight
-from virtualpool.fuse.sizes import pair
+from virtualpool.fuse.passes.convolutions import norm_scale, scaled_weight
+from virtualpool.fuse.questions.sizes import pair
 from virtualpool.graph.operations import is_frozen_batch_norm
 from virtualpool.operator.pool import virtual_pool
 

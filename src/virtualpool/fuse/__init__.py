@@ -5,8 +5,8 @@
 
 from virtualpool.fuse import rules as _rules  # noqa: F401  (registers them)
 from virtualpool.fuse.fusing import fuse
+from virtualpool.fuse.questions.rule import Question, Rule, rule
 from virtualpool.fuse.report import Choice, Interpolation, Report, report_of
-from virtualpool.fuse.rule import Question, Rule, rule
 from virtualpool.fuse.rules.pointwise import Affine, Pointwise
 from virtualpool.fuse.twin import training_twin
 

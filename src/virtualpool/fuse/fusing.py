@@ -8,21 +8,23 @@ import torch
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.fuse import constants, decisions, layer_norm, own_modules, sites
-from virtualpool.fuse.broadcasts import without_expansions
-from virtualpool.fuse.builder import rebuilt
-from virtualpool.fuse.convolutions import as_functions, fold_batch_norms, fold_paddings
-from virtualpool.fuse.in_place import (
+from virtualpool.fuse.kernels import layer_norm
+from virtualpool.fuse.passes import constants, own_modules
+from virtualpool.fuse.passes.broadcasts import without_expansions
+from virtualpool.fuse.passes.convolutions import as_functions, fold_batch_norms, fold_paddings
+from virtualpool.fuse.passes.in_place import (
     activations_as_functions,
     reuse_memory,
     views_as_shapes,
     without_changes_in_place,
     write_into_frames,
 )
+from virtualpool.fuse.passes.shuffles import name_shuffles
+from virtualpool.fuse.questions import decisions, sites
+from virtualpool.fuse.questions.builder import rebuilt
+from virtualpool.fuse.questions.values import UnfusableError, Values
 from virtualpool.fuse.report import Report, report_of, report_on
 from virtualpool.fuse.report import attach as attach_report
-from virtualpool.fuse.shuffles import name_shuffles
-from virtualpool.fuse.values import UnfusableError, Values
 from virtualpool.graph.forward import rewrite_forward
 from virtualpool.graph.inputs import Call, as_call, describe
 from virtualpool.graph.parts import Part, calls, evaluating, trace

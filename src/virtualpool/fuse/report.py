@@ -7,11 +7,11 @@ from typing import Any
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.fuse.builder import Builder
-from virtualpool.fuse.convolutions import MODULE
-from virtualpool.fuse.decisions import Answers
-from virtualpool.fuse.sites import NAME
-from virtualpool.fuse.ways import taken
+from virtualpool.fuse.choice.ways import taken
+from virtualpool.fuse.passes.convolutions import MODULE
+from virtualpool.fuse.questions.builder import Builder
+from virtualpool.fuse.questions.decisions import Answers
+from virtualpool.fuse.questions.sites import NAME
 from virtualpool.operator.pool import virtual_pool
 
 

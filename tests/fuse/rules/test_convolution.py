@@ -7,7 +7,7 @@ import torch
 from tests.fuse.checks import fused_alike, images
 from torch import nn
 
-from virtualpool.fuse import ways
+from virtualpool.fuse.choice import ways
 from virtualpool.fuse.rules import convolution
 
 # The options of a convolution, and whether it reads the reduced map of an interpolated one.

@@ -7,10 +7,10 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from virtualpool.fuse.builder import Builder
-from virtualpool.fuse.rule import Asked, Question, Rule, rule
-from virtualpool.fuse.sizes import even_positions
-from virtualpool.fuse.values import Values
+from virtualpool.fuse.questions.builder import Builder
+from virtualpool.fuse.questions.rule import Asked, Question, Rule, rule
+from virtualpool.fuse.questions.sizes import even_positions
+from virtualpool.fuse.questions.values import Values
 
 
 class _Channels(Rule):

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import fx
 
-from virtualpool.fuse import reduced
-from virtualpool.fuse.builder import Builder
-from virtualpool.fuse.folded import folded_convolution
-from virtualpool.fuse.folding import axes, fold, spread
-from virtualpool.fuse.rule import Asked, Question, Rule, rule
-from virtualpool.fuse.sizes import pair
-from virtualpool.fuse.values import Values
-from virtualpool.fuse.ways import Trial, Way, taken
+from virtualpool.fuse.choice.ways import Trial, Way, taken
+from virtualpool.fuse.kernels import reduced
+from virtualpool.fuse.kernels.folded import folded_convolution
+from virtualpool.fuse.kernels.folding import axes, fold, spread
+from virtualpool.fuse.questions.builder import Builder
+from virtualpool.fuse.questions.rule import Asked, Question, Rule, rule
+from virtualpool.fuse.questions.sizes import pair
+from virtualpool.fuse.questions.values import Values
 from virtualpool.operator.pool import Axes, window_size
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from virtualpool.fuse.builder import Builder
-from virtualpool.fuse.rule import Asked, Question, Rule, fallback, rule
-from virtualpool.fuse.sizes import even_positions
-from virtualpool.fuse.values import CHANNELS_FIRST, Shape, Values
+from virtualpool.fuse.questions.builder import Builder
+from virtualpool.fuse.questions.rule import Asked, Question, Rule, fallback, rule
+from virtualpool.fuse.questions.sizes import even_positions
+from virtualpool.fuse.questions.values import CHANNELS_FIRST, Shape, Values
 from virtualpool.graph.inputs import for_model
 from virtualpool.graph.operations import kind_of
 from virtualpool.graph.state import state_kept

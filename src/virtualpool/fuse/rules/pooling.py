@@ -8,12 +8,12 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from virtualpool.fuse import reduced
-from virtualpool.fuse.builder import Builder
-from virtualpool.fuse.max_pooling import max_pool, max_pool_from_cells, rounded_to_even
-from virtualpool.fuse.rule import Asked, Question, Rule, rule
-from virtualpool.fuse.sizes import pair
-from virtualpool.fuse.values import Values
+from virtualpool.fuse.kernels import reduced
+from virtualpool.fuse.kernels.max_pooling import max_pool, max_pool_from_cells, rounded_to_even
+from virtualpool.fuse.questions.builder import Builder
+from virtualpool.fuse.questions.rule import Asked, Question, Rule, rule
+from virtualpool.fuse.questions.sizes import pair
+from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.operations import is_mean_over_space
 from virtualpool.operator.pool import Axes, virtual_pool, window_size
 

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import fx
 
-from virtualpool.fuse.builder import Builder
-from virtualpool.fuse.rule import Asked, Question, Rule, rule
-from virtualpool.fuse.sites import NAME, observed
-from virtualpool.fuse.values import Values
+from virtualpool.fuse.questions.builder import Builder
+from virtualpool.fuse.questions.rule import Asked, Question, Rule, rule
+from virtualpool.fuse.questions.sites import NAME, observed
+from virtualpool.fuse.questions.values import Values
 from virtualpool.operator.pool import Axes, output_size, virtual_pool, window_size
 
 

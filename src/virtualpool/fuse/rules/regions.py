@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import fx
 
-from virtualpool.fuse import regions
-from virtualpool.fuse.builder import Builder
-from virtualpool.fuse.rule import Asked, Question, Rule, fallback
-from virtualpool.fuse.values import Values
+from virtualpool.fuse.kernels import regions
+from virtualpool.fuse.questions.builder import Builder
+from virtualpool.fuse.questions.rule import Asked, Question, Rule, fallback
+from virtualpool.fuse.questions.values import Values
 
 _PLACE = "torchvision.ops.roi_align"
 

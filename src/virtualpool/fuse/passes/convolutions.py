@@ -1,0 +1,137 @@
+"""Convolutions as functions of their weights, with the batch norm that follows folded in."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from virtualpool.fuse.questions.values import Values
+from virtualpool.graph.operations import is_frozen_batch_norm, is_hooked, runs_forward_of
+
+
+def as_functions(graph: fx.Graph, values: Values) -> None:
+    """Replaces every plain convolution by a call of `torch.conv2d` with its parameters.
+
+    Then the kernel is a value of the graph like others, which can be folded. A convolution with
+    hooks, or with a `forward` of its own, stays a module.
+    """
+    for node in graph.find_nodes(op="call_module"):
+        convolution = values.module.get_submodule(str(node.target))
+        padding = _zero_padding(convolution)
+        if padding is None or is_hooked(convolution):
+            continue
+        assert isinstance(convolution, nn.Conv2d)  # only those have such a padding
+        with graph.inserting_before(node):
+            weight = graph.get_attr(f"{node.target}.weight")
+            bias = None if convolution.bias is None else graph.get_attr(f"{node.target}.bias")
+            stride, dilation, groups = convolution.stride, convolution.dilation, convolution.groups
+            source = node.all_input_nodes[0]
+            arguments = (source, weight, bias, stride, padding, dilation, groups)
+            function = graph.call_function(torch.conv2d, arguments)
+        function.meta[MODULE] = str(node.target)
+        values.adopt(function, node)
+        node.replace_all_uses_with(function)
+        graph.erase_node(node)
+
+
+MODULE = "virtualpool_module"
+"""Where a node keeps the name of the module whose operation it is."""
+
+
+def fold_paddings(graph: fx.Graph, values: Values) -> None:
+    """Lets a convolution pad for itself where zeros on both sides alike are added before it."""
+    for convolution in graph.find_nodes(op="call_function", target=torch.conv2d):
+        arguments: Any = convolution.args
+        if len(arguments) < 5 or not isinstance(arguments[0], fx.Node):
+            continue
+        padded, weight, bias, stride, padding, *rest = arguments
+        zeros = _added_zeros(padded, values)
+        if zeros is not None and len(padded.users) == 1:
+            padding = padding[0] + zeros[0], padding[1] + zeros[1]
+            convolution.args = (padded.args[0], weight, bias, stride, padding, *rest)
+            graph.erase_node(padded)
+
+
+def _added_zeros(node: fx.Node, values: Values) -> tuple[int, int] | None:
+    """How many rows and columns of zeros are added on each side; none for what does not do that."""
+    module: Any = values.submodule(node)
+    sides: Any
+    if type(module) in (nn.ZeroPad2d, nn.ConstantPad2d) and not is_hooked(module):
+        sides, mode, value = module.padding, "constant", module.value
+    elif node.target is functional.pad:
+        given: Any = (
+            dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | node.kwargs
+        )
+        sides, mode, value = given["pad"], given.get("mode", "constant"), given.get("value")
+    else:
+        return None
+    if mode != "constant" or value or values.size(node) is None or not node.args:
+        return None
+    if not all(isinstance(side, int) and side >= 0 for side in sides) or len(sides) != 4:
+        return None
+    left, right, top, bottom = sides
+    return (top, left) if (top, left) == (bottom, right) else None
+
+
+def fold_batch_norms(graph: fx.Graph, values: Values) -> None:
+    """Folds each batch norm in eval mode into the convolution whose only user it is."""
+    for node in graph.find_nodes(op="call_module"):
+        norm: Any = values.module.get_submodule(str(node.target))
+        convolution = node.all_input_nodes[0] if node.all_input_nodes else None
+        if (
+            convolution is None
+            or convolution.target is not torch.conv2d
+            or len(convolution.args) < 3  # written in another way by the user
+            or len(convolution.users) > 1
+            or not is_frozen_batch_norm(norm)
+            or is_hooked(norm)
+        ):
+            continue
+        with graph.inserting_before(convolution):
+            names = ("weight", "bias", "running_mean", "running_var")
+            given = [
+                graph.get_attr(f"{node.target}.{name}") if getattr(norm, name) is not None else None
+                for name in names
+            ]
+            source, weight, bias, *geometry = convolution.args
+            scale = graph.call_function(norm_scale, (given[0], given[3], norm.eps))
+            scaled = graph.call_function(scaled_weight, (weight, scale))
+            shifted = graph.call_function(shifted_bias, (bias, scale, given[2], given[1], weight))
+        values.adopt(scaled, weight)
+        convolution.args = (source, scaled, shifted, *geometry)
+        node.replace_all_uses_with(convolution)
+        graph.erase_node(node)
+
+
+def norm_scale(weight: Tensor | None, variance: Tensor, eps: float) -> Tensor:
+    """What batch norm in eval multiplies each channel by, (C,); at least in float32."""
+    wide = variance.float() if variance.dtype.itemsize < 4 else variance
+    scale = (wide + eps).rsqrt()
+    return scale if weight is None else scale * weight
+
+
+def scaled_weight(weight: Tensor, scale: Tensor) -> Tensor:
+    """A kernel (C, in, rows, columns) whose outputs are multiplied by (C,)."""
+    return (weight * scale.view(-1, 1, 1, 1)).to(weight.dtype)
+
+
+def shifted_bias(
+    bias: Tensor | None, scale: Tensor, mean: Tensor, norm_bias: Tensor | None, weight: Tensor
+) -> Tensor:
+    """The bias (C,) of a convolution and the batch norm after it, in the dtype of its weight."""
+    shifted = -mean if bias is None else bias - mean
+    shifted = shifted * scale
+    return (shifted if norm_bias is None else shifted + norm_bias).to(weight.dtype)
+
+
+def _zero_padding(convolution: nn.Module) -> tuple[int, ...] | None:
+    """The padding on each side of a plain convolution; none for others."""
+    if not isinstance(convolution, nn.Conv2d) or not runs_forward_of(convolution, nn.Conv2d):
+        return None
+    if type(convolution)._conv_forward is not nn.Conv2d._conv_forward:
+        return None
+    if convolution.padding_mode != "zeros":
+        return None
+    left, right, top, bottom = convolution._reversed_padding_repeated_twice
+    return (top, left) if (top, left) == (bottom, right) else None
