@@ -63,7 +63,7 @@ ORDERS = [
     "from virtualpool import measure",
     "from virtualpool.measure import macs; from virtualpool import measure",
     "import virtualpool.cli.tune",
-    "import virtualpool.storage; import virtualpool.search.recover.training",
+    "import virtualpool.storage; import virtualpool.recover.training",
     "from virtualpool import *",
     "from importlib import import_module; import_module('virtualpool.search')",
     "from importlib import import_module; import virtualpool; import_module('virtualpool.sites')",

@@ -3,8 +3,8 @@
 from typing import Any
 
 from ablation.setup import Setup
+from virtualpool.recover.round import Finetune
 from virtualpool.search import by_distillation, by_labels
-from virtualpool.search.round import Finetune
 
 LOGITS = "labels and logits"
 """The recovery of all that is compared with something else than virtual pooling: unlike the rest,

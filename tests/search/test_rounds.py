@@ -15,6 +15,7 @@ from virtualpool import VirtualPoolError
 from virtualpool.fuse import Interpolation, Report, report_of
 from virtualpool.measure import Latency, Setting
 from virtualpool.measure.latency import Timed
+from virtualpool.records import read_records
 from virtualpool.search import (
     ByTimeSaved,
     Frontier,
@@ -28,7 +29,6 @@ from virtualpool.search import (
     search,
 )
 from virtualpool.search import sensitivity as find_sensitivity
-from virtualpool.search.run import read_records
 
 COSTS = {"0": 0.3, "2": 0.1, "5": 0.2}
 LATENCY = {"rounds": 1, "threads": 1}

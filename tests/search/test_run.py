@@ -9,8 +9,9 @@ import pytest
 
 from virtualpool import VirtualPoolError
 from virtualpool.files import read_json
+from virtualpool.records import append_line
 from virtualpool.search import run as run_module
-from virtualpool.search.run import Run, append_line, read_records, write_records
+from virtualpool.search.run import Run
 
 CONFIG = {"seed": 3, "latency": {"batch": 1, "mode": "eager"}, "sites": ["a", "b"], "settings": {}}
 
@@ -157,25 +158,6 @@ def test_half_written_files_are_swept(tmp_path):
     with Run(tmp_path).started(CONFIG):
         pass
     assert [name for name in left + kept if (tmp_path / name).exists()] == kept
-
-
-@pytest.mark.parametrize(
-    "before",
-    ["", '{"step": 1}\n', '{"step": 1}', '{"step": 1}\n{"st', '{"step": 1}\n\xff{"step'],
-)
-def test_records_survive_a_cut_line(tmp_path, before):
-    path = tmp_path / "training.jsonl"
-    path.write_bytes(before.encode("latin-1"))
-    append_line(path, json.dumps({"step": 2}))
-    expected = [{"step": 1}, {"step": 2}] if before else [{"step": 2}]
-    assert read_records(path) == expected
-    write_records(path, expected[-1:])
-    append_line(path, "[3]")
-    assert read_records(path) == [{"step": 2}]
-
-
-def test_no_file_has_no_records(tmp_path):
-    assert read_records(Path(tmp_path / "none.jsonl")) == []
 
 
 def test_a_relative_directory_is_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

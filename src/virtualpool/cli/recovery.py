@@ -6,8 +6,8 @@ from typing import Any, Literal
 from torch import nn
 
 from virtualpool.cli.task import Kind
+from virtualpool.recover.round import Finetune
 from virtualpool.search import by_distillation, by_labels, by_recalibration
-from virtualpool.search.round import Finetune
 from virtualpool.tasks.detection import by_detector_distillation, detector_loss
 
 Recover = Literal["labels", "distillation", "both", "recalibration", "none"]
@@ -31,7 +31,7 @@ def finetune(
         original: the network as it was.
         batches: the training batches.
         sites: in distillation, the weight of the maps of the pooled sites.
-        training: the fields of `virtualpool.search.recover.Training`.
+        training: the fields of `virtualpool.recover.Training`.
     """
     if recover == "recalibration":
         return by_recalibration(batches)

@@ -15,12 +15,12 @@ from virtualpool.cli.terminal import messages
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import map_tensors
 from virtualpool.graph.parts import evaluating
+from virtualpool.graph.random_numbers import seeded
 from virtualpool.measure.score import Evaluate
 from virtualpool.measure.spread import count
+from virtualpool.recover.precision import Precision
 from virtualpool.report import record, wording
-from virtualpool.search.recover.precision import Precision
 from virtualpool.search.run import Run
-from virtualpool.search.seed import seeded
 from virtualpool.tasks import classification, detection
 from virtualpool.tasks.detection.classes import class_count
 from virtualpool.tasks.detection.found import found_in

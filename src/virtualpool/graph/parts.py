@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph import random_numbers as randomness
+from virtualpool.graph import random_numbers
 from virtualpool.graph.forward import ForwardCode
 from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
 from virtualpool.graph.state import state_kept
@@ -88,7 +88,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     True
     """
     flags = {module: module.training for module in model.modules()}
-    with randomness.kept(), torch.no_grad():
+    with random_numbers.kept(), torch.no_grad():
         _set_training(model, False)
         try:
             yield

@@ -1,7 +1,8 @@
 """The random numbers of Python, NumPy and PyTorch (CPU), all of which a model may draw from."""
 
+import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,3 +52,78 @@ def kept() -> Iterator[None]:
             yield
         finally:
             restore(before)
+
+
+@contextmanager
+def seeded(*key: int | str) -> Iterator[None]:
+    """The same random numbers for the same key; the caller's own go on afterwards as if unused.
+
+    Covers Python, NumPy and torch on every device. A stage of a run that is seeded by its name
+    gives the same after a kill and a second start as in one go.
+
+    >>> with seeded(0, "round", 1):
+    ...     first = torch.rand(3)
+    >>> with seeded(0, "round", 1):
+    ...     print(torch.equal(first, torch.rand(3)))
+    True
+    """
+    seed = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4], "little")
+    with kept():
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        yield
+
+
+def mixed_seed(*numbers: int) -> int:
+    """One seed made of several numbers: those of close neighbours have nothing in common.
+
+    >>> mixed_seed(0, 1, 2) == mixed_seed(0, 1, 2), mixed_seed(0, 1, 2) == mixed_seed(0, 2, 1)
+    (True, False)
+    """
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def drawn(batches: Iterable[Any], seed: int) -> Iterator[Any]:
+    """The batches, their order and augmentation drawn from a random stream of their own.
+
+    What the model draws between two batches does not change the next one, so to draw some batches
+    and throw them away leads to the same batches as to train on them.
+    """
+    for owner in (batches, getattr(batches, "sampler", None)):
+        for name in ("generator", "synchronized_generator"):
+            generator = getattr(owner, name, None)
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(seed)
+    stream = _Stream(seed)
+    with stream.current():
+        iterator = iter(batches)
+    end = object()
+    while True:
+        with stream.current():
+            batch = next(iterator, end)
+        if batch is end:
+            return
+        yield batch
+
+
+class _Stream:
+    """The state of Python's, NumPy's and PyTorch's (CPU) random numbers, kept apart."""
+
+    def __init__(self, seed: int) -> None:
+        outside = states()
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.default_generator.manual_seed(seed)
+        self._states = states()
+        restore(outside)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        outside = states()
+        restore(self._states)
+        try:
+            yield
+        finally:
+            self._states = states()
+            restore(outside)

@@ -15,7 +15,7 @@ from torch.fx.graph import CodeGen, _PyTreeCodeGen
 from torch.fx.proxy import TraceError
 from torch.utils import _pytree as pytree
 
-from virtualpool.graph import random_numbers as randomness
+from virtualpool.graph import random_numbers
 from virtualpool.graph.arguments import (
     can_be_checked,
     check_absent,
@@ -266,9 +266,9 @@ def _switches_on() -> Iterator[None]:
 @contextmanager
 def _no_random_numbers() -> Iterator[None]:
     """Refuses code that decides by chance, once and for all, while it is traced."""
-    before = randomness.states()
+    before = random_numbers.states()
     yield
-    if randomness.are_drawn_since(before):
+    if random_numbers.are_drawn_since(before):
         raise TraceError("its code draws random numbers, which a graph would fix")
 
 

@@ -18,8 +18,8 @@ def at_half_side(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]
 
     Args:
         model: the unmodified model; it is not changed.
-        example_inputs: see `virtualpool.graph.inputs`. Images are the tensors of floats that have two
-            axes and more besides the channels: (N, C, H, W), or (C, H, W) in a list.
+        example_inputs: see `virtualpool.graph.inputs`. Images are the tensors of floats that have
+            two axes and more besides the channels: (N, C, H, W), or (C, H, W) in a list.
 
     Returns:
         The model with halved inputs; for a detector of torchvision, which resizes images by itself,

@@ -8,9 +8,9 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json
 from virtualpool.fuse import Report
 from virtualpool.measure.unit import Unit
+from virtualpool.records import read_records
 from virtualpool.report.wording import Claim, claim
 from virtualpool.search.frontier import Frontier, Point
-from virtualpool.search.run import read_records
 from virtualpool.search.sensitivity import Sensitivity
 from virtualpool.search.smaller import SIDES
 

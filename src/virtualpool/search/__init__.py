@@ -3,12 +3,13 @@
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
 from virtualpool.observer import Observer
+from virtualpool.records import read_records
+from virtualpool.recover import by_distillation, by_labels, by_recalibration
 from virtualpool.search.agreement import output_agreement
 from virtualpool.search.frontier import Frontier, Point
-from virtualpool.search.recover import by_distillation, by_labels, by_recalibration
 from virtualpool.search.resizing import resized
 from virtualpool.search.rounds import Round, search
-from virtualpool.search.run import Run, read_records
+from virtualpool.search.run import Run
 from virtualpool.search.schedule import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
 from virtualpool.search.sensitivity import Sensitivity, SiteSensitivity, sensitivity
 

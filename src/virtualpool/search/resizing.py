@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph import random_numbers as randomness
+from virtualpool.graph import random_numbers
 from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
 from virtualpool.graph.parts import evaluating, run
 from virtualpool.graph.state import copy_of
@@ -82,7 +82,7 @@ def refusal(model: nn.Module, example_inputs: Any, side: float) -> str | None:
                 f"{type(model).__name__} gives {', '.join(after)} for images of {side:g} of the "
                 f"side and {', '.join(before)} for whole ones, which cannot be judged alike."
             )
-        with randomness.kept(), torch.no_grad():
+        with random_numbers.kept(), torch.no_grad():
             # Batch norm does not train on a single value, which one small image may leave.
             run(copy_of(model).train(), as_call(repeated(given, 2)))
     except VirtualPoolError as error:

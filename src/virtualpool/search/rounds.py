@@ -16,9 +16,9 @@ from virtualpool.measure.score import Evaluate
 from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import plan_of
 from virtualpool.processes import join
+from virtualpool.recover.round import Finetune, Round
 from virtualpool.search.frontier import Frontier
 from virtualpool.search.resizing import check_resizable
-from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import Schedule, as_schedule
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, eligible

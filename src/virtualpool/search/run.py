@@ -16,7 +16,7 @@ from typing import IO, Any
 import torch
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import made_folder, read_json, write_json, write_text
+from virtualpool.files import made_folder, read_json, write_json
 from virtualpool.measure.setting import device_name
 from virtualpool.processes import (
     agreed,
@@ -26,6 +26,7 @@ from virtualpool.processes import (
     is_main,
     wait_for_all,
 )
+from virtualpool.records import append_line
 
 _log = logging.getLogger(__name__)
 _CONFIG, _ENVIRONMENT = "config.json", "environment.json"
@@ -174,42 +175,6 @@ class Run:
         moved = [key for key in same if now.get(key) != first[key]]
         elsewhere = "".join(f"; {key} was {first[key]}, is {now.get(key)}" for key in moved)
         self.log(f"{'going on' if begun else 'started'}: {' '.join(command())}{elsewhere}")
-
-
-def append_line(path: Path, line: str) -> None:
-    """Appends a line to a file, on a line of its own even if a kill has cut the last one short."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        cut = False
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            cut = file.read(1) != b"\n"
-        file.write(("\n" if cut else "").encode() + f"{line}\n".encode())
-
-
-def read_records(path: Path | str) -> list[dict[str, Any]]:
-    """The records of a file with a JSON object a line, such as training.jsonl.
-
-    A line that a kill has cut short is left out; a file that does not exist has no records.
-    """
-    path = Path(path)
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [record for record in map(_record, lines) if record is not None]
-
-
-def write_records(path: Path | str, records: list[dict[str, Any]]) -> None:
-    """Writes such a file anew, whole or not at all."""
-    write_text(path, "".join(f"{json.dumps(record)}\n" for record in records))
-
-
-def _record(line: str) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
 
 
 @contextmanager

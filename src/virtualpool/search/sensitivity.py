@@ -12,10 +12,10 @@ from virtualpool.apply import apply
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json, write_json
 from virtualpool.fingerprint import fingerprint, name_of
+from virtualpool.graph.random_numbers import seeded
 from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer, unobserved
 from virtualpool.processes import agreed, is_main
-from virtualpool.search.seed import seeded
 from virtualpool.sites import Site, sites
 
 Recalibrate = Callable[[nn.Module], object]

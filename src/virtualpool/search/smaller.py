@@ -11,9 +11,9 @@ from virtualpool.measure.latency import Latency, latency
 from virtualpool.measure.macs import macs
 from virtualpool.plan import Plan
 from virtualpool.processes import agreed, is_main, wait_for_all
+from virtualpool.recover.round import Round
 from virtualpool.search.frontier import Point
 from virtualpool.search.resizing import refusal, resized, shrunk
-from virtualpool.search.round import Round
 from virtualpool.search.steps import Steps
 from virtualpool.storage import load
 

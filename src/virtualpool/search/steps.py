@@ -15,18 +15,18 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.files import write_json
 from virtualpool.fingerprint import fingerprint, name_of
 from virtualpool.graph.inputs import describe
+from virtualpool.graph.random_numbers import seeded
 from virtualpool.measure.energy import Meter
 from virtualpool.measure.macs import macs
 from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer
 from virtualpool.plan import plan_of
 from virtualpool.processes import is_main, wait_for_all
+from virtualpool.recover.round import Finetune, Round
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.models import Models
-from virtualpool.search.round import Finetune, Round
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import Rounds
-from virtualpool.search.seed import seeded
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, sensitivity
 from virtualpool.storage import save
 

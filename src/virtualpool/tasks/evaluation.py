@@ -14,7 +14,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.parts import evaluating
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
-from virtualpool.search.recover.precision import Precision, autocast
+from virtualpool.recover.precision import Precision, autocast
 
 TOP5_CLASSES = 6
 """With fewer classes than this, top-5 says nothing."""

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import tensors
-from virtualpool.search.recover.distances import distance_of_sites, mean_relative_square
-from virtualpool.search.recover.objectives import Loss, teacher
-from virtualpool.search.recover.settings import Training
-from virtualpool.search.recover.site_maps import SiteMap, maps_of, outputs_to, site_maps
-from virtualpool.search.recover.training import train
-from virtualpool.search.round import Finetune, Round
+from virtualpool.recover.distances import distance_of_sites, mean_relative_square
+from virtualpool.recover.objectives import Loss, teacher
+from virtualpool.recover.round import Finetune, Round
+from virtualpool.recover.settings import Training
+from virtualpool.recover.site_maps import SiteMap, maps_of, outputs_to, site_maps
+from virtualpool.recover.training import train
 from virtualpool.tasks.detection.loss import detector_loss
 
 _BACKBONE = "backbone"
@@ -41,7 +41,7 @@ def by_detector_distillation(
         features: the weight of the backbone's maps.
         labels: the weight of the detector's own losses by the targets.
         sites: the weight of the pooled sites' maps; 0 leaves them out.
-        settings: the fields of `virtualpool.search.recover.Training`.
+        settings: the fields of `virtualpool.recover.Training`.
 
     Returns:
         A `finetune(model, round)` for `search`, which trains the model in place.

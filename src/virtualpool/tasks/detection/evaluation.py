@@ -11,7 +11,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.parts import evaluating
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
-from virtualpool.search.recover.precision import Precision, autocast
+from virtualpool.recover.precision import Precision, autocast
 from virtualpool.tasks.detection.average_precision import Ranked, Rule, ranked
 from virtualpool.tasks.detection.coco_metric import check_coco, coco_metrics, has_coco
 from virtualpool.tasks.detection.found import Found, found_in

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.search.recover import Training, by_distillation, by_labels
-from virtualpool.search.recover.precision import autocast
+from virtualpool.recover import Training, by_distillation, by_labels
+from virtualpool.recover.precision import autocast
 
 
 @pytest.mark.parametrize(

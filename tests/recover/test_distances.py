@@ -1,6 +1,6 @@
 import torch
 
-from virtualpool.search.recover.distances import distance_of_sites, relative_square
+from virtualpool.recover.distances import distance_of_sites, relative_square
 
 
 def test_relative_square_equals_a_loop():

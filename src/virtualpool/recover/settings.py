@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.search.recover.learning_rate import Schedule, factor
-from virtualpool.search.recover.precision import Precision
+from virtualpool.recover.learning_rate import Schedule, factor
+from virtualpool.recover.precision import Precision
 
 Optimizer = Literal["sgd", "adamw"]
 

@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import map_tensors
 from virtualpool.graph.parts import evaluating
-from virtualpool.search.recover.batches import images_of
-from virtualpool.search.round import Round
+from virtualpool.recover.batches import images_of
+from virtualpool.recover.round import Round
 
 
 def by_recalibration(

@@ -12,7 +12,7 @@ from virtualpool.measure.score import Score
 from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import Plan
 from virtualpool.processes import is_main
-from virtualpool.search.run import append_line, read_records, write_records
+from virtualpool.records import append_line, read_records, write_records
 
 
 @dataclass(frozen=True)

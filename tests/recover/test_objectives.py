@@ -9,8 +9,8 @@ from torchvision.models import resnet18, squeezenet1_1
 
 import virtualpool as vp
 from virtualpool.models import all_cnn_c
-from virtualpool.search.recover.distances import relative_square
-from virtualpool.search.recover.objectives import Distillation, Labels, cross_entropy
+from virtualpool.recover.distances import relative_square
+from virtualpool.recover.objectives import Distillation, Labels, cross_entropy
 
 CPU = torch.device("cpu")
 LABELS = Labels(cross_entropy)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from virtualpool.search.recover.checkpoint import Checkpoint
-from virtualpool.search.recover.settings import Training
+from virtualpool.recover.checkpoint import Checkpoint
+from virtualpool.recover.settings import Training
 
 
 class TrainingState:

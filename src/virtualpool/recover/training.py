@@ -13,16 +13,15 @@ from torch.utils.data import DataLoader
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import training_twin
 from virtualpool.graph.inputs import for_model, from_description
+from virtualpool.graph.random_numbers import drawn, mixed_seed, seeded
 from virtualpool.plan import plan_of, record_of
 from virtualpool.processes import is_main
-from virtualpool.search.recover.checkpoint import Checkpoint
-from virtualpool.search.recover.objectives import Loss, Objective
-from virtualpool.search.recover.precision import Precision, autocast
-from virtualpool.search.recover.random_numbers import drawn, mixed_seed
-from virtualpool.search.recover.settings import Training
-from virtualpool.search.recover.state import TrainingState
-from virtualpool.search.round import Round
-from virtualpool.search.seed import seeded
+from virtualpool.recover.checkpoint import Checkpoint
+from virtualpool.recover.objectives import Loss, Objective
+from virtualpool.recover.precision import Precision, autocast
+from virtualpool.recover.round import Round
+from virtualpool.recover.settings import Training
+from virtualpool.recover.state import TrainingState
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

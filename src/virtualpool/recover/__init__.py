@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import nn
 
-from virtualpool.search.recover.batch_norm import by_recalibration
-from virtualpool.search.recover.objectives import Distillation, Labels, Loss, cross_entropy
-from virtualpool.search.recover.settings import Training
-from virtualpool.search.recover.training import train
-from virtualpool.search.round import Finetune, Round
+from virtualpool.recover.batch_norm import by_recalibration
+from virtualpool.recover.objectives import Distillation, Labels, Loss, cross_entropy
+from virtualpool.recover.round import Finetune, Round
+from virtualpool.recover.settings import Training
+from virtualpool.recover.training import train
 
 __all__ = ["Training", "by_distillation", "by_labels", "by_recalibration"]
 

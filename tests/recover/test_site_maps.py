@@ -10,7 +10,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 import virtualpool as vp
 from virtualpool.fuse import training_twin
-from virtualpool.search.recover.site_maps import maps_of, site_maps
+from virtualpool.recover.site_maps import maps_of, site_maps
 
 
 def convolution(channels: int = 4, stride: int = 1) -> nn.Conv2d:

@@ -5,8 +5,8 @@ import torch
 
 from virtualpool.measure.score import Score
 from virtualpool.plan import Plan
-from virtualpool.search.round import Round
-from virtualpool.search.run import read_records
+from virtualpool.records import read_records
+from virtualpool.recover.round import Round
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.search.recover.checkpoint import Checkpoint
+from virtualpool.recover.checkpoint import Checkpoint
 
 
 @pytest.fixture

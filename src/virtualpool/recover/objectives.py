@@ -14,9 +14,9 @@ from torch.nn import functional
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import name_of
 from virtualpool.graph.parts import evaluating
-from virtualpool.search.recover.batches import images_of
-from virtualpool.search.recover.distances import distance_of_sites, relative_square
-from virtualpool.search.recover.site_maps import SiteMap, maps_of, site_maps
+from virtualpool.recover.batches import images_of
+from virtualpool.recover.distances import distance_of_sites, relative_square
+from virtualpool.recover.site_maps import SiteMap, maps_of, site_maps
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.recover import training as training_module
 from virtualpool.search import by_distillation, by_labels, read_records
-from virtualpool.search.recover import training as training_module
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:

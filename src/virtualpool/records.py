@@ -1,0 +1,44 @@
+"""Records: a file with a JSON object a line, such as the journal of a training."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from virtualpool.files import write_text
+
+
+def append_line(path: Path, line: str) -> None:
+    """Appends a line to a file, on a line of its own even if a kill has cut the last one short."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        cut = False
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            cut = file.read(1) != b"\n"
+        file.write(("\n" if cut else "").encode() + f"{line}\n".encode())
+
+
+def read_records(path: Path | str) -> list[dict[str, Any]]:
+    """The records of a file with a JSON object a line, such as training.jsonl.
+
+    A line that a kill has cut short is left out; a file that does not exist has no records.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [record for record in map(_record, lines) if record is not None]
+
+
+def write_records(path: Path | str, records: list[dict[str, Any]]) -> None:
+    """Writes such a file anew, whole or not at all."""
+    write_text(path, "".join(f"{json.dumps(record)}\n" for record in records))
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
