@@ -80,7 +80,7 @@ def test_a_name_stays_what_it_is_when_a_submodule_of_that_name_is_imported(order
     assert isinstance(package.measure, ModuleType)
     assert package.search is sys.modules["virtualpool.search"].search
     assert package.sites is sys.modules["virtualpool.sites"].sites
-    assert package.Frontier is sys.modules["virtualpool.search.frontier"].Frontier
+    assert package.Frontier is sys.modules["virtualpool.search.frontier.frontier"].Frontier
 
 
 def test_every_name_is_there() -> None:

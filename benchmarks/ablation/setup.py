@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from virtualpool.measure.score import Evaluate, judge
 from virtualpool.search import Run, Score, Sensitivity, sensitivity
-from virtualpool.search.models import Models
+from virtualpool.search.run.models import Models
 
 
 @dataclass(frozen=True)

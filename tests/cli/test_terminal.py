@@ -68,7 +68,7 @@ def test_warnings_of_the_library_and_the_log_of_a_search_are_shown(
     try:
         terminal.show_log()
         logging.getLogger("virtualpool").info("what apply did")
-        logging.getLogger("virtualpool.search.run").info("round-01 done")
+        logging.getLogger("virtualpool.search.run.run").info("round-01 done")
         logging.getLogger("virtualpool.tasks.images").warning("a.png cannot be read")
     finally:
         logging.getLogger("virtualpool").handlers = []

@@ -15,7 +15,7 @@ from tests.tasks.detection.tiny import tiny_detector
 
 import virtualpool as vp
 from virtualpool.measure import Latency, Setting
-from virtualpool.search import frontier
+from virtualpool.search.frontier import frontier
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CLIP = Path(__file__).with_name("cells.mp4")

@@ -75,7 +75,7 @@ def test_difference_of_one_point_is_one_point():
     [
         Score(0.5, unit=Unit("mAP", percent=False, decimals=3)),
         Score.of(RIGHT, {"top5": 0.9}, Unit("accuracy")),
-        Score.of(torch.rand(50)),
+        Score.of(torch.arange(50.0) % 7),
         Score(0.1, samples=9),
     ],
 )

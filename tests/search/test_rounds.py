@@ -24,11 +24,10 @@ from virtualpool.search import (
     Score,
     Sensitivity,
     by_labels,
-    forms,
-    models,
     search,
 )
 from virtualpool.search import sensitivity as find_sensitivity
+from virtualpool.search.run import forms, models
 
 COSTS = {"0": 0.3, "2": 0.1, "5": 0.2}
 LATENCY = {"rounds": 1, "threads": 1}
@@ -535,7 +534,8 @@ from torch import nn
 import virtualpool
 import accelerate
 from virtualpool.measure import Latency, Setting
-from virtualpool.search import Score, by_labels, forms, search, smaller
+from virtualpool.search import Score, by_labels, search, smaller
+from virtualpool.search.run import forms
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -18,13 +18,12 @@ from virtualpool.search import (
     by_distillation,
     by_labels,
     by_recalibration,
-    forms,
-    models,
     read_records,
     resized,
     search,
     smaller,
 )
+from virtualpool.search.run import forms, models
 
 SETTING = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
 NAMES = ["smaller-0.75", "smaller-0.625", "smaller-0.5"]

@@ -103,7 +103,7 @@ def _candidates(
 ) -> "tuple[dict[str, tuple[nn.Module, Any]], dict[str, Report]]":
     """What is timed, with its images; and of what is fused the report. What is left out is said."""
     from virtualpool.measure import at_half_side
-    from virtualpool.search.forms import fused_if_possible
+    from virtualpool.search.run.forms import fused_if_possible
 
     timed: dict[str, tuple[nn.Module, Any]] = {"unmodified": (network, images)}
     reports: dict[str, Report] = {}

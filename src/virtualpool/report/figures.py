@@ -9,7 +9,8 @@ from virtualpool.measure.unit import Unit
 from virtualpool.report import charts, wording
 from virtualpool.report.energy import Mark, energy
 from virtualpool.report.record import Record
-from virtualpool.search.frontier import Point, unbeaten
+from virtualpool.search.frontier.pareto import unbeaten
+from virtualpool.search.frontier.point import Point
 
 WIDE, PANEL, NARROW = 940, 450, 350
 """Widths in pixels: across the page, two side by side, on a phone."""

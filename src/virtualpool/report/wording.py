@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from virtualpool.measure import Latency
 from virtualpool.measure.spread import rounded_quartiles
 from virtualpool.measure.unit import Unit
-from virtualpool.search.frontier import Frontier, Point, unbeaten
+from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.frontier.pareto import unbeaten
 
 _SPACE = "\N{NO-BREAK SPACE}"
 

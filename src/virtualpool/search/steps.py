@@ -24,8 +24,8 @@ from virtualpool.plan import plan_of
 from virtualpool.processes import is_main, wait_for_all
 from virtualpool.recover.round import Finetune, Round
 from virtualpool.search.frontier import Frontier, Point
-from virtualpool.search.models import Models
 from virtualpool.search.run import Run
+from virtualpool.search.run.models import Models
 from virtualpool.search.schedule import Rounds
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, sensitivity
 from virtualpool.storage import save

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.fuse.test_reduced import reduced_map
+from tests.fuse.kernels.test_reduced import reduced_map
 from tests.reference import operations, recovered
 from torch.nn import functional
 

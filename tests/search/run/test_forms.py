@@ -8,8 +8,8 @@ import virtualpool as vp
 from virtualpool import VirtualPoolError
 from virtualpool.fuse import report_of
 from virtualpool.measure import Latency, Setting
-from virtualpool.search import forms
-from virtualpool.search.forms import Times, fused_if_possible, timed
+from virtualpool.search.run import forms
+from virtualpool.search.run.forms import Times, fused_if_possible, timed
 
 SETTING = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
 ONCE = {"rounds": 1, "threads": 1}

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
-from virtualpool.search.frontier import unbeaten
+from virtualpool.search.frontier.pareto import unbeaten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from virtualpool.search.frontier import Frontier, Point
+    from virtualpool.search.frontier.frontier import Frontier
+    from virtualpool.search.frontier.point import Point
 
 _INK, _FAINT, _LINE, _ORIGINAL, _LIMIT = "#1f2933", "#9aa5b1", "#0b6e99", "#c2410c", "#b45309"
 _SMALLER = "#6b46a8"

@@ -13,9 +13,9 @@ from virtualpool.files import write_json
 from virtualpool.measure.latency import latency
 from virtualpool.measure.prepared import Timed
 from virtualpool.processes import agreed, is_main, wait_for_all
-from virtualpool.search.energies import Energies, energies
-from virtualpool.search.forms import Times, fused_if_possible, timed
-from virtualpool.search.run import Run
+from virtualpool.search.run.energies import Energies, energies
+from virtualpool.search.run.forms import Times, fused_if_possible, timed
+from virtualpool.search.run.run import Run
 from virtualpool.storage import load, save
 
 

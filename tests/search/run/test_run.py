@@ -10,8 +10,8 @@ import pytest
 from virtualpool import VirtualPoolError
 from virtualpool.files import read_json
 from virtualpool.records import append_line
-from virtualpool.search import run as run_module
-from virtualpool.search.run import Run
+from virtualpool.search.run import run as run_module
+from virtualpool.search.run.run import Run
 
 CONFIG = {"seed": 3, "latency": {"batch": 1, "mode": "eager"}, "sites": ["a", "b"], "settings": {}}
 
@@ -80,7 +80,7 @@ def test_a_directory_that_another_machine_does_not_see_is_refused(tmp_path, monk
 
 def test_one_process_at_a_time(tmp_path):
     script = (
-        "import sys; from virtualpool.search.run import Run\n"
+        "import sys; from virtualpool.search.run.run import Run\n"
         f"with Run(sys.argv[1]).started({CONFIG!r}): pass"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]

@@ -6,10 +6,10 @@ from tests.search.meter import Meter
 import virtualpool as vp
 from virtualpool import VirtualPoolError
 from virtualpool.measure import Energy, Setting, Share
-from virtualpool.search import frontier as frontiers
-from virtualpool.search.energies import Energies
-from virtualpool.search.models import Models
-from virtualpool.search.run import Run
+from virtualpool.search.frontier import frontier as frontiers
+from virtualpool.search.run.energies import Energies
+from virtualpool.search.run.models import Models
+from virtualpool.search.run.run import Run
 
 TIMING = {"rounds": 1, "threads": 1, "batch": 2}
 

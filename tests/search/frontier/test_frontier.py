@@ -10,7 +10,7 @@ from virtualpool import Plan, VirtualPoolError
 from virtualpool.measure import Latency, Setting
 from virtualpool.measure.unit import Unit
 from virtualpool.plan import PooledSite
-from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.frontier.frontier import Frontier, Point
 
 SETTING = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
 BASELINE = Latency((20.0, 22.0, 21.0), SETTING)

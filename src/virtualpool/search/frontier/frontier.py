@@ -11,146 +11,17 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json, write_json
-from virtualpool.measure.energy import Energy, Share
 from virtualpool.measure.latency import Latency, Options, Speedup, latency
 from virtualpool.measure.prepared import Timed
 from virtualpool.measure.unit import Unit
-from virtualpool.plan import Plan
-from virtualpool.search.lead import lead
+from virtualpool.search.frontier.lead import lead
+from virtualpool.search.frontier.pareto import unbeaten
+from virtualpool.search.frontier.point import Point
 from virtualpool.search.resizing import resized, shrunk
 from virtualpool.storage import load
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_MEASURED: dict[str, type[Latency] | type[Energy]] = {
-    "latency": Latency,
-    "baseline": Latency,
-    "as_written": Latency,
-    "fused": Latency,
-    "half": Latency,
-    "energy": Energy,
-    "energy_baseline": Energy,
-}
-
-
-@dataclass(frozen=True)
-class Point:
-    """One model of a frontier.
-
-    Attributes:
-        name: "original", or the round's name.
-        accuracy: its score.
-        standard_error: of the accuracy, or None where it is not known.
-        latency: how long it takes.
-        baseline: how long the unmodified model takes, measured by turns with it.
-        speedup: how many times faster it is than the unmodified model, from the pairs of samples.
-        macs: multiply-accumulates per image.
-        plan: which sites are pooled.
-        weights: its file, relative to the frontier's directory; None for the original.
-        metrics: other measures of the same evaluation, by name.
-        drop: how much lower the accuracy is than the original's.
-        drop_standard_error: of the drop (paired where it can be), or None where it is not known.
-        over_limit: whether the drop was more than the search's `max_drop`, which ended it.
-        as_written: how long it takes with its maps interpolated, as the paper writes it.
-        fused: how long it takes fused. `latency` is one of the two: that of the fused form, unless
-            this is slower or not there; the file gives the same form.
-        half: how long the unmodified model takes on inputs of half the side, whose accuracy is not
-            measured. All four were measured by turns; they are None where they were not measured.
-        energy: the joules that it takes, where they were measured.
-        energy_baseline: the joules that the unmodified model takes, measured by turns with it.
-        missing: of `fused`, `half` and `energy`, why they could not be measured.
-        unit: what the score measures and how that is written, or None where it is not known.
-        side: what part of the images' side the model sees; 1 but for those on smaller images.
-    """
-
-    name: str
-    accuracy: float
-    standard_error: float | None
-    latency: Latency
-    baseline: Latency
-    speedup: Speedup
-    macs: int
-    plan: Plan
-    weights: str | None
-    metrics: dict[str, float] = field(default_factory=dict)
-    drop: float = 0.0
-    drop_standard_error: float | None = None
-    over_limit: bool = False
-    as_written: Latency | None = None
-    fused: Latency | None = None
-    half: Latency | None = None
-    energy: Energy | None = None
-    energy_baseline: Energy | None = None
-    missing: dict[str, str] = field(default_factory=dict)
-    unit: Unit | None = None
-    side: float = 1.0
-
-    @property
-    def is_fused(self) -> bool:
-        """Whether the model is the fused one."""
-        return self.fused is not None and self.fused == self.latency
-
-    @property
-    def energy_share(self) -> Share | None:
-        """What part of the unmodified model's energy it takes, if that was measured."""
-        return self.energy and self.energy_baseline and self.energy.share_of(self.energy_baseline)
-
-    def speedup_of(self, latency: Latency | None) -> Speedup | None:
-        """How many times faster than the unmodified model one of the other latencies is."""
-        return latency and latency.speedup_over(self.baseline)
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-able value."""
-        measured = {name: getattr(self, name) for name in _MEASURED}
-        return (
-            vars(self)
-            | {name: it and it.to_json() for name, it in measured.items()}
-            | {"speedup": self.speedup.to_json(), "plan": self.plan.to_json()}
-            | {"unit": self.unit and self.unit.to_json()}
-        )
-
-    @classmethod
-    def from_json(cls, value: Any) -> "Point":
-        """The point of a JSON value; one that is none is refused."""
-        try:
-            # Files from before there was fusing, or energy, have only some of them.
-            measured = {name: value[name] for name in _MEASURED if name in value}
-            parts: dict[str, Any] = {
-                name: it and _MEASURED[name].from_json(it) for name, it in measured.items()
-            }
-            parts["speedup"] = Speedup.from_json(value["speedup"])
-            parts["plan"] = Plan.from_json(value["plan"])
-            if unit := value.get("unit"):
-                parts["unit"] = Unit.from_json(unit)
-            return cls(**value | parts)
-        except (KeyError, TypeError) as error:
-            raise VirtualPoolError(
-                f"Not a point of a frontier: {value!r:.100} ({error!r}); expected what to_json "
-                "gave."
-            ) from error
-
-    def __str__(self) -> str:
-        error = "" if self.standard_error is None else f" ± {self.standard_error:.4f}"
-        unit = f" {self.unit.name}" if self.unit else ""
-        speed = f"{self.speedup}, {self.latency.median_ms:.4g} ms, {self.macs / 1e6:.4g} M MACs"
-        if self.energy:
-            speed += f", {self.energy.median_j:.3g} J per image"
-        form = ", fused" if self.is_fused else ", as written" if self.as_written else ""
-        beside = {
-            "as written": self.as_written if self.is_fused else None,
-            "fused": None if self.is_fused else self.fused,
-            "half the side": self.half,
-        }
-        others = ", ".join(
-            f"{name} {speedup.median:.2f}x"
-            for name, latency in beside.items()
-            if (speedup := self.speedup_of(latency))
-        )
-        what = f"{len(self.plan.sites)} pooled" if self.side == 1 else f"{self.side:g} of the side"
-        return f"{self.name}: {self.accuracy:.4f}{error}{unit}, {speed}, {what}{form}" + (
-            f" ({others})" if others else ""
-        )
 
 
 @dataclass(frozen=True)
@@ -206,7 +77,7 @@ class Frontier:
         Of either, the models that no other one of them beats make a line of score against measured
         speedup, with straight pieces between them. The result has (speedup, difference) pairs at
         both ends of what the two lines share and at every bend between, and is empty where they
-        share nothing: see `virtualpool.search.lead`.
+        share nothing: see `virtualpool.search.frontier.lead`.
         """
         return lead(_line(self.points[1:]), _line(self.smaller))
 
@@ -334,7 +205,7 @@ class Frontier:
         images of half the side, without fine-tuning, whose accuracy is not measured. Where the
         search has compared with smaller images, these have a second line.
         """
-        from virtualpool.search.figure import draw
+        from virtualpool.search.frontier.figure import draw
 
         draw(self, Path(path))
 
@@ -343,12 +214,6 @@ class Frontier:
             return point
         weights = os.path.relpath(self.directory / point.weights, folder)
         return replace(point, weights=Path(weights).as_posix())
-
-
-def unbeaten(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Those of some models that no other one of them beats, by rising speed."""
-    best = [point for point in points if not any(_beats(other, point) for other in points)]
-    return tuple(sorted(best, key=lambda point: point.speedup.median))
 
 
 def _line(points: Sequence[Point]) -> list[tuple[float, float]]:
@@ -368,12 +233,6 @@ def _timed(point: Point, measured: Latency, baseline: Latency) -> Point:
         energy_baseline=None,
         missing={},
     )
-
-
-def _beats(one: Point, other: Point) -> bool:
-    ours = (one.accuracy, one.speedup.median)
-    theirs = (other.accuracy, other.speedup.median)
-    return ours != theirs and all(mine >= its for mine, its in zip(ours, theirs, strict=True))
 
 
 def _limits(

@@ -7,10 +7,9 @@ from torch import nn
 import virtualpool as vp
 from virtualpool.fuse import report_of
 from virtualpool.measure import Latency, Setting
-from virtualpool.search import models
-from virtualpool.search.forms import Times
-from virtualpool.search.models import Models
-from virtualpool.search.run import Run
+from virtualpool.search.run import Run, models
+from virtualpool.search.run.forms import Times
+from virtualpool.search.run.models import Models
 
 SETTING = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
 UNMODIFIED, SLOW, FAST = (Latency((ms,), SETTING) for ms in (9.0, 6.0, 3.0))

@@ -1,6 +1,6 @@
 import pytest
 
-from virtualpool.search.lead import lead
+from virtualpool.search.frontier.lead import lead
 
 LINES = {
     "one line ends where the other goes on": (

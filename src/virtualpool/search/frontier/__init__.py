@@ -1,0 +1,6 @@
+"""What a search hands over: its models, the best of them, and their picture."""
+
+from virtualpool.search.frontier.frontier import Frontier
+from virtualpool.search.frontier.point import Point
+
+__all__ = ["Frontier", "Point"]
