@@ -37,7 +37,7 @@ def candidates(
     the practical limit of its speed.
     """
     network.train(training)
-    pooled = vp.apply(network, "all", images)
+    pooled = vp.apply(network, images, "all")
     models = [
         Candidate(network, images, network),
         Candidate(pooled, images, pooled),

@@ -144,7 +144,7 @@ def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
     """The cells of a network and a batch, in the order of `HEAD`."""
     side = usual_side(name)
     inputs = images(batch, side)
-    pooled = vp.apply(network(name, side), "all", inputs)
+    pooled = vp.apply(network(name, side), inputs, "all")
     fused = vp.fuse(pooled, inputs)
     with threads(options.threads):
         shares = [

@@ -79,7 +79,7 @@ def examine(network: str, side: int) -> Row:
     torch.manual_seed(0)
     model = alive(timm.create_model(network).double().eval())
     image = torch.rand(1, 3, side, side, dtype=torch.float64)
-    pooled = vp.apply(model, "all", image)
+    pooled = vp.apply(model, image, "all")
     fused = vp.fuse(pooled, image)
     report = report_of(fused)
     assert report is not None

@@ -64,7 +64,7 @@ def _example() -> str:
 
 def _all_cnn_c() -> str:
     network, image = all_cnn_c().eval(), zeros(1, 3, 32, 32)
-    pooled = vp.measure.macs(vp.apply(network, "all", image), image)
+    pooled = vp.measure.macs(vp.apply(network, image, "all"), image)
     maps = [((site.out_shape[-1] + 1) // 2, site.out_shape[1]) for site in vp.sites(network, image)]
     added = {
         "interpolation": sum(interpolation(*map) for map in maps),

@@ -74,7 +74,7 @@ def examine(network: str) -> Row:
     side = input_side(network)
     image = torch.rand(1, 3, side, side)
     model = build(network)
-    pooled = vp.apply(model, "all", image)
+    pooled = vp.apply(model, image, "all")
     return Row(
         network=network,
         side=side,
@@ -124,7 +124,7 @@ def page(rows: list[Row], command: str) -> str:
         "",
         "Of each network: the side of its input in pixels, its convolutions, those at which "
         "virtual pooling can go, how many it cannot go at and why, its multiply-accumulates "
-        '(10^9 per image) before and after `apply(model, "all", image)`, their ratio, and whether '
+        "(10^9 per image) before and after `apply(model, image)`, their ratio, and whether "
         "the pooled network gives finite outputs of the network's shapes in eval and in training "
         "mode.",
         "",

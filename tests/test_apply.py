@@ -70,7 +70,7 @@ def images(height=12, width=13, channels=4):
 def test_equals_every_second_sample_interpolated(options, size):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(4, 8, **options), nn.ReLU()).double()
-    pooled = apply(network, ["0"], images(20, 20))
+    pooled = apply(network, images(20, 20), ["0"])
     full = network(images(*size))
     expected = virtual_pool(full[..., ::2, ::2].contiguous(), (full.shape[2], full.shape[3]))
     torch.testing.assert_close(pooled(images(*size)), expected)
@@ -78,7 +78,7 @@ def test_equals_every_second_sample_interpolated(options, size):
 
 def test_each_site_is_recovered_where_the_design_says():
     network, map = block(), images()
-    pooled = apply(network, "all", map)
+    pooled = apply(network, map, "all")
 
     def every_second(x):
         return virtual_pool(x[..., ::2, ::2].contiguous(), (x.shape[2], x.shape[3]))
@@ -89,7 +89,7 @@ def test_each_site_is_recovered_where_the_design_says():
 
 
 def test_training_runs_the_code_of_training():
-    pooled = apply(block(), "all", images()).train()
+    pooled = apply(block(), images(), "all").train()
     out, inner = pooled(images())
     assert out.shape == inner.shape == images().shape
     (out.sum() + inner.sum()).backward()
@@ -100,7 +100,7 @@ def test_the_model_that_is_given_stays():
     network = block().train()
     before = copy.deepcopy(network.state_dict())
     random = torch.get_rng_state()
-    pooled = apply(network, "all", images())
+    pooled = apply(network, images(), "all")
     assert type(network) is Block
     assert network.training
     assert pooled.training
@@ -112,7 +112,7 @@ def test_the_model_that_is_given_stays():
 
 def test_it_is_still_the_users_model():
     network = block()
-    pooled = apply(network, "all", images())
+    pooled = apply(network, images(), "all")
     assert isinstance(pooled, Block)
     assert pooled.describe() == "mine"
     assert list(pooled.state_dict()) == list(network.state_dict())
@@ -139,7 +139,7 @@ def copied_by_torch(model):
 @pytest.mark.parametrize("copied", [copy.deepcopy, copied_by_pickle, copied_by_torch])
 @pytest.mark.parametrize("training", [False, True])
 def test_copies_compute_the_same(copied, training):
-    pooled: Any = apply(block(), "all", images()).train(training)
+    pooled: Any = apply(block(), images(), "all").train(training)
     other: Any = copied(pooled)
     torch.testing.assert_close(other(images()), pooled(images()))
     assert plan_of(other) == plan_of(pooled)
@@ -150,16 +150,16 @@ def test_copies_compute_the_same(copied, training):
 
 def test_rounds_on_top_of_rounds():
     network = block()
-    at_once = apply(network, "all", images())
-    first = apply(network, ["first"], images())
-    both = apply(first, ["first", "second"], images())
+    at_once = apply(network, images(), "all")
+    first = apply(network, images(), ["first"])
+    both = apply(first, images(), ["first", "second"])
     assert plan_of(first).names == ["first"]
     assert plan_of(both).names == ["first", "second"]
     torch.testing.assert_close(both(images()), at_once(images()))
 
 
 def test_autocast_channels_last_and_compile():
-    pooled = apply(block().float(), "all", images().float())
+    pooled = apply(block().float(), images().float(), "all")
     map = images().float().contiguous(memory_format=torch.channels_last)
     pooled = pooled.to(memory_format=torch.channels_last)
     assert pooled(map).is_contiguous(memory_format=torch.channels_last)
@@ -172,7 +172,7 @@ def test_autocast_channels_last_and_compile():
 
 def test_says_what_it_did(caplog):
     caplog.set_level(logging.INFO, "virtualpool")
-    apply(block(), ["second"], images())
+    apply(block(), images(), ["second"])
     assert "pooled 1 site (second)" in caplog.text
     assert "1 eligible" in caplog.text
 
@@ -193,7 +193,7 @@ class Looping(nn.Module):
 def test_parts_of_what_cannot_be_traced():
     torch.manual_seed(0)
     network = Looping().double().eval()
-    pooled = apply(network, "all", images())
+    pooled = apply(network, images(), "all")
     assert plan_of(pooled).names == ["block.first", "block.second"]
     assert pooled(images()).shape == images().shape
     assert not torch.allclose(pooled(images()), network(images()))
@@ -211,23 +211,23 @@ def test_parts_of_what_cannot_be_traced():
 )
 def test_names_that_are_none_are_refused(names, message):
     with pytest.raises(VirtualPoolError, match=message):
-        apply(block(), names, images())
+        apply(block(), images(), names)
 
 
 def test_nothing_left_is_refused():
-    pooled = apply(block(), "all", images())
+    pooled = apply(block(), images(), "all")
     with pytest.raises(VirtualPoolError, match="No site to pool"):
-        apply(pooled, "all", images())
+        apply(pooled, images(), "all")
 
 
 def test_an_ineligible_site_is_refused_with_its_reason():
     with pytest.raises(VirtualPoolError, match=r"first .* its output has one row"):
-        apply(block(), ["first"], images(1, 12))
+        apply(block(), images(1, 12), ["first"])
 
 
 def test_inputs_that_do_not_fit_are_refused_with_their_shape():
     with pytest.raises(VirtualPoolError, match=r"\(2, 7, 12, 13\)"):
-        apply(block(), "all", images(channels=7))
+        apply(block(), images(channels=7), "all")
 
 
 class Head(nn.Module):
@@ -246,7 +246,7 @@ def test_a_convolution_that_is_called_several_times_is_pooled_in_every_call():
     torch.manual_seed(0)
     head: Any = Head().double().eval()
     maps = [torch.rand(1, 4, *size).double() for size in ((8, 9), (4, 5), (1, 2))]
-    pooled: Any = apply(head, ["tower.0"], maps)
+    pooled: Any = apply(head, maps, ["tower.0"])
     fused = fuse(pooled, maps)
     inner = head.tower[0]
     for map, found, fast in zip(maps, pooled(maps), fused(maps), strict=True):

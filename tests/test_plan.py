@@ -67,14 +67,14 @@ def block():
 
 def test_pooled_submodules_and_then_the_whole():
     images = torch.rand(1, 3, 12, 12)
-    trunk = vp.apply(block(), ["0"], images)
-    model = nn.ModuleDict({"trunk": trunk, "other": vp.apply(block(), "all", images)})
+    trunk = vp.apply(block(), images, ["0"])
+    model = nn.ModuleDict({"trunk": trunk, "other": vp.apply(block(), images, "all")})
     assert plan_of(model).names == ["trunk.0", "other.0"]
     assert record_of(model) is None
 
     whole = nn.Sequential(trunk, block())
     assert [site.reason for site in vp.sites(whole, images)] == ["already pooled", None]
-    pooled = vp.apply(whole, "all", images)
+    pooled = vp.apply(whole, images, "all")
     assert plan_of(pooled).names == ["0.0", "1.0"]
     assert plan_of(pooled[0]).names == []  # pyright: ignore[reportIndexIssue]
     assert [pooled[0][0].stride, pooled[1][0].stride] == [(2, 2), (2, 2)]  # pyright: ignore[reportIndexIssue]

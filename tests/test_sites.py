@@ -149,7 +149,7 @@ def test_numbers_of_a_site():
 def test_a_pooled_site_says_so_with_its_own_stride():
     network = nn.Sequential(conv(), nn.ReLU())
     (before,) = sites(network, torch.zeros(1, 3, 16, 15))
-    (after,) = sites(apply(network, "all", torch.zeros(1, 3, 16, 15)), torch.zeros(1, 3, 16, 15))
+    (after,) = sites(apply(network, torch.zeros(1, 3, 16, 15), "all"), torch.zeros(1, 3, 16, 15))
     assert (after.stride, after.out_shape, after.follows) == (
         before.stride,
         before.out_shape,
@@ -194,4 +194,4 @@ def test_a_list_as_the_only_argument():
     images = [torch.rand(3, 12, 12), torch.rand(3, 12, 12)]
     network = OfAList()
     assert [site.follows for site in sites(network, images)] == [ACTIVATION]
-    assert apply(network, "all", images)(images)["out"].shape == (2, 3, 12, 12)
+    assert apply(network, images, "all")(images)["out"].shape == (2, 3, 12, 12)

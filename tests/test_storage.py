@@ -27,14 +27,14 @@ IMAGES = torch.rand(2, 3, 12, 11, generator=torch.Generator().manual_seed(0))
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "deep" / "fast.safetensors"
-    save(apply(network(), "all", IMAGES), path)
+    save(apply(network(), IMAGES, "all"), path)
     return path
 
 
 @pytest.mark.parametrize("names", ["all", ["3"], ["3", "0"]])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_comes_back_bit_equal(tmp_path, names, dtype):
-    pooled = apply(network().to(dtype), names, IMAGES.to(dtype))
+    pooled = apply(network().to(dtype), IMAGES.to(dtype), names)
     pooled = pooled.to(memory_format=torch.channels_last)
     path = tmp_path / "fast.safetensors"
     save(pooled, path)
@@ -64,7 +64,7 @@ def test_an_unmodified_model(tmp_path):
 def test_tied_weights(tmp_path):
     model = network()
     model[3].bias = model[0].bias
-    pooled = apply(model, "all", IMAGES)
+    pooled = apply(model, IMAGES, "all")
     save(pooled, tmp_path / "tied.safetensors")
     loaded = load(model, tmp_path / "tied.safetensors")
     assert loaded[3].bias is loaded[0].bias  # pyright: ignore[reportIndexIssue]
@@ -75,7 +75,7 @@ def test_tied_weights(tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_a_fused_model_comes_back_fused_and_bit_equal(tmp_path, names, dtype):
     images = IMAGES.to(dtype)
-    fused = fuse(apply(network().to(dtype), names, images), images)
+    fused = fuse(apply(network().to(dtype), images, names), images)
     path = tmp_path / "fused.safetensors"
     save(fused, path)
     random = torch.get_rng_state()
@@ -95,7 +95,7 @@ def test_a_fused_model_comes_back_fused_and_bit_equal(tmp_path, names, dtype):
 
 
 def test_a_model_that_was_fused_for_training_comes_back_so(tmp_path):
-    fused = fuse(apply(network().train(), "all", IMAGES), IMAGES, training=True)
+    fused = fuse(apply(network().train(), IMAGES, "all"), IMAGES, training=True)
     save(fused, tmp_path / "fused.safetensors")
     loaded = load(network().train(), tmp_path / "fused.safetensors")
     assert loaded.training
@@ -107,7 +107,7 @@ def test_a_model_that_was_fused_for_training_comes_back_so(tmp_path):
 
 
 def test_it_is_fused_on_the_inputs_that_it_was_fused_on(tmp_path):
-    fused = fuse(apply(network(), "all", IMAGES), torch.rand(1, 3, 16, 20))
+    fused = fuse(apply(network(), IMAGES, "all"), torch.rand(1, 3, 16, 20))
     path = tmp_path / "fused.safetensors"
     save(fused, path)
     assert header_of(path)["inputs"]["tensor"] == [2, 3, 12, 11]
@@ -117,15 +117,15 @@ def test_it_is_fused_on_the_inputs_that_it_was_fused_on(tmp_path):
 
 
 def test_a_fused_file_gives_the_model_as_written_where_that_is_asked_for(tmp_path):
-    pooled = apply(network(), ["3"], IMAGES)
+    pooled = apply(network(), IMAGES, ["3"])
     path = tmp_path / "fused.safetensors"
     save(fuse(pooled, IMAGES), path)
     loaded = load(network(), path, as_written=True)
     assert report_of(loaded) is None
     assert torch.equal(loaded(IMAGES), pooled(IMAGES))
-    assert plan_of(apply(loaded, ["0"], IMAGES)).names == ["3", "0"]
+    assert plan_of(apply(loaded, IMAGES, ["0"])).names == ["3", "0"]
     with pytest.raises(VirtualPoolError, match=r"fused, and .*load\(model, path, as_written=True"):
-        apply(load(network(), path), ["0"], IMAGES)
+        apply(load(network(), path), IMAGES, ["0"])
 
 
 def test_a_file_from_before_there_was_fusing_still_loads(saved):
@@ -197,7 +197,7 @@ def test_another_model_is_refused(saved, model, message):
 
 def test_a_pooled_model_is_refused(saved):
     with pytest.raises(VirtualPoolError, match="unmodified model"):
-        load(apply(network(), ["0"], IMAGES), saved)
+        load(apply(network(), IMAGES, ["0"]), saved)
 
 
 def test_other_files_are_refused(tmp_path):

@@ -32,7 +32,7 @@ network = nn.Sequential(
     nn.Conv2d(3, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(),
     nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
 )
-pooled = apply(network, "all", images[:1]).train()
+pooled = apply(network, images[:1]).train()
 
 
 def step(model, images, labels):
@@ -96,7 +96,7 @@ def test_it_compiles_without_a_graph_break(backend, training):
     if backend == "inductor" and not can_compile():
         pytest.skip("needs a C++ compiler")
     images = torch.randn(2, 3, 13, 12, dtype=torch.float64)
-    pooled = apply(network().double(), "all", images).train(training)
+    pooled = apply(network().double(), images, "all").train(training)
     eager = copy.deepcopy(pooled)
     torch._dynamo.reset()
     compiled: Any = torch.compile(pooled, backend=backend, fullgraph=True)

@@ -53,7 +53,7 @@ def case(request):
         # Zero at first, so that all outputs are.
         nn.init.normal_(model.get_parameter("heads.head.weight"))
     images = torch.rand(2, 3, side, side)
-    pooled = vp.apply(model, "all", images)
+    pooled = vp.apply(model, images, "all")
     return Case(model, pooled, vp.sites(model, images), images, other_size)
 
 

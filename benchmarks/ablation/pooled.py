@@ -15,7 +15,7 @@ from virtualpool.search import Schedule, Sensitivity
 
 def pool(names: Sequence[str] | str, image: Tensor) -> Change:
     """Pools sites, or "all", on top of those that are pooled already."""
-    return lambda model: vp.apply(model, names, image)
+    return lambda model: vp.apply(model, image, names)
 
 
 def in_rounds(schedule: Schedule, setup: Setup, ranking: Sensitivity | None = None) -> list[Change]:

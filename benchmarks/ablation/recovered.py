@@ -18,7 +18,7 @@ def before_activation(network: nn.Module, image: Tensor) -> nn.Module:
     No convolution can then be fused with the interpolation: what it reads is not linear in the
     reduced map.
     """
-    traced = fx.symbolic_trace(vp.apply(network, "all", image))
+    traced = fx.symbolic_trace(vp.apply(network, image, "all"))
     for recovery in _recoveries(traced):
         activation = recovery.all_input_nodes[0]
         if kind_of(activation, traced) == "activation":
@@ -34,7 +34,7 @@ def recovered_by(make: Callable[[int], nn.Module], network: nn.Module, image: Te
         network: the network; it is not changed.
         image: what it is traced with.
     """
-    pooled = vp.apply(network, "all", image)
+    pooled = vp.apply(network, image, "all")
     traced = fx.symbolic_trace(pooled)
     for index, (site, old) in enumerate(
         zip(plan_of(pooled).names, _recoveries(traced), strict=True)

@@ -47,7 +47,7 @@ class Decided:
     @classmethod
     def on(cls, example: Example) -> "Decided":
         """Pools a network and decides, in the steps of `fuse`."""
-        pooled = vp.apply(example.network, example.sites, _IMAGES)
+        pooled = vp.apply(example.network, _IMAGES, example.sites)
         report = report_of(vp.fuse(pooled, _IMAGES))
         assert report is not None
         (part,) = trace(pooled, _IMAGES).parts

@@ -32,7 +32,7 @@ def main() -> None:
     model = original.to(options.device)
     models: dict[str, nn.Module] = {ORIGINAL: original, HALF: half.eval().to(options.device)}
     for index, names in enumerate(json.loads(options.rounds_file.read_text()), 1):
-        model = apply(model, names, images)
+        model = apply(model, images, names)
         models[f"round-{index:02d}, as written"] = model
         models[f"round-{index:02d}, fused"] = fuse(model, images)
     print(speed(models, images, options.seconds))

@@ -23,7 +23,7 @@ from virtualpool.sites import Site, check_model, sites_of
 logger = logging.getLogger("virtualpool")
 
 
-def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> nn.Module:
+def apply(model: nn.Module, example_inputs: Any, sites: Sequence[str] | str = "all") -> nn.Module:
     """A new model with virtual pools at the named sites (paper, section 3.1).
 
     The stride of each site is doubled and its map is recovered after the activation that follows
@@ -32,9 +32,10 @@ def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> 
     What was done is logged to "virtualpool" at level INFO, and is what `plan_of` returns.
 
     Args:
-        model: any module; it is not changed. If it is pooled already, `names` come on top.
-        names: names of eligible sites (see `sites`), or "all" for every eligible one.
+        model: any module; it is not changed. If it is pooled already, `sites` come on top.
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
+        sites: a name of an eligible site (see `virtualpool.sites`), a list of such names, or "all"
+            for every eligible site.
 
     Raises:
         VirtualPoolError: a name is unknown or not eligible, no site is left to pool, the model is
@@ -42,7 +43,7 @@ def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> 
 
     >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
-    >>> pooled = apply(model, "all", torch.zeros(1, 3, 32, 32))
+    >>> pooled = apply(model, torch.zeros(1, 3, 32, 32))
     >>> pooled[0].stride, pooled(torch.zeros(1, 3, 31, 20)).shape
     ((2, 2), torch.Size([1, 8, 31, 20]))
     """
@@ -51,7 +52,7 @@ def apply(model: nn.Module, names: Sequence[str] | str, example_inputs: Any) -> 
     examined, pooled = copy_of(model), copy_of(model)
     traced = trace(examined, example_inputs)
     available = sites_of(examined, example_inputs, traced)
-    chosen = choose(names, available)
+    chosen = choose(sites, available)
     found_in = {
         name: part for name in chosen for part in traced.parts if part.calls(part.evaluation, name)
     }

@@ -37,7 +37,7 @@ def save(model: nn.Module, path: Path | str) -> None:
     >>> from virtualpool import apply, plan_of
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
     >>> path = Path(tempfile.mkdtemp()) / "fast.safetensors"
-    >>> save(apply(model, ["0"], torch.zeros(1, 3, 32, 32)), path)
+    >>> save(apply(model, torch.zeros(1, 3, 32, 32), ["0"]), path)
     >>> plan_of(load(model, path)).names
     ['0']
     """
@@ -155,7 +155,7 @@ def _check_names(
 def _pooled(path: Path | str, header: dict[str, Any], model: nn.Module, plan: Plan) -> nn.Module:
     inputs = for_model(from_description(header["inputs"]), model)
     try:
-        return apply(model, plan.names, inputs)
+        return apply(model, inputs, plan.names)
     except VirtualPoolError as error:
         raise VirtualPoolError(f"{path}: {error}") from error
 

@@ -95,7 +95,7 @@ def test_removal_leaves_as_much_work_as_its_sites_pooled(
 ) -> None:
     strides = [conv.stride for conv in network.convs if isinstance(conv, nn.Conv2d)]
     for removal in load("ablation.removal").REMOVALS:
-        moved, pooled = removal(network), vp.apply(network, removal.sites, images)
+        moved, pooled = removal(network), vp.apply(network, images, removal.sites)
         assert vp.measure.macs(moved, images) == vp.measure.macs(pooled, images)
         assert moved(images).shape == (2, 10)
         assert moved.convs[removal.early].stride != strides[removal.early]

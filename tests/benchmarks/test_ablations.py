@@ -145,8 +145,8 @@ def test_the_pruned_network_that_is_nearest_in_speed(
     monkeypatch.setattr(pruning, "latency", latency)
     monkeypatch.setattr(pruning, "pruned", pruned)
     pool = {
-        "some": partial(vp.apply, names=["convs.1"], example_inputs=images),
-        "all": partial(vp.apply, names="all", example_inputs=images),
+        "some": partial(vp.apply, sites=["convs.1"], example_inputs=images),
+        "all": partial(vp.apply, example_inputs=images),
     }
     run = Run(tmp_path)
     setup = SimpleNamespace(

@@ -21,7 +21,7 @@ def images() -> Tensor:
 @pytest.fixture
 def pooled(images: Tensor) -> nn.Module:
     layers = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 5, 3, padding=1), nn.ReLU()]
-    return vp.apply(nn.Sequential(*layers).eval(), "all", images)
+    return vp.apply(nn.Sequential(*layers).eval(), images, "all")
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ def test_profiles(
 ) -> None:
     images = torch.rand(1, 3, 16, 16)
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, stride=2), nn.Flatten()]
-    pooled = vp.apply(nn.Sequential(*layers).eval(), ["0"], images)
+    pooled = vp.apply(nn.Sequential(*layers).eval(), images, ["0"])
     spent = {}
     for name, model in {"as written": pooled, "fused": vp.fuse(pooled, images)}.items():
         file = tmp_path / f"{name}.onnx"

@@ -28,7 +28,7 @@ def fused() -> nn.Module:
         nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
     ]  # fmt: skip
     image = torch.randn(1, 3, 15, 16)
-    return vp.fuse(vp.apply(nn.Sequential(*layers).eval(), "all", image), image)
+    return vp.fuse(vp.apply(nn.Sequential(*layers).eval(), image, "all"), image)
 
 
 @torch.no_grad()
@@ -112,7 +112,7 @@ def test_from_images_to_tables_with_the_last_form_alone(
 
     pooled = tmp_path / "run" / "trained" / "pooled" / "model.pt"
     pooled.parent.mkdir(parents=True)  # it is there, so it is not trained
-    torch.save(vp.apply(AllCNNC().eval(), "all", torch.zeros(1, 3, 32, 32)), pooled)
+    torch.save(vp.apply(AllCNNC().eval(), torch.zeros(1, 3, 32, 32), "all"), pooled)
     monkeypatch.setattr(trained, "pruned", pruned)
     monkeypatch.setattr(parts, "forms", last)
     asked = (

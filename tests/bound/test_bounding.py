@@ -77,7 +77,7 @@ def test_the_error_is_that_of_the_pooled_network(model, side, most):
     chosen = names if len(names) < 6 else [names[0], names[len(names) // 2], names[-1]]
     for name, bound in zip(chosen, error_bounds(model, chosen, images), strict=True):
         assert bound.site == name
-        pooled = vp.apply(model, [name], images)
+        pooled = vp.apply(model, images, [name])
         torch.testing.assert_close(bound.error, difference(model, pooled, images))
         assert_bounded(bound)
         assert (bound.error > 0).all()
@@ -145,7 +145,7 @@ def test_what_it_says_of_an_image_does_not_depend_on_the_others():
 
 def test_a_pooled_model_and_a_constant_image():
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 3))
-    pooled = vp.apply(model, ["2"], torch.rand(1, 3, 9, 9))
+    pooled = vp.apply(model, torch.rand(1, 3, 9, 9), ["2"])
     assert_bounded(vp.error_bound(pooled, "0", torch.rand(2, 3, 9, 9)))
     constant = vp.error_bound(pooled, "0", torch.ones(1, 3, 9, 9))
     assert constant.paper.item() == pytest.approx(0, abs=1e-12)

@@ -179,7 +179,7 @@ def test_misuse_is_said_in_one_line(
 ) -> None:
     pooled = tmp_path / "pooled.safetensors"
     tiny = load_network(f"{network}:tiny").module
-    virtualpool.save(virtualpool.apply(tiny, ["3"], torch.rand(1, 3, 16, 16)), pooled)
+    virtualpool.save(virtualpool.apply(tiny, torch.rand(1, 3, 16, 16), ["3"]), pooled)
     stand_ins = {"FILE": network, "IMAGES": images, "NOWHERE": tmp_path / "nowhere"}
     stand_ins["POOLED"] = pooled
     for name, path in stand_ins.items():

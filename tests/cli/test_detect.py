@@ -23,7 +23,7 @@ def fast(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pooled file of the tiny detector."""
     path = tmp_path_factory.mktemp("pooled") / "fast.safetensors"
     images = [torch.rand(3, 30, 40)]
-    vp.save(vp.fuse(vp.apply(tiny_detector().eval(), ["backbone.0"], images), images), path)
+    vp.save(vp.fuse(vp.apply(tiny_detector().eval(), images, ["backbone.0"]), images), path)
     return path
 
 
@@ -60,7 +60,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory, network: Path, finished: Pat
     torch.save({n: 2 * x for n, x in tiny_detector().state_dict().items()}, folder / "other.pt")
     images = torch.rand(1, 3, 16, 16)
     classifier = network_from(network, "tiny")
-    vp.save(vp.apply(classifier, ["0"], images), folder / "classifier.safetensors")
+    vp.save(vp.apply(classifier, images, ["0"]), folder / "classifier.safetensors")
     return folder
 
 

@@ -93,7 +93,7 @@ def test_weights_from_a_file(network: Path, tmp_path: Path, suffix: str) -> None
 
 def test_a_pooled_file_gives_the_pooled_network(network: Path, tmp_path: Path) -> None:
     original = load_network(f"{network}:tiny")
-    pooled = virtualpool.apply(original.module, ["3"], example_images(original, 16))
+    pooled = virtualpool.apply(original.module, example_images(original, 16), ["3"])
     for model in (pooled, virtualpool.fuse(pooled, example_images(original, 16))):
         virtualpool.save(model, tmp_path / "pooled.safetensors")
         loaded = load_network(f"{network}:tiny", str(tmp_path / "pooled.safetensors")).module

@@ -35,7 +35,7 @@ def pooled_and_fused(
     model: nn.Module, example: Any, names: Sequence[str] | str = "all"
 ) -> tuple[Any, Any, Report]:
     """A model with virtual pools, the same fused, and the report of that."""
-    pooled = vp.apply(model, names, example)
+    pooled = vp.apply(model, example, names)
     fused = vp.fuse(pooled, example)
     report = report_of(fused)
     assert report is not None

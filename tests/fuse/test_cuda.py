@@ -48,7 +48,7 @@ def made(
     torch.manual_seed(0)
     images = torch.randn(2, 3, 63, 64, device=device)
     model = make().to(device).eval()
-    pooled = vp.apply(model, "all", images)
+    pooled = vp.apply(model, images, "all")
     return pooled, vp.fuse(pooled, images, training=training), images
 
 

@@ -105,7 +105,7 @@ def assert_same_findings(model: nn.Module, expected: nn.Module, images: list[Ten
 
 def case_of(name: str) -> Case:
     model, images = detector(name), photographs((64, 80))
-    pooled = vp.apply(model, "all", images)
+    pooled = vp.apply(model, images, "all")
     return Case(model, pooled, vp.fuse(pooled, images), images)
 
 
@@ -146,7 +146,7 @@ def test_images_of_any_sizes_together(case, sizes):
 def test_some_sites(case):
     names = vp.plan_of(case.pooled).names
     chosen = random.Random(0).sample(names, len(names) // 2)
-    pooled = vp.apply(case.model, chosen, case.images)
+    pooled = vp.apply(case.model, case.images, chosen)
     assert_same_findings(vp.fuse(pooled, case.images), pooled, photographs((75, 90)))
 
 

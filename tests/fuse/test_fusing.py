@@ -40,7 +40,7 @@ def network() -> Any:
 
 @pytest.fixture
 def pooled(images):
-    return vp.apply(network(), "all", images)
+    return vp.apply(network(), images, "all")
 
 
 def functions_of(model: Any) -> Any:
@@ -99,7 +99,7 @@ def test_fusing_twice_is_the_identity(pooled, images, again):
 
 def test_more_sites_go_on_top_of_the_pooled_model_only(pooled, images):
     with pytest.raises(vp.VirtualPoolError, match="is fused"):
-        vp.apply(vp.fuse(pooled, images), ["0"], images)
+        vp.apply(vp.fuse(pooled, images), images, ["0"])
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_maps_of_one_row_and_one_column():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_other_dtypes(images, dtype):
     """What is fused in another dtype, and what changes its dtype then."""
-    pooled = vp.apply(network().to(dtype), "all", images.to(dtype))
-    changed = vp.fuse(vp.apply(network(), "all", images), images).to(dtype)
+    pooled = vp.apply(network().to(dtype), images.to(dtype), "all")
+    changed = vp.fuse(vp.apply(network(), images, "all"), images).to(dtype)
     expected = run(copy.deepcopy(pooled).double(), images.double())
     tolerance = 10 * torch.finfo(dtype).eps
     for fused in (vp.fuse(pooled, images.to(dtype)), changed):
@@ -212,7 +212,7 @@ def exported(model: nn.Module, images: torch.Tensor) -> nn.Module:
 def test_what_is_exported_has_no_transposed_convolution():
     chain = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
     images = torch.rand(2, 3, 12, 13)
-    fused = vp.fuse(vp.apply(chain.eval(), ["0"], images), images)
+    fused = vp.fuse(vp.apply(chain.eval(), images, ["0"]), images)
     with torch.profiler.profile(acc_events=True) as run:  # or 2.11 warns
         expected = fused(images)
     called = [event.key for event in run.key_averages()]
@@ -227,7 +227,7 @@ def test_what_is_exported_has_no_transposed_convolution():
 def test_what_is_exported_interpolates_nothing_whether_or_not_gradients_are_wanted(pooling, grad):
     layers = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), pooling, nn.Conv2d(4, 4, 3, padding=1)
     images = torch.rand(2, 3, 12, 14)
-    fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), ["0"], images), images)
+    fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), images, ["0"]), images)
     with torch.set_grad_enabled(grad):
         program = torch.export.export(fused, (images,))
     assert "upsample" not in str(program.graph)
@@ -352,7 +352,7 @@ def test_a_model_that_cannot_be_traced_is_fused_in_its_parts():
 
 
 def test_what_was_pooled_where_it_could_be_traced_and_cannot_be_now():
-    pooled = vp.apply(Deciding().double().eval(), "all", checks.images())
+    pooled = vp.apply(Deciding().double().eval(), checks.images(), "all")
     body = pooled.get_submodule("body")
     forward = body.forward
     body.forward = lambda x: forward(x) * 1
@@ -441,7 +441,7 @@ def test_a_detector_that_hands_its_arguments_on_is_fused_as_a_whole():
 
 def test_a_model_of_which_a_submodule_was_pooled():
     around: Any = nn.Sequential(Body(), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, 1)).double().eval()
-    around[0] = vp.apply(around[0], "all", checks.images())
+    around[0] = vp.apply(around[0], checks.images(), "all")
     fused = vp.fuse(around, checks.images())
     assert vp.plan_of(fused).names == ["0.first", "0.second"]
     assert_same(run(fused, checks.images()), run(around, checks.images()))
@@ -452,7 +452,7 @@ def test_a_model_of_which_a_submodule_was_pooled():
 
 def test_a_model_of_which_a_submodule_was_fused():
     around: Any = nn.Sequential(Body(), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, 1)).double().eval()
-    around[0] = vp.fuse(vp.apply(around[0], "all", checks.images()), checks.images())
+    around[0] = vp.fuse(vp.apply(around[0], checks.images(), "all"), checks.images())
     fused = vp.fuse(around, checks.images())
     assert_same(run(fused, checks.images()), run(around, checks.images()))
 
@@ -504,7 +504,7 @@ def test_gradients_of_training_are_the_pooled_models(name, size):
             module.p = 0.0
     # Batch norms over fewer values have gradients that rounding is seen in.
     example = torch.randn(4, 3, size, size, dtype=torch.float64)
-    pooled = vp.apply(model, "all", example).train()
+    pooled = vp.apply(model, example, "all").train()
     fused = vp.fuse(pooled, example, training=True)
     assert fused.training
     for each in (pooled, fused):
@@ -550,6 +550,6 @@ class Dropping(nn.Module):
 
 
 def test_dropout_in_place_drops_in_training_what_others_read():
-    pooled = vp.apply(Dropping().double().train(), ["first"], checks.images())
+    pooled = vp.apply(Dropping().double().train(), checks.images(), ["first"])
     fused = vp.fuse(pooled, checks.images(), training=True)
     assert_same(run(fused, checks.images()), run(pooled, checks.images()))

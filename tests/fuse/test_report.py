@@ -113,4 +113,4 @@ def test_it_is_logged(caplog):
 def test_a_model_that_is_not_fused_has_none():
     model = Body().double().eval()
     assert report_of(model) is None
-    assert report_of(vp.apply(model, "all", images())) is None
+    assert report_of(vp.apply(model, images(), "all")) is None

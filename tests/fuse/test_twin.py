@@ -17,7 +17,7 @@ from virtualpool.models import all_cnn_c
 def test_a_step_of_the_twin_trains_the_model():
     torch.manual_seed(0)
     images = torch.randn(2, 3, 32, 32)
-    model = vp.apply(all_cnn_c(), "all", images).train()
+    model = vp.apply(all_cnn_c(), images, "all").train()
     twin = training_twin(model, images)
     before = model(images).detach()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -33,7 +33,7 @@ def test_the_maps_of_its_sites_are_observed_where_a_convolution_writes_them(side
         nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 2, 3, stride=2, padding=1)
     )
     images = checks.images(side, side)
-    pooled: Any = vp.apply(chain.double(), ["0"], images)
+    pooled: Any = vp.apply(chain.double(), images, ["0"])
     twin = training_twin(pooled, images)
     with observing() as maps:
         twin(images)

@@ -88,7 +88,7 @@ CASES: list[Any] = [
 
 
 def pooled_block(code: Callable[[Any, Any], Any], option: Any) -> Any:
-    return apply(Whole(code, option), "all", IMAGES).get_submodule("block")
+    return apply(Whole(code, option), IMAGES, "all").get_submodule("block")
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -121,7 +121,7 @@ def test_another_value_is_refused_when_compiled(code, option, others, message):
 
 def test_the_option_of_a_whole_model():
     network = Optional(scaled)
-    pooled = apply(network, "all", {"images": IMAGES, "option": 0.5})
+    pooled = apply(network, {"images": IMAGES, "option": 0.5}, "all")
     assert pooled(IMAGES, option=0.5).shape == (2, 4, 8, 8)
     with pytest.raises(VirtualPoolError, match=r"option is None; .* with 0\.5,"):
         pooled(IMAGES)

@@ -41,7 +41,7 @@ def test_attention_is_counted_without_its_fast_path():
 
 def test_the_papers_factor_of_four():
     features, image = vgg16().features, torch.zeros(1, 3, 64, 64)
-    pooled = vp.apply(features, "all", image)
+    pooled = vp.apply(features, image, "all")
     assert len(vp.plan_of(pooled).sites) == 13
     assert macs(features, image) == 4 * macs(pooled, image)
 

@@ -45,7 +45,7 @@ def test_a_file_of_onnx_pads(tmp_path):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     layers = nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 3, 3, padding=1)
-    fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), "all", MAP), MAP)
+    fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), MAP, "all"), MAP)
     file = tmp_path / "model.onnx"
     torch.onnx.export(fused, (MAP,), file, dynamo=True, verbose=False)
     kinds = {node.op_type for node in onnx.load(file).graph.node}

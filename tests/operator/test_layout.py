@@ -39,6 +39,6 @@ def test_new_memory_in_the_layout_is_strided_as_the_map() -> None:
 def test_a_fused_network_refuses_an_image_without_a_batch_axis() -> None:
     layers = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1)
     images = torch.rand(1, 3, 16, 16)
-    fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), "all", images), images)
+    fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), images, "all"), images)
     with pytest.raises(VirtualPoolError, match=r"not \(4, 8, 8\); give images with a batch axis"):
         fused(images[0])

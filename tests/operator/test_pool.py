@@ -231,7 +231,7 @@ def test_a_pooled_network_exports_with_any_batch():
         nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.Flatten()
     )
     images = torch.rand(2, 3, 12, 13)
-    pooled = apply(network, "all", images).eval()
+    pooled = apply(network, images, "all").eval()
     program = exported(pooled, images)
     more = torch.rand(5, 3, 12, 13)
     torch.testing.assert_close(program(more), pooled(more))
@@ -249,7 +249,7 @@ def test_output_size_is_that_of_the_convolution(kernel, stride, padding, dilatio
 
 def test_a_pooled_network_compiles_in_one_graph():
     images = torch.rand(2, 3, 12, 13)
-    pooled = apply(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), "all", images)
+    pooled = apply(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), images, "all")
     compiled = torch.compile(pooled, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(images), pooled(images))
 

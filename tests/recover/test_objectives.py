@@ -82,7 +82,7 @@ def test_the_last_map_is_compared_also_in_a_pooled_model(make, size, layer):
     torch.manual_seed(0)
     model = make().eval()
     images = torch.randn(2, 3, size, size)
-    pooled = vp.apply(model, "all", images)
+    pooled = vp.apply(model, images, "all")
     loss = Distillation(model, 2.0, features=1.0, labels=0.0).on(CPU)
     assert abs(loss(model, images)) < 1e-6  # layouts of memory round differently
     assert loss._layer == layer  # pyright: ignore[reportFunctionMemberAccess]

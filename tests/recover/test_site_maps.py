@@ -102,7 +102,7 @@ def maps(model: Any, site: str, images: Tensor) -> list[Tensor]:
 )
 def test_they_are_those_of_every_call(make, site, images):
     original = make()
-    pooled = vp.apply(original, [site], images)
+    pooled = vp.apply(original, images, [site])
     sites = site_maps(original, pooled, images)
     expected = maps(original, site, images)
     for model in (original, pooled, training_twin(pooled, images)):
@@ -115,4 +115,4 @@ def test_they_are_those_of_every_call(make, site, images):
 def test_a_site_whose_end_cannot_be_called_apart_is_left_out():
     images = torch.randn(1, 3, 8, 8)
     original = Functional()
-    assert site_maps(original, vp.apply(original, "all", images), images) == []
+    assert site_maps(original, vp.apply(original, images, "all"), images) == []

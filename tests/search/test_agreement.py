@@ -38,7 +38,7 @@ def test_an_output_that_is_smaller_by_a_fifth_agrees_by_four(structure):
 
 
 def test_each_sample_is_compared_by_itself(network, images):
-    pooled = vp.apply(network, ["0"], images)
+    pooled = vp.apply(network, images, ["0"])
     with torch.no_grad():
         before, after = network.eval()(images), pooled.eval()(images)
     expected = 1 - (after - before).norm(dim=1) / before.norm(dim=1)

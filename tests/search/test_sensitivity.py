@@ -188,7 +188,7 @@ def test_refused_names(network, images, case):
     names, message = NAMES[case]
     # "10" works on a map of a single pixel.
     whole = nn.Sequential(*network[:8], nn.Identity(), nn.Identity(), nn.Conv2d(6, 4, 1))
-    whole = vp.apply(whole, ["0"], images)
+    whole = vp.apply(whole, images, ["0"])
     with pytest.raises(VirtualPoolError, match=message):
         eligible(whole, images, names)
 

@@ -32,7 +32,7 @@ def apply(
         logging.getLogger("virtualpool").setLevel(logging.INFO)
         network = load_network(model, weights)
         images = example_images(network, size, input_shape)
-        pooled = virtualpool.apply(network.module, "all" if sites == ["all"] else sites, images)
+        pooled = virtualpool.apply(network.module, images, "all" if sites == ["all"] else sites)
         fused = virtualpool.fuse(pooled, images)
         before, after = (virtualpool.measure.macs(m, images) for m in (network.module, fused))
         virtualpool.save(fused, output)

@@ -95,7 +95,7 @@ def _pooled(
             "the unmodified one; give that file as one of FILES, with the weights of before."
         )
     named = {str(file): virtualpool.load(network, file, as_written=True) for file in files or []}
-    return named | ({"all sites": virtualpool.apply(network, "all", images)} if every else {})
+    return named | ({"all sites": virtualpool.apply(network, images, "all")} if every else {})
 
 
 def _candidates(

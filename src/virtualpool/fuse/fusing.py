@@ -66,7 +66,7 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
     >>> from virtualpool import apply
     >>> images = torch.rand(1, 3, 32, 32)
     >>> chain = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()]
-    >>> pooled = apply(nn.Sequential(*chain).eval(), "all", images)
+    >>> pooled = apply(nn.Sequential(*chain).eval(), images)
     >>> fast = fuse(pooled, images)
     >>> torch.allclose(fast(images), pooled(images), atol=1e-6)
     True
@@ -84,7 +84,7 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
     if not names:
         raise VirtualPoolError(
             f"{type(model).__name__} has no virtual pool, so there is nothing to fuse; "
-            "pool it first: virtualpool.apply(model, names, example_inputs)."
+            "pool it first: virtualpool.apply(model, example_inputs, names)."
         )
     traced = trace(fused, example_inputs)
     with evaluating(fused):

@@ -19,7 +19,7 @@ def training_twin(model: nn.Module, example_inputs: Any) -> nn.Module:
     >>> import torch
     >>> from virtualpool import apply
     >>> images = torch.rand(1, 3, 32, 32)
-    >>> model = apply(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), "all", images)
+    >>> model = apply(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), images)
     >>> training_twin(model, images)[0].weight is model[0].weight
     True
     """

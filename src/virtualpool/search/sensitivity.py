@@ -221,7 +221,7 @@ def _pooled_alone(
     evaluate: Evaluate,
     recalibrate: Recalibrate | None,
 ) -> Score:
-    pooled = apply(model, [name], example_inputs)
+    pooled = apply(model, example_inputs, [name])
     if recalibrate is not None:
         recalibrate(pooled)
     return judge(evaluate, pooled.eval(), f"the model with {name} pooled")

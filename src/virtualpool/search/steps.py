@@ -196,7 +196,7 @@ class Steps:
         return Point.from_json(self.run.remember(self.run.folder(index) / "point.json", measure))
 
     def _tune(self, index: int, added: list[str]) -> None:
-        pooled = apply(self.models.as_written(index - 1), added, self.example_inputs)
+        pooled = apply(self.models.as_written(index - 1), self.example_inputs, added)
         current = Round(
             index=index,
             added=tuple(added),

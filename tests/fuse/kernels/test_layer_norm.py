@@ -89,7 +89,7 @@ def test_what_is_left_as_it_is(norm, linear, twice):
 
 
 def test_gradients_reach_the_parameters():
-    pooled = vp.apply(network(*CASES["as in ConvNeXt"]), "all", images(24, 21)).train()
+    pooled = vp.apply(network(*CASES["as in ConvNeXt"]), images(24, 21), "all").train()
     fused = vp.fuse(pooled, images(24, 21), training=True)
     expected = torch.autograd.grad(pooled(SIZES[0]).square().sum(), list(pooled.parameters()))
     found = torch.autograd.grad(fused(SIZES[0]).square().sum(), list(fused.parameters()))
@@ -98,7 +98,7 @@ def test_gradients_reach_the_parameters():
 
 
 def test_a_checkpoint_and_other_dtypes():
-    pooled = vp.apply(network(*CASES["as in ConvNeXt"]), "all", images(24, 21))
+    pooled = vp.apply(network(*CASES["as in ConvNeXt"]), images(24, 21), "all")
     fused = vp.fuse(pooled, images(24, 21))
     state = {name: value * 1.1 for name, value in pooled.state_dict().items()}
     for model in (pooled, fused):
@@ -114,7 +114,7 @@ def test_a_checkpoint_and_other_dtypes():
 
 
 def test_the_report_names_the_linear_layer():
-    pooled = vp.apply(network(*CASES["as in ConvNeXt"]), "all", images(24, 21))
+    pooled = vp.apply(network(*CASES["as in ConvNeXt"]), images(24, 21), "all")
     assert "1.site: 1.linear needs it in full" in str(report_of(vp.fuse(pooled, images(24, 21))))
 
 

@@ -24,7 +24,7 @@ def pooled() -> nn.Module:
         nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.MaxPool2d(2),
         nn.Conv2d(8, 4, 3, padding=1),
     ]  # fmt: skip
-    return vp.apply(nn.Sequential(*layers).eval(), ["0", "2"], IMAGE)
+    return vp.apply(nn.Sequential(*layers).eval(), IMAGE, ["0", "2"])
 
 
 def session(model: nn.Module, file, axes):

@@ -200,7 +200,7 @@ def test_a_network_stays_in_the_layout_of_convolutions(size, tmp_path):
         nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
     ]  # fmt: skip
     images = torch.randn(1, 3, *size)
-    written = vp.apply(nn.Sequential(*layers).eval(), "all", images)
+    written = vp.apply(nn.Sequential(*layers).eval(), images, "all")
     fused = vp.fuse(written, images)
     for model in (written, fused):
         operations = exported(model, images, tmp_path / "model.onnx")
@@ -213,7 +213,7 @@ def test_a_network_stays_in_the_layout_of_convolutions(size, tmp_path):
 def test_with_an_open_batch(tmp_path):
     images = torch.randn(2, 3, 20, 22)
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()]
-    fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), "all", images), images)
+    fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), images, "all"), images)
     file, batch = tmp_path / "model.onnx", torch.export.Dim.DYNAMIC
     with vp.exporting_for("onnxruntime-cpu"):
         torch.onnx.export(
@@ -230,7 +230,7 @@ def test_with_an_open_batch(tmp_path):
 def test_fused_for_training(training, tmp_path):
     images = torch.randn(1, 3, 20, 22)
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()]
-    written = vp.apply(nn.Sequential(*layers).eval(), "all", images)
+    written = vp.apply(nn.Sequential(*layers).eval(), images, "all")
     fused = vp.fuse(written, images, training=True).train(training)
     with vp.exporting_for("onnxruntime-cpu"):
         torch.onnx.export(fused, (images,), tmp_path / "model.onnx", dynamo=True, verbose=False)

@@ -198,7 +198,7 @@ class Shared(nn.Module):
 
 def test_a_convolution_that_is_called_twice_is_folded_once():
     maps = (torch.rand(1, 3, 17, 12), torch.rand(1, 3, 9, 6))
-    fused = vp.fuse(vp.apply(Shared().eval(), ["first"], maps), maps)
+    fused = vp.fuse(vp.apply(Shared().eval(), maps, ["first"]), maps)
     [kernel] = fused.buffers()
     assert kernel.shape == (3, 3, 3, 3)
 

@@ -210,7 +210,7 @@ def test_what_it_leaves_behind_is_the_map() -> None:
 
 def test_hooks_are_called() -> None:
     model = Net(Scale(4)).double().eval()
-    pooled = vp.apply(model, ["site"], images())
+    pooled = vp.apply(model, images(), ["site"])
     seen = []
     own = pooled.get_submodule("own")
     own.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
@@ -223,7 +223,7 @@ def test_hooks_are_called() -> None:
 @pytest.mark.parametrize("own", [Gate(4), Scale(4), Shuffle(), Both(4)])
 def test_its_parameters_are_trained(own: nn.Module) -> None:
     torch.manual_seed(0)
-    pooled = vp.apply(Net(own).double().train(), ["site"], images())
+    pooled = vp.apply(Net(own).double().train(), images(), ["site"])
     fused = vp.fuse(pooled, images(), training=True)
     report = report_of(fused)
     assert report is not None
@@ -241,7 +241,7 @@ def test_its_parameters_are_trained(own: nn.Module) -> None:
 
 
 def test_dropout_by_hand_still_drops_in_training() -> None:
-    pooled = vp.apply(Net(Dropped()).double().train(), ["site"], images())
+    pooled = vp.apply(Net(Dropped()).double().train(), images(), ["site"])
     fused = vp.fuse(pooled, images(), training=True)
     assert_same(run(fused, images()), run(pooled, images()))
     assert not torch.equal(fused(images()), fused(images()))
@@ -252,5 +252,5 @@ def test_checkpoints_load_and_folded_parameters_follow() -> None:
     torch.manual_seed(1)
     other = Net(Both(4)).double().eval()
     fused.load_state_dict(other.state_dict())
-    expected = vp.apply(other, ["site"], images())
+    expected = vp.apply(other, images(), ["site"])
     assert_same(run(fused, images()), run(expected, images()))

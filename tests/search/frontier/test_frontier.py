@@ -235,7 +235,7 @@ def test_half_is_that_of_the_last_point_that_has_one(frontier):
 
 
 def test_restore(frontier, network, images, tmp_path):
-    pooled = vp.apply(network, ["0"], images).eval()
+    pooled = vp.apply(network, images, ["0"]).eval()
     pooled.get_parameter("0.weight").data.mul_(1.5)
     vp.save(pooled, tmp_path / "r1" / "model.safetensors")
     restored = frontier.restore(network, frontier.points[1]).eval()
@@ -251,8 +251,8 @@ def test_restore(frontier, network, images, tmp_path):
 
 
 def test_timed_measures_all_models_anew(frontier, network, images, tmp_path):
-    vp.save(vp.apply(network, ["0"], images), tmp_path / "r1" / "model.safetensors")
-    vp.save(vp.apply(network, ["2"], images), tmp_path / "r2" / "model.safetensors")
+    vp.save(vp.apply(network, images, ["0"]), tmp_path / "r1" / "model.safetensors")
+    vp.save(vp.apply(network, images, ["2"]), tmp_path / "r2" / "model.safetensors")
     original, r1, r2, *_ = frontier.points
     before = replace(
         frontier,

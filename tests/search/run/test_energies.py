@@ -25,7 +25,7 @@ def models(network, images, tmp_path):
     def models(meter: Meter) -> Models:
         run = Run(tmp_path)
         made = Models(run, network, images[:1], TIMING, options(meter))
-        vp.save(vp.apply(network, ["2", "5"], images), made.path(1))
+        vp.save(vp.apply(network, images, ["2", "5"]), made.path(1))
         return made
 
     return models

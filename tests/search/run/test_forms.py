@@ -46,7 +46,7 @@ def test_what_are_no_times_is_refused(value):
 
 
 def test_all_forms_are_timed_by_turns(network, images):
-    pooled = vp.apply(network, "all", images)
+    pooled = vp.apply(network, images, "all")
     fused, report = fused_if_possible(pooled, images)
     assert fused is not None
     assert report == report_of(fused)
@@ -75,7 +75,7 @@ def test_no_error_of_fusing_ends_a_search(network, images, monkeypatch):
         raise KeyError("a mistake of ours")
 
     monkeypatch.setattr(forms, "fuse", fails)
-    fused, report = fused_if_possible(vp.apply(network, "all", images), images)
+    fused, report = fused_if_possible(vp.apply(network, images, "all"), images)
     assert fused is None
     assert report.remaining == ["the model is as it was: KeyError: 'a mistake of ours'"]
 

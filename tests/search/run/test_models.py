@@ -24,7 +24,7 @@ FUSED_IS = {
 def kept(network, images, tmp_path) -> Models:
     """The models of a run whose first round is tuned."""
     kept = Models(Run(tmp_path), network, images[:1], {"rounds": 1, "threads": 1})
-    vp.save(vp.apply(network, ["2", "5"], images), kept.path(1))
+    vp.save(vp.apply(network, images, ["2", "5"]), kept.path(1))
     return kept
 
 
@@ -68,7 +68,7 @@ def test_a_round_of_before_there_was_fusing_goes_on(kept, network, images):
     (kept.path(1).parent / "latency.json").write_text("[]")
     kept.keep_faster_form(1)
     assert kept.times(1).fused is not None
-    again = vp.apply(kept.as_written(1), ["0"], images)
+    again = vp.apply(kept.as_written(1), images, ["0"])
     assert vp.plan_of(again).names == ["2", "5", "0"]
 
 

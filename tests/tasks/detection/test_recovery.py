@@ -33,7 +33,7 @@ def make_round(tmp_path) -> Callable[[], Round]:
 
 def pooled_detector():
     original = tiny_detector()
-    return original, vp.apply(original, "all", batches()[0][0])
+    return original, vp.apply(original, batches()[0][0], "all")
 
 
 def mean_loss(loss, model) -> float:
@@ -72,7 +72,7 @@ def test_the_original_is_at_no_distance_from_itself():
 
 
 def test_what_has_no_maps_to_compare_is_refused(make_round):
-    pooled = vp.apply(tiny_detector(), "all", batches()[0][0])
+    pooled = vp.apply(tiny_detector(), batches()[0][0], "all")
     for original, said in (
         (torch.nn.Conv2d(3, 3, 3), "Conv2d has no backbone"),
         (tiny_detector(min_size=(32, 48)), r"to one of \(32, 48\)"),

@@ -102,7 +102,7 @@ class Models:
 
     def saved_ms(self, name: str) -> float:
         """Milliseconds that a site saves when it alone is pooled."""
-        pooled = apply(self.unmodified, [name], self.example_inputs)
+        pooled = apply(self.unmodified, self.example_inputs, [name])
         fused, report = fused_if_possible(pooled, self.example_inputs)
         if fused is None:
             self.run.log(f"{name} alone is timed as written: {report.remaining[0]}")
