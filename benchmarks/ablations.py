@@ -4,7 +4,7 @@
         --markdown runs/ablations.md
 
 All variants of the chosen ablations begin with the trained network and are trained for as many
-epochs, with each seed; then all are timed by turns. Whatever is found is a file in the run
+epochs, with each seed; then all are timed interleaved. Whatever is found is a file in the run
 directory: killed and started again with the same settings, the command goes on from there. The
 directory also gets `frontiers.svg`, where more than one of pooling, smaller images and pruning was
 asked for, and an environment of its own for Torch-Pruning.

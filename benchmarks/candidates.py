@@ -1,4 +1,4 @@
-"""What is compared in every benchmark: a network unmodified, as written, fused, and half."""
+"""What is compared in every benchmark: a network unmodified, unfused, fused, and half."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 import virtualpool as vp
 
-NAMES = ("unmodified", "as written", "fused", "half")
+NAMES = ("unmodified", "unfused", "fused", "half")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def candidates(
     """The candidates by their names, in the order of `NAMES`; all eligible sites are pooled.
 
     They are for inference, in eval mode, or for training, in training mode. Half is the unmodified
-    network on images of half the side: it has the multiply-accumulates of the pooled one, and is
+    network at half resolution: it has the multiply-accumulates of the pooled one, and is
     the practical limit of its speed.
     """
     network.train(training)
@@ -48,7 +48,7 @@ def candidates(
 
 
 def halved(images: Tensor) -> Tensor:
-    """Images of half the side, rounded up: the corners, since the images are noise.
+    """Images of half resolution, rounded up: the corners, since the images are noise.
 
     >>> halved(torch.zeros(1, 3, 224, 299)).shape
     torch.Size([1, 3, 112, 150])

@@ -1,4 +1,4 @@
-"""Candidates compared in one runtime: first their outputs, then their times, by turns."""
+"""Candidates compared in one runtime: first their outputs, then their times, interleaved."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field

@@ -1,11 +1,11 @@
-"""Speed on a GPU: networks unmodified, as written, fused and on half the image.
+"""Speed on a GPU: networks unmodified, unfused, fused and at half resolution.
 
     python benchmarks/gpu.py --markdown runs/gpu.md
 
 Written for CUDA and tried with `--device cpu`. Candidates are fused on the device, so that what is
-to be chosen is chosen there, and timed by turns, channels last. The mode `max-autotune` runs CUDA
-graphs. The paper has 2.1x for VGG-16, 1.53x for ResNet-50 and 1.77x for All-CNN-C on a Titan X,
-with fewer sites pooled than here.
+to be chosen is chosen there, and timed interleaved, channels last. The mode `max-autotune` runs
+CUDA graphs. The paper has 2.1x for VGG-16, 1.53x for ResNet-50 and 1.77x for All-CNN-C on a Titan
+X, with fewer sites pooled than here.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def compared(name: str, batch: int, dtype: str, device: str) -> dict[str, tuple[
     given = images(batch, side).to(device, precision.dtype)
     found = candidates(network(name, side).to(given), given)
     models = {each: (_cast(it.model, precision), it.images) for each, it in found.items()}
-    checked(models["fused"][0], models["as written"][0], given, precision.tolerance)
+    checked(models["fused"][0], models["unfused"][0], given, precision.tolerance)
     return models
 
 

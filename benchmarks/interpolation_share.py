@@ -8,7 +8,7 @@ By the clock: in eager mode, each call of `virtual_pool` is timed where it stand
 forward pass that it is in. On a CPU nothing runs ahead of the clock. So are the calls that fusing
 has left.
 
-By what is saved: the network as written is timed by turns with itself where every recovered map is
+By what is saved: the network unfused is timed interleaved with itself where every recovered map is
 an argument that lies ready, computed before from the same images. Each convolution does the same
 work on the same values, and each reduced map is computed, and given back so that no compiler leaves
 it out; only the interpolation between the two is missing. A compiled network has no calls that
@@ -41,7 +41,7 @@ from virtualpool.measure.timing import threads
 from virtualpool.operator.pool import virtual_pool
 
 HEAD = (
-    "network", "batch", "maps interpolated, as written / fused", "eager, as written",
+    "network", "batch", "maps interpolated, unfused / fused", "eager, unfused",
     "eager, fused", "eager, saved without", "compiled, saved without",
 )  # fmt: skip
 TOLERANCE = ENGINES["eager"].tolerance
@@ -74,7 +74,7 @@ class Interpolations(TorchFunctionMode):
 def interpolated(model: nn.Module, inputs: Tensor) -> list[Tensor]:
     """The maps that a network interpolates in a call, in their order."""
     maps: list[Tensor] = []
-    with Interpolations(lambda map, seconds: maps.append(map)):
+    with Interpolations(lambda x, seconds: maps.append(x)):
         model(inputs)
     return maps
 
@@ -87,7 +87,7 @@ def clocked(model: nn.Module, inputs: Tensor, seconds: float) -> list[float]:
     while len(shares) < FEWEST_PASSES or time.perf_counter() - begun < seconds:
         spent: list[float] = []
         start = time.perf_counter()
-        with Interpolations(lambda map, seconds, spent=spent: spent.append(seconds)):
+        with Interpolations(lambda x, seconds, spent=spent: spent.append(seconds)):
             run()
         shares.append(sum(spent) / (time.perf_counter() - start))
     return shares
@@ -120,14 +120,14 @@ def saved(pooled: nn.Module, inputs: Tensor, mode: Mode, options: Any) -> list[f
     if difference(without(*arguments)[0], pooled(inputs)) > TOLERANCE:
         raise SystemExit("with its recovered maps given, the network gives something else")
     timed = latency(
-        {"as written": pooled, "given": (without, arguments)},
+        {"unfused": pooled, "given": (without, arguments)},
         inputs,
         mode=mode,
         threads=options.threads,
         rounds=TIMED_ROUNDS,
         seconds=options.seconds,
     )
-    pairs = zip(timed["given"].samples_ms, timed["as written"].samples_ms, strict=True)
+    pairs = zip(timed["given"].samples_ms, timed["unfused"].samples_ms, strict=True)
     return [1 - given / written for given, written in pairs]
 
 

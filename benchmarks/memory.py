@@ -1,4 +1,4 @@
-"""Peak memory of activations: of a network unmodified, as written, fused and on half the image.
+"""Peak memory of activations: of a network unmodified, unfused, fused and at half resolution.
 
     python benchmarks/memory.py --json runs/memory.json --markdown runs/memory.md
 

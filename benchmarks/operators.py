@@ -2,7 +2,7 @@
 
     python benchmarks/operators.py --markdown runs/operators.md
 
-As written, `Upsample` or `Interpolate` is the interpolation. Fused, `AveragePool` makes the odd
+Unfused, `Upsample` or `Interpolate` is the interpolation. Fused, `AveragePool` makes the odd
 positions that ONNX Runtime's convolutions read, and `Pad` the borders of reduced maps for OpenVINO.
 ONNX Runtime's `ReorderInput` and `ReorderOutput` take maps into the layout of its convolutions and
 out of it.

@@ -39,8 +39,8 @@ class Perforated(nn.Module):
         self.convolution = convolution
         double_stride(convolution)
 
-    def forward(self, map: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Gives a map of the shape that the convolution would give."""
-        height, width = output_size(map, *self.size_arguments)
-        full = functional.interpolate(self.convolution(map), scale_factor=2.0, mode="nearest")
+        height, width = output_size(x, *self.size_arguments)
+        full = functional.interpolate(self.convolution(x), scale_factor=2.0, mode="nearest")
         return full[..., :height, :width]

@@ -1,9 +1,9 @@
-"""Speed of networks unmodified, as written, fused and on half the image, in five runtimes.
+"""Speed of networks unmodified, unfused, fused and at half resolution, in five runtimes.
 
     python benchmarks/runtimes.py --json runs/runtimes.json --markdown runs/runtimes.md
 
 Outputs are compared with PyTorch's before anything is timed, and what differs is not timed. In each
-runtime the candidates are timed by turns. Started again with the same file it goes on from there.
+runtime the candidates are timed interleaved. Started again with the same file it goes on there.
 """
 
 import argparse
@@ -98,7 +98,7 @@ def tables(name: str, comparisons: list[Comparison]) -> str:
             FASTER: grid(corner, titled, speeds | share),
             milliseconds_per("call"): grid(corner, titled, times),
             "Largest difference of the outputs from PyTorch's in the same precision, relative to "
-            "the largest output (fused: from the pooled model as written):": grid(
+            "the largest output (fused: from the pooled model unfused):": grid(
                 corner, titled, differences
             ),
         },

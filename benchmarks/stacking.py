@@ -5,7 +5,7 @@
 
 All-CNN-C is pooled, pruned to half of its work with Torch-Pruning, and pruned and then pooled, each
 step trained for `--epochs`; VGG-16's convolutions and ResNet-50 have random weights, and their
-speed alone is measured. Everything is compared in the precisions of each runtime, by turns. What
+speed alone is measured. Everything is compared in the precisions of each runtime, interleaved. What
 is found is a file in the run directory: killed and started again with the same settings, the
 command goes on from there. Torch-Pruning, torchao and NNCF get environments of their own there.
 """

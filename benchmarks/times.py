@@ -1,4 +1,4 @@
-"""Times of several functions by turns, and how they are written."""
+"""Times of several functions interleaved, and how they are written."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Time of a training step: of a network unmodified, as written, fused and on half the image.
+"""Time of a training step: of a network unmodified, unfused, fused and at half resolution.
 
     python benchmarks/training.py --batch 8 --markdown runs/training.md
     python benchmarks/training.py --network vgg16 resnet50 --batch 50 --device cuda

@@ -1,4 +1,4 @@
-"""Speed of Ultralytics' detectors: unmodified, as written, fused, half.
+"""Speed of Ultralytics' detectors: unmodified, unfused, fused, half.
 
     pip install ultralytics
     python benchmarks/yolo.py --markdown runs/yolo.md
@@ -18,7 +18,7 @@ from networks import images
 from tables import show, table
 from torch import nn
 
-COLUMNS = ("network", "mode", "unmodified, ms", "as written", "fused", "half", "fused / half")
+COLUMNS = ("network", "mode", "unmodified, ms", "unfused", "fused", "half", "fused / half")
 
 
 @torch.no_grad()

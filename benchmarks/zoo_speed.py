@@ -1,4 +1,4 @@
-"""Speed of every classification network of torchvision: unmodified, as written, fused, half.
+"""Speed of every classification network of torchvision: unmodified, unfused, fused, half.
 
     python benchmarks/zoo_speed.py --run-dir runs/zoo_speed --markdown runs/zoo_speed.md
 
@@ -28,7 +28,7 @@ from zoo import input_side
 from virtualpool.files import read_json, write_json
 
 COLUMNS = (
-    "network", "input", "unmodified, ms", "as written", "fused", "half", "fused / half", "remarks",
+    "network", "input", "unmodified, ms", "unfused", "fused", "half", "fused / half", "remarks",
 )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def _cells(comparison: Comparison) -> list[str]:
 def _summary(comparisons: list[Comparison]) -> list[str]:
     return [
         _share(comparisons, "unmodified") + _slower(comparisons, "unmodified"),
-        _share(comparisons, "as written") + _slower(comparisons, "as written"),
+        _share(comparisons, "unfused") + _slower(comparisons, "unfused"),
         _share(comparisons, "half"),
     ]
 

@@ -116,15 +116,15 @@ def test_it_is_fused_on_the_inputs_that_it_was_fused_on(tmp_path):
     assert header_of(tmp_path / "again.safetensors") == header_of(path)
 
 
-def test_a_fused_file_gives_the_model_as_written_where_that_is_asked_for(tmp_path):
+def test_a_fused_file_gives_the_model_unfused_where_that_is_asked_for(tmp_path):
     pooled = apply(network(), IMAGES, ["3"])
     path = tmp_path / "fused.safetensors"
     save(fuse(pooled, IMAGES), path)
-    loaded = load(network(), path, as_written=True)
+    loaded = load(network(), path, unfused=True)
     assert report_of(loaded) is None
     assert torch.equal(loaded(IMAGES), pooled(IMAGES))
     assert plan_of(apply(loaded, IMAGES, ["0"])).names == ["3", "0"]
-    with pytest.raises(VirtualPoolError, match=r"fused, and .*load\(model, path, as_written=True"):
+    with pytest.raises(VirtualPoolError, match=r"fused, and .*load\(model, path, unfused=True"):
         apply(load(network(), path), IMAGES, ["0"])
 
 

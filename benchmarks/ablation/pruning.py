@@ -23,8 +23,8 @@ _PROGRAM = Path(__file__).parents[1] / "prune_trained.py"
 def pruned_as_fast_as(pooled: Mapping[str, Change], setup: Setup) -> dict[str, Change]:
     """For each of some pooled networks, what prunes the original to its speed, fused.
 
-    The network is pruned step by step. The results and the pooled networks are timed by turns, and
-    of the results the one that is nearest in speed is taken.
+    The network is pruned step by step. The results and the pooled networks are timed interleaved,
+    and of the results the one that is nearest in speed is taken.
     """
     folder = setup.directory / "pruned"
     nearest = setup.run.remember(

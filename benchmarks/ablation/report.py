@@ -7,7 +7,7 @@ from tables import section, table
 from ablation.results import Result
 from virtualpool.search import Score
 
-HEAD = ("variant", "accuracy", "drop", "seeds", "as written", "fused", "MMACs")
+HEAD = ("variant", "accuracy", "drop", "seeds", "unfused", "fused", "MMACs")
 _NOTHING = "–"
 
 
@@ -41,7 +41,7 @@ def _cells(result: Result, original: Score) -> list[str]:
         f"{100 * result.accuracy:.2f}{spread}",
         f"{100 * (original - result.accuracy):+.2f}",
         str(len(result.accuracies)),
-        str(result.as_written),
+        str(result.unfused),
         str(result.fused or _NOTHING),
         f"{result.macs / 1e6:.1f}",
     ]

@@ -18,14 +18,14 @@ class Result:
         title: of the variant, and of the round if there are several.
         accuracies: one a seed that got so far.
         macs: multiply-accumulates per image, the mean over these seeds.
-        as_written: how many times faster than the original it is.
+        unfused: how many times faster than the original it is.
         fused: the same, fused; None if it is not pooled.
     """
 
     title: str
     accuracies: list[float]
     macs: float
-    as_written: Speedup
+    unfused: Speedup
     fused: Speedup | None
 
     @property
@@ -41,7 +41,7 @@ class Result:
     @property
     def speedup(self) -> Speedup:
         """That of the faster form."""
-        forms = [self.as_written, self.fused or self.as_written]
+        forms = [self.unfused, self.fused or self.unfused]
         return max(forms, key=lambda form: form.median)
 
 
@@ -56,7 +56,7 @@ def results(variant: Variant, trainings: Mapping[int, Training], speeds: Speeds)
                 title=f"{variant.name}, {index + 1}" if rounds > 1 else variant.name,
                 accuracies=[float(stage.score) for stage in reached.values()],
                 macs=statistics.mean(stage.macs for stage in reached.values()),
-                as_written=speeds.as_written(variant, reached, index),
+                unfused=speeds.unfused(variant, reached, index),
                 fused=speeds.fused(variant, reached, index),
             )
             found.append(result)

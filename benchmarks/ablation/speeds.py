@@ -1,4 +1,4 @@
-"""How fast the models of all variants are, timed by turns."""
+"""How fast the models of all variants are, timed interleaved."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Speeds:
     latencies: dict[str, Latency]
     names: dict[tuple[str, int], list[str]]
 
-    def as_written(self, variant: Variant, seeds: Iterable[int], index: int) -> Speedup:
+    def unfused(self, variant: Variant, seeds: Iterable[int], index: int) -> Speedup:
         """How many times faster than the original a variant is after a round."""
         return self._speedup(self._models(variant, seeds, index))
 

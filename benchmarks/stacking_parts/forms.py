@@ -18,7 +18,7 @@ def forms(models: Mapping[str, nn.Module], images: Tensor) -> dict[str, Candidat
     """The candidates by name, of what `trained` gives."""
     return {
         ORIGINAL: Candidate(models[ORIGINAL], images, models[ORIGINAL]),
-        "pooled, as written": Candidate(models[POOLED], images, models[POOLED]),
+        "pooled, unfused": Candidate(models[POOLED], images, models[POOLED]),
         "pooled, fused": Candidate(vp.fuse(models[POOLED], images), images, models[POOLED]),
         PRUNED: Candidate(models[PRUNED], images, models[PRUNED]),
         f"{BOTH}, fused": Candidate(vp.fuse(models[BOTH], images), images, models[BOTH]),

@@ -32,7 +32,7 @@ SEED = 0
 def trained(setup: Setup) -> dict[str, nn.Module]:
     """The networks by name, each made and trained if its file is not there.
 
-    Pooled ones are as written. What is pooled learns from what it was made of: a pruned network has
+    Pooled ones are unfused. What is pooled learns from what it was made of: a pruned network has
     maps of fewer channels than the original's.
     """
     smaller = _tuned(PRUNED, lambda: _pruned(setup), LOGITS, setup)

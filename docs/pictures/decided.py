@@ -62,38 +62,38 @@ class Decided:
         asked = [node for node in reversed(self.answers.of) if node.op != "get_attr"]
         return [node for node in asked if node.op == "output" or self.values.size(node)]
 
-    def kind(self, map: fx.Node) -> Kind:
+    def kind(self, x: fx.Node) -> Kind:
         """How a map is computed."""
-        if self.answers.of[map] is Question.FULL:
+        if self.answers.of[x] is Question.FULL:
             return Kind.FULL
-        if map not in self.values.interpolated:
+        if x not in self.values.interpolated:
             return Kind.EVEN
-        return Kind.RECOVERED if self.answers.askers[map] else Kind.INTERPOLATED
+        return Kind.RECOVERED if self.answers.askers[x] else Kind.INTERPOLATED
 
-    def asks(self, map: fx.Node) -> Iterator[tuple[fx.Node, Question]]:
+    def asks(self, x: fx.Node) -> Iterator[tuple[fx.Node, Question]]:
         """What a map asks of those that it is computed from."""
-        rule = rule_of(map, self.values)
-        for source, question in rule.asks(map, self.answers.of[map], self.values):
+        rule = rule_of(x, self.values)
+        for source, question in rule.asks(x, self.answers.of[x], self.values):
             if source in self.answers.of and self.values.size(source) and source.op != "get_attr":
                 yield source, question
 
-    def operation(self, map: fx.Node) -> str:
+    def operation(self, x: fx.Node) -> str:
         """What makes a map, as the code calls it."""
-        name = getattr(map.target, "__name__", str(map.target))
-        if map.target is not torch.conv2d:
+        name = getattr(x.target, "__name__", str(x.target))
+        if x.target is not torch.conv2d:
             return name
-        weight, stride = self.values.shape(map.args[1]), pair(map.args[3])
+        weight, stride = self.values.shape(x.args[1]), pair(x.args[3])
         assert weight is not None
         assert stride is not None
         return f"{name} {weight[2]}×{weight[3]}, stride {stride[0]}"
 
-    def size(self, map: fx.Node) -> str:
+    def size(self, x: fx.Node) -> str:
         """In which size a map is computed."""
-        size = self.values.size(map)
+        size = self.values.size(x)
         assert size is not None
         full = "×".join(str(length) for length in size)
         even = "×".join(str((length + 1) // 2) for length in size)
-        kind = self.kind(map)
+        kind = self.kind(x)
         if kind is Kind.FULL:
             return full
         return f"{even}, then {full}" if kind is Kind.RECOVERED else f"{even} of {full}"

@@ -62,12 +62,12 @@ def _network(axes: Axes, top: Point, title: str, decided: Decided) -> None:
             _question(axes, place, places[source], _LETTERS[question])
 
 
-def _value(axes: Axes, place: Point, map: fx.Node, decided: Decided) -> None:
-    if map.op == "output":
+def _value(axes: Axes, place: Point, x: fx.Node, decided: Decided) -> None:
+    if x.op == "output":
         box(axes, place, "output", "white", (_WIDTH, _HEIGHT))
         return
-    text = f"{decided.operation(map)}\n{decided.size(map)}"
-    box(axes, place, text, _COLOURS[decided.kind(map)], (_WIDTH, _HEIGHT))
+    text = f"{decided.operation(x)}\n{decided.size(x)}"
+    box(axes, place, text, _COLOURS[decided.kind(x)], (_WIDTH, _HEIGHT))
 
 
 def _question(axes: Axes, asker: Point, asked: Point, letter: str) -> None:

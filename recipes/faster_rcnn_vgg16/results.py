@@ -4,7 +4,7 @@
         --rounds runs/bccd_rounds --half runs/bccd_half/detector.safetensors --data bccd/BCCD
 
 Precision is that of the test images, with intervals by a paired bootstrap over them: every model is
-judged on the same images drawn with replacement. All models are timed by turns, an image a call.
+judged on the same images drawn with replacement. All models are timed interleaved, an image a call.
 """
 
 import argparse
@@ -39,19 +39,19 @@ def main() -> None:
     original = load(detector(side=options.side), options.weights).to(options.device)
     frontier = Frontier.load(options.rounds / "frontier.json")
     rounds = [point.name for point in frontier.points if point.weights]
-    as_written = {
-        name: load(original, options.rounds / name / "model.safetensors", as_written=True)
+    unfused = {
+        name: load(original, options.rounds / name / "model.safetensors", unfused=True)
         for name in rounds
     }
     test = load_data(options.data, workers=0).test
     images = [next(iter(test))[0][0].to(options.device)]
-    fused = {name: fuse(model, images) for name, model in as_written.items()}
+    fused = {name: fuse(model, images) for name, model in unfused.items()}
     half: dict[str, nn.Module] = {}
     if options.half:
         half[HALF] = load(detector(side=options.side // 2), options.half).to(options.device)
     judged = {ORIGINAL: original, **fused, **half}
     timed = {ORIGINAL: original, **half, **_titled("fused", fused)}
-    timed |= _titled("as written", as_written)
+    timed |= _titled("unfused", unfused)
     batches = list(test)
     found = {name: _found(model, batches) for name, model in judged.items()}
     targets = [target for _, each in batches for target in each]
@@ -178,7 +178,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--weights", type=Path, required=True, help="of the original detector")
     parser.add_argument("--rounds", type=Path, required=True, help="the directory of the rounds")
-    parser.add_argument("--half", type=Path, help="of the one for half the side")
+    parser.add_argument("--half", type=Path, help="of the one for half resolution")
     parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of VOC")
     parser.add_argument("--side", type=int, default=SIDE, help="that the original was trained on")
     parser.add_argument("--device", default="cpu")

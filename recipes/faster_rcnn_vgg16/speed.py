@@ -22,7 +22,7 @@ ROUNDS = Path(__file__).with_name("rounds.json")
 
 
 def main() -> None:
-    """Times the original, each round as written and fused, and half."""
+    """Times the original, each round unfused and fused, and half."""
     options = _options()
     original = detector(options.trunk, options.side).eval()
     half = detector(options.trunk, options.side // 2)
@@ -33,7 +33,7 @@ def main() -> None:
     models: dict[str, nn.Module] = {ORIGINAL: original, HALF: half.eval().to(options.device)}
     for index, names in enumerate(json.loads(options.rounds_file.read_text()), 1):
         model = apply(model, images, names)
-        models[f"round-{index:02d}, as written"] = model
+        models[f"round-{index:02d}, unfused"] = model
         models[f"round-{index:02d}, fused"] = fuse(model, images)
     print(speed(models, images, options.seconds))
     last = list(models)[-1]

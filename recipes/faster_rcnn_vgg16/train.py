@@ -5,7 +5,7 @@
 
 The trunk begins with weights of ImageNet; its first four convolutions keep them, as Ren et al. do.
 With `--weights` a trained detector goes on instead, all of its layers, with `--side 150` on images
-of half the side: what pooling is to be compared with. `--side 600` is the paper's size of images.
+of half resolution: what pooling is to be compared with. `--side 600` is the paper's size of images.
 Stopped, it goes on when it is started again. At the end `detector.safetensors` is in the run's
 directory; the losses, and after each epoch the mean average precisions, are in `training.jsonl`.
 """

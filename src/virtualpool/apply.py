@@ -76,7 +76,7 @@ def _check_not_fused(model: nn.Module) -> None:
         raise VirtualPoolError(
             f"{type(model).__name__} is fused, and its convolutions have no place of their own any "
             "more; pool more sites of the model that was fused, or of a file's model as it is "
-            "written: virtualpool.load(model, path, as_written=True)."
+            "written: virtualpool.load(model, path, unfused=True)."
         )
 
 

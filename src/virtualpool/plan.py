@@ -88,7 +88,7 @@ class Record:
     Attributes:
         plan: its plan.
         inputs: the description of the example inputs that it was traced with (`inputs.describe`).
-        fused_with: what `fuse` was given, with its inputs described; None while it is as written.
+        fused_with: what `fuse` was given, with its inputs described; None while it is unfused.
     """
 
     plan: Plan

@@ -120,17 +120,17 @@ class _Observed:
     out_shape: tuple[int, ...] = ()
     keeps_samples: bool = True
 
-    def record(self, map: Tensor, out: Tensor) -> None:
+    def record(self, x: Tensor, out: Tensor) -> None:
         """Notes a call; the shapes are those of the first one."""
         # A transposed convolution works once for each input position, the others for each output.
-        positions = (map if self.module.transposed else out).shape[-len(self.module.kernel_size) :]
+        positions = (x if self.module.transposed else out).shape[-len(self.module.kernel_size) :]
         self.macs += self.module.weight.numel() * math.prod(positions)
-        self.in_shapes.append(tuple(map.shape))
+        self.in_shapes.append(tuple(x.shape))
         if len(self.in_shapes) > 1:
             return
         self.out_shape = tuple(out.shape)
         if isinstance(self.module, nn.Conv2d):
-            self.keeps_samples = keeps_samples(self.module, map, out)
+            self.keeps_samples = keeps_samples(self.module, x, out)
 
     @property
     def in_shape(self) -> tuple[int, ...]:

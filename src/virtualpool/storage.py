@@ -30,7 +30,7 @@ def save(model: nn.Module, path: Path | str) -> None:
     """Writes a model's weights and plan to one safetensors file, whole or not at all.
 
     Args:
-        model: a pooled model, fused or as written, or an unmodified one (its plan is empty).
+        model: a pooled model, fused or unfused, or an unmodified one (its plan is empty).
         path: where to; an existing file is replaced when the new one is complete.
 
     >>> import tempfile
@@ -63,13 +63,13 @@ def save(model: nn.Module, path: Path | str) -> None:
         save_file(weights, beside, metadata={_KEY: json.dumps(header)})
 
 
-def load(model: nn.Module, path: Path | str, *, as_written: bool = False) -> nn.Module:
+def load(model: nn.Module, path: Path | str, *, unfused: bool = False) -> nn.Module:
     """A new model with the plan and the weights of a file that `save` wrote.
 
     Args:
         model: the user's own unmodified model; it is not changed, its weights do not matter.
         path: a file of `save`.
-        as_written: gives the pooled model even if it was saved fused: to pool more of its sites,
+        unfused: gives the pooled model even if it was saved fused: to pool more of its sites,
             or to see what fusing is worth.
 
     Returns:
@@ -95,7 +95,7 @@ def load(model: nn.Module, path: Path | str, *, as_written: bool = False) -> nn.
     loaded = _pooled(path, header, model, plan) if plan.sites else copy_of(model)
     _set_weights(loaded, weights)
     fused_with = header.get("fused")
-    if as_written or not fused_with:
+    if unfused or not fused_with:
         return loaded
     inputs = for_model(from_description(fused_with["inputs"]), loaded)
     return fuse(loaded, inputs, training=fused_with["training"])

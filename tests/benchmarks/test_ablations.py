@@ -52,10 +52,10 @@ def test_tables_of_two_ablations(ablations: Ablations, load: Load, tmp_path: Pat
     tables = ablations(*asked)
     titles = [line for line in tables.splitlines() if line.startswith("## ")]
     assert len(titles) == 2
-    _, accuracy, _, seeds, as_written, fused, macs = cells(tables, "all sites pooled")
+    _, accuracy, _, seeds, unfused, fused, macs = cells(tables, "all sites pooled")
     assert seeds == "2"
     assert " ± " in accuracy
-    assert as_written.endswith(")")
+    assert unfused.endswith(")")
     assert fused.endswith(")")
     assert macs == "70.3"
     assert cells(tables, "nearest neighbour")[5:] == ["–", "70.3"]

@@ -34,18 +34,18 @@ def test_nothing_is_left(load: Load) -> None:
 
 @pytest.mark.parametrize("timed", [False, True])
 def test_tables(load: Load, tmp_path: Path, timed: bool) -> None:
-    names = ["unmodified", "as written"]
+    names = ["unmodified", "unfused"]
     for name in names:
         (tmp_path / f"{name}.pte").write_bytes(bytes(2_500_000))
         text = '{"parts": 3, "left": {"pad": 2}}'
         (tmp_path / f"{name}.json").write_text(text)
-    samples = {"unmodified": [4.0, 4.0], "as written": [2.0, 2.0]} if timed else {}
+    samples = {"unmodified": [4.0, 4.0], "unfused": [2.0, 2.0]} if timed else {}
     comparison = load("comparison").Comparison(
         "net", 1, "executorch", "a machine", {"unmodified": 2e-6}, samples, {"half": "too far"}
     )
     tables = load("mobile").tables(comparison, 32, tmp_path)
     assert "| unmodified | 3 | 2 pad | 2.5 | 2e-06 |" in tables
-    assert "| as written | 3 | 2 pad | 2.5 | – |" in tables
+    assert "| unfused | 3 | 2 pad | 2.5 | – |" in tables
     assert "- half was not timed: too far" in tables
     assert ("| 1.00 | 2.00 | – | – |" in tables) == timed
 

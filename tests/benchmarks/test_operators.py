@@ -24,20 +24,20 @@ def test_profiles(
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, stride=2), nn.Flatten()]
     pooled = vp.apply(nn.Sequential(*layers).eval(), images, ["0"])
     spent = {}
-    for name, model in {"as written": pooled, "fused": vp.fuse(pooled, images)}.items():
+    for name, model in {"unfused": pooled, "fused": vp.fuse(pooled, images)}.items():
         file = tmp_path / f"{name}.onnx"
         samples = load("operators").PROFILES[runtime](model, images, file, 1, 3)
         assert {len(each) for each in samples.values()} == {3}
         spent[name] = load("operators").by_kind(samples)
         assert spent[name][convolution] > 0
-    assert interpolation in spent["as written"]
+    assert interpolation in spent["unfused"]
     assert interpolation not in spent["fused"]
 
 
 def test_kinds_that_take_little_are_left_out_of_the_table_and_not_of_its_sums(load: Load) -> None:
-    spent = {"as written": {"Conv": 60.0, "Resize": 39.5, "Add": 0.5}, "fused": {"Conv": 20.0}}
+    spent = {"unfused": {"Conv": 60.0, "Resize": 39.5, "Add": 0.5}, "fused": {"Conv": 20.0}}
     assert load("operators").kinds(spent).splitlines() == [
-        "|  | as written | fused |",
+        "|  | unfused | fused |",
         "| --- | --- | --- |",
         "| Conv | 60 (60%) | 20 (100%) |",
         "| Resize | 39.5 (40%) | – |",

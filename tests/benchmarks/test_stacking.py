@@ -106,7 +106,7 @@ def test_from_images_to_tables_with_the_last_form_alone(
     def last(*given: Any) -> Any:
         found = forms(*given)
         assert [*found] == [
-            "original", "pooled, as written", "pooled, fused", "pruned", FORM
+            "original", "pooled, unfused", "pooled, fused", "pruned", FORM
         ]  # fmt: skip
         return {FORM: found[FORM]}
 

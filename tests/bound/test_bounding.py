@@ -114,8 +114,8 @@ def test_the_root_of_the_mean_square_is_no_norm_for_the_paper_s_bound():
     images[..., 1::2, 1::2] = math.sqrt(2)
     bound = vp.error_bound(nn.Sequential(identity, sums), "0", images)
     mean_square = sums.weight.mean() ** 2 + sums.weight.std(correction=0) ** 2
-    as_written = math.sqrt(2) * bound.gradient * 20 * 3 * mean_square.sqrt().item()
-    assert (1.7 * as_written < bound.error).all()
+    unfused = math.sqrt(2) * bound.gradient * 20 * 3 * mean_square.sqrt().item()
+    assert (1.7 * unfused < bound.error).all()
     assert (bound.error <= bound.paper).all()
 
 

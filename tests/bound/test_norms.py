@@ -71,7 +71,7 @@ def test_the_samples_find_peaks_between_them(kernel, seed):
     ],
 )
 def test_repetitions(sides, mode, expected):
-    assert repetitions(lambda map: functional.pad(map, sides, mode=mode), (4, 5)) == expected
+    assert repetitions(lambda x: functional.pad(x, sides, mode=mode), (4, 5)) == expected
 
 
 @pytest.mark.parametrize(

@@ -115,10 +115,10 @@ def test_bench_times_side_by_side_and_says_how(
     asked = ["bench", f"{network}:tiny", path, "--all", "--size", "16", *timing]
     found = as_json(*asked)
     assert list(found) == [
-        "unmodified", f"{path}, as written", f"{path}, fused",
-        "all sites, as written", "all sites, fused", "unmodified, half the side",
+        "unmodified", f"{path}, unfused", f"{path}, fused",
+        "all sites, unfused", "all sites, fused", "unmodified, half resolution",
     ]  # fmt: skip
-    everything, half = found["all sites, fused"], found["unmodified, half the side"]
+    everything, half = found["all sites, fused"], found["unmodified, half resolution"]
     assert everything["macs"] < found[f"{path}, fused"]["macs"] < found["unmodified"]["macs"]
     assert half["macs"] == found["unmodified"]["macs"] / 4
     assert everything["fusing"]["fused"] == ["0", "3", "5"]
@@ -140,7 +140,7 @@ def test_bench_says_what_it_leaves_out_and_what_is_still_interpolated(
     asked = ["--all", "--samples", "1", "--threads", "1", "--device", "cpu", "--size", "16"]
     result = run("bench", f"{network}:of_one_size", *asked)
     assert result.exit_code == 0, result.output
-    assert "half the side, is not timed: Sequential does not run on" in result.stderr
+    assert "half resolution, is not timed: Sequential does not run on" in result.stderr
     assert "all sites: 0: 2 needs it in full" in result.stderr
     assert "half" not in result.stdout
 

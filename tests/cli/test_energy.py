@@ -41,7 +41,7 @@ def test_bench_has_columns_of_energy(
     run: Run, as_json: Run, bench: list[str], wall: list[str]
 ) -> None:
     found = as_json(*bench, *wall)
-    assert set(found) == {"unmodified", "unmodified, half the side"}
+    assert set(found) == {"unmodified", "unmodified, half resolution"}
     for value in found.values():
         assert len(value["energy"]["rails"]["total"]) == 2
         assert value["energy"]["setting"] == value["latency"]["setting"]
@@ -67,7 +67,7 @@ def test_tune_has_energy_in_its_table_its_files_and_its_report(
     asked = [*tune_options, "--recover", "none", "--sizes", "2", "--run-dir", folder, *wall]
     result = run(*asked)
     assert result.exit_code == 0, result.output
-    for said in ("J/image", "of original", "Energy by turns with the original's: 2 runs"):
+    for said in ("J/image", "of original", "Energy interleaved with the original's: 2 runs"):
         assert said in result.stdout
     point = json.loads((folder / "round-01" / "point.json").read_text())
     measured = json.loads((folder / "round-01" / "energy.json").read_text())

@@ -98,7 +98,7 @@ def test_a_pooled_file_gives_the_pooled_network(network: Path, tmp_path: Path) -
         virtualpool.save(model, tmp_path / "pooled.safetensors")
         loaded = load_network(f"{network}:tiny", str(tmp_path / "pooled.safetensors")).module
         assert virtualpool.plan_of(loaded).names == ["3"]
-        assert report_of(loaded) is None  # as written, so that more sites can be pooled
+        assert report_of(loaded) is None  # unfused, so that more sites can be pooled
 
 
 @pytest.mark.parametrize(

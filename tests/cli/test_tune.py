@@ -28,7 +28,7 @@ def test_a_run_from_its_command_to_the_picked_file(
         "original",
         "round-02",
         "speed-up",
-        "as written",
+        "unfused",
         "fused",
         "half",
         f"Report: {folder}/report.html",

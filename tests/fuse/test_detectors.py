@@ -155,7 +155,7 @@ def test_what_is_saved_is_loaded(case, tmp_path):
     vp.save(case.fused, path)
     for loaded, saved in (
         (vp.load(case.model, path), case.fused),
-        (vp.load(case.model, path, as_written=True), case.pooled),
+        (vp.load(case.model, path, unfused=True), case.pooled),
     ):
         found, expected = run(loaded, case.images), run(saved, case.images)
         assert all(map(torch.equal, tensors(found), tensors(expected)))

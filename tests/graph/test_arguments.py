@@ -43,28 +43,28 @@ class Whole(nn.Module):
         return self.block(images, self.option)
 
 
-def scaled(map, option):
-    return map if option is None else map * option
+def scaled(x, option):
+    return x if option is None else x * option
 
 
-def doubled(map, option):
-    return map * 2 if option in (True, "double", Way.FAST) else map
+def doubled(x, option):
+    return x * 2 if option in (True, "double", Way.FAST) else x
 
 
-def converted(map, option):
-    return map.to(option)
+def converted(x, option):
+    return x.to(option)
 
 
-def reshaped(map, option):
-    return map.flatten(1).view(option)
+def reshaped(x, option):
+    return x.flatten(1).view(option)
 
 
-def first_of(map, option):
-    return map + option[0] if option[1] is None else map
+def first_of(x, option):
+    return x + option[0] if option[1] is None else x
 
 
-def named(map, option):
-    return map + option["shift"] if option["use"] else map
+def named(x, option):
+    return x + option["shift"] if option["use"] else x
 
 
 IMAGES = torch.rand(2, 3, 8, 8)
@@ -132,6 +132,6 @@ class Holder:
 
 
 def test_an_object_that_no_check_can_compare_leaves_the_block_whole():
-    (site,) = sites(Whole(lambda map, option: map + option.tensor, Holder()), IMAGES)
+    (site,) = sites(Whole(lambda x, option: x + option.tensor, Holder()), IMAGES)
     assert not site.eligible
     assert "option is a Holder, which a graph would fix" in str(site.reason)

@@ -49,46 +49,44 @@ def run(graph: Any, network: nn.Module, inputs: Any) -> Any:
     return ForwardCode.of(graph).function(network, *arguments, **keywords)
 
 
-def count_calls(self, map):
+def count_calls(self, x):
     self.calls += 1
-    return map + self.calls
+    return x + self.calls
 
 
-def assign_to_a_part(self, map):
-    out = map * 1
+def assign_to_a_part(self, x):
+    out = x * 1
     out[:, 0] = 0
     return out
 
 
 CODE = {
-    "the convolution": lambda self, map: map,
-    "a module": lambda self, map: self.norm(map),
-    "chance in a module": lambda self, map: self.drop(map),
-    "functions and methods": lambda self, map: functional.relu(map).mul(2).flatten(1),
-    "a parameter": lambda self, map: map * self.scale,
-    "a parameter's shape": lambda self, map: map / self.conv.weight.shape[0],
-    "a buffer": lambda self, map: map + self.calls,
+    "the convolution": lambda self, x: x,
+    "a module": lambda self, x: self.norm(x),
+    "chance in a module": lambda self, x: self.drop(x),
+    "functions and methods": lambda self, x: functional.relu(x).mul(2).flatten(1),
+    "a parameter": lambda self, x: x * self.scale,
+    "a parameter's shape": lambda self, x: x / self.conv.weight.shape[0],
+    "a buffer": lambda self, x: x + self.calls,
     "what a buffer becomes": count_calls,
-    "sizes": lambda self, map: map.view(map.shape[0], 2, -1, map.size(3)),
-    "a loop over modules": lambda self, map: self.norm(self.norm(map)),
-    "the mode": lambda self, map: (map, map * 2) if self.training else map,
-    "a tuple": lambda self, map: (map, map.sum()),
-    "a dict": lambda self, map: {"out": map, "auxiliary": [map.sum()]},
-    "an ordered dict": lambda self, map: OrderedDict(out=map, more=OrderedDict(sum=map.sum())),
-    "a constant": lambda self, map: map + torch.ones(4, 1, 1),
-    "a number of the map": lambda self, map: map * map.sum().item(),
-    "a choice by a shape": lambda self, map: map * (1 if self.scale.shape else 2),
-    "a list of chunks": lambda self, map: torch.cat([*list(map.chunk(2, 1)), map], 1),
-    "a loop over chunks": lambda self, map: [
-        part * 2 for part in torch.chunk(map, chunks=4, dim=1)
-    ],
-    "how many chunks": lambda self, map: len(torch.chunk(map, 4, 1)),
-    "parts of these sizes": lambda self, map: torch.cat([*map.split((1, 3), 1), map], 1),
-    "parts, by keyword": lambda self, map: (
-        len(map.split(split_size=[2, 2], dim=1)),
-        [*torch.split(map, split_size_or_sections=[3, 1], dim=1)],
+    "sizes": lambda self, x: x.view(x.shape[0], 2, -1, x.size(3)),
+    "a loop over modules": lambda self, x: self.norm(self.norm(x)),
+    "the mode": lambda self, x: (x, x * 2) if self.training else x,
+    "a tuple": lambda self, x: (x, x.sum()),
+    "a dict": lambda self, x: {"out": x, "auxiliary": [x.sum()]},
+    "an ordered dict": lambda self, x: OrderedDict(out=x, more=OrderedDict(sum=x.sum())),
+    "a constant": lambda self, x: x + torch.ones(4, 1, 1),
+    "a number of the map": lambda self, x: x * x.sum().item(),
+    "a choice by a shape": lambda self, x: x * (1 if self.scale.shape else 2),
+    "a list of chunks": lambda self, x: torch.cat([*list(x.chunk(2, 1)), x], 1),
+    "a loop over chunks": lambda self, x: [part * 2 for part in torch.chunk(x, chunks=4, dim=1)],
+    "how many chunks": lambda self, x: len(torch.chunk(x, 4, 1)),
+    "parts of these sizes": lambda self, x: torch.cat([*x.split((1, 3), 1), x], 1),
+    "parts, by keyword": lambda self, x: (
+        len(x.split(split_size=[2, 2], dim=1)),
+        [*torch.split(x, split_size_or_sections=[3, 1], dim=1)],
     ),
-    "chunks unpacked": lambda self, map: (lambda one, other: one - other)(*map.chunk(2, 1)),
+    "chunks unpacked": lambda self, x: (lambda one, other: one - other)(*x.chunk(2, 1)),
 }
 
 
@@ -236,28 +234,28 @@ class Within(nn.Module):
         return self.part(self.stem(images))
 
 
-def without_gradients(self, map):
+def without_gradients(self, x):
     with torch.no_grad():
-        return map * 2
+        return x * 2
 
 
-def without_autocast(self, map):
+def without_autocast(self, x):
     with torch.autocast("cpu", enabled=False):
-        return map * 2
+        return x * 2
 
 
 UNTRACEABLE: list[Any] = [
     (Branching(), "", "control flow"),
     (Within(), "part", "control flow"),
-    (Network(lambda self, map: map * float(map.sum())), "", "float"),
-    (Network(lambda self, map: torch.stack([*map])), "", "cannot be iterated"),
-    (Network(lambda self, map: map[: int(map.sum())]), "", "int"),
-    (Network(lambda self, map: map * len(map)), "", "'len' is not supported"),
-    (Network(lambda self, map: [*map.split(2, 1)]), "", "cannot be iterated"),
-    (Network(lambda self, map: [*map.chunk(map.shape[1], 1)]), "", "cannot be iterated"),
+    (Network(lambda self, x: x * float(x.sum())), "", "float"),
+    (Network(lambda self, x: torch.stack([*x])), "", "cannot be iterated"),
+    (Network(lambda self, x: x[: int(x.sum())]), "", "int"),
+    (Network(lambda self, x: x * len(x)), "", "'len' is not supported"),
+    (Network(lambda self, x: [*x.split(2, 1)]), "", "cannot be iterated"),
+    (Network(lambda self, x: [*x.chunk(x.shape[1], 1)]), "", "cannot be iterated"),
     (Network(assign_to_a_part), "", "does not support item assignment"),
-    (Network(lambda self, map: map + torch.rand(1)), "", "draws random numbers"),
-    (Network(lambda self, map: map * random.random()), "", "draws random numbers"),
+    (Network(lambda self, x: x + torch.rand(1)), "", "draws random numbers"),
+    (Network(lambda self, x: x * random.random()), "", "draws random numbers"),
     (Network(without_gradients), "", "switches gradients or autocast off"),
     (Network(without_autocast), "", "switches gradients or autocast off"),
 ]

@@ -4,7 +4,7 @@ from torch import nn
 from torchvision.models import detection
 
 from virtualpool import VirtualPoolError
-from virtualpool.measure import at_half_side
+from virtualpool.measure import at_half_resolution
 
 
 class Detector(nn.Module):
@@ -30,7 +30,7 @@ INPUTS = {
 
 @pytest.mark.parametrize(("model", "inputs", "shapes"), INPUTS.values(), ids=INPUTS)
 def test_every_image_has_half_its_side(model, inputs, shapes):
-    same, half = at_half_side(model, inputs)
+    same, half = at_half_resolution(model, inputs)
     assert same is model
     assert type(half) is type(inputs)
     assert [tuple(tensor.shape) for tensor in tensors_in(half)] == shapes
@@ -59,13 +59,13 @@ def tensors_in(value):
 )
 def test_no_half_without_images_or_for_a_model_of_one_size(model, inputs, said):
     with pytest.raises(VirtualPoolError, match=said):
-        at_half_side(model, inputs)
+        at_half_resolution(model, inputs)
 
 
 def test_the_model_is_as_before():
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout()).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    at_half_side(model, IMAGES)
+    at_half_resolution(model, IMAGES)
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
@@ -83,7 +83,7 @@ def test_a_detector_resizes_images_to_half_the_side(name, options, size):
         weights=None, weights_backbone=None, num_classes=3, **options
     ).eval()
     images = [torch.rand(3, 100, 150)]
-    half, same = at_half_side(model, images)
+    half, same = at_half_resolution(model, images)
     assert same is images
     seen = []
     for each in (model, half):

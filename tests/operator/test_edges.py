@@ -31,8 +31,8 @@ def test_a_map_of_one_cell():
 
 
 class Recovered(nn.Module):
-    def forward(self, map: Tensor) -> Tensor:
-        return vp.virtual_pool(map, (8, 10))
+    def forward(self, x: Tensor) -> Tensor:
+        return vp.virtual_pool(x, (8, 10))
 
 
 def test_an_exported_program_joins():

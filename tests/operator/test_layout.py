@@ -14,7 +14,7 @@ LAST_MAP = MAP.contiguous(memory_format=LAST)
 
 
 @pytest.mark.parametrize(
-    ("map", "expected"),
+    ("x", "expected"),
     [
         (MAP, FIRST),
         (MAP[..., 1:4, 1:4], FIRST),
@@ -27,8 +27,8 @@ LAST_MAP = MAP.contiguous(memory_format=LAST)
         (torch.zeros(2, 5, 6, 4).permute(0, 3, 1, 2), LAST),
     ],
 )
-def test_the_layout_is_that_of_channels(map: torch.Tensor, expected: torch.memory_format) -> None:
-    assert layout(map) == expected
+def test_the_layout_is_that_of_channels(x: torch.Tensor, expected: torch.memory_format) -> None:
+    assert layout(x) == expected
 
 
 def test_new_memory_in_the_layout_is_strided_as_the_map() -> None:

@@ -269,8 +269,8 @@ class Recovered(nn.Module):
         super().__init__()
         self.size = size
 
-    def forward(self, map: Tensor) -> Tensor:
-        return virtual_pool(map, self.size)
+    def forward(self, x: Tensor) -> Tensor:
+        return virtual_pool(x, self.size)
 
 
 @pytest.mark.parametrize("size", [(8, 10), (7, 10), (8, 9), (7, 7), (2, 1), (1, 1)])

@@ -30,9 +30,9 @@ def took(speedup: float) -> Latency:
     return Latency(tuple(ms / speedup for ms in BASELINE.samples_ms), SETTING)
 
 
-def forms(fused: float, as_written: float, half: float = 3.9) -> dict[str, Latency]:
+def forms(fused: float, unfused: float, half: float = 3.9) -> dict[str, Latency]:
     """The latencies of a model in both of its forms, and of its limit, from their speed-ups."""
-    return {"fused": took(fused), "as_written": took(as_written), "half": took(half)}
+    return {"fused": took(fused), "unfused": took(unfused), "half": took(half)}
 
 
 def point(name: str, drop: float, speedup: float, pooled: list[str], **values: Any) -> Point:
@@ -55,14 +55,14 @@ def point(name: str, drop: float, speedup: float, pooled: list[str], **values: A
 
 POINTS = [
     point("original", 0.0, 1.0, [], half=took(3.8)),
-    point("round-01", 0.003, 1.44, ROUNDS[0], **forms(fused=1.38, as_written=1.44)),
-    point("round-02", 0.008, 2.31, ROUNDS[0] + ROUNDS[1], **forms(fused=2.31, as_written=1.7)),
+    point("round-01", 0.003, 1.44, ROUNDS[0], **forms(fused=1.38, unfused=1.44)),
+    point("round-02", 0.008, 2.31, ROUNDS[0] + ROUNDS[1], **forms(fused=2.31, unfused=1.7)),
     point(
         "round-03",
         0.024,
         2.87,
         ROUNDS[0] + ROUNDS[1] + ROUNDS[2],
-        **forms(fused=2.87, as_written=1.9),
+        **forms(fused=2.87, unfused=1.9),
     ),
 ]
 SMALLER = [

@@ -45,20 +45,20 @@ def test_the_frontier_marks_and_names_every_model(count: int, width: float) -> N
 
 def test_what_a_model_was_before_fusing_and_the_limit_are_marked() -> None:
     original, first, second = dots(3)
-    fused = replace(second, as_written=1.05)
+    fused = replace(second, unfused=1.05)
     root = parsed(charts.frontier([original, first, fused], 940, SCORE, half=1.5))
     (ring,) = named(root, "written")
     own = named(root, "dot")[2]
     assert float(ring.get("cx", 0)) < float(own.get("cx", 0))
     assert ring.get("cy") == own.get("cy")
-    assert ring.findtext("title") == "round 2, as written: 1.05×"
+    assert ring.findtext("title") == "round 2, unfused: 1.05×"
     (limit,) = named(root, "half")
     assert limit.get("x1") == limit.get("x2")
     assert float(limit.get("x1", 0)) > float(own.get("cx", 0))
-    assert [item.text for item in named(root, "limit")] == ["half the side"]
+    assert [item.text for item in named(root, "limit")] == ["half resolution"]
     said = root.findtext("desc")
     assert said is not None
-    assert said.endswith("round 2: 1.22x (as written 1.05x), 87.6; half the side: 1.50x")
+    assert said.endswith("round 2: 1.22x (unfused 1.05x), 87.6; half resolution: 1.50x")
 
 
 def test_smaller_images_have_a_line_of_their_own() -> None:

@@ -78,21 +78,21 @@ def test_a_round_that_is_being_fine_tuned_says_how_far_it_is(make_run: MakeRun) 
     assert "to come" in page
 
 
-def test_what_is_still_interpolated_is_told_and_why_a_model_is_as_written(
+def test_what_is_still_interpolated_is_told_and_why_a_model_is_unfused(
     make_run: MakeRun,
 ) -> None:
     page = page_of(make_run())
     fusing = page[page.index('id="fusing"') : page.index('id="sensitivity"')]
     assert re.findall("<dt>(.*)</dt>", fusing) == ["round 1", "round 3"]
-    assert "It is as written, for fused it is slower: 1.38x" in fusing
+    assert "It is unfused, for fused it is slower: 1.38x" in fusing
     assert "convs.7, convs.8: view in &lt;head&gt;, output need it in full" in fusing
 
 
-def test_a_run_from_before_there_was_fusing_is_shown_as_written(make_run: MakeRun) -> None:
+def test_a_run_from_before_there_was_fusing_is_shown_unfused(make_run: MakeRun) -> None:
     run = make_run()
     for path in run.glob("round-*/point.json"):
         point = read_json(path)
-        for name in ("as_written", "fused", "half", "missing", "unit"):
+        for name in ("unfused", "fused", "half", "missing", "unit"):
             del point[name]
         write_json(path, point)
     for path in run.glob("round-*/fusing.json"):

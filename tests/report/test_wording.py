@@ -6,12 +6,12 @@ import pytest
 
 from virtualpool.measure import Latency
 from virtualpool.report.wording import (
-    as_written,
     beside_smaller,
     claim,
     measures,
     milliseconds,
     title,
+    unfused,
 )
 from virtualpool.search import Frontier, Point, Unit
 
@@ -103,22 +103,22 @@ def test_other_scores_are_told_by_their_name(
 def test_the_summary_of_a_fused_model_has_both_of_its_times(
     make_point: Callable[..., Point], make_forms: Callable[..., dict[str, Latency]]
 ) -> None:
-    fused = make_point("round-01", 0.008, 2.0, ["a"], **make_forms(fused=2.0, as_written=1.5))
+    fused = make_point("round-01", 0.008, 2.0, ["a"], **make_forms(fused=2.0, unfused=1.5))
     summary = claim([make_point("original", 0.0, 1.0, []), fused], None, PERCENT).summary
     assert summary.replace("\N{NO-BREAK SPACE}", " ").endswith(
-        "and takes 4.55 ms fused, 6.07 ms as written, where the original takes 9.10 ms."
+        "and takes 4.55 ms fused, 6.07 ms unfused, where the original takes 9.10 ms."
     )
 
 
-def test_why_a_model_is_as_written(
+def test_why_a_model_is_unfused(
     make_point: Callable[..., Point], make_forms: Callable[..., dict[str, Latency]]
 ) -> None:
-    slower = make_point("round-01", 0.0, 2.0, ["a"], **make_forms(fused=1.5, as_written=2.0))
-    assert as_written(slower) == (
-        "It is as written, for fused it is slower: 1.50x (1.50 to 1.50) over the original."
+    slower = make_point("round-01", 0.0, 2.0, ["a"], **make_forms(fused=1.5, unfused=2.0))
+    assert unfused(slower) == (
+        "It is unfused, for fused it is slower: 1.50x (1.50 to 1.50) over the original."
     )
     failed = replace(slower, fused=None, missing={"fused": "it has hooks"})
-    assert as_written(failed) == "It is as written: it has hooks"
+    assert unfused(failed) == "It is unfused: it has hooks"
 
 
 @pytest.mark.parametrize(

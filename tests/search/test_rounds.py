@@ -47,7 +47,7 @@ def finetune(model: nn.Module, current: Round) -> None:
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A clock that needs no time: the original takes 8 ms, on half the side 2, and a pooled model
+    """A clock that needs no time: the original takes 8 ms, at half resolution 2, and a pooled model
     less by its sites; as it is written, it loses a half of that.
     """
     saved = {"0": 1.0, "2": 1.5, "5": 2.5}
@@ -103,7 +103,7 @@ def test_each_round_pools_more_from_the_robust_end(start, tmp_path, images, netw
         restored = frontier.restore(network, point)
         assert vp.measure.macs(restored, images) == point.macs
         assert (report_of(restored) is not None) == point.is_fused
-        for measured in (point.as_written, point.fused, point.half):
+        for measured in (point.unfused, point.fused, point.half):
             assert len(measured.samples_ms) == 1
     assert frontier.points[0].speedup.median == 1
     assert frontier.half == frontier.points[3].speedup_of(frontier.points[3].half)
@@ -124,14 +124,14 @@ def test_the_frontier_is_that_of_fused_models_beside_what_they_are_judged_by(
     start, network, images, tmp_path
 ):
     original, first, second = start(rounds=[["2", "5"], ["0"]]).points
-    assert (original.as_written, original.fused, original.is_fused) == (None, None, False)
+    assert (original.unfused, original.fused, original.is_fused) == (None, None, False)
     assert original.half.median_ms == pytest.approx(2.1)
-    assert [p.median_ms for p in (first.fused, first.as_written, first.half)] == pytest.approx(
+    assert [p.median_ms for p in (first.fused, first.unfused, first.half)] == pytest.approx(
         [4.2, 6.3, 2.1]
     )
     assert (first.latency, first.speedup.median) == (first.fused, 2)
-    assert first.speedup_of(first.as_written).median == pytest.approx(8 / 6)
-    assert str(first).endswith("2 pooled, fused (as written 1.33x, half the side 4.00x)")
+    assert first.speedup_of(first.unfused).median == pytest.approx(8 / 6)
+    assert str(first).endswith("2 pooled, fused (unfused 1.33x, half resolution 4.00x)")
     assert [point.is_fused for point in (first, second)] == [True, True]
 
     run = tmp_path / "run"
@@ -154,7 +154,7 @@ def test_what_could_not_be_fused_is_said(start, tmp_path, network):
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_model_that_cannot_be_fused_is_kept_as_written(start, tmp_path, network, monkeypatch):
+def test_a_model_that_cannot_be_fused_is_kept_unfused(start, tmp_path, network, monkeypatch):
     def fails(*_: object) -> None:
         raise ZeroDivisionError("a mistake of ours")
 
@@ -163,22 +163,22 @@ def test_a_model_that_cannot_be_fused_is_kept_as_written(start, tmp_path, networ
     (_, point) = frontier.points
     reason = "the model is as it was: ZeroDivisionError: a mistake of ours"
     assert (point.fused, point.missing, point.is_fused) == (None, {"fused": reason}, False)
-    assert point.latency == point.as_written
-    assert str(point).endswith("2 pooled, as written (half the side 4.00x)")
+    assert point.latency == point.unfused
+    assert str(point).endswith("2 pooled, unfused (half resolution 4.00x)")
     assert report_of(frontier.restore(network, point)) is None
     log = (tmp_path / "run" / "log.txt").read_text()
     assert f"round-01: fused is not timed: {reason}" in log
-    assert f"5 alone is timed as written: {reason}" in log
+    assert f"5 alone is timed unfused: {reason}" in log
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_model_that_is_slower_fused_is_kept_as_written(start, tmp_path, network, monkeypatch):
+def test_a_model_that_is_slower_fused_is_kept_unfused(start, tmp_path, network, monkeypatch):
     measured = forms.latency
 
     def slower_fused(timed: dict[str, Timed], inputs: Tensor, **options: Any):
         times = measured(timed, inputs, **options)
         if "fused" in times:
-            written = times["as_written"]
+            written = times["unfused"]
             slower = tuple(ms * 1.25 for ms in written.samples_ms)
             times["fused"] = Latency(slower, written.setting)
         return times
@@ -186,14 +186,14 @@ def test_a_model_that_is_slower_fused_is_kept_as_written(start, tmp_path, networ
     monkeypatch.setattr(forms, "latency", slower_fused)
     frontier = start(rounds=[["2"], ["5"]])
     for point in frontier.points[1:]:
-        assert point.latency == point.as_written
+        assert point.latency == point.unfused
         assert point.fused is not None
         assert not point.is_fused
         assert not point.missing
         assert report_of(frontier.restore(network, point)) is None
-    assert "1 pooled, as written (fused 0.88x," in str(frontier.points[1])
+    assert "1 pooled, unfused (fused 0.88x," in str(frontier.points[1])
     log = (tmp_path / "run" / "log.txt").read_text()
-    assert "round-01: kept as written, for fused it is slower: 0.80x (0.80 to 0.80) of" in log
+    assert "round-01: kept unfused, for fused it is slower: 0.80x (0.80 to 0.80) of" in log
 
 
 @pytest.mark.usefixtures("quick")
@@ -554,7 +554,7 @@ left = None
 
 # Which form of a model is faster must not differ from one run to the other.
 setting = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
-milliseconds = {"unmodified": 8.0, "as_written": 6.0, "fused": 4.0, "half": 2.0, "smaller": 3.0}
+milliseconds = {"unmodified": 8.0, "unfused": 6.0, "fused": 4.0, "half": 2.0, "smaller": 3.0}
 forms.latency = smaller.latency = lambda models, *_, **__: {
     name: Latency((milliseconds[name],), setting) for name in models
 }

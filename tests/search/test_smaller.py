@@ -100,7 +100,7 @@ def test_the_unmodified_model_is_compared_on_smaller_images(start, network, imag
     assert [point.name for point in frontier.points] == ["original", "round-01", "round-02"]
     assert frontier.pick(max_drop=1).name == "round-02"
     assert Frontier.load(tmp_path / "run" / "frontier.json") == frontier
-    # By this score pooled models lose nothing. With two sites one is as fast as half the side.
+    # By this score pooled models lose nothing. With two sites one is as fast as half resolution.
     assert frontier.lead == ((2.0, pytest.approx(0.06)),)
 
 

@@ -61,7 +61,7 @@ def measure(
     )
 
 
-def gradient(map: Tensor) -> float:
+def gradient(x: Tensor) -> float:
     """The largest difference of two neighbours in a map (..., H, W), per unit of their distance.
 
     Of the Lipschitz condition of the paper's Proposition 1 this is all that its proof uses: pairs
@@ -70,12 +70,12 @@ def gradient(map: Tensor) -> float:
     >>> gradient(torch.tensor([[0.0, 1.0], [2.0, 2.0]]))
     2.0
     """
-    down, right = map[..., 1:, :], map[..., :, 1:]
+    down, right = x[..., 1:, :], x[..., :, 1:]
     pairs = [
-        (down - map[..., :-1, :], 1.0),
-        (right - map[..., :, :-1], 1.0),
-        (map[..., 1:, 1:] - map[..., :-1, :-1], DISTANCE),
-        (map[..., 1:, :-1] - map[..., :-1, 1:], DISTANCE),
+        (down - x[..., :-1, :], 1.0),
+        (right - x[..., :, :-1], 1.0),
+        (x[..., 1:, 1:] - x[..., :-1, :-1], DISTANCE),
+        (x[..., 1:, :-1] - x[..., :-1, 1:], DISTANCE),
     ]
     return max(difference.abs().max().item() / distance for difference, distance in pairs)
 

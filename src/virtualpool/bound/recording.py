@@ -78,9 +78,9 @@ def pooled_values(
     return runner.kept
 
 
-def recovered(map: Tensor) -> Tensor:
+def recovered(x: Tensor) -> Tensor:
     """What is left of a map (N, C, H, W) if only its even positions are computed."""
-    return virtual_pool(even_positions(map), size_of(map))
+    return virtual_pool(even_positions(x), size_of(x))
 
 
 class _Recorder(fx.Interpreter):

@@ -33,14 +33,12 @@ def convolution(operation: Operation) -> Gain:
     )
 
 
-def _repetitions_of_padding(module: Any, map: Tensor) -> int:
+def _repetitions_of_padding(module: Any, x: Tensor) -> int:
     if module.padding_mode in ("zeros", "constant"):
         return 1
     sides = module._reversed_padding_repeated_twice
     mode = module.padding_mode
-    return repetitions(
-        lambda map: functional.pad(map, sides, mode=mode), (map.shape[-2], map.shape[-1])
-    )
+    return repetitions(lambda x: functional.pad(x, sides, mode=mode), (x.shape[-2], x.shape[-1]))
 
 
 @gain_of(nn.Linear)
@@ -137,7 +135,7 @@ def averaging(operation: Operation) -> Gain:
     if not isinstance(operation.input, Tensor):
         return Gain(1.0, 1.0)  # one of several tensors
     source = operation.sources[0]
-    return averaging_gain(lambda map: operation.call({source: map}), operation.input)
+    return averaging_gain(lambda x: operation.call({source: x}), operation.input)
 
 
 @gain_of(functional.interpolate, nn.Upsample)

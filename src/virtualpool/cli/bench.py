@@ -1,4 +1,4 @@
-"""`virtualpool bench`: time networks side by side, as written and fused, and beside their limit."""
+"""`virtualpool bench`: time networks side by side, unfused and fused, and beside their limit."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from virtualpool.fuse import Report
     from virtualpool.measure import Energy, Latency
 
-_HALF = "unmodified, half the side"
+_HALF = "unmodified, half resolution"
 
 
 def bench(
@@ -44,9 +44,9 @@ def bench(
     energy_samples: options.EnergySamples = 5,
     as_json: options.AsJson = False,
 ) -> None:
-    """Time a network unmodified and pooled, as written and fused, and say with what settings.
+    """Time a network unmodified and pooled, unfused and fused, and say with what settings.
 
-    By turns with them, the unmodified one on images of half the side: it has as much work as with
+    Interleaved with them, the unmodified one at half resolution: it has as much work as with
     all sites pooled, so it is the practical limit. How good it is there is another question.
     """
     with results(as_json) as show:
@@ -86,7 +86,7 @@ def bench(
 def _pooled(
     network: "nn.Module", files: list[Path] | None, every: bool, images: "Tensor"
 ) -> "dict[str, nn.Module]":
-    """The pooled networks, as written."""
+    """The pooled networks, unfused."""
     import virtualpool
 
     if sites := virtualpool.plan_of(network).sites:
@@ -94,7 +94,7 @@ def _pooled(
             f"--weights names a network with {len(sites)} pooled sites, and bench compares with "
             "the unmodified one; give that file as one of FILES, with the weights of before."
         )
-    named = {str(file): virtualpool.load(network, file, as_written=True) for file in files or []}
+    named = {str(file): virtualpool.load(network, file, unfused=True) for file in files or []}
     return named | ({"all sites": virtualpool.apply(network, images, "all")} if every else {})
 
 
@@ -102,13 +102,13 @@ def _candidates(
     network: "nn.Module", pooled: "dict[str, nn.Module]", images: "Tensor"
 ) -> "tuple[dict[str, tuple[nn.Module, Any]], dict[str, Report]]":
     """What is timed, with its images; and of what is fused the report. What is left out is said."""
-    from virtualpool.measure import at_half_side
+    from virtualpool.measure import at_half_resolution
     from virtualpool.search.run.forms import fused_if_possible
 
     timed: dict[str, tuple[nn.Module, Any]] = {"unmodified": (network, images)}
     reports: dict[str, Report] = {}
     for name, written in pooled.items():
-        timed[f"{name}, as written"] = written, images
+        timed[f"{name}, unfused"] = written, images
         fused, report = fused_if_possible(written, images)
         for line in report.remaining:
             messages().print(f"{name}: {line}")
@@ -116,7 +116,7 @@ def _candidates(
             timed[f"{name}, fused"] = fused, images
             reports[f"{name}, fused"] = report
     try:
-        timed[_HALF] = at_half_side(network, images)
+        timed[_HALF] = at_half_resolution(network, images)
     except VirtualPoolError as error:
         messages().print(f"{_HALF}, is not timed: {error}")
     return timed, reports

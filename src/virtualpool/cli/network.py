@@ -50,7 +50,7 @@ def load_network(name: str, weights: str | None = None) -> Network:
             "path/to/file.py:function", a function that is called without arguments.
         weights: a name that the network's source knows ("IMAGENET1K_V2", "DEFAULT", "cifar10"), or
             the path of a state dict (.safetensors, .pt, .pth). A file that `virtualpool.save` wrote
-            gives the pooled network, as written. Without, or with "random", it is as it is built.
+            gives the pooled network, unfused. Without, or with "random", it is as it is built.
 
     Raises:
         VirtualPoolError: there is no such network or weights, they do not fit, or the user's

@@ -282,7 +282,7 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
             f"{point.latency.median_ms:.3g} ms",
             f"{point.latency.lower_ms:.3g} to {point.latency.upper_ms:.3g}",
             f"{point.speedup.median:.2f}x",
-            *(_times(point, each) for each in (point.as_written, point.fused, point.half)),
+            *(_times(point, each) for each in (point.unfused, point.fused, point.half)),
             f"{point.macs / 1e6:,.1f}",
             *(_energy_cells(point) if has_energy else []),
             point.weights or "",
@@ -298,17 +298,17 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
         ">quartiles",
         ">speed-up",
     ]
-    columns += [">as written", ">fused", ">half", ">MMACs"]
+    columns += [">unfused", ">fused", ">half", ">MMACs"]
     columns += [">J/image", ">of original"] if has_energy else []
     table(["model", *columns, f"file in {run_dir}"], rows)
     print("\n* no other model on whole images is both faster and better")
     print("speed-up: over the original, of the faster of a model's two forms, which its file gives")
-    print("half: the original on images of half the side, the limit; its score is not measured")
+    print("half: the original at half resolution, the limit; its score is not measured")
     if frontier.smaller or frontier.missing:
         _print_comparison(frontier)
-    print(f"Timed by turns with the original: {frontier.original.latency.setting}")
+    print(f"Timed interleaved with the original: {frontier.original.latency.setting}")
     if energy := frontier.original.energy:
-        print(f"Energy by turns with the original's: {energy.how}")
+        print(f"Energy interleaved with the original's: {energy.how}")
     if why := frontier.original.missing.get("energy"):
         print(f"Energy is not measured: {why}")
     print(f"Report: {page}")

@@ -20,7 +20,7 @@ def are_in_file(weights: str | None) -> bool:
 
 
 def with_weights(module: nn.Module, path: Path) -> nn.Module:
-    """A network with the weights of a file, pooled, as written, if they are those of a pooled one.
+    """A network with the weights of a file, pooled, unfused, if they are those of a pooled one.
 
     Raises:
         VirtualPoolError: the file is missing, broken, or of another network.
@@ -28,7 +28,7 @@ def with_weights(module: nn.Module, path: Path) -> nn.Module:
     if not path.is_file():
         raise VirtualPoolError(f"{path}: no such file of weights.")
     if path.suffix == ".safetensors" and _is_pooled(path):
-        return storage.load(module, path, as_written=True)
+        return storage.load(module, path, unfused=True)
     state = _read_state(path)
     try:
         module.load_state_dict(state)

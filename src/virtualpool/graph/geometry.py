@@ -37,25 +37,25 @@ def double_stride(convolution: nn.Conv2d) -> None:
         _make_padding_explicit(convolution)
 
 
-def keeps_samples(convolution: nn.Conv2d, map: Tensor, out: Tensor) -> bool:
+def keeps_samples(convolution: nn.Conv2d, x: Tensor, out: Tensor) -> bool:
     """Whether `convolution`, with doubled stride, gives the even positions of `out`.
 
     It does unless it has a forward of its own, such as one that pads by its stride.
 
     Args:
         convolution: what gave `out`.
-        map: its input, shape (N, C, H, W).
-        out: its output on `map`.
+        x: its input, shape (N, C, H, W).
+        out: its output on `x`.
     """
     if runs_forward_of(convolution, nn.Conv2d):
         return True
     doubled = copy.copy(convolution)
     double_stride(doubled)
     # Not called as a module: hooks, that of the caller among them, are not meant for it.
-    reduced = doubled.forward(map)
+    reduced = doubled.forward(x)
     expected = out[..., ::2, ::2]
     return (
-        tuple(out.shape[-2:]) == output_size(map, *size_arguments(convolution))
+        tuple(out.shape[-2:]) == output_size(x, *size_arguments(convolution))
         and reduced.shape == expected.shape
         and _is_near(reduced, expected)
     )

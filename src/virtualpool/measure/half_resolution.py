@@ -1,4 +1,4 @@
-"""The unmodified model on images of half the side: the practical limit of what pooling can save."""
+"""The unmodified model at half resolution: the practical limit of what pooling can save."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from virtualpool.graph.parts import evaluating, run
 from virtualpool.graph.state import copy_of
 
 
-def at_half_side(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]:
-    """A model and inputs, for it to see images of half the side, rounded up, that it runs on.
+def at_half_resolution(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]:
+    """A model and inputs, for it to see images at half resolution, rounded up, that it runs on.
 
     On them a convolution has a quarter of its work, as it has with its stride doubled, and nothing
     is interpolated. They are for timing: what the model then says is another question.
@@ -29,13 +29,13 @@ def at_half_side(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]
         VirtualPoolError: there are no images, or the model does not run on such small ones.
 
     >>> import torch
-    >>> _, images = at_half_side(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 224, 299))
+    >>> _, images = at_half_resolution(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 224, 299))
     >>> images.shape
     torch.Size([1, 3, 112, 150])
     """
     if not any(_is_image(tensor) for tensor in tensors(example_inputs)):
         raise VirtualPoolError(
-            "The example inputs hold no image of which to take half the side; an image is a "
+            "The example inputs hold no image to resize to half resolution; an image is a "
             "tensor of floats of shape (N, C, H, W), or (C, H, W) in a list."
         )
     if resizing(model):

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 
-def joined(map: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:
+def joined(x: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:
     """A map with its outer rows and columns beside it once more, as they are or negated.
 
     Args:
-        map: (N, C, H, W).
+        x: (N, C, H, W).
         before: along rows and columns, what the first is multiplied by: 1, -1, or 0 for none.
         after: what the last is multiplied by, alike.
 
@@ -24,13 +24,13 @@ def joined(map: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:
               [-1.,  1.,  2.]]]])
     """
     for axis, first, last in zip((-2, -1), before, after, strict=True):
-        parts = [map]
+        parts = [x]
         if first:
-            parts.insert(0, _signed(map.narrow(axis, 0, 1), first))
+            parts.insert(0, _signed(x.narrow(axis, 0, 1), first))
         if last:
-            parts.append(_signed(map.narrow(axis, map.shape[axis] - 1, 1), last))
-        map = torch.cat(parts, axis) if len(parts) > 1 else map
-    return map
+            parts.append(_signed(x.narrow(axis, x.shape[axis] - 1, 1), last))
+        x = torch.cat(parts, axis) if len(parts) > 1 else x
+    return x
 
 
 def _signed(edge: Tensor, sign: int) -> Tensor:

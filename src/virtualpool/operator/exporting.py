@@ -68,12 +68,12 @@ def is_exporting_onnx() -> bool:
     return is_exporting() and _is_in_onnx_export()
 
 
-def is_exporting_for_onnx_runtime(map: Tensor) -> bool:
+def is_exporting_for_onnx_runtime(x: Tensor) -> bool:
     """Whether a map's operations are to be those that have the layout of its convolutions there.
 
     That is for float32 alone. Dynamo knows none of them.
     """
-    is_known = map.dtype is torch.float32 and not torch.compiler.is_dynamo_compiling()
+    is_known = x.dtype is torch.float32 and not torch.compiler.is_dynamo_compiling()
     return is_known and is_exporting_onnx() and _use.get() == "onnxruntime-cpu"
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from virtualpool.errors import VirtualPoolError
 
 
-def layout(map: Tensor) -> torch.memory_format:
+def layout(x: Tensor) -> torch.memory_format:
     """Channels last where the channels of a position lie side by side, else contiguous.
 
     Raises:
@@ -17,10 +17,10 @@ def layout(map: Tensor) -> torch.memory_format:
     >>> layout(torch.zeros(1, 2, 3, 3).contiguous(memory_format=torch.channels_last))
     torch.channels_last
     """
-    if map.ndim != 4:
+    if x.ndim != 4:
         raise VirtualPoolError(
-            f"A map of shape (N, C, H, W) is expected, not {tuple(map.shape)}; give images with a "
+            f"A map of shape (N, C, H, W) is expected, not {tuple(x.shape)}; give images with a "
             "batch axis: images.unsqueeze(0)."
         )
-    is_last = map.stride(1) < map.stride(3)
+    is_last = x.stride(1) < x.stride(3)
     return torch.channels_last if is_last else torch.contiguous_format

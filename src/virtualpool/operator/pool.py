@@ -92,7 +92,7 @@ def _with_twice_the_size(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     """The same as ONNX writes it, whose resizing can do what PyTorch's cannot.
 
     Without an offset each cell comes to an even position and the last one is repeated. ONNX Runtime
-    does this, for whole factors, in the layout of its convolutions: as written, ResNet-50 takes
+    does this, for whole factors, in the layout of its convolutions: unfused, ResNet-50 takes
     little more than half of the time that it takes with aligned corners and a padding.
     """
     height, width = 2 * reduced.shape[-2], 2 * reduced.shape[-1]
@@ -113,11 +113,11 @@ def _with_twice_the_size(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     return full[..., : size[0], : size[1]]
 
 
-def _cut(map: Tensor, size: tuple[int, int]) -> Tensor:
+def _cut(x: Tensor, size: tuple[int, int]) -> Tensor:
     """The first rows and columns of a map, by a convolution: ONNX Runtime's have no slices."""
-    channels, rows, columns = map.shape[1:]
-    first = map.new_tensor([[1.0, 0.0], [0.0, 0.0]])[: 1 + rows - size[0], : 1 + columns - size[1]]
-    return torch.conv2d(map, first.expand(channels, 1, *first.shape), groups=channels)
+    channels, rows, columns = x.shape[1:]
+    first = x.new_tensor([[1.0, 0.0], [0.0, 0.0]])[: 1 + rows - size[0], : 1 + columns - size[1]]
+    return torch.conv2d(x, first.expand(channels, 1, *first.shape), groups=channels)
 
 
 class VirtualPool(nn.Module):
@@ -132,7 +132,7 @@ class VirtualPool(nn.Module):
         return virtual_pool(reduced, size)
 
 
-def repeated(map: Tensor, before: Axes, after: Axes) -> Tensor:
+def repeated(x: Tensor, before: Axes, after: Axes) -> Tensor:
     """A map with copies of its first and last rows and columns beside them, 0 or 1 on each side.
 
     >>> repeated(torch.tensor([[[[1.0, 2.0]]]]), (0, 1), (1, 0))
@@ -140,17 +140,17 @@ def repeated(map: Tensor, before: Axes, after: Axes) -> Tensor:
               [1., 1., 2.]]]])
     """
     if is_exporting_program():
-        return joined(map, before, after)
+        return joined(x, before, after)
     # Autocast makes this operation one of float32.
-    with without_autocast(map):
-        return functional.pad(map, (before[1], after[1], before[0], after[0]), mode="replicate")
+    with without_autocast(x):
+        return functional.pad(x, (before[1], after[1], before[0], after[0]), mode="replicate")
 
 
-def output_size(map: Tensor, kernel: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Axes:
-    """The size (H, W) that a convolution makes of `map`, from the shape at the time of the call.
+def output_size(x: Tensor, kernel: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Axes:
+    """The size (H, W) that a convolution makes of `x`, from the shape at the time of the call.
 
     Args:
-        map: shape (..., H, W).
+        x: shape (..., H, W).
         kernel: kernel size per axis.
         stride: stride per axis.
         padding: the sum of the padding on both sides, per axis.
@@ -159,9 +159,9 @@ def output_size(map: Tensor, kernel: Axes, stride: Axes, padding: Axes, dilation
     >>> output_size(torch.zeros(1, 3, 224, 225), (3, 3), (2, 2), (2, 2), (1, 1))
     (112, 113)
     """
-    if has_torch_function_unary(map):
-        return handle_torch_function(output_size, (map,), map, kernel, stride, padding, dilation)
-    return window_size((map.shape[-2], map.shape[-1]), kernel, stride, padding, dilation)
+    if has_torch_function_unary(x):
+        return handle_torch_function(output_size, (x,), x, kernel, stride, padding, dilation)
+    return window_size((x.shape[-2], x.shape[-1]), kernel, stride, padding, dilation)
 
 
 def window_size(

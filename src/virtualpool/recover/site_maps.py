@@ -100,14 +100,14 @@ def _end(part: Part, convolution: fx.Node) -> tuple[str, Activation] | None:
 def _activation(part: Part, node: fx.Node | None) -> Activation:
     """What an activation's node does, on a copy: some work in place."""
     if node is None:
-        return lambda model, map: map.clone()
+        return lambda model, x: x.clone()
     if node.op == "call_module":
         name = part.full_name(node.target)
-        return lambda model, map: model.get_submodule(name)(map.clone())
+        return lambda model, x: model.get_submodule(name)(x.clone())
     is_method = node.op == "call_method"
     function: Any = getattr(Tensor, str(node.target)) if is_method else node.target
     rest, keywords = node.args[1:], node.kwargs
-    return lambda model, map: function(map.clone(), *rest, **keywords)
+    return lambda model, x: function(x.clone(), *rest, **keywords)
 
 
 def _observer(site: SiteMap, model: nn.Module) -> Keep:

@@ -19,7 +19,7 @@ class Dot:
 
     Scores and drops are as they are written, such as in per cent.
 
-    Of a fused model, `as_written` is its speed before that. `pareto` is whether no other model of
+    Of a fused model, `unfused` is its speed before that. `pareto` is whether no other model of
     the same line beats it, and `on_smaller` whether it is the original on smaller images.
     """
 
@@ -30,7 +30,7 @@ class Dot:
     error: float | None
     pareto: bool = False
     picked: bool = False
-    as_written: float | None = None
+    unfused: float | None = None
     on_smaller: bool = False
 
 
@@ -65,7 +65,7 @@ def frontier(
         dots: the models, the original first.
         width: in pixels.
         unit: of the scores.
-        half: the speed of the original on images of half the side, which is marked by a line.
+        half: the speed of the original at half resolution, which is marked by a line.
         smaller: the original on smaller images, fine-tuned, which have a line of their own.
     """
     everything = [*dots, *smaller]
@@ -79,7 +79,7 @@ def frontier(
         height,
         f"{unit.title} against measured speed",
         "; ".join(_described(dot, unit) for dot in everything)
-        + (f"; half the side: {half:.2f}x" if half else ""),
+        + (f"; half resolution: {half:.2f}x" if half else ""),
     )
     svg.axis_left(root, up, left, right, title(unit), svg.plain)
     svg.axis_below(root, across, top, bottom, "speed-up, measured", lambda tick: f"{tick:g}×")
@@ -92,7 +92,7 @@ def frontier(
     if half is not None:
         svg.line(root, (across(half), top), (across(half), bottom), "half")
     for dot in dots:
-        taken += _as_written(root, dot, across, up)
+        taken += _unfused(root, dot, across, up)
     for dot in everything:
         _dot(root, dot, across, up, unit)
     if half is not None:
@@ -179,12 +179,12 @@ def points(unit: Unit) -> str:
 
 def _speeds(dots: Sequence[Dot], half: float | None) -> list[float]:
     speeds = [limit for dot in dots for limit in dot.speed_range]
-    others = [dot.as_written for dot in dots] + [half]
+    others = [dot.unfused for dot in dots] + [half]
     return speeds + [speed for speed in others if speed is not None]
 
 
 def _described(dot: Dot, unit: Unit) -> str:
-    written = f" (as written {dot.as_written:.2f}x)" if dot.as_written else ""
+    written = f" (unfused {dot.unfused:.2f}x)" if dot.unfused else ""
     return f"{dot.label}: {dot.speed:.2f}x{written}, {unit.scaled(dot.score)}"
 
 
@@ -202,20 +202,20 @@ def _kind(dot: Dot) -> str:
 
 
 def _name_half(root: svg.Element, x: float, bottom: float) -> Box:
-    """Names the line for the original on half the side; gives where the name is."""
-    name = "half the side"
+    """Names the line for the original at half resolution; gives where the name is."""
+    name = "half resolution"
     svg.add(root, "text", name, x=x - 6, y=bottom - 7, text_anchor="end", class_="limit")
     return x - 6 - 6.5 * len(name), bottom - 19, x, bottom
 
 
-def _as_written(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -> list[Box]:
+def _unfused(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -> list[Box]:
     """Where a fused model was before that, and the way from there; gives what that covers."""
-    if dot.as_written is None:
+    if dot.unfused is None:
         return []
-    x, y = across(dot.as_written), up(dot.score)
+    x, y = across(dot.unfused), up(dot.score)
     svg.line(root, (x, y), (across(dot.speed), y), "gain")
     circle = svg.add(root, "circle", cx=x, cy=y, r=3.5, class_="written")
-    svg.add(circle, "title", f"{dot.label}, as written: {dot.as_written:.2f}×")
+    svg.add(circle, "title", f"{dot.label}, unfused: {dot.unfused:.2f}×")
     return [around(x, y, 5)]
 
 

@@ -71,7 +71,7 @@ def _dots(
             error=point.standard_error and point.standard_error * unit.factor,
             pareto=point.name in pareto,
             picked=point is picked,
-            as_written=_speed_as_written(point),
+            unfused=_speed_unfused(point),
             on_smaller=point.side < 1,
         )
         for point in points
@@ -81,7 +81,7 @@ def _dots(
 def _marks(run: Record, picked: Point | None, unit: Unit) -> list[Mark]:
     """The models whose energy was measured, with what they take of the original's as it is now.
 
-    The energies of two rounds may be hours apart, and each was measured by turns with the
+    The energies of two rounds may be hours apart, and each was measured interleaved with the
     original's: so each is shown as its part of the original's first energy.
     """
     first = run.points[0].energy if run.points else None
@@ -99,8 +99,8 @@ def _marks(run: Record, picked: Point | None, unit: Unit) -> list[Mark]:
     ]
 
 
-def _speed_as_written(point: Point) -> float | None:
-    speedup = point.speedup_of(point.as_written) if point.is_fused else None
+def _speed_unfused(point: Point) -> float | None:
+    speedup = point.speedup_of(point.unfused) if point.is_fused else None
     return speedup and speedup.median
 
 

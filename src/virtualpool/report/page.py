@@ -128,9 +128,9 @@ def _model(
 
 
 def _forms(point: Point) -> list[Latency | None]:
-    """As written, fused, half; what was measured before there was fusing is as written."""
-    is_old = point.weights is not None and point.as_written is None
-    return [point.latency if is_old else point.as_written, point.fused, point.half]
+    """Unfused, fused, half; what was measured before there was fusing is unfused."""
+    is_old = point.weights is not None and point.unfused is None
+    return [point.latency if is_old else point.unfused, point.fused, point.half]
 
 
 def _form(point: Point, latency: Latency | None) -> dict[str, Any]:
@@ -175,13 +175,13 @@ def _comparison(run: Record, unit: Unit, path: Path) -> dict[str, Any] | None:
 
 
 def _fusing(run: Record) -> list[dict[str, Any]]:
-    """Of each model what is still interpolated, or why it is as written."""
+    """Of each model what is still interpolated, or why it is unfused."""
     found = []
     for point in run.points:
         report = run.fusing.get(point.name)
         lines = list(report.remaining) if report else []
         if report and not point.is_fused:
-            lines.insert(0, wording.as_written(point))
+            lines.insert(0, wording.unfused(point))
         if report and lines:
             found.append({"name": _label(point.name), "summary": report.summary, "lines": lines})
     return found

@@ -61,8 +61,8 @@ def claim(points: Sequence[Point], max_drop: float | None, unit: Unit) -> Claim:
         rule = "the model that loses least"
     speed = best.speedup.median
     taken = milliseconds(best.latency.median_ms)
-    if best.is_fused and best.as_written:
-        taken = f"{taken} fused, {milliseconds(best.as_written.median_ms)} as written,"
+    if best.is_fused and best.unfused:
+        taken = f"{taken} fused, {milliseconds(best.unfused.median_ms)} unfused,"
     faster_by = f"{speed:.1f}×" if speed >= 1.1 else f"{speed:.2f}×"
     return Claim(
         f"{faster_by} faster {_price(best, unit)}"
@@ -102,12 +102,12 @@ def beside_smaller(frontier: Frontier) -> str:
     )
 
 
-def as_written(point: Point) -> str:
-    """Why a model is as written though it was to be fused."""
+def unfused(point: Point) -> str:
+    """Why a model is unfused though it was to be fused."""
     if point.fused is None:
-        return f"It is as written: {point.missing.get('fused', 'fused it was not timed')}"
+        return f"It is unfused: {point.missing.get('fused', 'fused it was not timed')}"
     speedup = point.speedup_of(point.fused)
-    return f"It is as written, for fused it is slower: {speedup} over the original."
+    return f"It is unfused, for fused it is slower: {speedup} over the original."
 
 
 def milliseconds(value: float) -> str:

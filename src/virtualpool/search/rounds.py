@@ -58,7 +58,7 @@ def search(
 
     The sites are ranked by their sensitivity and shared out among rounds. Each round pools more
     sites, goes on from the last round's weights, fine-tunes, fuses, times the model in both forms
-    by turns with the unmodified one, and evaluates the faster form. All that is found is kept in
+    interleaved with the unmodified one, and evaluates the faster form. All that is found is kept in
     `run_dir`: a search that was stopped at any moment goes on when it is called again with the same
     arguments, and ends with the same models. Every stage begins with random numbers of its own,
     drawn from `seed`.
@@ -87,7 +87,7 @@ def search(
             of the side, which is what pooling has to beat. It is fine-tuned by `finetune` in the
             same way and for as long: once for each round that was made, with that round's epochs
             and learning rate. Training and evaluation see whole images, which the model resizes
-            (see `virtualpool.search.resized`); what is timed, by turns with the unmodified model,
+            (see `virtualpool.search.resized`); timed, interleaved with the unmodified model,
             is the model on images that are smaller already, without the resizing. The result is in
             `Frontier.smaller` and `Frontier.lead`; why a size is left out, which the model does not
             take, in `Frontier.missing`.

@@ -140,7 +140,7 @@ class _Smaller:
         )
 
     def _times(self, model: nn.Module) -> dict[str, Latency]:
-        """How long the model takes, by turns with the unmodified one on images of full size."""
+        """How long the model takes, interleaved with the unmodified one on images of full size."""
 
         def compute() -> Any:
             models = {"unmodified": self.steps.model, "smaller": (model, self.inputs)}

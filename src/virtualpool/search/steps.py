@@ -196,7 +196,7 @@ class Steps:
         return Point.from_json(self.run.remember(self.run.folder(index) / "point.json", measure))
 
     def _tune(self, index: int, added: list[str]) -> None:
-        pooled = apply(self.models.as_written(index - 1), self.example_inputs, added)
+        pooled = apply(self.models.unfused(index - 1), self.example_inputs, added)
         current = Round(
             index=index,
             added=tuple(added),
@@ -233,7 +233,7 @@ class Steps:
             drop=float(drop),
             drop_standard_error=drop.standard_error,
             over_limit=self.max_drop is not None and drop > self.max_drop,
-            as_written=times.as_written,
+            unfused=times.unfused,
             fused=times.fused,
             half=times.half,
             energy=energies.kept,

@@ -109,8 +109,8 @@ class Frame(torch.nn.Module):
         super().__init__()
         self.given = given
 
-    def forward(self, map: Tensor) -> Tensor:
-        return extended(map, *self.given)
+    def forward(self, x: Tensor) -> Tensor:
+        return extended(x, *self.given)
 
 
 @pytest.mark.parametrize("size", [(1, 2), (7, 8), (8, 7)])

@@ -1,4 +1,4 @@
-"""What `test_reduced` does not see of max pooling: images by turns, and what training keeps."""
+"""What `test_reduced` does not see of max pooling: images interleaved, and what training keeps."""
 
 from typing import Any
 
@@ -63,8 +63,8 @@ class Pooling(torch.nn.Module):
         super().__init__()
         self.given, self.is_rectified = given, is_rectified
 
-    def forward(self, map: torch.Tensor) -> torch.Tensor:
-        return max_pool(map, *self.given, is_rectified=self.is_rectified)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return max_pool(x, *self.given, is_rectified=self.is_rectified)
 
 
 SIZES = pytest.mark.parametrize("size", [(3, 2), (8, 7)])

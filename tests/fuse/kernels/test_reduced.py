@@ -123,8 +123,8 @@ class Mean(nn.Module):
         super().__init__()
         self.given = given
 
-    def forward(self, map: Tensor) -> Tensor:
-        return on_reduced.mean(map, *self.given)
+    def forward(self, x: Tensor) -> Tensor:
+        return on_reduced.mean(x, *self.given)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 8)])
@@ -171,18 +171,18 @@ def test_empty_batches(operation, full):
     assert operation(map, (8, 7)).shape == full(torch.empty(0, 3, 8, 7), (8, 7)).shape
 
 
-def mended(map, size, outputs, kernel, bias, stride, padding, dilation, groups):
+def mended(x, size, outputs, kernel, bias, stride, padding, dilation, groups):
     folds = fold(kernel, padding, dilation), kernel
     return on_reduced.mended_convolution(
-        map, size, outputs, folds, bias, stride, padding, dilation, groups
+        x, size, outputs, folds, bias, stride, padding, dilation, groups
     )
 
 
-def extended(map, size, outputs, kernel, bias, stride, padding, dilation, groups):
+def extended(x, size, outputs, kernel, bias, stride, padding, dilation, groups):
     rows, columns = axes(kernel.shape[-2:], padding, dilation)
     folded = fold(kernel, padding, dilation)
     before = rows.before, columns.before
-    return on_reduced.convolution(map, size, outputs, folded, bias, stride, before, groups)
+    return on_reduced.convolution(x, size, outputs, folded, bias, stride, before, groups)
 
 
 lengths, taps, spreads = st.integers(1, 20), st.integers(1, 7), st.integers(1, 3)
@@ -206,12 +206,12 @@ def operands(kernel, groups, has_bias, size, layout, recorded) -> tuple[Tensor, 
     return weight, bias, reduced_map(size, 4, memory_format=layout).requires_grad_(recorded)
 
 
-def assert_same(result: Tensor, expected: Tensor, map: Tensor) -> None:
+def assert_same(result: Tensor, expected: Tensor, x: Tensor) -> None:
     """Compares results, and where they are recorded the gradients of a map."""
     torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
-    if map.requires_grad:
-        (gradient,) = torch.autograd.grad(result.square().sum(), map)
-        (other,) = torch.autograd.grad(expected.square().sum(), map)
+    if x.requires_grad:
+        (gradient,) = torch.autograd.grad(result.square().sum(), x)
+        (other,) = torch.autograd.grad(expected.square().sum(), x)
         torch.testing.assert_close(gradient, other, rtol=1e-11, atol=1e-11)
 
 
@@ -240,9 +240,9 @@ def test_convolutions_equal_that_of_the_full_map(
     assert torch.equal(map, before)
 
 
-def transposed(map, size, kernel, bias, padding, dilation, groups):
+def transposed(x, size, kernel, bias, padding, dilation, groups):
     folds = spread(kernel, padding, dilation, groups), kernel
-    return on_reduced.transposed_convolution(map, size, folds, bias, padding, dilation, groups)
+    return on_reduced.transposed_convolution(x, size, folds, bias, padding, dilation, groups)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

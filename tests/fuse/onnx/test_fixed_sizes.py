@@ -54,7 +54,7 @@ def test_an_open_batch(tmp_path):
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(20, 22), (19, 22), (24, 25), (31, 17)])
-def test_as_written_every_size_is_right(size, tmp_path):
+def test_unfused_every_size_is_right(size, tmp_path):
     written = pooled()
     images = torch.randn(1, 3, *size)
     found = outputs(session(written, tmp_path / "model.onnx", (0, 2, 3)), images)

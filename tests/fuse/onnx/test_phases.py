@@ -43,16 +43,16 @@ class Convolving(nn.Module):
         kernel = self.weight.shape[2], self.weight.shape[3]
         return window_size(self.size, kernel, self.stride, around)
 
-    def forward(self, map: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         rows, columns = axes(self.weight.shape[2:], self.padding, (1, 1))
         folded = fold(self.weight, self.padding, (1, 1))
         half = self.stride[0] // 2, self.stride[1] // 2
         before = rows.before, columns.before
         given = folded, self.bias, half, before, self.groups
-        return on_reduced.convolution(map, self.size, self.outputs, *given, rectify=True)
+        return on_reduced.convolution(x, self.size, self.outputs, *given, rectify=True)
 
-    def in_full(self, map: Tensor) -> Tensor:
-        full = recovered(map.double().relu(), self.size)
+    def in_full(self, x: Tensor) -> Tensor:
+        full = recovered(x.double().relu(), self.size)
         weight, bias = self.weight.double(), self.bias.double()
         return torch.conv2d(full, weight, bias, self.stride, self.padding, 1, self.groups)
 
@@ -64,11 +64,11 @@ class Pooling(nn.Module):
         super().__init__()
         self.size, self.stride = size, stride
 
-    def forward(self, map: Tensor) -> Tensor:
-        return max_pool(map, self.size, 3, self.stride)
+    def forward(self, x: Tensor) -> Tensor:
+        return max_pool(x, self.size, 3, self.stride)
 
-    def in_full(self, map: Tensor) -> Tensor:
-        full = recovered(map.double(), self.size)
+    def in_full(self, x: Tensor) -> Tensor:
+        full = recovered(x.double(), self.size)
         return nn.functional.max_pool2d(full, 3, self.stride, 1)
 
 
@@ -79,11 +79,11 @@ class Recovering(nn.Module):
         super().__init__()
         self.size = size
 
-    def forward(self, map: Tensor) -> Tensor:
-        return vp.virtual_pool(map, self.size)
+    def forward(self, x: Tensor) -> Tensor:
+        return vp.virtual_pool(x, self.size)
 
-    def in_full(self, map: Tensor) -> Tensor:
-        return recovered(map.double(), self.size)
+    def in_full(self, x: Tensor) -> Tensor:
+        return recovered(x.double(), self.size)
 
 
 class All(nn.Module):

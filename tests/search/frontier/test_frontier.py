@@ -171,19 +171,19 @@ def _latency(speedup: float) -> Latency:
 FORMS = {
     "of before there was fusing": ({}, False, ""),
     "fused": (
-        {"as_written": _latency(1.5), "fused": _latency(2), "half": _latency(3)},
+        {"unfused": _latency(1.5), "fused": _latency(2), "half": _latency(3)},
         True,
-        ", fused (as written 1.50x, half the side 3.00x)",
+        ", fused (unfused 1.50x, half resolution 3.00x)",
     ),
-    "as written, for fused it is slower": (
-        {"as_written": _latency(2), "fused": _latency(1.25), "half": _latency(3)},
+    "unfused, for fused it is slower": (
+        {"unfused": _latency(2), "fused": _latency(1.25), "half": _latency(3)},
         False,
-        ", as written (fused 1.25x, half the side 3.00x)",
+        ", unfused (fused 1.25x, half resolution 3.00x)",
     ),
     "neither can be measured": (
-        {"as_written": _latency(2), "missing": {"fused": "it has hooks", "half": "one size"}},
+        {"unfused": _latency(2), "missing": {"fused": "it has hooks", "half": "one size"}},
         False,
-        ", as written",
+        ", unfused",
     ),
 }
 
@@ -216,7 +216,7 @@ def test_a_point_says_in_what_unit_its_score_is(frontier, tmp_path):
 def test_a_frontier_from_before_there_was_fusing_still_loads(frontier, tmp_path):
     value = frontier.to_json()
     for point in value["points"]:
-        for name in ("as_written", "fused", "half", "missing", "unit", "side"):
+        for name in ("unfused", "fused", "half", "missing", "unit", "side"):
             del point[name]
     del value["smaller"], value["missing"]
     (tmp_path / "frontier.json").write_text(json.dumps(value))
@@ -258,8 +258,8 @@ def test_timed_measures_all_models_anew(frontier, network, images, tmp_path):
         frontier,
         points=(
             replace(original, half=_latency(3)),
-            replace(r1, as_written=_latency(1.2), fused=r1.latency, half=_latency(3)),
-            replace(r2, as_written=r2.latency, missing={"fused": "it has hooks"}),
+            replace(r1, unfused=_latency(1.2), fused=r1.latency, half=_latency(3)),
+            replace(r2, unfused=r2.latency, missing={"fused": "it has hooks"}),
         ),
     )
     after = before.timed(network, images[:1], rounds=2, dtype="float64")
@@ -272,9 +272,9 @@ def test_timed_measures_all_models_anew(frontier, network, images, tmp_path):
         assert point.half is None
         assert point.missing == {}
         assert (point.name, point.accuracy, point.plan) == (old.name, old.accuracy, old.plan)
-    assert (first.fused, first.as_written) == (None, None)
-    assert (fused.fused, fused.as_written) == (fused.latency, None)
-    assert (written.fused, written.as_written) == (None, written.latency)
+    assert (first.fused, first.unfused) == (None, None)
+    assert (fused.fused, fused.unfused) == (fused.latency, None)
+    assert (written.fused, written.unfused) == (None, written.latency)
     assert after.pick(max_latency_ms=1e9).name == "r1"
     assert before.points[1].latency == r1.latency
 
@@ -314,7 +314,7 @@ def test_plot_shows_every_model(frontier, tmp_path, monkeypatch):
     text = (tmp_path / "frontier.svg").read_text()
     for label in ("original", "r1, 1 pooled", "r4, 1 pooled", "unsure", "batch 1, 1 thread, eager"):
         assert label in text
-    for label in ("half the side", "ring: as written"):
+    for label in ("half resolution", "ring: unfused"):
         assert label not in text
 
 
@@ -323,12 +323,12 @@ def test_plot_shows_what_fusing_gave_and_the_limit(frontier, tmp_path, monkeypat
 
     monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
     points = [
-        replace(point, fused=point.latency, as_written=_latency(1.2), half=_latency(4))
+        replace(point, fused=point.latency, unfused=_latency(1.2), half=_latency(4))
         for point in frontier.points
     ]
     replace(frontier, points=tuple(points)).plot(tmp_path / "frontier.svg")
     text = (tmp_path / "frontier.svg").read_text()
-    for label in ("half the side", "ring: as written, before fusing"):
+    for label in ("half resolution", "ring: unfused, before fusing"):
         assert label in text
 
 

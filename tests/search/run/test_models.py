@@ -14,9 +14,9 @@ from virtualpool.search.run.models import Models
 SETTING = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
 UNMODIFIED, SLOW, FAST = (Latency((ms,), SETTING) for ms in (9.0, 6.0, 3.0))
 FUSED_IS = {
-    "faster": Times(UNMODIFIED, as_written=SLOW, fused=FAST),
-    "slower": Times(UNMODIFIED, as_written=FAST, fused=SLOW),
-    "not there": Times(UNMODIFIED, as_written=FAST, missing={"fused": "it failed"}),
+    "faster": Times(UNMODIFIED, unfused=SLOW, fused=FAST),
+    "slower": Times(UNMODIFIED, unfused=FAST, fused=SLOW),
+    "not there": Times(UNMODIFIED, unfused=FAST, missing={"fused": "it failed"}),
 }
 
 
@@ -33,7 +33,7 @@ def is_fused(model: nn.Module) -> bool:
 
 
 def test_the_unmodified_model_is_that_of_round_0(kept, network):
-    assert kept.loaded(0) is kept.as_written(0) is network
+    assert kept.loaded(0) is kept.unfused(0) is network
     assert [kept.exists(index) for index in (1, 2)] == [True, False]
     times = kept.times(0)
     assert times.kept == times.unmodified
@@ -43,10 +43,10 @@ def test_the_unmodified_model_is_that_of_round_0(kept, network):
 
 def test_a_round_is_fused_and_timed_once(kept, images, monkeypatch):
     times = kept.times(1)
-    assert None not in (times.as_written, times.fused, times.half)
+    assert None not in (times.unfused, times.fused, times.half)
     assert is_fused(kept.loaded(1))
-    assert not is_fused(kept.as_written(1))
-    assert torch.allclose(kept.loaded(1)(images), kept.as_written(1)(images), atol=1e-6)
+    assert not is_fused(kept.unfused(1))
+    assert torch.allclose(kept.loaded(1)(images), kept.unfused(1)(images), atol=1e-6)
     monkeypatch.setattr(models, "timed", lambda *_, **__: pytest.fail("timed again"))
     assert kept.times(1) == times
 
@@ -61,14 +61,14 @@ def test_the_file_gives_the_faster_form_however_often_it_is_asked_to(kept, case,
         assert is_fused(kept.loaded(1)) == (case == "faster")
         assert vp.plan_of(kept.loaded(1)).names == ["2", "5"]
     log = (kept.run.directory / "log.txt").read_text()
-    assert ("kept as written" in log) == (case == "slower")
+    assert ("kept unfused" in log) == (case == "slower")
 
 
 def test_a_round_of_before_there_was_fusing_goes_on(kept, network, images):
     (kept.path(1).parent / "latency.json").write_text("[]")
     kept.keep_faster_form(1)
     assert kept.times(1).fused is not None
-    again = vp.apply(kept.as_written(1), images, ["0"])
+    again = vp.apply(kept.unfused(1), images, ["0"])
     assert vp.plan_of(again).names == ["2", "5", "0"]
 
 

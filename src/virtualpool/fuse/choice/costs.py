@@ -42,7 +42,7 @@ def costs(
 
 @torch.no_grad()
 def timed(ways: dict[str, Callable[[], Any]], device: torch.device) -> dict[str, float]:
-    """The median of a few calls of each way, by turns."""
+    """The median of a few calls of each way, interleaved."""
     now = clock(device)
     samples: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(_ROUNDS + 1):

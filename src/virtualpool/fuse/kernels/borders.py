@@ -133,32 +133,32 @@ def _signs_after(size: Axes, after: Axes) -> Axes:
     return rows, columns
 
 
-def _negated(map: Tensor, size: Axes, before: Axes, after: Axes) -> list[list[int]]:
+def _negated(x: Tensor, size: Axes, before: Axes, after: Axes) -> list[list[int]]:
     """The places along rows and columns of an extended map at which copies are to be negated."""
     first = [[0] * count for count in before]
     last = [
         [length - 1] if more and full % 2 else []
-        for length, more, full in zip(map.shape[-2:], after, size, strict=True)
+        for length, more, full in zip(x.shape[-2:], after, size, strict=True)
     ]
     return [one + other for one, other in zip(first, last, strict=True)]
 
 
-def _signs(map: Tensor, negated: list[list[int]]) -> Tensor:
+def _signs(x: Tensor, negated: list[list[int]]) -> Tensor:
     """One or minus one for each position (1, 1, H, W)."""
     rows, columns = (
-        _signs_along(length, places, map)
-        for length, places in zip(map.shape[-2:], negated, strict=True)
+        _signs_along(length, places, x)
+        for length, places in zip(x.shape[-2:], negated, strict=True)
     )
     return rows.view(1, 1, -1, 1) * columns
 
 
-def _signs_along(length: int, negated: list[int], map: Tensor) -> Tensor:
-    if map.device.type == "cpu":
+def _signs_along(length: int, negated: list[int], x: Tensor) -> Tensor:
+    if x.device.type == "cpu":
         signs = [-1.0 if place in negated else 1.0 for place in range(length)]
-        return torch.tensor(signs, dtype=map.dtype)
+        return torch.tensor(signs, dtype=x.dtype)
     # Numbers from the CPU would keep compiled code from being a CUDA graph.
-    places = torch.arange(length, device=map.device)
-    signs = torch.ones_like(places, dtype=map.dtype)
+    places = torch.arange(length, device=x.device)
+    signs = torch.ones_like(places, dtype=x.dtype)
     for place in negated:
         signs = torch.where(places == place, -1.0, signs)
     return signs

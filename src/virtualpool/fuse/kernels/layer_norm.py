@@ -88,13 +88,13 @@ def bias_of_shifted(bias: Tensor | None, shift: Tensor, matrix: Tensor) -> Tenso
     return shifted if bias is None else bias + shifted
 
 
-def centred(map: Tensor) -> Tensor:
+def centred(x: Tensor) -> Tensor:
     """A map whose channels, the last axis, have the mean zero at each position.
 
     >>> centred(torch.tensor([1.0, 2.0, 6.0]))
     tensor([-2., -1.,  3.])
     """
-    return map - map.mean(-1, keepdim=True)
+    return x - x.mean(-1, keepdim=True)
 
 
 def divided(product: Tensor, centre: Tensor, bias: Tensor | None, eps: float) -> Tensor:

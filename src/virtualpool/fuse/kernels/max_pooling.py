@@ -154,13 +154,13 @@ def _by_averages(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tenso
     return largest if step == 1 else _every(step, largest)
 
 
-def _every(step: int, map: Tensor) -> Tensor:
+def _every(step: int, x: Tensor) -> Tensor:
     """Each so-many-th row and column of a map whose values are not below zero."""
     rows, columns = (
-        map.new_tensor([float(place % step == 0) for place in range(length)])
-        for length in map.shape[-2:]
+        x.new_tensor([float(place % step == 0) for place in range(length)])
+        for length in x.shape[-2:]
     )
-    return functional.max_pool2d(map * (rows.view(-1, 1) * columns), step, ceil_mode=True)
+    return functional.max_pool2d(x * (rows.view(-1, 1) * columns), step, ceil_mode=True)
 
 
 def _by_phases(reduced: Tensor, size: Axes, stride: int) -> Tensor:
@@ -220,11 +220,11 @@ def _by_differences(cells: Tensor) -> Tensor:
     return (cells + more_after) + more_below
 
 
-def _depthwise(map: Tensor, kernel: Tensor, stride: int = 1) -> Tensor:
+def _depthwise(x: Tensor, kernel: Tensor, stride: int = 1) -> Tensor:
     """Each channel convolved by the same kernel, of an odd size, with zeros around it."""
-    channels, padding = map.shape[1], kernel.shape[-1] // 2
+    channels, padding = x.shape[1], kernel.shape[-1] // 2
     weight = kernel.expand(channels, 1, *kernel.shape)
-    return torch.conv2d(map, weight, None, stride, padding, 1, channels)
+    return torch.conv2d(x, weight, None, stride, padding, 1, channels)
 
 
 class _Halving(torch.autograd.Function):
@@ -251,16 +251,16 @@ class _Halving(torch.autograd.Function):
         return result, None
 
 
-def _in_cache(map: Tensor) -> Iterator[slice]:
+def _in_cache(x: Tensor) -> Iterator[slice]:
     """The images of a batch, so many at a time that a few passes find them in the cache."""
-    count = max(_at_once(map) // max(map[:1].numel(), 1), 1)
-    for first in range(0, len(map), count):
+    count = max(_at_once(x) // max(x[:1].numel(), 1), 1)
+    for first in range(0, len(x), count):
         yield slice(first, first + count)
 
 
-def _bands(map: Tensor, rows: int, step: int) -> Iterator[tuple[int, int]]:
+def _bands(x: Tensor, rows: int, step: int) -> Iterator[tuple[int, int]]:
     """The first row and the last, of so many rows at a time."""
-    count = max(_at_once(map) // max(map[..., :step, :].numel(), 1), 1)
+    count = max(_at_once(x) // max(x[..., :step, :].numel(), 1), 1)
     for first in range(0, rows, count):
         yield first, min(first + count, rows)
 
@@ -269,9 +269,9 @@ _CACHED = 150_000
 """Values that are not slower one after another than together."""
 
 
-def _at_once(map: Tensor) -> int:
+def _at_once(x: Tensor) -> int:
     """How many values to work on at a time: each time costs a GPU a launch, so there all."""
-    return _CACHED if map.device.type == "cpu" else map.numel()
+    return _CACHED if x.device.type == "cpu" else x.numel()
 
 
 def _halve_into(pooled: Tensor, cells: Tensor) -> None:
@@ -304,10 +304,10 @@ def _halving_gradient_into(result: Tensor, cells: Tensor, gradient: Tensor) -> N
     _add_to_cells(result, to_below, -2)
 
 
-def _where_positive(map: Tensor, values: Tensor) -> Tensor:
+def _where_positive(x: Tensor, values: Tensor) -> Tensor:
     """Values where a map is above zero, zeros elsewhere."""
     # A selection by a mask is several times slower.
-    return torch.ops.aten.threshold_backward(values, map, 0)
+    return torch.ops.aten.threshold_backward(values, x, 0)
 
 
 def _means(cells: Tensor, axis: int) -> Tensor:

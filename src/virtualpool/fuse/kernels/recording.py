@@ -6,11 +6,11 @@ from torch import Tensor
 from virtualpool.operator.exporting import is_captured, is_exporting
 
 
-def is_recorded(map: Tensor) -> bool:
+def is_recorded(x: Tensor) -> bool:
     """Whether autograd records what is done to a map; nobody goes back through an export."""
-    return torch.is_grad_enabled() and map.requires_grad and not is_exporting()
+    return torch.is_grad_enabled() and x.requires_grad and not is_exporting()
 
 
-def may_write_in_place(map: Tensor) -> bool:
+def may_write_in_place(x: Tensor) -> bool:
     """Whether a map may be changed: compilers fuse what is plain, autograd keeps what was read."""
-    return not is_captured() and not is_recorded(map)
+    return not is_captured() and not is_recorded(x)

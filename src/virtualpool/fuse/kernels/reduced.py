@@ -285,7 +285,7 @@ def _mean_by_axes(cells: Tensor, size: Axes) -> Tensor:
     return cells / (size[0] * size[1])
 
 
-def _sum_along(axis: int, map: Tensor, length: int) -> Tensor:
-    first, last = map.narrow(axis, 0, 1), map.narrow(axis, map.shape[axis] - 1, 1)
+def _sum_along(axis: int, x: Tensor, length: int) -> Tensor:
+    first, last = x.narrow(axis, 0, 1), x.narrow(axis, x.shape[axis] - 1, 1)
     missing = (first - last) / 2 if length % 2 == 0 else (first + last) / 2
-    return 2 * map.sum(axis, keepdim=True) - missing
+    return 2 * x.sum(axis, keepdim=True) - missing

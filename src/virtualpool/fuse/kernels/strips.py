@@ -78,8 +78,8 @@ def add(result: Tensor, strip: Strip) -> Tensor:
     return result + functional.pad(values, sides if axis == -1 else (0, 0, *sides))
 
 
-def _line(map: Tensor, axis: int, index: int) -> Tensor:
-    return map.narrow(axis, index % map.shape[axis], 1)
+def _line(x: Tensor, axis: int, index: int) -> Tensor:
+    return x.narrow(axis, index % x.shape[axis], 1)
 
 
 def _wrong(

@@ -12,8 +12,8 @@ def mean_of(one: Tensor, other: Tensor) -> Tensor:
     return torch.lerp(one, other, 0.5)
 
 
-def _same(map: Tensor) -> Tensor:
-    return map
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 @dataclass(frozen=True)
@@ -28,29 +28,29 @@ class Windows:
     step: int
     before: int
 
-    def cells(self, map: Tensor, axis: int, offset: int, count: int) -> Tensor:
+    def cells(self, x: Tensor, axis: int, offset: int, count: int) -> Tensor:
         """The cells at an offset from those of `count` windows; the first is at `before`."""
-        along = map.narrow(axis, self.before + offset, (count - 1) * self.step + 1)
+        along = x.narrow(axis, self.before + offset, (count - 1) * self.step + 1)
         if self.step == 1:
             return along
         return along[..., :: self.step] if axis == -1 else along[..., :: self.step, :]
 
     def largest(
-        self, map: Tensor, axis: int, count: int, inner: Callable[[Tensor], Tensor] = _same
+        self, x: Tensor, axis: int, count: int, inner: Callable[[Tensor], Tensor] = _same
     ) -> Tensor:
         """The largest of `inner`, which works along other axes, over each window."""
-        centre = self.cells(map, axis, 0, count)
+        centre = self.cells(x, axis, 0, count)
         largest = inner(centre)
         if self.before and self.step == 1:
             # Each mean of two neighbours is in two windows.
-            length = map.shape[axis] - 1
-            means = mean_of(map.narrow(axis, 0, length), map.narrow(axis, 1, length))
+            length = x.shape[axis] - 1
+            means = mean_of(x.narrow(axis, 0, length), x.narrow(axis, 1, length))
             means = inner(means)
             candidates = [means.narrow(axis, offset, count) for offset in (0, 1)]
         else:
             offsets = (1, -1) if self.before else (1,)
             candidates = [
-                inner(mean_of(centre, self.cells(map, axis, offset, count))) for offset in offsets
+                inner(mean_of(centre, self.cells(x, axis, offset, count))) for offset in offsets
             ]
         for candidate in candidates:
             largest = torch.maximum(largest, candidate)

@@ -38,12 +38,12 @@ def of_fixed_sizes(inputs: Any, name: str) -> Any:
     return inputs
 
 
-def _refusing_others(map: Tensor) -> Tensor:
+def _refusing_others(x: Tensor) -> Tensor:
     """A map as it is, by an operation that fails where rows or columns are others than here."""
-    if map.ndim != 4:
-        return map
-    rows, columns = (int(length) for length in map.shape[-2:])
-    return map.expand(-1, -1, rows, columns)
+    if x.ndim != 4:
+        return x
+    rows, columns = (int(length) for length in x.shape[-2:])
+    return x.expand(-1, -1, rows, columns)
 
 
 def _are_open(inputs: Any) -> bool:

@@ -10,7 +10,7 @@ from virtualpool.operator.pool import Axes
 
 
 def convolution(
-    map: Tensor,
+    x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     outputs: Axes,
@@ -22,31 +22,31 @@ def convolution(
     """A convolution with zeros beside a map: so many before it, and what its outputs take after."""
     spans = [step * (taps - 1) + 1 for step, taps in zip(dilation, weight.shape[2:], strict=True)]
     attributes = {"dilations": [*dilation], "group": groups}
-    inputs = (map, weight) if bias is None else (map, weight, bias)
+    inputs = (x, weight) if bias is None else (x, weight, bias)
     return _windows("Conv", inputs, attributes, weight.shape[0], outputs, spans, stride, before)
 
 
-def max_pool(map: Tensor, kernel: Axes, outputs: Axes, stride: Axes, before: Axes) -> Tensor:
+def max_pool(x: Tensor, kernel: Axes, outputs: Axes, stride: Axes, before: Axes) -> Tensor:
     """The largest in each window, which begins so many places before the map."""
     attributes = {"kernel_shape": [*kernel]}
-    return _windows("MaxPool", (map,), attributes, map.shape[1], outputs, kernel, stride, before)
+    return _windows("MaxPool", (x,), attributes, x.shape[1], outputs, kernel, stride, before)
 
 
-def means_after(map: Tensor, size: Axes, axis: int) -> Tensor:
+def means_after(x: Tensor, size: Axes, axis: int) -> Tensor:
     """The odd positions of an interpolated map along an axis: of each cell and the next, the mean.
 
     Args:
-        map: the reduced map, or one with the odd positions of the other axis.
+        x: the reduced map, or one with the odd positions of the other axis.
         size: (H, W) of the full map.
         axis: -2 or -1.
     """
     kernel = (2, 1) if axis == -2 else (1, 2)
-    counts = [*map.shape[-2:]]
+    counts = [*x.shape[-2:]]
     counts[axis] = size[axis] // 2
     outputs = counts[0], counts[1]
     # Without the padding, the mean of the last cell is the cell itself.
     attributes = {"kernel_shape": [*kernel], "count_include_pad": 0}
-    given = "AveragePool", (map,), attributes, map.shape[1], outputs, kernel, (1, 1), (0, 0)
+    given = "AveragePool", (x,), attributes, x.shape[1], outputs, kernel, (1, 1), (0, 0)
     return _windows(*given)
 
 

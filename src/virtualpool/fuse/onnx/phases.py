@@ -101,10 +101,10 @@ def convolution_by_phases(
     return result
 
 
-def _positions(along: _Phases, map: Tensor, size: Axes, axis: int) -> list[tuple[_Phase, Tensor]]:
+def _positions(along: _Phases, x: Tensor, size: Axes, axis: int) -> list[tuple[_Phase, Tensor]]:
     """The phases along an axis, and the positions that each reads."""
     even, odd = along
-    return [(even, map)] if odd is None else [(even, map), (odd, means_after(map, size, axis))]
+    return [(even, x)] if odd is None else [(even, x), (odd, means_after(x, size, axis))]
 
 
 def _fit(along: _Phases, length: int, outputs: int, stride: int) -> bool:

@@ -12,12 +12,12 @@ NAME = "virtualpool site"
 _observed: ContextVar[dict[str, list[Tensor]] | None] = ContextVar("observed", default=None)
 
 
-def observed(map: Tensor, name: str) -> Tensor:
+def observed(x: Tensor, name: str) -> Tensor:
     """A site's reduced map, as it is; kept for who observes."""
     maps = _observed.get()
     if maps is not None:
-        maps.setdefault(name, []).append(map)
-    return map
+        maps.setdefault(name, []).append(x)
+    return x
 
 
 @contextmanager

@@ -7,17 +7,17 @@ from torch import Tensor
 from virtualpool.operator.pool import Axes, virtual_pool
 
 
-def size_of(map: Tensor, axes: Axes = (-2, -1)) -> Axes:
+def size_of(x: Tensor, axes: Axes = (-2, -1)) -> Axes:
     """The size (H, W) of a map; its rows and columns are the last axes, or others that are told.
 
     >>> import torch
     >>> size_of(torch.zeros(1, 3, 5, 7)), size_of(torch.zeros(1, 5, 7, 3), (1, 2))
     ((5, 7), (5, 7))
     """
-    return map.shape[axes[0]], map.shape[axes[1]]
+    return x.shape[axes[0]], x.shape[axes[1]]
 
 
-def even_positions(map: Tensor, axes: Axes = (-2, -1)) -> Tensor:
+def even_positions(x: Tensor, axes: Axes = (-2, -1)) -> Tensor:
     """The values at the even rows and columns of a map (N, C, H, W), or of one of other axes.
 
     >>> import torch
@@ -26,10 +26,10 @@ def even_positions(map: Tensor, axes: Axes = (-2, -1)) -> Tensor:
     >>> even_positions(torch.zeros(1, 5, 7, 3), (1, 2)).shape
     torch.Size([1, 3, 4, 3])
     """
-    slices = [slice(None)] * map.dim()
+    slices = [slice(None)] * x.dim()
     for axis in axes:
         slices[axis] = slice(None, None, 2)
-    return map[tuple(slices)]
+    return x[tuple(slices)]
 
 
 def recovered(reduced: Tensor, size: Axes, axes: Axes) -> Tensor:

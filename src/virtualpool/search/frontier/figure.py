@@ -48,7 +48,7 @@ def draw(frontier: "Frontier", path: Path) -> None:
     ends = frontier.original, max(frontier.points, key=lambda point: point.speedup.median)
     between = [point for point in frontier.pareto if point not in ends]
     for point in frontier.points:
-        _mark_as_written(axes, point, _colour(point, frontier))
+        _mark_unfused(axes, point, _colour(point, frontier))
         _mark(axes, point, _colour(point, frontier), is_above=point in between)
     if frontier.smaller:
         _draw_smaller(axes, frontier.smaller)
@@ -81,10 +81,10 @@ def _draw_smaller(axes: "Axes", smaller: "Sequence[Point]") -> None:
 
 
 def _mark_half(axes: "Axes", speedup: float) -> None:
-    """A line for the unmodified model on half the side, whose accuracy is not measured."""
+    """A line for the unmodified model at half resolution, whose accuracy is not measured."""
     axes.axvline(speedup, color=_LIMIT, linestyle=(0, (2, 3)), linewidth=1.5, zorder=0)
     axes.annotate(
-        "half the side",
+        "half resolution",
         (speedup, 0),
         xycoords=axes.get_xaxis_transform(),
         xytext=(-5, 5),
@@ -95,15 +95,15 @@ def _mark_half(axes: "Axes", speedup: float) -> None:
     )
 
 
-def _mark_as_written(axes: "Axes", point: "Point", colour: str) -> None:
-    """A ring where a fused model was as written, and a line from there to its own mark."""
-    as_written = point.speedup_of(point.as_written)
-    if as_written is None or not point.is_fused:
+def _mark_unfused(axes: "Axes", point: "Point", colour: str) -> None:
+    """A ring where a fused model was unfused, and a line from there to its own mark."""
+    unfused = point.speedup_of(point.unfused)
+    if unfused is None or not point.is_fused:
         return
-    ends = as_written.median, point.speedup.median
+    ends = unfused.median, point.speedup.median
     axes.plot(ends, [point.accuracy] * 2, color=colour, linewidth=0.8, alpha=0.6, zorder=1)
     axes.plot(
-        as_written.median, point.accuracy,
+        unfused.median, point.accuracy,
         color=colour, marker="o", markersize=5, markerfacecolor="white", zorder=2,
     )  # fmt: skip
 
@@ -144,7 +144,7 @@ def _dress(axes: "Axes", frontier: "Frontier") -> None:
         transform=axes.transAxes, color=_FAINT, fontsize=8,
     )  # fmt: skip
     any_fused = any(point.is_fused for point in frontier.points)
-    rings = "; ring: as written, before fusing" if any_fused else ""
+    rings = "; ring: unfused, before fusing" if any_fused else ""
     axes.set_xlabel(f"speedup over the original (median, quartiles{rings})", color=_INK)
     axes.set_ylabel(f"{frontier.unit.name} (± standard error)", color=_INK)
     axes.xaxis.set_major_formatter("{x:.3g}x")

@@ -53,10 +53,10 @@ class Frontier:
 
     @property
     def half(self) -> Speedup | None:
-        """How much faster the unmodified model is on inputs of half the side, if that was measured.
+        """How much faster the unmodified model is at half resolution, if that was measured.
 
         With all sites pooled a model has as much work as that, so it is the practical limit. It is
-        that of the last point, the one nearest to it, which was timed by turns with it.
+        that of the last point, the one nearest to it, which was timed interleaved with it.
         """
         return next((p.speedup_of(p.half) for p in reversed(self.points) if p.half), None)
 
@@ -65,7 +65,7 @@ class Frontier:
         """The models that no other one beats, by rising speed.
 
         One model beats another if it is as accurate and as fast at least, and better in one of the
-        two. Fast means the measured speedup: each latency was measured by turns with the original,
+        two. Fast means the measured speedup: each latency is interleaved with the original's,
         while those of two rounds may be hours apart.
         """
         return unbeaten(self.points)
@@ -145,8 +145,8 @@ class Frontier:
     ) -> "Frontier":
         """The same models with their latencies measured anew: on this machine, on these inputs.
 
-        All are timed by turns, each in the form that its file gives, and those on smaller images
-        on such inputs. How fast the other form is, and the original on inputs of half the side, is
+        All are timed interleaved, each in the form that its file gives, and those on smaller images
+        on such inputs. How fast the other form is, and the original at half resolution, is
         not measured, nor is energy.
 
         Args:
@@ -201,8 +201,8 @@ class Frontier:
         """Draws the score against measured speedup; the file's suffix says whether PNG, SVG or PDF.
 
         Bars are quartiles of the speedup and standard errors of the score; the line joins the
-        Pareto set. A ring is a fused model as written; the upright line is the unmodified model on
-        images of half the side, without fine-tuning, whose accuracy is not measured. Where the
+        Pareto set. A ring is a fused model unfused; the upright line is the unmodified model on
+        images at half resolution, without fine-tuning, whose accuracy is not measured. Where the
         search has compared with smaller images, these have a second line.
         """
         from virtualpool.search.frontier.figure import draw
@@ -226,7 +226,7 @@ def _timed(point: Point, measured: Latency, baseline: Latency) -> Point:
         latency=measured,
         baseline=baseline,
         speedup=measured.speedup_over(baseline),
-        as_written=measured if point.as_written and not point.is_fused else None,
+        unfused=measured if point.unfused and not point.is_fused else None,
         fused=measured if point.is_fused else None,
         half=None,
         energy=None,

@@ -12,7 +12,7 @@ from virtualpool.plan import Plan
 _MEASURED: dict[str, type[Latency] | type[Energy]] = {
     "latency": Latency,
     "baseline": Latency,
-    "as_written": Latency,
+    "unfused": Latency,
     "fused": Latency,
     "half": Latency,
     "energy": Energy,
@@ -29,7 +29,7 @@ class Point:
         accuracy: its score.
         standard_error: of the accuracy, or None where it is not known.
         latency: how long it takes.
-        baseline: how long the unmodified model takes, measured by turns with it.
+        baseline: how long the unmodified model takes, measured interleaved with it.
         speedup: how many times faster it is than the unmodified model, from the pairs of samples.
         macs: multiply-accumulates per image.
         plan: which sites are pooled.
@@ -38,13 +38,13 @@ class Point:
         drop: how much lower the accuracy is than the original's.
         drop_standard_error: of the drop (paired where it can be), or None where it is not known.
         over_limit: whether the drop was more than the search's `max_drop`, which ended it.
-        as_written: how long it takes with its maps interpolated, as the paper writes it.
+        unfused: how long it takes with its maps interpolated, as the paper writes it.
         fused: how long it takes fused. `latency` is one of the two: that of the fused form, unless
             this is slower or not there; the file gives the same form.
-        half: how long the unmodified model takes on inputs of half the side, whose accuracy is not
-            measured. All four were measured by turns; they are None where they were not measured.
+        half: how long the unmodified model takes at half resolution, whose accuracy is not
+            measured. All four are interleaved, and None where they were not measured.
         energy: the joules that it takes, where they were measured.
-        energy_baseline: the joules that the unmodified model takes, measured by turns with it.
+        energy_baseline: the joules that the unmodified model takes, measured interleaved with it.
         missing: of `fused`, `half` and `energy`, why they could not be measured.
         unit: what the score measures and how that is written, or None where it is not known.
         side: what part of the images' side the model sees; 1 but for those on smaller images.
@@ -63,7 +63,7 @@ class Point:
     drop: float = 0.0
     drop_standard_error: float | None = None
     over_limit: bool = False
-    as_written: Latency | None = None
+    unfused: Latency | None = None
     fused: Latency | None = None
     half: Latency | None = None
     energy: Energy | None = None
@@ -122,11 +122,11 @@ class Point:
         speed = f"{self.speedup}, {self.latency.median_ms:.4g} ms, {self.macs / 1e6:.4g} M MACs"
         if self.energy:
             speed += f", {self.energy.median_j:.3g} J per image"
-        form = ", fused" if self.is_fused else ", as written" if self.as_written else ""
+        form = ", fused" if self.is_fused else ", unfused" if self.unfused else ""
         beside = {
-            "as written": self.as_written if self.is_fused else None,
+            "unfused": self.unfused if self.is_fused else None,
             "fused": None if self.is_fused else self.fused,
-            "half the side": self.half,
+            "half resolution": self.half,
         }
         others = ", ".join(
             f"{name} {speedup.median:.2f}x"

@@ -1,4 +1,4 @@
-"""The energy of a round's model, by turns with the unmodified one."""
+"""The energy of a round's model, interleaved with the unmodified one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from virtualpool.measure.setting import from_fields
 
 @dataclass(frozen=True)
 class Energies:
-    """Energies that were measured by turns; without a sensor, or where none is asked for, none.
+    """Energies that were measured interleaved; without a sensor, or where none is asked for, none.
 
     Attributes:
         unmodified: of the unmodified model.

@@ -1,4 +1,4 @@
-"""The forms of a round's model, as written and fused, and how fast they are by turns."""
+"""The forms of a round's model, unfused and fused, and how fast they are interleaved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,41 +8,41 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import Report, fuse, report_of
-from virtualpool.measure.half_resolution import at_half_side
+from virtualpool.measure.half_resolution import at_half_resolution
 from virtualpool.measure.latency import Latency, Timed, latency
 from virtualpool.measure.setting import from_fields
 
 
 @dataclass(frozen=True)
 class Times:
-    """Latencies that were measured by turns.
+    """Latencies that were measured interleaved.
 
     Attributes:
         unmodified: of the unmodified model.
-        as_written: of the pooled model, which interpolates.
+        unfused: of the pooled model, which interpolates.
         fused: of the same model, fused.
-        half: of the unmodified model on inputs of half the side, on which it has as much work as
+        half: of the unmodified model at half resolution, on which it has as much work as
             with all of its sites pooled.
         missing: of those that could not be measured, by name, why.
     """
 
     unmodified: Latency
-    as_written: Latency | None = None
+    unfused: Latency | None = None
     fused: Latency | None = None
     half: Latency | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
     def keeps_fused(self) -> bool:
-        """Whether the fused form is there and is not slower, beyond its spread, than as written."""
+        """Whether the fused form is there and is not slower, beyond its spread, than unfused."""
         if self.fused is None:
             return False
-        return self.as_written is None or self.fused.speedup_over(self.as_written).upper >= 1
+        return self.unfused is None or self.fused.speedup_over(self.unfused).upper >= 1
 
     @property
     def kept(self) -> Latency:
         """The latency of the form that is kept."""
-        return (self.fused if self.keeps_fused else self.as_written) or self.unmodified
+        return (self.fused if self.keeps_fused else self.unfused) or self.unmodified
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value."""
@@ -62,14 +62,14 @@ class Times:
         )
 
 
-_LATENCIES = ("unmodified", "as_written", "fused", "half")
+_LATENCIES = ("unmodified", "unfused", "fused", "half")
 
 
 def fused_if_possible(model: nn.Module, example_inputs: Any) -> tuple[nn.Module | None, Report]:
     """A pooled model fused, if that succeeds, and what was fused and what was not."""
     try:
         fused = fuse(model, example_inputs)
-    # Whatever it is, it must not end a search of hours: the model as written is there.
+    # Whatever it is, it must not end a search of hours: the model unfused is there.
     except Exception as error:
         return None, Report(left={"": f"{type(error).__name__}: {error}"})
     return fused, report_of(fused) or Report()
@@ -80,23 +80,23 @@ def timed(
     example_inputs: Any,
     options: Mapping[str, Any],
     *,
-    as_written: nn.Module | None = None,
+    unfused: nn.Module | None = None,
     fused: nn.Module | None = None,
 ) -> Times:
-    """Times models by turns, and with them the unmodified one on inputs of half the side.
+    """Times models interleaved, and with them the unmodified one at half resolution.
 
     Args:
         unmodified: the unmodified model.
         example_inputs: what the others are timed on.
         options: of `virtualpool.measure.latency`.
-        as_written: a pooled model.
+        unfused: a pooled model.
         fused: the same model, fused. Where it alone cannot be timed, the others still are.
     """
-    forms = {"unmodified": unmodified, "as_written": as_written, "fused": fused}
+    forms = {"unmodified": unmodified, "unfused": unfused, "fused": fused}
     models: dict[str, Timed] = {name: form for name, form in forms.items() if form is not None}
     missing: dict[str, str] = {}
     try:
-        models["half"] = at_half_side(unmodified, example_inputs)
+        models["half"] = at_half_resolution(unmodified, example_inputs)
     except VirtualPoolError as error:
         missing["half"] = str(error)
     try:

@@ -49,24 +49,24 @@ class Models:
         """A round's model, as the user will load it."""
         return load(self.unmodified, self.path(index)) if index else self.unmodified
 
-    def as_written(self, index: int) -> nn.Module:
+    def unfused(self, index: int) -> nn.Module:
         """The same as it is written, on which more sites can be pooled."""
         if not index:
             return self.unmodified
-        return load(self.unmodified, self.path(index), as_written=True)
+        return load(self.unmodified, self.path(index), unfused=True)
 
     def keep_faster_form(self, index: int) -> None:
         """Sees to it that the file of a round's model gives the form that is faster."""
         times = self.times(index)
         if is_main() and not times.keeps_fused:
-            if times.fused is not None and times.as_written is not None:
-                speed = times.fused.speedup_over(times.as_written)
-                self._log(index, f"kept as written, for fused it is slower: {speed} of that speed")
-            save(self.as_written(index), self.path(index))
+            if times.fused is not None and times.unfused is not None:
+                speed = times.fused.speedup_over(times.unfused)
+                self._log(index, f"kept unfused, for fused it is slower: {speed} of that speed")
+            save(self.unfused(index), self.path(index))
         wait_for_all()
 
     def times(self, index: int) -> Times:
-        """How long a round's model takes in each of its forms, by turns with the unmodified one."""
+        """The latency of a round's model in each form, interleaved with the unmodified one."""
 
         def compute() -> Any:
             times = self._fused_and_timed(index) if index else self._timed()
@@ -79,7 +79,7 @@ class Models:
         return Times.from_json(self.run.remember(path, compute, alone=True))
 
     def energies(self, index: int) -> Energies:
-        """The energy of a round's model, by turns with the unmodified one, if it is asked for."""
+        """The energy of a round's model, interleaved with the unmodified one, where asked for."""
         return self.energies_of(self.run.folder(index), lambda: self.loaded(index))
 
     def energies_of(self, folder: Path, kept: Callable[[], Timed]) -> Energies:
@@ -105,23 +105,23 @@ class Models:
         pooled = apply(self.unmodified, self.example_inputs, [name])
         fused, report = fused_if_possible(pooled, self.example_inputs)
         if fused is None:
-            self.run.log(f"{name} alone is timed as written: {report.remaining[0]}")
+            self.run.log(f"{name} alone is timed unfused: {report.remaining[0]}")
         models = {"unmodified": self.unmodified, "pooled": pooled if fused is None else fused}
         times = latency(models, self.example_inputs, **self.latency)
         pairs = zip(times["unmodified"].samples_ms, times["pooled"].samples_ms, strict=True)
         return median(before - after for before, after in pairs)
 
     def _fused_and_timed(self, index: int) -> Times:
-        as_written = self.as_written(index)
-        fused, report = fused_if_possible(as_written, self.example_inputs)
+        unfused = self.unfused(index)
+        fused, report = fused_if_possible(unfused, self.example_inputs)
         write_json(self.run.folder(index) / "fusing.json", report.to_json())
         if fused is None:
-            times = self._timed(as_written=as_written)
+            times = self._timed(unfused=unfused)
             return replace(times, missing=times.missing | {"fused": report.remaining[0]})
         for line in (report.summary, *report.remaining):
             self._log(index, line)
         save(fused, self.path(index))
-        return self._timed(as_written=as_written, fused=fused)
+        return self._timed(unfused=unfused, fused=fused)
 
     def _timed(self, **forms: nn.Module) -> Times:
         return timed(self.unmodified, self.example_inputs, self.latency, **forms)
