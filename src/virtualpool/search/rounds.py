@@ -87,8 +87,9 @@ def search(
             of the side, which is what pooling has to beat. It is fine-tuned by `finetune` in the
             same way and for as long: once for each round that was made, with that round's epochs
             and learning rate. Training and evaluation see whole images, which the model resizes
-            (see `virtualpool.search.resized`); timed, interleaved with the unmodified model,
-            is the model on images that are smaller already, without the resizing. The result is in
+            (see `virtualpool.search.resized`); what is timed,
+            interleaved with the unmodified model, is the model on small images, without the
+            resizing. The result is in
             `Frontier.smaller` and `Frontier.lead`; why a size is left out, which the model does not
             take, in `Frontier.missing`.
         settings: more that a second start must be given alike; JSON-able.
