@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what type checkers see
     from virtualpool.operator.exporting import exporting_for
     from virtualpool.operator.pool import VirtualPool, virtual_pool
     from virtualpool.plan import Plan, PooledSite, plan_of
+    from virtualpool.recover import by_reconstruction, reconstruct
     from virtualpool.search import Frontier, Score, output_agreement, search, sensitivity
     from virtualpool.sites import Site, sites
     from virtualpool.storage import load, save
@@ -33,6 +34,7 @@ __all__ = [
     "VirtualPool",
     "VirtualPoolError",
     "apply",
+    "by_reconstruction",
     "error_bound",
     "exporting_for",
     "fuse",
@@ -40,6 +42,7 @@ __all__ = [
     "measure",
     "output_agreement",
     "plan_of",
+    "reconstruct",
     "save",
     "search",
     "sensitivity",
@@ -57,6 +60,7 @@ lazy.export(  # what Python sees
         "apply": ["apply"],
         "plan": ["Plan", "PooledSite", "plan_of"],
         "operator.pool": ["VirtualPool", "virtual_pool"],
+        "recover": ["by_reconstruction", "reconstruct"],
         "search": ["Frontier", "Score", "output_agreement", "search", "sensitivity"],
         "sites": ["Site", "sites"],
         "storage": ["load", "save"],

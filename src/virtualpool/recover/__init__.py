@@ -7,11 +7,19 @@ from torch import nn
 
 from virtualpool.recover.batch_norm import by_recalibration
 from virtualpool.recover.objectives import Distillation, Labels, Loss, cross_entropy
+from virtualpool.recover.reconstruction import reconstruct
 from virtualpool.recover.round import Finetune, Round
 from virtualpool.recover.settings import Training
 from virtualpool.recover.training import train
 
-__all__ = ["Training", "by_distillation", "by_labels", "by_recalibration"]
+__all__ = [
+    "Training",
+    "by_distillation",
+    "by_labels",
+    "by_recalibration",
+    "by_reconstruction",
+    "reconstruct",
+]
 
 
 def by_labels(batches: Iterable[Any], *, loss: Loss = cross_entropy, **settings: Any) -> Finetune:
@@ -81,5 +89,37 @@ def by_distillation(
 
     def finetune(model: nn.Module, current: Round) -> None:
         train(model, current, batches, objective, training)
+
+    return finetune
+
+
+def by_reconstruction(
+    original: nn.Module, batches: Iterable[Any], *, samples: int = 48, memory_gib: float = 4.0
+) -> Finetune:
+    """Recovery by weights in closed form: minutes, without labels or training (`reconstruct`).
+
+    Args:
+        original: the model before pooling.
+        batches: batches of images, or of tuples that start with images.
+        samples: positions of each map that enter the solve, for each image.
+        memory_gib: about how many GiB the maps of all images may take.
+
+    Returns:
+        A `finetune(model, round)` for `search`, which changes the model's weights in place.
+
+    Raises (when called):
+        VirtualPoolError: see `reconstruct`.
+    """
+
+    def finetune(model: nn.Module, current: Round) -> None:
+        solved = reconstruct(
+            model,
+            original,
+            batches,
+            samples=samples,
+            memory_gib=memory_gib,
+            observer=lambda _, *told: current.observer(current.name, *told),
+        )
+        model.load_state_dict(solved.state_dict())
 
     return finetune

@@ -94,10 +94,10 @@ def _end(part: Part, convolution: fx.Node) -> tuple[str, Activation] | None:
     before, *others = end.all_input_nodes if follows == "activation" else [end]
     if before.op != "call_module" or others:
         return None
-    return part.full_name(before.target), _activation(part, end if end is not before else None)
+    return part.full_name(before.target), activation_of(part, end if end is not before else None)
 
 
-def _activation(part: Part, node: fx.Node | None) -> Activation:
+def activation_of(part: Part, node: fx.Node | None) -> Activation:
     """What an activation's node does, on a copy: some work in place."""
     if node is None:
         return lambda model, x: x.clone()

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from virtualpool.recover.least_squares import NormalEquations
+
+CPU = torch.device("cpu")
+
+
+def equations_of(inputs: torch.Tensor, outputs: torch.Tensor, parts: int = 3) -> NormalEquations:
+    equations = NormalEquations(inputs.shape[0], inputs.shape[2], outputs.shape[2], CPU)
+    for some, its in zip(inputs.chunk(parts, 1), outputs.chunk(parts, 1), strict=True):
+        equations.add(some, its)
+    return equations
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("has_shift", [True, False])
+@pytest.mark.parametrize("ridge", [1e-3, 0.5])
+def test_solved_as_one_least_squares_problem_with_the_ridge_as_rows(groups, has_shift, ridge):
+    inputs = torch.randn(groups, 40, 5, dtype=torch.float64) + 1
+    outputs = torch.randn(groups, 40, 2, dtype=torch.float64)
+    before = torch.randn(groups, 2, 5, dtype=torch.float64)
+    solved = equations_of(inputs, outputs).solve(before, ridge, has_shift=has_shift)
+    assert solved is not None
+    for group in range(groups):
+        x = inputs[group]
+        moved = x - x.mean(0) * has_shift
+        strength = (ridge * moved.square().sum(0).mean()).sqrt()
+        ones = torch.ones(40, 1, dtype=torch.float64) * has_shift
+        rows = torch.cat(
+            [
+                torch.cat([x, ones], 1),
+                torch.cat([strength * torch.eye(5), torch.zeros(5, 1)], 1),
+            ]
+        )
+        wanted = torch.cat([outputs[group], strength * before[group].T])
+        expected = torch.linalg.lstsq(rows, wanted, driver="gelsd").solution
+        torch.testing.assert_close(solved[0][group], expected[:5].T)
+        torch.testing.assert_close(solved[1][group], expected[5] * has_shift)
+
+
+def test_a_large_ridge_leaves_the_weights():
+    before = torch.randn(1, 2, 5, dtype=torch.float64)
+    equations = equations_of(torch.randn(1, 9, 5), torch.randn(1, 9, 2))
+    solved = equations.solve(before, 1e9, has_shift=True)
+    assert solved is not None
+    torch.testing.assert_close(solved[0], before, rtol=0, atol=1e-6)
+
+
+def test_sums_of_processes_add_up():
+    inputs, outputs = torch.randn(1, 12, 3).double(), torch.randn(1, 12, 2).double()
+    whole = equations_of(inputs, outputs)
+    parts = [equations_of(inputs[:, half], outputs[:, half]) for half in (slice(5), slice(5, 12))]
+    for one, other, both in zip(parts[0].tensors, parts[1].tensors, whole.tensors, strict=True):
+        torch.testing.assert_close(one + other, both)
+
+
+@pytest.mark.parametrize("rows", [0.0, float("nan")])
+def test_what_has_no_solution_gives_none(rows):
+    equations = equations_of(torch.full((1, 6, 3), rows), torch.zeros(1, 6, 1))
+    assert equations.solve(torch.zeros(1, 1, 3), 1e-300, has_shift=False) is None or rows == 0
