@@ -1,10 +1,18 @@
+import errno
 import os
 import stat
 
 import pytest
 
 from virtualpool import VirtualPoolError
-from virtualpool.files import made_folder, read_json, replacing, write_json, write_text
+from virtualpool.files import (
+    made_folder,
+    read_json,
+    remove_half_written,
+    replacing,
+    write_json,
+    write_text,
+)
 
 
 def test_writes_whole_files_into_new_folders(tmp_path):
@@ -38,6 +46,10 @@ def test_a_killed_process_leaves_the_former_file(tmp_path):
             os._exit(1)
     os.waitpid(child, 0)
     assert path.read_text() == "former"
+    kept = tmp_path / ".virtualpool-note"
+    kept.write_text("the user's own")
+    remove_half_written(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [kept, path]
 
 
 def test_a_file_is_as_readable_as_any(tmp_path):
@@ -61,7 +73,7 @@ def test_a_value_that_is_not_json_leaves_the_former_file(tmp_path):
     assert read_json(path) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": ', b"\xff\xfe", b"not json"])
+@pytest.mark.parametrize("content", [b"", b'{"a": ', b"\xff\xfe", b"not json", b"[" * 200_000])
 def test_a_broken_file_is_refused_by_name(tmp_path, content):
     path = tmp_path / "value.json"
     path.write_bytes(content)
@@ -84,3 +96,47 @@ def test_where_nothing_can_be_written_is_said(tmp_path):
         write_text(tmp_path / "file" / "below.txt", "text")
     with pytest.raises(VirtualPoolError, match="cannot be written"):
         made_folder(tmp_path / "file")
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", os.devnull):
+        with pytest.raises(VirtualPoolError, match=f"{path}: is a device or a pipe"):
+            write_text(path, "text")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_of_a_link_the_target_is_written(tmp_path):
+    places = {"link": "kept/new.txt", "second": "link", "former": "old.txt"}
+    (tmp_path / "old.txt").write_text("former")
+    for link, target in places.items():
+        (tmp_path / link).symlink_to(target)
+    for link, written in (("second", "kept/new.txt"), ("former", "old.txt")):
+        for text in ("once", "again"):
+            write_text(tmp_path / link, text)
+            assert (tmp_path / link).is_symlink()
+            assert (tmp_path / written).read_text() == text
+    assert len(list(tmp_path.rglob("*"))) == 6
+
+
+def test_a_link_to_itself_is_refused(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(VirtualPoolError, match="loop: cannot be written"):
+        write_text(tmp_path / "loop", "text")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_line_with_the_name(tmp_path, number):
+    path = tmp_path / "note.txt"
+    message = r"note\.txt: cannot be written \(.+\); choose"
+    with pytest.raises(VirtualPoolError, match=message), replacing(path) as beside:
+        beside.write_text("half")
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_block_itself_cannot_read_is_its_own_error(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "note.txt"):
+        (tmp_path / "other.txt").read_text()
+    assert list(tmp_path.iterdir()) == []

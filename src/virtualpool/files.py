@@ -1,7 +1,10 @@
 """Files that are whole or absent: written beside their place, then renamed into it."""
 
+import errno
 import json
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +13,20 @@ from typing import Any
 
 from virtualpool.errors import VirtualPoolError
 
+# What `replacing` writes to before it renames: its own prefix, and the eight letters of mkstemp.
+_HALF_WRITTEN = re.compile(r"\.virtualpool-.+\.\w{8}")
+
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Gives a path beside `path` to write to; what is there at the end takes the place of `path`.
 
-    If the block raises, `path` stays as it was and nothing is left behind.
+    If the block raises, `path` stays as it was and nothing is left behind. Of a symbolic link the
+    target is written, and the link stays.
 
     Raises:
-        VirtualPoolError: nothing can be written there.
+        VirtualPoolError: nothing can be written there, the disk is full, or `path` is a folder, a
+            device or a pipe.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "deep" / "note.txt"
@@ -28,11 +36,10 @@ def replacing(path: Path | str) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    if path.is_dir():
-        raise VirtualPoolError(f"{path}: is a folder; give the path of a file to write.")
-    made_folder(path.parent)
+    target = _target(path)
+    made_folder(target.parent)
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".virtualpool-{path.name}.")
     except OSError as error:
         raise _unwritable(path, error) from error
     os.close(descriptor)
@@ -42,9 +49,49 @@ def replacing(path: Path | str) -> Iterator[Path]:
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.chmod(0o666 & ~_umask())
-        beside.replace(path)
+        beside.replace(target)
+    except OSError as error:
+        if not _is_about(error, beside, target):
+            raise
+        raise _unwritable(path, error) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _target(path: Path) -> Path:
+    """What is to be replaced: a file that is there or not, at the end of all links."""
+    try:
+        target = path.resolve()  # of a link to nothing yet, that place
+        mode = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return target
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # older Pythons tell of loops by the second
+        raise _unwritable(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise VirtualPoolError(f"{path}: is a folder; give the path of a file to write.")
+    if not stat.S_ISREG(mode):
+        raise VirtualPoolError(
+            f"{path}: is a device or a pipe, which cannot hold a whole file; give another path."
+        )
+    return target
+
+
+def _is_about(error: OSError, *paths: Path) -> bool:
+    """Whether an error of a block is one of writing, and not one of what the block reads."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    return error.filename is not None and Path(os.fsdecode(error.filename)) in paths
+
+
+def remove_half_written(folder: Path) -> None:
+    """Removes what a kill has left of `replacing`, in a folder and all below it."""
+    for path in list(folder.rglob(".virtualpool-*")):
+        if _HALF_WRITTEN.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def made_folder(path: Path) -> Path:
@@ -56,8 +103,9 @@ def made_folder(path: Path) -> Path:
     return path
 
 
-def _unwritable(path: Path, error: OSError) -> VirtualPoolError:
-    return VirtualPoolError(f"{path}: cannot be written ({error.strerror}); choose another place.")
+def _unwritable(path: Path, error: Exception) -> VirtualPoolError:
+    why = getattr(error, "strerror", None) or error
+    return VirtualPoolError(f"{path}: cannot be written ({why}); choose another place.")
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -78,7 +126,7 @@ def read_json(path: Path | str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise VirtualPoolError(f"{path}: cannot be read ({error.strerror}).") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VirtualPoolError(f"{path}: not a JSON file ({error}).") from error
 
 

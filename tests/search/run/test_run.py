@@ -148,9 +148,11 @@ def test_of_what_would_be_refused_again_the_log_says_no_more(tmp_path):
 
 def test_half_written_files_are_swept(tmp_path):
     left = [
-        ".config.json.abcd1234",
-        "time-saved/.a.b.json.abcdefgh",
-        "round-01/.model.safetensors.k3_d9x2a",
+        ".virtualpool-config.json.abcd1234",
+        "time-saved/.virtualpool-a.b.json.abcdefgh",
+        "round-01/.virtualpool-model.safetensors.k3_d9x2a",
+        "round-01/.virtualpool-training.pt.k3_d9x2a",
+        ".virtualpool-report.html.k3_d9x2a",
     ]
     kept = [".hidden", ".note.json", "round-01/model.safetensors", "round-01/.gitignore"]
     for name in left + kept:

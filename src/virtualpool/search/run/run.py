@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import platform
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from typing import IO, Any
 import torch
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import made_folder, read_json, write_json
+from virtualpool.files import made_folder, read_json, remove_half_written, write_json
 from virtualpool.measure.setting import device_name
 from virtualpool.processes import (
     agreed,
@@ -30,8 +29,6 @@ from virtualpool.records import append_line
 
 _log = logging.getLogger(__name__)
 _CONFIG, _ENVIRONMENT = "config.json", "environment.json"
-# What virtualpool.files.replacing writes to before it renames.
-_HALF_WRITTEN = re.compile(r"\..+\.(json|jsonl|safetensors)\.\w{8}")
 _GOES_ON = "; the same command goes on from here"
 _PACKAGES = ("virtualpool", "torch", "torchvision")
 
@@ -82,7 +79,7 @@ class Run:
         self._check_shared()
         with _locked(self.directory):
             if is_main():
-                self._sweep()
+                remove_half_written(self.directory)
             self._check(config)
             self._note_environment(config.get("seed"))
             try:
@@ -160,12 +157,6 @@ class Run:
         return any(
             path.name not in (_CONFIG, _ENVIRONMENT) for path in self.directory.rglob("*.json*")
         )
-
-    def _sweep(self) -> None:
-        """Removes files that a kill has left half written."""
-        for path in list(self.directory.rglob(".*")):
-            if _HALF_WRITTEN.fullmatch(path.name):
-                path.unlink()
 
     def _note_environment(self, seed: Any) -> None:
         begun = (self.directory / _ENVIRONMENT).exists()
