@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_RUN ?= runs/demo
 
-.PHONY: demo test oldest lint clean
+.PHONY: demo test oldest nightly lint clean
 
 # Compiled models are timed where a C++ compiler is there to compile them.
 MODE := $(if $(shell command -v c++),compiled,eager)
@@ -19,12 +19,17 @@ PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 test: .venv/development
 	$(BIN)/python $(PYTEST)
 
-# What is nearest to PyTorch, with its oldest version that is supported. Fake tensors on a GPU
-# (test_cuda.py) need a driver there.
+# What is nearest to PyTorch, with its oldest version that is supported, and with last night's. Fake
+# tensors on a GPU (test_cuda.py) need a driver there.
+NEAR_PYTORCH := tests/operator/test_exporting.py tests/operator/test_pool.py tests/test_apply.py \
+  tests/test_storage.py tests/fuse --ignore tests/fuse/test_cuda.py \
+  --ignore tests/fuse/test_zoo.py
+
 oldest: .venv-oldest/library
-	.venv-oldest/bin/python $(PYTEST) tests/test_exporting.py tests/test_insert.py \
-	  tests/test_pool.py tests/test_storage.py tests/fuse \
-	  --ignore tests/fuse/test_cuda.py --ignore tests/fuse/test_zoo.py
+	.venv-oldest/bin/python $(PYTEST) $(NEAR_PYTORCH)
+
+nightly: .venv-nightly/library
+	.venv-nightly/bin/python $(PYTEST) $(NEAR_PYTORCH)
 
 lint: .venv/development
 	$(BIN)/ruff check .
@@ -48,5 +53,13 @@ lint: .venv/development
 	  hypothesis pytest pytest-xdist
 	touch $@
 
+TORCH_INDEX ?= https://download.pytorch.org/whl/nightly/cpu
+
+.venv-nightly/library: pyproject.toml
+	$(PYTHON) -m venv .venv-nightly
+	.venv-nightly/bin/python -m pip install --quiet --pre --index-url $(TORCH_INDEX) torch torchvision
+	.venv-nightly/bin/python -m pip install --quiet --editable . hypothesis pytest pytest-xdist
+	touch $@
+
 clean:
-	rm -rf .venv .venv-oldest runs build dist
+	rm -rf .venv .venv-oldest .venv-nightly runs build dist

@@ -4,8 +4,8 @@ We read these files ourselves because zeus (0.16) cannot be trusted with them. I
 process that counts how often a counter began anew: read before that process has seen it, a block is
 off by the counter's whole range (-262 kJ where 5 J were used); a script without an
 `if __name__ == "__main__"` cannot start it at all, and then every such block is off. It also takes
-a laptop's `psys`, which contains the processor, for a second processor. `benchmarks/zeus_rapl.py`
-shows it.
+a laptop's `psys`, which contains the processor, for a second processor.
+`benchmarks/speed/zeus_rapl.py` shows it.
 """
 
 from dataclasses import dataclass

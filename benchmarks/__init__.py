@@ -1,0 +1,1 @@
+"""Programs that measure, run by their modules: `python -m benchmarks.speed.gpu`."""

@@ -1,0 +1,1 @@
+"""Programs that train, and those that compare with other ways to as little work."""

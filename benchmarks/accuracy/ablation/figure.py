@@ -1,0 +1,53 @@
+"""The frontiers of ways to a faster network, in one picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.accuracy.ablation.results import Result
+from virtualpool.files import replacing
+
+_COLOURS = ("#0b6e99", "#6d28d9", "#c2410c", "#4d7c0f")
+_FAINT = "#9aa5b1"
+
+
+def draw(
+    unmodified: Sequence[Result],
+    frontiers: Mapping[str, Sequence[Result]],
+    setting: str,
+    path: Path,
+) -> None:
+    """Writes an SVG: accuracy against measured speed, a line a way.
+
+    Args:
+        unmodified: the result that all lines begin with, if it has one.
+        frontiers: the results of each way.
+        setting: what the speed was measured with.
+        path: of the picture.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    for (name, results), colour in zip(frontiers.items(), _COLOURS, strict=False):
+        line = sorted([*unmodified, *results], key=lambda result: result.speedup.median)
+        speeds = [result.speedup for result in line]
+        axes.errorbar(
+            [speed.median for speed in speeds],
+            [100 * result.accuracy for result in line],
+            xerr=[
+                [speed.median - speed.lower for speed in speeds],
+                [speed.upper - speed.median for speed in speeds],
+            ],
+            yerr=[100 * (result.spread or 0) for result in line],
+            color=colour, marker="o", elinewidth=1, capsize=2, label=name,
+        )  # fmt: skip
+    axes.set_title("Trained for as long: accuracy against measured speed", loc="left", pad=22)
+    axes.text(0, 1.025, setting, transform=axes.transAxes, color=_FAINT, fontsize=8)
+    axes.set_xlabel("speedup over the original (median, quartiles; the faster form)")
+    axes.set_ylabel("accuracy, per cent (± standard deviation over seeds)")
+    axes.xaxis.set_major_formatter("{x:.3g}x")
+    axes.grid(color="#e4e7eb", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    with replacing(path) as beside:
+        figure.savefig(beside, format="svg")

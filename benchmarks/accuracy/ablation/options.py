@@ -1,0 +1,101 @@
+"""What programs that train All-CNN-C are told on the command line, and the setup of that."""
+
+import argparse
+from functools import partial
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch.utils.data import Subset
+
+from benchmarks.accuracy.ablation.setup import Setup
+from virtualpool.fingerprint import fingerprint
+from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD, AllCNNC, all_cnn_c
+from virtualpool.search import Run
+from virtualpool.tasks.classification import Batches, Preprocessing, evaluator, load_data
+from virtualpool.tasks.loading import loader
+
+PREPROCESSING = Preprocessing(32, mean=CIFAR10_MEAN, std=CIFAR10_STD, augmentation="crop")
+BATCH = 128
+LEARNING_RATE = 3e-4  # at three times that some diverge, without batch norm as they are
+CLIP = 5.0
+WATCHED = 500
+
+
+def add_training(to: argparse.ArgumentParser) -> None:
+    """Adds what is trained, on what, and for how long."""
+    to.add_argument("--run-dir", required=True, help="of all that is found")
+    to.add_argument("--data", required=True, help="as --data of the command")
+    to.add_argument("--weights", help="a safetensors file; those in the package if not given")
+    to.add_argument("--epochs", type=float, default=1.0, help="of each training, in all")
+    to.add_argument("--images", type=int, help="train on only so many")
+    to.add_argument("--test-images", type=int, help="judge on only so many")
+    to.add_argument("--mixed-precision", choices=["no", "bf16"], default="no")
+    to.add_argument("--device", default="cpu", help="of trainings; speed is the processor's")
+
+
+def setup(options: argparse.Namespace, batch: int, latency: dict[str, Any]) -> Setup:
+    """The setup that the options of `add_training` ask for.
+
+    Args:
+        options: of the command line.
+        batch: images per call that is timed, at most `BATCH`.
+        latency: the options of `virtualpool.measure.latency`.
+    """
+    load = partial(load_data, options.data, preprocessing=PREPROCESSING, batch_size=BATCH)
+    data = load(subset=options.test_images)
+    if data.train is None:
+        raise SystemExit(f"{options.data}: no training images; variants are trained on them.")
+    images, _ = next(iter(data.test))
+    test: Any = data.test.dataset
+    watched = load(subset=min(WATCHED, len(test))).test
+    return Setup(
+        run=Run(options.run_dir),
+        network=_network(options.weights).eval(),
+        images=images[:batch],
+        train=_part(data.train, options.images),
+        test=data.test,
+        evaluate=evaluator(data.test),
+        watch=evaluator(watched),
+        device=torch.device(options.device),
+        epochs=options.epochs,
+        training={
+            "optimizer": "adamw",
+            "learning_rate": LEARNING_RATE,
+            "schedule": "cosine",
+            "clip": CLIP,
+            "mixed_precision": options.mixed_precision,
+        },
+        latency=latency,
+    )
+
+
+def budget(options: argparse.Namespace) -> str:
+    """How long each training is, for those who read the tables."""
+    images = options.images or "all"
+    return f"{options.epochs:g} epochs of {images} training images, batches of {BATCH}, AdamW"
+
+
+def config(options: argparse.Namespace, setup: Setup, *free: str) -> dict[str, Any]:
+    """What a run that goes on must have been asked, too: all options but those that are free."""
+    free = ("run_dir", "markdown", "weights", "device", *free)
+    asked = {name: value for name, value in vars(options).items() if name not in free}
+    return asked | {"network": fingerprint(setup.network.state_dict()), "settings": setup.training}
+
+
+def _network(weights: str | None) -> AllCNNC:
+    if weights is None:
+        return all_cnn_c("cifar10")
+    network = all_cnn_c()
+    network.load_state_dict(load_file(weights))
+    return network
+
+
+def _part(batches: Batches, count: int | None) -> Batches:
+    """The batches of so many of the images, drawn at random."""
+    if count is None:
+        return batches
+    images: Any = batches.dataset
+    drawn = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+    part = Subset(images, drawn.tolist())
+    return loader(part, BATCH, 0, batches.collate_fn, training=True)

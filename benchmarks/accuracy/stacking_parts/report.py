@@ -1,0 +1,75 @@
+"""What was found about a network in all its forms and precisions, as tables in Markdown."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from benchmarks.accuracy.stacking_parts.precisions import FLOAT32, named, precisions
+from benchmarks.common.comparison import Comparison, notes
+from benchmarks.common.engines import ENGINES
+from benchmarks.common.tables import section, table
+from benchmarks.common.times import milliseconds_per
+from virtualpool.search import Score
+
+NOT_YET = "not yet measured"
+
+
+def accuracies(
+    forms: Sequence[str], scores: Mapping[str, Mapping[str, Score | str]]
+) -> dict[str, str]:
+    """A table of accuracies by its caption.
+
+    Args:
+        forms: the rows.
+        scores: of each runtime, by the names of forms in precisions; or why there is none.
+    """
+
+    def cell(runtime: str, precision: str, form: str) -> str:
+        score = scores[runtime].get(named(form, precision), NOT_YET)
+        return str(score) if isinstance(score, str) else f"{100 * score:.2f}"
+
+    return {"Top-1, per cent:": _table(forms, list(scores), cell)}
+
+
+def speeds(forms: Sequence[str], found: Mapping[str, Comparison]) -> dict[str, str]:
+    """Tables of speed by their captions; the first form is what the others are compared with.
+
+    Args:
+        forms: the rows.
+        found: the comparison of each runtime.
+    """
+    original = forms[0]
+
+    def stacked(runtime: str, precision: str, form: str) -> str:
+        name = named(form, precision)
+        return found[runtime].times_faster(name, over=named(original, FLOAT32))
+
+    def alone(runtime: str, precision: str, form: str) -> str:
+        over = named(original, precision)
+        return found[runtime].times_faster(named(form, precision), over=over)
+
+    def milliseconds(runtime: str, precision: str, form: str) -> str:
+        return found[runtime].milliseconds(named(form, precision))
+
+    def difference(runtime: str, precision: str, form: str) -> str:
+        return found[runtime].difference(named(form, precision))
+
+    tables = {
+        f"How many times faster than {original} in float32, medians:": stacked,
+        f"How many times faster than {original} in the same precision, medians:": alone,
+        milliseconds_per("call"): milliseconds,
+        "Largest difference of the outputs from PyTorch's (of int8: in float32), relative to the "
+        "largest output:": difference,
+    }
+    return {caption: _table(forms, list(found), cell) for caption, cell in tables.items()}
+
+
+def network(title: str, tables: Mapping[str, str], comparisons: Sequence[Comparison]) -> str:
+    """The tables of a network, and what is to be said below them."""
+    return section(title, tables, notes(list(comparisons)))
+
+
+def _table(
+    forms: Sequence[str], runtimes: Sequence[str], cell: Callable[[str, str, str], str]
+) -> str:
+    columns = [(runtime, it) for runtime in runtimes for it in precisions(runtime)]
+    head = ["", *(f"{ENGINES[runtime].title}, {it}" for runtime, it in columns)]
+    return table(head, ([form, *(cell(*column, form) for column in columns)] for form in forms))

@@ -1,0 +1,1 @@
+"""What several benchmarks need: arguments, networks, candidates, engines, times, tables."""

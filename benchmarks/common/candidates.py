@@ -1,0 +1,58 @@
+"""What is compared in every benchmark: a network unmodified, unfused, fused, and half."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+import virtualpool as vp
+from benchmarks.common.engines import Engine
+
+NAMES = ("unmodified", "unfused", "fused", "half")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to run a network.
+
+    Attributes:
+        model: in the mode that it is run in.
+        images: what it is run on.
+        reference: what its outputs must be those of, on the same images.
+        engine: what runs it, if not that of the others that it is compared with.
+    """
+
+    model: nn.Module
+    images: Tensor
+    reference: nn.Module
+    engine: Engine | None = None
+
+
+def candidates(
+    network: nn.Module, images: Tensor, *, training: bool = False
+) -> dict[str, Candidate]:
+    """The candidates by their names, in the order of `NAMES`; all eligible sites are pooled.
+
+    They are for inference, in eval mode, or for training, in training mode. Half is the unmodified
+    network at half resolution: it has the multiply-accumulates of the pooled one, and is
+    the practical limit of its speed.
+    """
+    network.train(training)
+    pooled = vp.apply(network, images, "all")
+    models = [
+        Candidate(network, images, network),
+        Candidate(pooled, images, pooled),
+        Candidate(vp.fuse(pooled, images, training=training), images, pooled),
+        Candidate(network, halved(images), network),
+    ]
+    return dict(zip(NAMES, models, strict=True))
+
+
+def halved(images: Tensor) -> Tensor:
+    """Images of half resolution, rounded up: the corners, since the images are noise.
+
+    >>> import torch
+    >>> halved(torch.zeros(1, 3, 224, 299)).shape
+    torch.Size([1, 3, 112, 150])
+    """
+    height, width = ((length + 1) // 2 for length in images.shape[-2:])
+    return images[..., :height, :width].clone()

@@ -1,0 +1,177 @@
+"""Candidates compared in one runtime: first their outputs, then their times, interleaved."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from benchmarks.common.candidates import NAMES, Candidate
+from benchmarks.common.differences import difference
+from benchmarks.common.engines import ENGINES, Engine, Run, in_eager, outputs
+from benchmarks.common.setting import setting
+from benchmarks.common.tables import by_column
+from benchmarks.common.times import median, spread, timed_interleaved
+from virtualpool.measure.timing import threads as torch_threads
+
+FASTER = "How many times faster than unmodified, medians:"
+"""The caption of a table of what `Comparison.times_faster` gives."""
+
+NOTHING = "–"
+UNMODIFIED = NAMES[0]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found out about the candidates of a network in one runtime.
+
+    Attributes:
+        network: its name.
+        batch: images per call.
+        engine: the runtime, by its name in `ENGINES`.
+        setting: what it was measured with.
+        differences: of each candidate's outputs from PyTorch's in the same precision, relative to
+            the largest output.
+        samples_ms: of each candidate that was timed, milliseconds per call.
+        failures: why a candidate was not timed.
+    """
+
+    network: str
+    batch: int
+    engine: str
+    setting: str
+    differences: dict[str, float] = field(default_factory=dict)
+    samples_ms: dict[str, Sequence[float]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def ratio(self, name: str, over: str = "unmodified") -> float | None:
+        """How many times faster than `over` a candidate is; None if one of them was not timed."""
+        if not {name, over} <= self.samples_ms.keys():
+            return None
+        return median(self.samples_ms[over]) / median(self.samples_ms[name])
+
+    def times_faster(self, name: str, over: str = "unmodified") -> str:
+        """The ratio as a text."""
+        ratio = self.ratio(name, over)
+        return NOTHING if ratio is None else f"{ratio:.2f}"
+
+    def milliseconds(self, name: str) -> str:
+        """The median and the spread of a candidate."""
+        return spread(self.samples_ms[name]) if name in self.samples_ms else NOTHING
+
+    def difference(self, name: str) -> str:
+        """How far a candidate's outputs are from PyTorch's."""
+        return f"{self.differences[name]:.0e}" if name in self.differences else NOTHING
+
+    def remarks(self) -> list[str]:
+        """Which candidates were not timed, and why."""
+        return [f"{name} was not timed: {why}" for name, why in self.failures.items()]
+
+    def __str__(self) -> str:
+        """What was found before timing, in one line."""
+        found = ", ".join(f"{name} {self.difference(name)}" for name in self.differences)
+        head = f"{self.network}, batch {self.batch}, {ENGINES[self.engine].title}"
+        return "; ".join([f"{head}: differences from PyTorch: {found}", *self.remarks()])
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value that `from_json` takes back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Comparison":
+        """The comparison of what `to_json` gave."""
+        return cls(**value)
+
+
+def compare(
+    candidates: dict[str, Candidate],
+    network: str,
+    engine: str,
+    *,
+    seconds: float,
+    threads: int,
+    folder: Path | None = None,
+) -> Comparison:
+    """Compares candidates; prints what their outputs are before it takes any time.
+
+    Args:
+        candidates: by name.
+        network: its name.
+        engine: the name of the runtime.
+        seconds: of timing, per candidate.
+        threads: of the runtime.
+        folder: where ONNX files are, or come to be; None is a temporary one.
+    """
+    if folder is None:
+        with TemporaryDirectory() as temporary:
+            return compare(
+                candidates,
+                network,
+                engine,
+                seconds=seconds,
+                threads=threads,
+                folder=Path(temporary),
+            )
+    batch = len(next(iter(candidates.values())).images)
+    comparison = Comparison(network, batch, engine, setting(threads, ENGINES[engine].packages))
+    with torch_threads(threads):
+        runs = {}
+        for name, candidate in candidates.items():
+            file = folder / f"{name.replace(',', '')}.onnx"  # at a comma OpenVINO ends a path
+            its_engine = candidate.engine or ENGINES[engine]
+            run = _checked(name, candidate, its_engine, file, threads, comparison)
+            if run is not None:
+                runs[name] = run
+        print(comparison, flush=True)
+        comparison.samples_ms.update(timed_interleaved(runs, seconds))
+    return comparison
+
+
+def _checked(
+    name: str, candidate: Candidate, engine: Engine, file: Path, threads: int, into: Comparison
+) -> Run | None:
+    """A function that runs a candidate, or None if it does not run or gives something else."""
+    try:
+        expected = in_eager(candidate.reference, candidate.images, engine.dtype)()
+        run = engine.ready(candidate.model, candidate.images, file, threads)(candidate.images)
+        into.differences[name] = difference(outputs(run), expected)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        into.failures[name] = f"{type(error).__name__}: {reason}"
+        return None
+    allowed = _allowed(name, engine, into)
+    if into.differences[name] > allowed:
+        into.failures[name] = f"its outputs differ by more than {allowed:.0e}"
+        return None
+    return run
+
+
+def _allowed(name: str, engine: Engine, comparison: Comparison) -> float:
+    """How much a candidate may differ from PyTorch.
+
+    In bfloat16 two runtimes round a deep network of random weights so differently that no number
+    says what is too much. There the unmodified network's own difference is the measure.
+    """
+    if engine.dtype is not torch.bfloat16:
+        return engine.tolerance
+    if name == UNMODIFIED:
+        return 1.0
+    return max(engine.tolerance, 2 * comparison.differences.get(UNMODIFIED, 0.0))
+
+
+def in_columns(comparisons: list[Comparison], side: int) -> tuple[str, dict[str, list[Comparison]]]:
+    """The corner of a table of one network's comparisons, and its columns, one a runtime."""
+    network = comparisons[0].network
+    return by_column(network, side, comparisons, lambda each: ENGINES[each.engine].title)
+
+
+def notes(comparisons: list[Comparison]) -> list[str]:
+    """What is to be said below a table of comparisons."""
+    remarks = [
+        f"- {each.engine}, batch {each.batch}: {remark}"
+        for each in comparisons
+        for remark in each.remarks()
+    ]
+    return [*remarks, *sorted({each.setting for each in comparisons}), ""]

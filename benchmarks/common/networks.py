@@ -1,0 +1,60 @@
+"""The networks that are measured, and images for them.
+
+Those of torchvision have random weights, but are alive as trained ones are; All-CNN-C is trained.
+"""
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model, get_model_weights
+
+from virtualpool.models import all_cnn_c
+from virtualpool.search import by_recalibration
+
+ALL_CNN_C = "all_cnn_c"
+
+_SEED = 0
+_IMAGES = 4
+
+
+def network(name: str, side: int) -> nn.Module:
+    """A network in eval mode whose weights are the same in every process.
+
+    Args:
+        name: its name in torchvision, or that of a submodule after a dot: `vgg16.features`; or
+            `ALL_CNN_C`.
+        side: of the square images that it will see, in pixels.
+    """
+    if name == ALL_CNN_C:
+        return all_cnn_c("cifar10").eval()
+    torch.manual_seed(_SEED)
+    whole, _, submodule = name.partition(".")
+    model = build(whole).get_submodule(submodule).eval()
+    if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        # Where statistics are not those of the maps, values grow or vanish with depth: outputs then
+        # say nothing, and denormal numbers take a time of their own.
+        with torch.no_grad():
+            by_recalibration([images(_IMAGES, side)])(model)
+    return model
+
+
+def build(network: str) -> nn.Module:
+    """A network of torchvision, by its name, with random weights."""
+    # These two warn of their slow initialisation unless they are told not to do it.
+    options = {"init_weights": False} if network in ("googlenet", "inception_v3") else {}
+    return get_model(network, weights=None, **options)
+
+
+def usual_side(name: str) -> int:
+    """The side of the square images that a network is measured with."""
+    return 32 if name == ALL_CNN_C else 224
+
+
+def input_side(network: str) -> int:
+    """The smallest input that torchvision has weights for."""
+    return min(weights.transforms().crop_size[0] for weights in get_model_weights(network))
+
+
+def images(batch: int, side: int) -> Tensor:
+    """Random images, the same in every process: shape (batch, 3, side, side), float32."""
+    generator = torch.Generator().manual_seed(_SEED)
+    return torch.randn(batch, 3, side, side, generator=generator)

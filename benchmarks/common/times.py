@@ -1,0 +1,57 @@
+"""Times of several functions interleaved, and how they are written."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+import torch
+
+from virtualpool.measure.timing import interleaved
+
+CPU = torch.device("cpu")
+_ROUNDS = 7
+_BLOCK_MS = 50  # what a sample takes at least
+
+
+def timed_interleaved(
+    functions: dict[str, Callable[[], Any]], seconds: float, device: torch.device = CPU
+) -> dict[str, tuple[float, ...]]:
+    """Milliseconds per call of functions, timed in rounds, each once a round.
+
+    Args:
+        functions: of nothing, by name.
+        seconds: about the time per function; 7 rounds at least.
+        device: what they keep busy.
+    """
+    samples: list[tuple[float, ...]] = [()] * len(functions)
+    while any(_spent(each) < seconds for each in samples):
+        more = interleaved([*functions.values()], device, _ROUNDS, seconds=None)
+        samples = [old + new for old, new in zip(samples, more, strict=True)]
+    return dict(zip(functions, samples, strict=True))
+
+
+def _spent(samples_ms: Sequence[float]) -> float:
+    # Not by the clock: where a virtual machine stands still for minutes, the clock goes on, and all
+    # of the time would be gone with it. A median does not see one such sample.
+    return len(samples_ms) * max(_BLOCK_MS, median(samples_ms)) / 1e3 if samples_ms else 0.0
+
+
+def median(samples_ms: Sequence[float]) -> float:
+    return float(numpy.median(samples_ms))
+
+
+def spread(samples_ms: Sequence[float]) -> str:
+    """The median and the 10th and the 90th percentile.
+
+    >>> spread([10.0, 10.0, 11.0, 12.0, 12.0])
+    '11.0 (10.0 to 12.0)'
+    """
+    low, middle, high = numpy.quantile(samples_ms, (0.1, 0.5, 0.9)).tolist()
+    decimals = max(0, 2 - math.floor(math.log10(middle)))  # three significant digits
+    return f"{middle:.{decimals}f} ({low:.{decimals}f} to {high:.{decimals}f})"
+
+
+def milliseconds_per(unit: str) -> str:
+    """The caption of a table of what `spread` gives."""
+    return f"Milliseconds per {unit}, median (10th to 90th percentile):"

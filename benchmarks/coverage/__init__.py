@@ -1,0 +1,1 @@
+"""Programs that try every network of a zoo."""

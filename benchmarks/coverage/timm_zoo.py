@@ -1,0 +1,153 @@
+"""Fusing on networks of timm, a family each: writes docs/results/timm.md.
+
+    python -m benchmarks.coverage.timm_zoo --out docs/results/timm.md
+
+These are written as users write theirs: with activations, norms, gates and scales of their own.
+Weights are random and in float64, all sites are pooled, and what is compared is fused with pooled.
+"""
+
+import argparse
+import datetime
+import sys
+from collections import Counter
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import Tensor, nn
+
+import virtualpool as vp
+from benchmarks.common.setting import command
+from benchmarks.common.tables import table
+from virtualpool.files import write_text
+from virtualpool.fuse import Report, report_of
+
+NETWORKS = """
+    caformer_s18 cs3darknet_s cspdarknet53 cspresnet50 darknet53 densenet121 dla34 dm_nfnet_f0
+    ecaresnet26t edgenext_xx_small efficientnet_lite0 ese_vovnet19b_dw fbnetc_100 gcresnext26ts
+    gernet_s ghostnet_050 ghostnetv2_100 hardcorenas_a hgnetv2_b0 hrnet_w18_small
+    inception_next_atto lcnet_050 legacy_xception mixnet_s mobilenetv3_small_050
+    mobilenetv4_conv_small mobileone_s0 nf_resnet26 regnetz_b16 repghostnet_050 repvgg_a0
+    res2net50_26w_4s resnest14d resnet18d resnetblur50 resnetv2_50 rexnet_100 selecsls42
+    seresnet18 skresnet18 starnet_s1 tf_efficientnet_b0 tf_efficientnetv2_b0 tinynet_e tresnet_m
+    vgg11_bn xception41
+""".split()
+TOLERANCE = 1e-10
+REASONS = 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found out about one network.
+
+    Attributes:
+        network: its name in timm.
+        pooled: how many sites are pooled.
+        macs: multiply-accumulates pooled, as a part of the unmodified network's.
+        difference: of fused from pooled, relative to the largest output.
+        report: of fusing.
+    """
+
+    network: str
+    pooled: int
+    macs: float
+    difference: float
+    report: Report
+
+    def cells(self) -> list[str]:
+        """The row's texts."""
+        asked = Counter(
+            kind for each in self.report.interpolations for kind in map(_kind, each.asked_by)
+        )
+        return [
+            self.network,
+            str(self.pooled),
+            f"{self.macs:.2f}",
+            str(len(self.report.fused)),
+            str(len(self.report.interpolations)),
+            ", ".join(f"{kind} ({count})" for kind, count in asked.most_common(REASONS)),
+            f"{self.difference:.0e}",
+        ]
+
+
+def _kind(asker: str) -> str:
+    """What asks for a full map, without the names of the modules that it is in."""
+    return asker.partition(" in ")[0].rpartition(".")[2]
+
+
+@torch.no_grad()
+def examine(network: str, side: int) -> Row:
+    torch.manual_seed(0)
+    model = alive(timm.create_model(network).double().eval())
+    image = torch.rand(1, 3, side, side, dtype=torch.float64)
+    pooled = vp.apply(model, image, "all")
+    fused = vp.fuse(pooled, image)
+    report = report_of(fused)
+    assert report is not None
+    expected: Tensor = pooled(image)
+    return Row(
+        network=network,
+        pooled=len(vp.plan_of(pooled).names),
+        macs=vp.measure.macs(pooled, image) / vp.measure.macs(model, image),
+        difference=((fused(image) - expected).abs().max() / expected.abs().max()).item(),
+        report=report,
+    )
+
+
+def alive(model: nn.Module) -> nn.Module:
+    """The model with batch norms and scales that are not nothing, as they are at first."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values, low, high in (
+                (module.weight, 0.8, 1.2),
+                (module.running_var, 0.8, 1.2),
+                (module.running_mean, -0.1, 0.1),
+            ):
+                if values is not None:
+                    values.uniform_(low, high)
+    for name, parameter in model.named_parameters():
+        if name.endswith("gamma"):
+            parameter.uniform_(0.5, 1.5)
+    return model
+
+
+def page(rows: list[Row], command: str) -> str:
+    """The rows as a page in Markdown."""
+    head = ["network", "sites pooled", "MACs", "fused", "maps left", "because of", "difference"]
+    return "\n".join(
+        [
+            "# Fusing networks of timm",
+            "",
+            f"Made on {datetime.date.today().isoformat()} with torch {torch.__version__} and timm "
+            f"{timm.__version__} by `{command}`: random weights, float64, all sites pooled. Of "
+            "each network: how many sites are pooled, its multiply-accumulates after that as a "
+            "part of those before, how many sites are fused, how many maps are still "
+            "interpolated and what most of these are asked for by, and how far the fused "
+            "network's outputs are from the pooled one's, relative to the largest.",
+            "",
+            "A map is needed in full by a sum or an activation at the end of a stage, by a "
+            "depthwise convolution whose kernel runs faster on it, and by what no rule knows.",
+            "",
+            table(head, [row.cells() for row in rows]),
+        ]
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--side", type=int, default=128, help="of the square image, in pixels")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, help="their names in timm")
+    parser.add_argument("--out", default="docs/results/timm.md", help="the page to write")
+    arguments = parser.parse_args()
+    rows = []
+    for network in arguments.networks:
+        rows.append(examine(network, arguments.side))
+        print(*rows[-1].cells(), sep=" | ", flush=True)
+    write_text(arguments.out, page(rows, command()))
+    return 0 if all(row.difference < TOLERANCE for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Virtual pooling on every classification network of torchvision: writes docs/results/zoo.md.
+
+    python -m benchmarks.coverage.zoo
+
+Weights are random: what is checked is where virtual pooling can go and that the result runs.
+"""
+
+import argparse
+import datetime
+import gc
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import list_models
+
+import virtualpool as vp
+from benchmarks.common.networks import build, input_side
+from benchmarks.common.setting import command
+from benchmarks.common.tables import markdown_row
+from virtualpool.files import write_text
+from virtualpool.graph.inputs import tensors
+
+COLUMNS = (
+    "network", "input", "convolutions", "eligible", "why not", "GMACs", "all pooled", "ratio",
+    "runs in eval", "runs in train",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found out about one network.
+
+    Attributes:
+        network: its name in torchvision.
+        side: of the square input, in pixels.
+        sites: its convolutions.
+        macs: multiply-accumulates per image of the network.
+        pooled_macs: the same with all eligible sites pooled.
+        evaluates: whether the pooled network runs in eval mode: "yes", or what went wrong.
+        trains: the same in training mode.
+    """
+
+    network: str
+    side: int
+    sites: list[vp.Site]
+    macs: int
+    pooled_macs: int
+    evaluates: str
+    trains: str
+
+    def cells(self) -> list[str]:
+        """The row's texts, one for each of `COLUMNS`."""
+        reasons = Counter(site.reason for site in self.sites if site.reason is not None)
+        return [
+            self.network,
+            str(self.side),
+            str(len(self.sites)),
+            str(sum(site.eligible for site in self.sites)),
+            "; ".join(f"{count}: {reason}" for reason, count in reasons.most_common()),
+            f"{self.macs / 1e9:.3f}",
+            f"{self.pooled_macs / 1e9:.3f}",
+            f"{self.macs / self.pooled_macs:.2f}",
+            self.evaluates,
+            self.trains,
+        ]
+
+    @property
+    def works(self) -> bool:
+        """Whether the pooled network runs in both modes."""
+        return self.evaluates == self.trains == "yes"
+
+
+def examine(network: str) -> Row:
+    side = input_side(network)
+    image = torch.rand(1, 3, side, side)
+    model = build(network)
+    pooled = vp.apply(model, image, "all")
+    return Row(
+        network=network,
+        side=side,
+        sites=vp.sites(model, image),
+        macs=vp.measure.macs(model, image),
+        pooled_macs=vp.measure.macs(pooled, image),
+        evaluates=compare(model.eval(), pooled.eval(), side),
+        trains=compare(model.train(), pooled.train(), side),
+    )
+
+
+@torch.no_grad()
+def compare(model: nn.Module, pooled: nn.Module, side: int) -> str:
+    """Whether the pooled model gives finite outputs of the model's shapes, for two images."""
+    images = torch.rand(2, 3, side, side)
+    try:
+        expected, found = shapes(model(images)), tensors(pooled(images))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    if shapes(found) != expected:
+        return f"gives {shapes(found)} for {expected}"
+    return "yes" if all(output.isfinite().all() for output in found) else "not finite"
+
+
+def shapes(outputs: Tensor | list[Tensor]) -> list[tuple[int, ...]]:
+    return [tuple(output.shape) for output in tensors(outputs)]
+
+
+def page(rows: list[Row], command: str) -> str:
+    """The rows as a page in Markdown."""
+    lines = [
+        "# Every classification network of torchvision",
+        "",
+        f"Made on {datetime.date.today().isoformat()} with torch {torch.__version__} and "
+        f"torchvision {torchvision.__version__} by `{command}`, from random weights.",
+        "",
+        "Of each network: the side of its input in pixels, its convolutions, those at which "
+        "virtual pooling can go, how many it cannot go at and why, its multiply-accumulates "
+        "(10^9 per image) before and after `apply(model, image)`, their ratio, and whether "
+        "the pooled network gives finite outputs of the network's shapes in eval and in training "
+        "mode.",
+        "",
+        f"{sum(row.works for row in rows)} of {len(rows)} networks run in both modes with all "
+        "eligible sites pooled.",
+        "",
+        markdown_row(COLUMNS),
+        markdown_row(["---"] * len(COLUMNS)),
+        *(markdown_row(row.cells()) for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--filter", default="*", help='networks by name, such as "resnet*"')
+    parser.add_argument("--out", default="docs/results/zoo.md", help="the page to write")
+    arguments = parser.parse_args()
+    networks = [
+        name for name in list_models(module=torchvision.models) if fnmatch(name, arguments.filter)
+    ]
+    rows = []
+    for network in networks:
+        rows.append(examine(network))
+        print(*rows[-1].cells(), sep=", ", flush=True)
+        gc.collect()  # the next network may need the memory of this one
+    write_text(arguments.out, page(rows, command()))
+    return 0 if all(row.works for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

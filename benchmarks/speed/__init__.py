@@ -1,0 +1,1 @@
+"""Programs that measure time, memory and energy; weights are random."""

@@ -1,0 +1,155 @@
+"""Speed of every classification network of torchvision: unmodified, unfused, fused, half.
+
+    python -m benchmarks.speed.zoo_speed --run-dir runs/zoo_speed --markdown runs/zoo_speed.md
+
+Weights and images are random. Each network has a process of its own and a file in the run
+directory; killed and started again, it goes on from there. Delete a file to measure again.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import torch
+import torchvision
+from torchvision.models import list_models
+
+from benchmarks.common.arguments import add_timing, parser
+from benchmarks.common.candidates import NAMES, candidates
+from benchmarks.common.comparison import Comparison, compare
+from benchmarks.common.engines import ENGINES
+from benchmarks.common.networks import images, input_side, network
+from benchmarks.common.setting import setting
+from benchmarks.common.tables import show, table
+from virtualpool.files import read_json, write_json
+
+COLUMNS = (
+    "network", "input", "unmodified, ms", "unfused", "fused", "half", "fused / half", "remarks",
+)  # fmt: skip
+
+
+def main() -> None:
+    options = _options()
+    names = [
+        name
+        for name in list_models(module=torchvision.models)
+        if any(fnmatch(name, pattern) for pattern in options.networks)
+    ]
+    found = [_found(name, options) for name in names]
+    show(report(found), options.markdown)
+
+
+def _found(name: str, options: argparse.Namespace) -> Comparison:
+    """What is in a network's file; made first if there is none."""
+    path = Path(options.run_dir) / f"{name}.json"
+    if not path.exists():
+        process = multiprocessing.get_context("spawn").Process(
+            target=_measure, args=(name, path, options)
+        )
+        process.start()
+        process.join(options.time_limit)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            _write_failure(path, name, f"took more than {options.time_limit} s", options)
+        elif not path.exists():
+            _write_failure(path, name, f"ended with code {process.exitcode}", options)
+    return Comparison.from_json(read_json(path))
+
+
+@torch.no_grad()
+def _measure(name: str, path: Path, options: argparse.Namespace) -> None:
+    side = input_side(name)
+    try:
+        comparison = compare(
+            candidates(network(name, side), images(options.batch, side)),
+            name,
+            options.mode,
+            seconds=options.seconds,
+            threads=options.threads,
+        )
+    except Exception as error:
+        _write_failure(path, name, f"{type(error).__name__}: {error}", options)
+        raise
+    write_json(path, comparison.to_json())
+
+
+def _write_failure(path: Path, name: str, reason: str, options: argparse.Namespace) -> None:
+    made_with = setting(options.threads, ENGINES[options.mode].packages)
+    failures: dict[str, str] = dict.fromkeys(NAMES, reason)
+    comparison = Comparison(name, options.batch, options.mode, made_with, failures=failures)
+    print(comparison, flush=True)
+    write_json(path, comparison.to_json())
+
+
+def report(comparisons: list[Comparison]) -> str:
+    """A table in Markdown, and what it says about fusing."""
+    return "\n".join(
+        [
+            "How many times faster than unmodified, medians; unmodified in milliseconds, median "
+            "(10th to 90th percentile):",
+            "",
+            table(COLUMNS, map(_cells, comparisons)),
+            *_summary(comparisons),
+            *sorted(
+                {f"\n{each.engine}, batch {each.batch}, {each.setting}" for each in comparisons}
+            ),
+            "",
+        ]
+    )
+
+
+def _cells(comparison: Comparison) -> list[str]:
+    return [
+        comparison.network,
+        str(input_side(comparison.network)),
+        comparison.milliseconds("unmodified"),
+        *(comparison.times_faster(name) for name in NAMES[1:]),
+        comparison.times_faster("fused", over="half"),
+        "; ".join(comparison.remarks()),
+    ]
+
+
+def _summary(comparisons: list[Comparison]) -> list[str]:
+    return [
+        _share(comparisons, "unmodified") + _slower(comparisons, "unmodified"),
+        _share(comparisons, "unfused") + _slower(comparisons, "unfused"),
+        _share(comparisons, "half"),
+    ]
+
+
+def _share(comparisons: list[Comparison], over: str) -> str:
+    ratios = _ratios(comparisons, over).values()
+    if not ratios:
+        return f"- Fused was never timed beside {over}."
+    mean = statistics.geometric_mean(ratios)
+    return f"- Fused is {mean:.2f} times as fast as {over} (geometric mean of {len(ratios)})."
+
+
+def _slower(comparisons: list[Comparison], over: str) -> str:
+    ratios = _ratios(comparisons, over)
+    slower = [f"{name} ({ratio:.2f})" for name, ratio in ratios.items() if ratio < 1]
+    return f" Slower: {', '.join(slower) or 'none'}."
+
+
+def _ratios(comparisons: list[Comparison], over: str) -> dict[str, float]:
+    ratios = {each.network: each.ratio("fused", over) for each in comparisons}
+    return {name: ratio for name, ratio in ratios.items() if ratio is not None}
+
+
+def _options() -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument("--run-dir", required=True, help="where each network has its file")
+    options.add_argument("--networks", nargs="+", default=["*"], help='such as "resnet*" alexnet')
+    options.add_argument("--mode", choices=["eager", "compiled"], default="compiled")
+    options.add_argument("--batch", type=int, default=1, help="images per call")
+    add_timing(options, seconds=5)
+    options.add_argument("--time-limit", type=float, default=1800, help="per network, in seconds")
+    return options.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
