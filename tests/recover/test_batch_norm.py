@@ -86,3 +86,9 @@ def test_what_cannot_be_measured_is_refused(model, given, message):
     images = [torch.full((2, 3, 4, 4), float(given))] if given else []
     with pytest.raises(VirtualPoolError, match=message):
         by_recalibration(images)(model)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5])
+def test_a_number_of_batches_that_is_none_is_refused_at_once(count):
+    with pytest.raises(VirtualPoolError, match=f"batch_count is {count}"):
+        by_recalibration([], batch_count=count)

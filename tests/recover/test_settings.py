@@ -15,12 +15,25 @@ from virtualpool.recover.precision import autocast
         ({"optimizer": "lion"}, "optimizer is 'lion'; there are: sgd, adamw"),
         ({"schedule": "linear"}, "schedule is 'linear'; there are: paper, cosine"),
         ({"mixed_precision": "fp8"}, "mixed_precision is 'fp8'; there are: no, bf16, fp16"),
-        ({"epochs": 0}, "epochs is 0; it must be above zero"),
+        ({"epochs": 0}, "epochs is 0; it must be a number above 0, at most 1e[+]06"),
+        ({"epochs": math.inf}, "epochs is inf"),
+        ({"epochs": None}, "epochs is None"),
+        ({"learning_rate": 0}, "learning_rate is 0; it must be a number above 0, at most 1,000"),
+        ({"learning_rate": 1e9}, "learning_rate is 1000000000.0"),
+        ({"learning_rate": "0.1"}, "learning_rate is '0.1'"),
+        ({"momentum": 1.0}, "momentum is 1.0; .* of 0 or more, below 1"),
+        ({"weight_decay": -1e-4}, "weight_decay is -0.0001; .* of 0 or more, and finite"),
+        ({"drops": (0.5, math.nan)}, "drops is nan"),
+        ({"drop_steps": (0,)}, "drop_steps is 0; it must be a whole number of 1 or more"),
+        ({"warm_up": 1.0}, "warm_up is 1.0"),
+        ({"clip": math.inf}, "clip is inf; it must be a number above 0, and finite"),
+        ({"log_steps": 2.5}, "log_steps is 2.5"),
+        ({"checkpoint_seconds": math.nan}, "checkpoint_seconds is nan"),
         ({"epochs": math.nan}, "epochs is nan"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
         ({"log_steps": 0}, "log_steps is 0"),
-        ({"ema": 1.0}, "ema is 1.0; a decay lies between 0 and 1"),
-        ({"clip": 0.0}, "clip is 0.0; it must be above zero"),
+        ({"ema": 1.0}, "ema is 1.0; it must be a number above 0, below 1"),
+        ({"clip": 0.0}, "clip is 0.0"),
         ({"drop_steps": (3,), "schedule": "cosine"}, "of the paper's schedule, and this is cosine"),
     ],
 )
@@ -31,6 +44,13 @@ from virtualpool.recover.precision import autocast
 def test_settings_that_make_no_sense_are_refused_at_once(make, settings, message):
     with pytest.raises(VirtualPoolError, match=message):
         make(**settings)
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, None])
+@pytest.mark.parametrize("name", ["temperature", "features", "labels", "sites"])
+def test_weights_of_a_distillation_that_make_no_sense_are_refused_at_once(name, value):
+    with pytest.raises(VirtualPoolError, match=f"{name} is {value}"):
+        by_distillation(nn.ReLU(), [], **{name: value})
 
 
 def test_an_unknown_setting_is_named():

@@ -409,3 +409,38 @@ def test_a_checkpoint_is_written_now_and_then(network, batches, make_round, monk
     by_labels(batches * 2, epochs=1, checkpoint_seconds=25)(network, make_round())
     # The clock goes on by ten seconds whenever it is looked at: after each step and each save.
     assert saved == [0, 3, 6, 9, 10, 10]
+
+
+LOSSES = {
+    r"nothing \(None\)": lambda model, batch: None,
+    "a float": lambda model, batch: model(batch[0]).mean().item(),
+    "a tuple": lambda model, batch: (model(batch[0]).mean(), 1),
+    "a dict": lambda model, batch: {"loss": model(batch[0]).mean()},
+    r"a tensor of shape \(8,\)": lambda model, batch: model(batch[0]).mean(1),
+    r"a tensor of shape \(0,\)": lambda model, batch: model(batch[0]).mean(1)[:0],
+    "a tensor of dtype int64": lambda model, batch: model(batch[0]).argmax(1).sum(),
+    "a tensor without a gradient": lambda model, batch: model(batch[0]).mean().detach(),
+}
+
+
+@pytest.mark.parametrize("gave", LOSSES)
+def test_a_loss_that_is_no_scalar_is_refused_at_the_first_step(network, batches, make_round, gave):
+    before = copy.deepcopy(network)
+    with pytest.raises(VirtualPoolError, match=rf"The loss <lambda> gave {gave} for a batch\."):
+        by_labels(batches, loss=LOSSES[gave])(network, make_round())
+    assert all(map(torch.equal, network.parameters(), before.parameters()))
+
+
+def test_a_loss_of_one_element_is_as_good_as_a_scalar(network, batches, make_round):
+    by_labels(batches, loss=lambda model, batch: model(batch[0]).mean().reshape(1), epochs=1)(
+        network, make_round()
+    )
+    assert read_records(make_round().journal)[-1]["step"] == 5
+
+
+@pytest.mark.parametrize(
+    "asked", [{"epochs": 0}, {"learning_rate": 0.0}, {"training_steps": 0}, {"epochs": math.nan}]
+)
+def test_a_round_of_nothing_is_refused(make_round, asked):
+    with pytest.raises(VirtualPoolError, match=f"{next(iter(asked))} is"):
+        make_round(**asked)

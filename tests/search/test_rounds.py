@@ -50,7 +50,7 @@ def quick(monkeypatch):
     """A clock that needs no time: the original takes 8 ms, at half resolution 2, and a pooled model
     less by its sites; as it is written, it loses a half of that.
     """
-    saved = {"0": 1.0, "2": 1.5, "5": 2.5}
+    saved = {"0": 1.0, "2": 1.5, "5": 2.5, "convolution": 1.0}
     setting = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
 
     def milliseconds(model: Timed) -> float:
@@ -464,6 +464,54 @@ def test_weights_that_are_not_finite_are_not_kept(start, tmp_path):
     assert not (tmp_path / "run" / "round-01" / "model.safetensors").exists()
 
 
+class Masked(nn.Module):
+    """Adds a mask with minus infinity in it, as attention has, and gives it beside the map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
+        self.register_buffer("scale", torch.ones(1), persistent=False)
+
+    def forward(self, images):
+        x = self.norm(self.convolution(images)).relu()
+        return x * self.scale, self.mask * 1.0
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda model: model.norm.running_var.fill_(float("nan")), r"norm\.running_var"),
+        (lambda model: model.norm.running_mean.fill_(float("inf")), r"norm\.running_mean"),
+        (lambda model: model.scale.fill_(float("nan")), "output 0"),
+        (lambda model: model.convolution.weight.data.fill_(1e38), "output 0"),
+        (lambda model: None, None),
+    ],
+)
+def test_buffers_and_outputs_that_are_no_longer_finite_are_not_kept(
+    images, tmp_path, change, named
+):
+    def start():
+        return search(
+            Masked().eval(),
+            images,
+            evaluate=lambda _: 0.5,
+            finetune=lambda model, _: change(model),
+            rounds=[["convolution"]],
+            run_dir=tmp_path,
+            latency=LATENCY,
+        )
+
+    if named is None:
+        assert len(start().points) == 2
+        return
+    with pytest.raises(VirtualPoolError, match=f"round-01: after fine-tuning, {named} holds"):
+        start()
+    assert not (tmp_path / "round-01" / "model.safetensors").exists()
+
+
 @pytest.mark.usefixtures("quick")
 def test_observer_and_logging(start, caplog):
     told = []
@@ -490,12 +538,23 @@ def test_the_observer_is_told_of_the_steps_of_fine_tuning(start, images):
 REFUSED = {
     "too many rounds": ({"rounds": 4}, "4 rounds, for 3 sites"),
     "learning rates": ({"rounds": 2, "learning_rates": [0.1]}, "1 numbers for 2 rounds"),
-    "a rate below zero": ({"learning_rates": -1}, "A learning rate is -1; it must be 0 or more"),
-    "no rate": ({"learning_rates": float("nan")}, "A learning rate is nan"),
+    "a rate below zero": ({"learning_rates": -1}, "learning_rates is -1; .* a number above 0"),
+    "a rate of zero": ({"learning_rates": 0.0}, "learning_rates is 0.0; it must"),
+    "no rate": ({"learning_rates": float("nan")}, "learning_rates is nan"),
+    "a huge rate": ({"learning_rates": [0.1, 1e9], "rounds": 2}, "learning_rates is 1000000000.0"),
+    "an endless rate": ({"learning_rates": float("inf")}, "learning_rates is inf"),
+    "a rate as a text": ({"learning_rates": "0.1"}, "learning_rates is '0.1'; it must be a number"),
     "no drop": ({"max_drop": float("nan")}, "max_drop is nan"),
+    "an endless drop": ({"max_drop": float("inf")}, "max_drop is inf"),
+    "no epochs": ({"epochs": 0}, "epochs is 0; it must be a number above 0"),
+    "epochs below zero": ({"epochs": [1, -0.5], "rounds": 2}, "epochs is -0.5"),
+    "nan epochs": ({"epochs": float("nan")}, "epochs is nan"),
+    "endless epochs": ({"epochs": float("inf")}, "epochs is inf"),
+    "huge epochs": ({"epochs": 10**400}, "epochs is 1000000"),
     "epochs": ({"rounds": 1, "epochs": [1, 2]}, "epochs has 2 numbers for 1 rounds"),
     "two lengths": ({"epochs": 1, "training_steps": 9}, "in epochs or in training_steps, not in"),
-    "no length": ({"training_steps": [9, 0]}, r"training_steps is \[9, 0\]; at least one"),
+    "no length": ({"training_steps": [9, 0], "rounds": 2}, "training_steps is 0; .* 1 or more"),
+    "half a step": ({"training_steps": 1.5}, "training_steps is 1.5; it must be a whole number"),
     "unknown name": ({"names": ["1"]}, "no site '1'"),
     "unknown listed name": ({"rounds": [["2"], ["7"]]}, "no site '7'"),
     "listed outside names": ({"rounds": [["2"], ["5"]], "names": ["2"]}, "lists 5, which names"),

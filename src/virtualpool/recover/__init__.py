@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from virtualpool.recover.batch_norm import by_recalibration
+from virtualpool.recover.limits import ABOVE_ZERO, WEIGHT
 from virtualpool.recover.objectives import Distillation, Labels, Loss, cross_entropy
 from virtualpool.recover.reconstruction import reconstruct
 from virtualpool.recover.round import Finetune, Round
@@ -85,6 +86,9 @@ def by_distillation(
         VirtualPoolError: see `training.train`; an output that is neither logits nor a map.
     """
     training = Training(**settings)
+    ABOVE_ZERO.check("temperature", temperature)
+    for name, weight in {"features": features, "labels": labels, "sites": sites}.items():
+        WEIGHT.check(name, weight)
     objective = Distillation(original, temperature, features, labels, sites)
 
     def finetune(model: nn.Module, current: Round) -> None:

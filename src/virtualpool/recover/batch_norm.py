@@ -11,6 +11,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import map_tensors
 from virtualpool.graph.parts import evaluating
 from virtualpool.recover.batches import images_of
+from virtualpool.recover.limits import STEPS
 from virtualpool.recover.round import Round
 
 
@@ -26,6 +27,9 @@ def by_recalibration(
         batches: batches of images, or of tuples that start with images.
         batch_count: use only the first ones.
 
+    Raises:
+        VirtualPoolError: `batch_count` is no whole number above 0.
+
     Raises (when called):
         VirtualPoolError: the model has no batch norm with running statistics, there is no batch,
             or a statistic is not finite.
@@ -36,6 +40,8 @@ def by_recalibration(
     >>> model[0].running_mean
     tensor([4.])
     """
+    if batch_count is not None:
+        STEPS.check("batch_count", batch_count)
 
     def recalibrate(model: nn.Module, current: Round | None = None) -> None:
         norms = {

@@ -13,6 +13,7 @@ from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import Plan
 from virtualpool.processes import is_main
 from virtualpool.records import append_line, read_records, write_records
+from virtualpool.recover import limits
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Round:
             before `epochs`.
         evaluate: gives a model's score in eval mode; training flags are as before afterwards.
         observer: may be told of progress, with `name` for the stage.
+
+    Raises:
+        VirtualPoolError: a number is none that a training can take, such as 0 epochs.
     """
 
     index: int
@@ -42,6 +46,11 @@ class Round:
     evaluate: Callable[[nn.Module], Score]
     observer: Observer = unobserved
     training_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in LIMITS.items():
+            if (value := getattr(self, name)) is not None:
+                allowed.check(name, value)
 
     @property
     def name(self) -> str:
@@ -76,6 +85,13 @@ class Round:
 def _number(value: Any) -> float:
     return float(value.detach() if isinstance(value, Tensor) else value)
 
+
+LIMITS = {
+    "learning_rate": limits.LEARNING_RATE,
+    "epochs": limits.EPOCHS,
+    "training_steps": limits.STEPS,
+}
+"""Which numbers a round may be given."""
 
 Finetune = Callable[[nn.Module, Round], object]
 """What a user gives to recover accuracy: it changes the model's weights in place."""

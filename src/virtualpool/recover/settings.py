@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.recover import limits
 from virtualpool.recover.learning_rate import Schedule, factor
 from virtualpool.recover.precision import Precision
 
@@ -63,12 +64,11 @@ class Training:
             given, known = getattr(self, name), get_args(kind)
             if given not in known:
                 raise VirtualPoolError(f"{name} is {given!r}; there are: {', '.join(known)}.")
-        for name in ("epochs", "learning_rate", "log_steps", "clip"):
+        for name, allowed in _NUMBERS.items():
             given = getattr(self, name)
-            if given is not None and not given > 0:
-                raise VirtualPoolError(f"{name} is {given}; it must be above zero.")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise VirtualPoolError(f"ema is {self.ema}; a decay lies between 0 and 1.")
+            for each in given if isinstance(given, tuple | list) else [given]:
+                if each is not None or name not in _OPTIONAL:
+                    allowed.check(name, each)
         if self.drop_steps is not None and self.schedule != "paper":
             raise VirtualPoolError(
                 f"drop_steps are of the paper's schedule, and this is {self.schedule}; "
@@ -98,3 +98,19 @@ class Training:
             drops = tuple(drop / steps for drop in self.drop_steps)
         progress = (step + 0.5) / steps
         return factor(self.schedule, progress, drops=drops, warm_up=self.warm_up)
+
+
+_NUMBERS = {
+    "epochs": limits.EPOCHS,
+    "learning_rate": limits.LEARNING_RATE,
+    "momentum": limits.PART_BELOW_ONE,
+    "weight_decay": limits.WEIGHT,
+    "drops": limits.PART,
+    "drop_steps": limits.STEPS,
+    "warm_up": limits.PART_BELOW_ONE,
+    "ema": limits.DECAY,
+    "clip": limits.ABOVE_ZERO,
+    "log_steps": limits.STEPS,
+    "checkpoint_seconds": limits.WEIGHT,
+}
+_OPTIONAL = ("drop_steps", "ema", "clip")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.fingerprint import name_of
 from virtualpool.fuse import training_twin
 from virtualpool.graph.inputs import for_model, from_description
 from virtualpool.graph.random_numbers import drawn, mixed_seed, seeded
@@ -48,8 +49,9 @@ def train(
         training: the settings.
 
     Raises:
-        VirtualPoolError: the batches are none or have no length, nothing can be trained, or a
-            loss or gradient is not finite; the model then has the weights of the last checkpoint.
+        VirtualPoolError: the batches are none or have no length, nothing can be trained, the loss
+            is no scalar tensor with a gradient, or a loss or gradient is not finite; the model then
+            has the weights of the last checkpoint.
     """
     flags = {module: module.training for module in model.modules()}
     try:
@@ -75,9 +77,10 @@ class _Session:
         self.device, self.accelerator = _place(model)
         self.batches = _share(batches, self.accelerator)
         self.epoch_steps = _length(self.batches)
-        epochs = current.epochs or training.epochs
-        self.steps = current.training_steps or max(1, int(epochs * self.epoch_steps + 0.5))
-        self.learning_rate = current.learning_rate or training.learning_rate
+        epochs = _first_given(current.epochs, training.epochs)
+        usual = max(1, int(epochs * self.epoch_steps + 0.5))
+        self.steps = int(_first_given(current.training_steps, usual))
+        self.learning_rate = _first_given(current.learning_rate, training.learning_rate)
         self.losses: list[float] = []
         self.saved_at = time.monotonic()
         model.to(self.device).to(memory_format=torch.channels_last)
@@ -207,7 +210,25 @@ class _Trained(nn.Module):
     def forward(self, batch: Any) -> Tensor:
         device = next(self.model.parameters()).device
         with autocast(device, self._precision):
-            return self._loss(self.model, batch)
+            return _checked(self._loss, self._loss(self.model, batch))
+
+
+def _checked(loss: Loss, value: Any) -> Tensor:
+    """What a loss gave, if a training can go by it: a scalar with a gradient."""
+    if not isinstance(value, Tensor):
+        found = "nothing (None)" if value is None else f"a {type(value).__name__}"
+    elif value.numel() != 1:
+        found = f"a tensor of shape {tuple(value.shape)}"
+    elif not value.is_floating_point():
+        found = f"a tensor of dtype {str(value.dtype).removeprefix('torch.')}"
+    elif not value.requires_grad:
+        found = "a tensor without a gradient"
+    else:
+        return value.reshape(())
+    raise VirtualPoolError(
+        f"The loss {name_of(loss)} gave {found} for a batch. Return a scalar tensor that is "
+        "computed from the model's outputs, such as the mean of each image's loss."
+    )
 
 
 def _trained_in_place_of(model: nn.Module) -> nn.Module:
@@ -254,6 +275,10 @@ def _share(batches: Any, accelerator: "Accelerator") -> Any:
     if isinstance(batches, DataLoader):
         return accelerator.prepare_data_loader(batches)
     return _Share(batches, accelerator.process_index, accelerator.num_processes)
+
+
+def _first_given(asked: float | None, usual: float) -> float:
+    return usual if asked is None else asked
 
 
 def _length(batches: Any) -> int:

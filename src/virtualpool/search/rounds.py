@@ -16,7 +16,8 @@ from virtualpool.measure.score import Evaluate
 from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import plan_of
 from virtualpool.processes import join
-from virtualpool.recover.round import Finetune, Round
+from virtualpool.recover.limits import Limits
+from virtualpool.recover.round import LIMITS, Finetune, Round
 from virtualpool.search.frontier import Frontier
 from virtualpool.search.resizing import check_resizable
 from virtualpool.search.run import Run
@@ -30,6 +31,7 @@ __all__ = ["Round", "search"]
 Compare = Literal["smaller-images"]
 OneARound = float | Sequence[float] | None
 Number = TypeVar("Number", int, float)
+_DROP = Limits(-math.inf)
 
 
 def search(
@@ -106,19 +108,20 @@ def search(
     """
     join(on_cpu=not any(weight.is_cuda for weight in model.parameters()))
     _check_comparison(compare, model, example_inputs)
-    _check_length(epochs, training_steps)
+    if epochs is not None and training_steps is not None:
+        raise VirtualPoolError("A round has a length in epochs or in training_steps, not in both.")
     schedule = as_schedule(rounds)
     candidates = _candidates(model, example_inputs, names, schedule, sensitivity)
     count = schedule.most_rounds(len(candidates))
-    rates = _one_a_round("learning_rates", learning_rates, count)
-    _check_numbers(max_drop, rates)
+    if max_drop is not None:
+        _DROP.check("max_drop", max_drop)
     steps = Steps(
         run=Run(run_dir),
         model=model,
         example_inputs=example_inputs,
         evaluate=evaluate,
         finetune=finetune,
-        learning_rates=rates,
+        learning_rates=_one_a_round("learning_rates", learning_rates, count),
         epochs=_one_a_round("epochs", epochs, count),
         training_steps=_one_a_round("training_steps", training_steps, count),
         max_drop=max_drop,
@@ -161,16 +164,6 @@ def _check_comparison(compare: str | None, model: nn.Module, example_inputs: Any
         check_resizable(model, example_inputs)
 
 
-def _check_length(epochs: OneARound, training_steps: int | Sequence[int] | None) -> None:
-    if training_steps is None:
-        return
-    if epochs is not None:
-        raise VirtualPoolError("A round has a length in epochs or in training_steps, not in both.")
-    each = [training_steps] if isinstance(training_steps, int) else training_steps
-    if any(steps < 1 for steps in each):
-        raise VirtualPoolError(f"training_steps is {training_steps}; at least one is needed.")
-
-
 def _candidates(
     model: nn.Module,
     example_inputs: Any,
@@ -196,22 +189,17 @@ def _candidates(
 def _one_a_round(
     name: str, value: Number | Sequence[Number] | None, rounds: int
 ) -> list[Number | None]:
-    if value is None or isinstance(value, int | float):
-        return [value] * rounds
-    if len(value) != rounds:
+    """A number for each round, checked before the run is begun: it would be bound to them."""
+    if value is None:
+        return [None] * rounds
+    each: list[Any] = list(value) if isinstance(value, list | tuple) else [value] * rounds
+    if len(each) != rounds:
         raise VirtualPoolError(
-            f"{name} has {len(value)} numbers for {rounds} rounds; give one or one for each."
+            f"{name} has {len(each)} numbers for {rounds} rounds; give one or one for each."
         )
-    return list(value)
-
-
-def _check_numbers(max_drop: float | None, learning_rates: Sequence[float | None]) -> None:
-    """Before the run is begun: it would be bound to them."""
-    if max_drop is not None and math.isnan(max_drop):
-        raise VirtualPoolError("max_drop is nan; give a difference of scores, as 0.01.")
-    wrong = [rate for rate in learning_rates if rate is not None and not 0 <= rate < math.inf]
-    if wrong:
-        raise VirtualPoolError(f"A learning rate is {wrong[0]:g}; it must be 0 or more, as 0.001.")
+    for number in each:
+        LIMITS[name.replace("rates", "rate")].check(name, number)
+    return each
 
 
 def _options_of(

@@ -23,6 +23,7 @@ from virtualpool.observer import Observer
 from virtualpool.plan import plan_of
 from virtualpool.processes import is_main, wait_for_all
 from virtualpool.recover.round import Finetune, Round
+from virtualpool.search.finite import finite_values
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.run import Run
 from virtualpool.search.run.models import Models
@@ -144,9 +145,15 @@ class Steps:
             current.journal.unlink(missing_ok=True)
         if self.finetune is not None:
             self.run.log(f"{name}: fine-tuning")
+            finite = finite_values(model.eval(), self.example_inputs)
             with seeded(self.seed, "finetune", current.index):
                 self.finetune(model.train(), current)
-        _check_finite(model.eval(), name)
+            if lost := finite - finite_values(model, self.example_inputs):
+                raise VirtualPoolError(
+                    f"{name}: after fine-tuning, {min(lost)} holds values that are not finite, so "
+                    "the round is not kept. Lower the learning rate, in another directory."
+                )
+        model.eval()
         wait_for_all()
         if is_main():
             save(model, path)
@@ -252,12 +259,3 @@ def _named(value: Any) -> Any:
     if isinstance(value, Meter):
         return value.sensor.to_json()
     return str(value) if isinstance(value, torch.dtype | torch.device) else value
-
-
-def _check_finite(model: nn.Module, name: str) -> None:
-    for parameter, values in model.named_parameters():
-        if not values.isfinite().all():
-            raise VirtualPoolError(
-                f"{name}: after fine-tuning, {parameter} holds values that are not finite, so the "
-                "round is not kept. Lower the learning rate, in another directory."
-            )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import tensors
 from virtualpool.recover.distances import distance_of_sites, mean_relative_square
+from virtualpool.recover.limits import WEIGHT
 from virtualpool.recover.objectives import Loss, teacher
 from virtualpool.recover.round import Finetune, Round
 from virtualpool.recover.settings import Training
@@ -50,6 +51,8 @@ def by_detector_distillation(
         VirtualPoolError: the model has no `backbone`, or resizes images to sizes drawn at random.
     """
     training = Training(**settings)
+    for name, weight in {"features": features, "labels": labels, "sites": sites}.items():
+        WEIGHT.check(name, weight)
     objective = _Maps(original, features, labels, sites)
 
     def finetune(model: nn.Module, current: Round) -> None:
