@@ -202,7 +202,7 @@ def test_parts_of_what_cannot_be_traced():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["frist"], "no convolution 'frist'; the nearest names are first"),
+        (["frist"], "no convolution 'frist'; the nearest are first"),
         (["norm"], "no convolution 'norm'"),
         ([], "No site to pool: 2 convolutions, 2 of them eligible"),
         (None, "given as None; give a list of their names, or 'all'"),

@@ -1,6 +1,5 @@
 """Inserts virtual pools: doubles the strides of sites and recovers their maps after them."""
 
-import difflib
 import logging
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -15,10 +14,10 @@ from virtualpool.graph.parts import Part, calls, evaluating, trace
 from virtualpool.graph.placement import input_of, placement
 from virtualpool.graph.state import copy_of
 from virtualpool.graph.targets import innermost_parts
-from virtualpool.measure.spread import count
 from virtualpool.operator.pool import output_size, virtual_pool
 from virtualpool.plan import Record, attach, plan_of, record_of
-from virtualpool.sites import Site, check_model, sites_of
+from virtualpool.sites import POOLED, Site, check_eligible, check_model, named, sites_of
+from virtualpool.words import count
 
 logger = logging.getLogger("virtualpool")
 
@@ -92,17 +91,11 @@ def choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
     if names == "all":
         chosen = eligible
     else:
-        by_name = {site.name: site for site in available}
-        chosen = list(dict.fromkeys(names))
-        for name in chosen:
-            if name not in by_name:
-                raise VirtualPoolError(_unknown(name, list(by_name)))
-            if name not in eligible and by_name[name].reason != "already pooled":
-                raise VirtualPoolError(
-                    f"{name} (output {by_name[name].out_shape}) cannot be pooled: "
-                    f"{by_name[name].reason}. Leave it out."
-                )
-        chosen = [name for name in chosen if name in eligible]
+        given = [named(name, available) for name in dict.fromkeys(names)]
+        new = [site for site in given if site.reason != POOLED]
+        for site in new:
+            check_eligible(site)
+        chosen = [site.name for site in new]
     if not chosen:
         reasons = "".join(f" {site.name}: {site.reason}." for site in available[:1] if site.reason)
         raise VirtualPoolError(
@@ -110,13 +103,6 @@ def choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
             f"none chosen.{reasons} virtualpool.sites(model, example_inputs) says of each why."
         )
     return chosen
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    if not known:
-        return f"The model has no convolution {name!r}, and no other convolution either."
-    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0)
-    return f"The model has no convolution {name!r}; the nearest names are {', '.join(nearest)}."
 
 
 def _insert(part: Part, names: list[str]) -> None:

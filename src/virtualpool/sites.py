@@ -1,6 +1,7 @@
 """Where virtual pooling can go: every convolution of a model, and whether it is eligible."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -18,6 +19,10 @@ from virtualpool.graph.state import copy_of, state_kept
 from virtualpool.graph.tracer import CONVOLUTION
 from virtualpool.operator.pool import output_size
 from virtualpool.plan import plan_of, wrapper_of
+from virtualpool.words import nearest
+
+POOLED = "already pooled"
+"""Why a pooled site is not eligible."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,34 @@ def sites_of(model: nn.Module, example_inputs: Any, traced: Traced) -> list[Site
         else _site(seen, nodes.get(name), traced)
         for name, seen in _observe(model, example_inputs).items()
     ]
+
+
+def named(name: str, available: Sequence[Site]) -> Site:
+    """The site of a name.
+
+    Raises:
+        VirtualPoolError: there is none.
+    """
+    by_name = {site.name: site for site in available}
+    if name not in by_name:
+        others = nearest(name, by_name, alike=0) or ", and no other convolution either"
+        raise VirtualPoolError(
+            f"The model has no convolution {name!r}{others}. "
+            "virtualpool.sites(model, example_inputs) lists them all."
+        )
+    return by_name[name]
+
+
+def check_eligible(site: Site) -> None:
+    """Refuses a site that cannot be pooled now.
+
+    Raises:
+        VirtualPoolError: it is not eligible, and why.
+    """
+    if not site.eligible:
+        raise VirtualPoolError(
+            f"{site.name} (output {site.out_shape}) cannot be pooled: {site.reason}. Leave it out."
+        )
 
 
 def check_model(model: nn.Module) -> None:
@@ -210,7 +243,7 @@ def _nodes_by_name(traced: Traced) -> dict[str, _Nodes]:
 
 def _pooled_site(seen: _Observed, nodes: _Nodes | None, factor: tuple[int, int]) -> Site:
     arguments = size_arguments(seen.module, factor)
-    site = replace(_placed(seen, nodes, "already pooled"), stride=arguments[1])
+    site = replace(_placed(seen, nodes, POOLED), stride=arguments[1])
     if not seen.in_shapes:
         return site
     size = output_size(torch.empty(seen.in_shape, device="meta"), *arguments)

@@ -175,10 +175,10 @@ def test_observer_is_told_of_each_site(network, images):
 
 
 NAMES = {
-    "unknown": (["features.2"], r"no site 'features\.2'.*0 or 2 or 5"),
-    "near": (["22"], "did you mean 2"),
-    "not eligible": (["10"], "10 cannot be pooled: "),
-    "pooled already": (["0"], "0 cannot be pooled: already pooled"),
+    "unknown": (["features.2"], r"no convolution 'features\.2'; the nearest are .*2"),
+    "near": (["22"], "the nearest are 2"),
+    "not eligible": (["10"], "10 .* cannot be pooled: "),
+    "pooled already": (["0"], "0 .* cannot be pooled: already pooled"),
     "none": ([], "has no site to pool"),
 }
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from torch import nn
 
-from virtualpool.cli.nearest import nearest
 from virtualpool.cli.network import Network, device_of, load_network
 from virtualpool.cli.terminal import messages
 from virtualpool.cli.weights import are_in_file
@@ -18,6 +17,7 @@ from virtualpool.search.frontier import Point
 from virtualpool.storage import load
 from virtualpool.tasks.detection.listing import listed
 from virtualpool.tasks.detection.objects import Objects
+from virtualpool.words import nearest
 
 
 @dataclass(frozen=True)

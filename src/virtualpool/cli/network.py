@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torchvision.models import WeightsEnum
 
-from virtualpool.cli.nearest import nearest
 from virtualpool.cli.user_code import network_from
 from virtualpool.cli.weights import SUFFIXES, are_in_file, with_weights
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.preprocessing import Preprocessing
+from virtualpool.words import nearest
 
 _FORMS = "torchvision:NAME, timm:NAME, virtualpool:NAME or path/to/file.py:function"
 _VOC_CLASSES = 20

@@ -17,7 +17,6 @@ from virtualpool.graph.inputs import map_tensors
 from virtualpool.graph.parts import evaluating
 from virtualpool.graph.random_numbers import seeded
 from virtualpool.measure.score import Evaluate
-from virtualpool.measure.spread import count
 from virtualpool.recover.precision import Precision
 from virtualpool.report import record, wording
 from virtualpool.search.run import Run
@@ -25,6 +24,7 @@ from virtualpool.tasks import classification, detection
 from virtualpool.tasks.detection.classes import class_count
 from virtualpool.tasks.detection.found import found_in
 from virtualpool.tasks.detection.illustration import illustrated
+from virtualpool.words import count
 
 Kind = Literal["classification", "detection"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from virtualpool.cli.nearest import nearest
 from virtualpool.errors import VirtualPoolError
+from virtualpool.words import nearest
 
 
 def network_from(path: Path, function: str) -> nn.Module:

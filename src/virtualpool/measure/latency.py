@@ -10,8 +10,9 @@ from torch import nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.prepared import Conditions, Mode, Timed, check, prepared
 from virtualpool.measure.setting import Setting, from_fields
-from virtualpool.measure.spread import count, quartiles, rounded_quartiles
+from virtualpool.measure.spread import quartiles, rounded_quartiles
 from virtualpool.measure.timing import interleaved
+from virtualpool.words import count
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

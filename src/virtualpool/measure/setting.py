@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.measure.spread import count
+from virtualpool.words import count
 
 T = TypeVar("T")
 

@@ -26,12 +26,3 @@ def rounded_quartiles(samples: Sequence[float]) -> tuple[str, str, str]:
     decimals = max(0, 2 - math.floor(math.log10(found[1])))
     lower, median, upper = (f"{value:.{decimals}f}" for value in found)
     return lower, median, upper
-
-
-def count(number: int, noun: str) -> str:
-    """A number of things.
-
-    >>> count(1, "run"), count(3, "run")
-    ('1 run', '3 runs')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

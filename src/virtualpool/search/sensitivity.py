@@ -1,6 +1,5 @@
 """How much accuracy each site costs, pooled alone (the paper's Algorithm 1, lines 7 to 11)."""
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from virtualpool.graph.random_numbers import seeded
 from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer, unobserved
 from virtualpool.processes import agreed, is_main
-from virtualpool.sites import Site, sites
+from virtualpool.sites import Site, check_eligible, named, sites
 
 Recalibrate = Callable[[nn.Module], object]
 
@@ -187,31 +186,20 @@ def eligible(
     Raises:
         VirtualPoolError: a name is no site or not eligible (with the reason), or no site is.
     """
-    known = {site.name: site for site in sites(model, example_inputs)}
+    known = sites(model, example_inputs)
     if names is not None:
         names = [names] if isinstance(names, str) else names
         for name in names:
-            _check_eligible(name, known)
-        known = {name: site for name, site in known.items() if name in names}
-    chosen = [site for site in known.values() if site.eligible]
+            check_eligible(named(name, known))
+        known = [site for site in known if site.name in names]
+    chosen = [site for site in known if site.eligible]
     if not chosen:
-        reasons = "; ".join(sorted({str(site.reason) for site in known.values()}))
+        reasons = "; ".join(sorted({str(site.reason) for site in known}))
         raise VirtualPoolError(
             f"{type(model).__name__} has no site to pool: of {len(known)} convolutions none is "
             f"eligible ({reasons or 'nothing to choose from'})."
         )
     return chosen
-
-
-def _check_eligible(name: str, known: dict[str, Site]) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3) or list(known)[:3]
-        raise VirtualPoolError(
-            f"There is no site {name!r}; did you mean {' or '.join(near)}? "
-            "virtualpool.sites lists them all."
-        )
-    if not known[name].eligible:
-        raise VirtualPoolError(f"{name} cannot be pooled: {known[name].reason}. Leave it out.")
 
 
 def _pooled_alone(

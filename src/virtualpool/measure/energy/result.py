@@ -6,7 +6,8 @@ from typing import Any, Literal
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.energy.sensor import Sensor
 from virtualpool.measure.setting import Setting, from_fields
-from virtualpool.measure.spread import count, quartiles, rounded_quartiles
+from virtualpool.measure.spread import quartiles, rounded_quartiles
+from virtualpool.words import count
 
 Idle = Literal["include", "subtract"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from virtualpool.measure.spread import count
+from virtualpool.words import count
 
 Size = tuple[int, int]
 """Width and height in pixels."""

@@ -1,0 +1,31 @@
+"""Phrases that messages are made of."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count(1, "run"), count(3, "run")
+    ('1 run', '3 runs')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def nearest(name: str, names: Iterable[str], alike: float = 0.6) -> str:
+    """The end of a message about an unknown name; all names where there are few.
+
+    Args:
+        name: what was given.
+        names: those that there are.
+        alike: from 0 to 1, how much like it a name must be to be proposed.
+
+    >>> nearest("resnet5", ["resnet50", "resnet18", "vgg16", "vgg19", "alexnet", "squeezenet1_0"])
+    '; the nearest are resnet50, resnet18'
+    """
+    known = list(names)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=alike) or (
+        known if len(known) <= 5 else []
+    )
+    return f"; the nearest are {', '.join(near)}" if near else ""
