@@ -161,7 +161,7 @@ def _fused(graph: fx.Graph, values: Values) -> tuple[fx.Graph, Report]:
     layer_norm.take_apart(graph, values)
     decisions.mark(graph, values)
     answers = decisions.decide(graph, values)
-    builder = rebuilt(graph, values, answers)
+    builder = rebuilt(graph, values, answers.of)
     write_into_frames(builder.graph)
     reuse_memory(builder.graph)
     builder.graph.lint()

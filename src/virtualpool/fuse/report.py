@@ -9,7 +9,7 @@ from torch import fx, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.choice.ways import taken
 from virtualpool.fuse.passes.convolutions import MODULE
-from virtualpool.fuse.questions.builder import Builder
+from virtualpool.fuse.questions.builder import GraphBuilder
 from virtualpool.fuse.questions.decisions import Answers
 from virtualpool.fuse.questions.sites import NAME
 from virtualpool.operator.pool import virtual_pool
@@ -144,7 +144,7 @@ class Report:
             ) from error
 
 
-def report_on(graph: fx.Graph, builder: Builder, answers: Answers) -> Report:
+def report_on(graph: fx.Graph, builder: GraphBuilder, answers: Answers) -> Report:
     """The report of one graph that was rebuilt.
 
     Args:
@@ -173,7 +173,7 @@ def report_on(graph: fx.Graph, builder: Builder, answers: Answers) -> Report:
     return Report(fused, tuple(interpolations), choices=choices)
 
 
-def _sites(value: fx.Node, builder: Builder) -> Iterator[str]:
+def _sites(value: fx.Node, builder: GraphBuilder) -> Iterator[str]:
     if value.target is virtual_pool:
         yield value.meta.get(NAME, value.name)
         return
@@ -182,7 +182,7 @@ def _sites(value: fx.Node, builder: Builder) -> Iterator[str]:
             yield from _sites(source, builder)
 
 
-def _name(node: fx.Node, builder: Builder) -> str:
+def _name(node: fx.Node, builder: GraphBuilder) -> str:
     if node.op in ("output", "call_module"):
         return str(node.target)
     if MODULE in node.meta:

@@ -10,8 +10,7 @@ from torch.nn import functional
 
 import virtualpool as vp
 from virtualpool.fuse import Affine, Pointwise, Question, Rule, rule
-from virtualpool.fuse.questions.builder import Builder
-from virtualpool.fuse.questions.rule import _RULES, Asked
+from virtualpool.fuse.questions.rule import _RULES, Asked, Builder
 from virtualpool.fuse.questions.values import Values
 
 

@@ -1,19 +1,18 @@
 """The new graph, forwards: each value as it was decided, the other answers derived when needed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import fx
 
 from virtualpool.fuse.choice.ways import Way
-from virtualpool.fuse.questions.decisions import Answers
 from virtualpool.fuse.questions.rule import Question, rule_of
 from virtualpool.fuse.questions.sizes import even_positions, recovered, size_of
 from virtualpool.fuse.questions.values import Values
 from virtualpool.operator.pool import Axes, virtual_pool
 
 
-class Builder:
+class GraphBuilder:
     """Makes the new graph, and answers for the values of the old one in it.
 
     Attributes:
@@ -92,10 +91,16 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, tuple | list) else value
 
 
-def rebuilt(graph: fx.Graph, values: Values, answers: Answers) -> Builder:
-    """The new graph, with its builder."""
-    builder = Builder(values)
+def rebuilt(graph: fx.Graph, values: Values, answers: Mapping[fx.Node, Question]) -> GraphBuilder:
+    """The new graph, with its builder.
+
+    Args:
+        graph: the old one.
+        values: what is known of its values.
+        answers: how each value that is asked for is computed; inputs are there in any case.
+    """
+    builder = GraphBuilder(values)
     for node in graph.nodes:
-        if node.op == "placeholder" or node in answers.of:
-            builder.build(node, answers.of.get(node, Question.FULL))
+        if node.op == "placeholder" or node in answers:
+            builder.build(node, answers.get(node, Question.FULL))
     return builder

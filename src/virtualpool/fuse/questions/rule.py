@@ -6,17 +6,15 @@ says which of its inputs an operation asks for which, and builds the operation o
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import fx
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.fuse.choice.ways import Way
 from virtualpool.fuse.questions.values import CHANNELS_FIRST, Values
 from virtualpool.graph.operations import registered_for
 from virtualpool.operator.pool import Axes
-
-if TYPE_CHECKING:
-    from virtualpool.fuse.questions.builder import Builder
 
 
 class Question(Enum):
@@ -36,6 +34,46 @@ class Question(Enum):
 
 
 Asked = Iterable[tuple[fx.Node, Question]]
+
+
+class Builder(Protocol):
+    """What a rule may ask for, and call, when it adds its operation to the new graph.
+
+    Attributes:
+        values: what is known of the old graph's values.
+        choices: of operations of the old graph, the ways that there were and their milliseconds.
+    """
+
+    values: Values
+    choices: dict[fx.Node, dict[Way, float]]
+
+    def full(self, value: fx.Node) -> fx.Node:
+        """A value in full."""
+        ...
+
+    def even(self, value: fx.Node) -> fx.Node:
+        """A value (N, C, h, w) at its even positions; of a permuted map, in its order of axes."""
+        ...
+
+    def some(self, value: fx.Node) -> fx.Node:
+        """A value in the way in which it is there."""
+        ...
+
+    def has_even(self, value: fx.Node) -> bool:
+        """Whether a value is there at its even positions without slicing it."""
+        ...
+
+    def size(self, value: fx.Node) -> Any:
+        """The size (H, W) of a value: a node of the new graph, or two numbers."""
+        ...
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> fx.Node:
+        """Calls a function without side effects; the same call is made once."""
+        ...
+
+    def copy(self, node: fx.Node, answer: Callable[[fx.Node], fx.Node]) -> fx.Node:
+        """Adds an operation of the old graph as it is, on other inputs."""
+        ...
 
 
 class Rule:
@@ -60,11 +98,11 @@ class Rule:
         """What the operation needs of its inputs to answer a question."""
         return [(source, Question.FULL) for source in node.all_input_nodes]
 
-    def build(self, node: fx.Node, question: Question, builder: "Builder") -> fx.Node:
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
         """Adds the operation to the new graph, in the way that answers the question."""
         return builder.copy(node, builder.full)
 
-    def size(self, node: fx.Node, builder: "Builder") -> Any:
+    def size(self, node: fx.Node, builder: Builder) -> Any:
         """The size (H, W) of the full result, for a result of which only even positions are there.
 
         Either a node of the new graph, or two numbers.

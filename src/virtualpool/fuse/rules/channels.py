@@ -7,8 +7,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from virtualpool.fuse.questions.builder import Builder
-from virtualpool.fuse.questions.rule import Asked, Question, Rule, rule
+from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
 from virtualpool.fuse.questions.sizes import even_positions
 from virtualpool.fuse.questions.values import Values
 

@@ -10,8 +10,7 @@ from virtualpool.fuse.choice.ways import Trial, Way, taken
 from virtualpool.fuse.kernels import reduced
 from virtualpool.fuse.kernels.folded import folded_convolution
 from virtualpool.fuse.kernels.folding import axes, fold, spread
-from virtualpool.fuse.questions.builder import Builder
-from virtualpool.fuse.questions.rule import Asked, Question, Rule, rule
+from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
 from virtualpool.fuse.questions.sizes import pair
 from virtualpool.fuse.questions.values import Values
 from virtualpool.operator.pool import Axes, window_size

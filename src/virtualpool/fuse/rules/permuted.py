@@ -11,8 +11,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse.kernels.layer_norm import centred, divided
-from virtualpool.fuse.questions.builder import Builder
-from virtualpool.fuse.questions.rule import Asked, Question, Rule, fallback, rule, rule_of
+from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, fallback, rule, rule_of
 from virtualpool.fuse.questions.values import CHANNELS_FIRST, Values
 from virtualpool.fuse.rules.pointwise import Pointwise
 from virtualpool.operator.pool import Axes

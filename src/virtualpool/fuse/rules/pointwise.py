@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from virtualpool.fuse.questions.builder import Builder
-from virtualpool.fuse.questions.rule import Asked, Question, Rule, fallback, rule
+from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, fallback, rule
 from virtualpool.fuse.questions.sizes import even_positions
 from virtualpool.fuse.questions.values import CHANNELS_FIRST, Shape, Values
 from virtualpool.graph.inputs import for_model

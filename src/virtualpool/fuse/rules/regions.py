@@ -6,8 +6,7 @@ from typing import Any
 from torch import fx
 
 from virtualpool.fuse.kernels import regions
-from virtualpool.fuse.questions.builder import Builder
-from virtualpool.fuse.questions.rule import Asked, Question, Rule, fallback
+from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, fallback
 from virtualpool.fuse.questions.values import Values
 
 _PLACE = "torchvision.ops.roi_align"
