@@ -113,7 +113,7 @@ def main() -> None:
         # Opened before the models are timed: that takes a while, and would be lost.
         shows = [stack.enter_context(output) for output in outputs(options, first)]
         console.print(f"Timing {len(frontier.points)} models on the first frame ...")
-        frontier = frontier.timed(network, [on_device(first, network)], seconds=TIMING_SECONDS)
+        frontier = frontier.timed(network, [on_device(first, network)], duration_s=TIMING_SECONDS)
         # A model that another one beats in both accuracy and speed is of no use at any rate.
         frontier = replace(frontier, points=frontier.pareto)
         budget_ms = 1000 / options.frames_per_second

@@ -77,7 +77,7 @@ def evaluate(model):
 frontier = search(
     model, images[:1], evaluate=evaluate, rounds=2, run_dir=sys.argv[1], epochs=2,
     finetune=by_labels([(images[:8], labels[:8]), (images[8:], labels[8:])]),
-    learning_rates=0.1, latency={"rounds": 1, "threads": 1},
+    learning_rates=0.1, latency={"repeats": 1, "threads": 1},
 )
 print([point.accuracy for point in frontier.points], frontier.points[-1].latency.median_ms)
 distributed.barrier()

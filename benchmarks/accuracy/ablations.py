@@ -30,7 +30,7 @@ from benchmarks.common.arguments import add_timing, parser
 from benchmarks.common.setting import command
 from benchmarks.common.tables import show
 
-TIMED_ROUNDS = 50
+TIMED_REPEATS = 50
 
 Trainings = Mapping[str, Mapping[int, Training]]
 
@@ -38,7 +38,7 @@ Trainings = Mapping[str, Mapping[int, Training]]
 def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
-    latency = {"mode": options.mode, "rounds": TIMED_ROUNDS, "seconds": options.seconds}
+    latency = {"mode": options.mode, "repeats": TIMED_REPEATS, "duration_s": options.duration_s}
     setup = set_up(options, options.batch, latency)
     with setup.run.started(config(options, setup, "ablations", "seeds")):
         chosen = {
@@ -110,7 +110,7 @@ def _options() -> argparse.Namespace:
     options.add_argument("--ablations", nargs="+", choices=ABLATIONS, default=list(ABLATIONS))
     options.add_argument("--mode", choices=["eager", "compiled"], default="compiled")
     options.add_argument("--batch", type=int, default=32, help="images per call that is timed")
-    add_timing(options, seconds=5)
+    add_timing(options, duration_s=5)
     return options.parse_args()
 
 

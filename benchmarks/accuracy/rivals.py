@@ -77,7 +77,7 @@ def _compared(
         rivals(name, smaller, batch),
         name,
         engine,
-        seconds=options.seconds,
+        duration_s=options.duration_s,
         threads=options.threads,
     )
 

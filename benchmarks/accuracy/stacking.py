@@ -149,7 +149,7 @@ def _times(
             in_precisions(found, runtime, batches, tools),
             name,
             runtime,
-            seconds=options.seconds,
+            duration_s=options.duration_s,
             threads=options.threads,
         ).to_json()
 

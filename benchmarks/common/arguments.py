@@ -23,7 +23,7 @@ def add_networks(to: argparse.ArgumentParser) -> None:
     to.add_argument("--batch", nargs="+", type=int, default=[1, 8], help="images per call")
 
 
-def add_timing(to: argparse.ArgumentParser, *, seconds: float = 20) -> None:
+def add_timing(to: argparse.ArgumentParser, *, duration_s: float = 20) -> None:
     """Adds what a benchmark of speed takes besides."""
-    to.add_argument("--seconds", type=float, default=seconds, help="of timing, per candidate")
+    to.add_argument("--duration-s", type=float, default=duration_s, help="of timing, per candidate")
     to.add_argument("--threads", type=int, default=2, help="of each runtime")

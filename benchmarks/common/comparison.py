@@ -90,7 +90,7 @@ def compare(
     network: str,
     engine: str,
     *,
-    seconds: float,
+    duration_s: float,
     threads: int,
     folder: Path | None = None,
 ) -> Comparison:
@@ -100,7 +100,7 @@ def compare(
         candidates: by name.
         network: its name.
         engine: the name of the runtime.
-        seconds: of timing, per candidate.
+        duration_s: seconds of timing, per candidate.
         threads: of the runtime.
         folder: where ONNX files are, or come to be; None is a temporary one.
     """
@@ -110,7 +110,7 @@ def compare(
                 candidates,
                 network,
                 engine,
-                seconds=seconds,
+                duration_s=duration_s,
                 threads=threads,
                 folder=Path(temporary),
             )
@@ -125,7 +125,7 @@ def compare(
             if run is not None:
                 runs[name] = run
         print(comparison, flush=True)
-        comparison.samples_ms.update(timed_interleaved(runs, seconds))
+        comparison.samples_ms.update(timed_interleaved(runs, duration_s))
     return comparison
 
 

@@ -10,23 +10,23 @@ import torch
 from virtualpool.measure.timing import interleaved
 
 CPU = torch.device("cpu")
-_ROUNDS = 7
+_REPEATS = 7
 _BLOCK_MS = 50  # what a sample takes at least
 
 
 def timed_interleaved(
-    functions: dict[str, Callable[[], Any]], seconds: float, device: torch.device = CPU
+    functions: dict[str, Callable[[], Any]], duration_s: float, device: torch.device = CPU
 ) -> dict[str, tuple[float, ...]]:
-    """Milliseconds per call of functions, timed in rounds, each once a round.
+    """Milliseconds per call of functions, each timed once in every repeat.
 
     Args:
         functions: of nothing, by name.
-        seconds: about the time per function; 7 rounds at least.
+        duration_s: about the seconds per function; 7 repeats at least.
         device: what they keep busy.
     """
     samples: list[tuple[float, ...]] = [()] * len(functions)
-    while any(_spent(each) < seconds for each in samples):
-        more = interleaved([*functions.values()], device, _ROUNDS, seconds=None)
+    while any(_spent(each) < duration_s for each in samples):
+        more = interleaved([*functions.values()], device, _REPEATS, duration_s=None)
         samples = [old + new for old, new in zip(samples, more, strict=True)]
     return dict(zip(functions, samples, strict=True))
 

@@ -40,7 +40,7 @@ def row(name: str, batch: int, dtype: str, mode: Mode, options: argparse.Namespa
     """How many times faster than unmodified each candidate of one network is, by medians."""
     models = compared(name, batch, dtype, options.device)
     given = models[UNMODIFIED][1]
-    timed = latency(models, given, mode=mode, device=options.device, seconds=options.seconds)
+    timed = latency(models, given, mode=mode, device=options.device, duration_s=options.duration_s)
     milliseconds = {each: found.median_ms for each, found in timed.items()}
     ratios = [milliseconds[UNMODIFIED] / milliseconds[each] for each in NAMES[1:]]
     cells = [name, str(batch), dtype, mode, f"{milliseconds[UNMODIFIED]:.3g}"]
@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     modes = get_args(Mode)
     options.add_argument("--mode", nargs="+", choices=modes, default=["eager", "compiled"])
     options.add_argument("--device", default="cuda")
-    options.add_argument("--seconds", type=float, default=5, help="of timing, per candidate")
+    options.add_argument("--duration-s", type=float, default=5, help="of timing, per candidate")
     return options.parse_args()
 
 

@@ -15,7 +15,7 @@ from virtualpool.operator.pool import virtual_pool
 
 TOLERANCE = ENGINES["eager"].tolerance
 FEWEST_PASSES = 7
-TIMED_ROUNDS = 100
+TIMED_REPEATS = 100
 
 Tell = Callable[[Tensor, float], Any]
 
@@ -48,12 +48,12 @@ def interpolated(model: Callable[[Tensor], Any], inputs: Tensor) -> list[Tensor]
     return maps
 
 
-def clocked(model: nn.Module, inputs: Tensor, seconds: float) -> list[float]:
+def clocked(model: nn.Module, inputs: Tensor, duration_s: float) -> list[float]:
     """The share of interpolation in each of so many seconds' forward passes."""
     run, shares = in_eager(model, inputs), []
     run()
     begun = time.perf_counter()
-    while len(shares) < FEWEST_PASSES or time.perf_counter() - begun < seconds:
+    while len(shares) < FEWEST_PASSES or time.perf_counter() - begun < duration_s:
         spent: list[float] = []
         start = time.perf_counter()
         with Interpolations(lambda x, seconds, spent=spent: spent.append(seconds)):
@@ -93,8 +93,8 @@ def saved(pooled: nn.Module, inputs: Tensor, mode: Mode, options: Any) -> list[f
         inputs,
         mode=mode,
         threads=options.threads,
-        rounds=TIMED_ROUNDS,
-        seconds=options.seconds,
+        repeats=TIMED_REPEATS,
+        duration_s=options.duration_s,
     )
     pairs = zip(timed["given"].samples_ms, timed["unfused"].samples_ms, strict=True)
     return [1 - given / written for given, written in pairs]

@@ -54,8 +54,8 @@ def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
     fused = vp.fuse(pooled, inputs)
     with threads(options.threads):
         shares = [
-            clocked(pooled, inputs, options.seconds),
-            clocked(fused, inputs, options.seconds),
+            clocked(pooled, inputs, options.duration_s),
+            clocked(fused, inputs, options.duration_s),
             saved(pooled, inputs, "eager", options),
             saved(pooled, inputs, "compiled", options),
         ]

@@ -4,7 +4,7 @@
 
 ExecuTorch is installed into an environment of its own in the run directory, where this starts
 itself again. The programs stay there, a folder a network, for a phone to run; those that are there
-are not made again. With `--seconds 0` nothing is timed.
+are not made again. With `--duration-s 0` nothing is timed.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def _compared(name: str, programs: Path, options: argparse.Namespace) -> Compari
         candidates(network(name, side), images(1, side)),
         name,
         EXECUTORCH,
-        seconds=options.seconds,
+        duration_s=options.duration_s,
         threads=options.threads,
         folder=programs,
     )

@@ -62,7 +62,7 @@ def _measure(
                 compared,
                 name,
                 key[2],
-                seconds=options.seconds,
+                duration_s=options.duration_s,
                 threads=options.threads,
                 folder=Path(folder),
             )

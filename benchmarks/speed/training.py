@@ -98,7 +98,7 @@ def _measured(name: str, batch: int, precision: str, options: argparse.Namespace
         each: partial(_run, *_ready(it, device), DTYPES[precision]) for each, it in compared.items()
     }
     with torch_threads(options.threads):
-        steps = Steps(name, batch, precision, timed_interleaved(runs, options.seconds, device))
+        steps = Steps(name, batch, precision, timed_interleaved(runs, options.duration_s, device))
     print(name, batch, precision, {each: steps.share(each) for each in NAMES}, flush=True)
     return steps
 

@@ -35,7 +35,7 @@ def _compared(name: str, mode: str, options: argparse.Namespace) -> Comparison:
     # The networks share their code, and PyTorch compiles it for no more than so many of them.
     torch.compiler.reset()
     compared = candidates(detector(name), images(options.batch, options.side))
-    return compare(compared, name, mode, seconds=options.seconds, threads=options.threads)
+    return compare(compared, name, mode, duration_s=options.duration_s, threads=options.threads)
 
 
 def detector(name: str) -> nn.Module:
@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
     )
     options.add_argument("--batch", type=int, default=1, help="images per call")
     options.add_argument("--side", type=int, default=640, help="of an image, in pixels")
-    add_timing(options, seconds=3)
+    add_timing(options, duration_s=3)
     return options.parse_args()
 
 

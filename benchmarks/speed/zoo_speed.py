@@ -68,7 +68,7 @@ def _measure(name: str, path: Path, options: argparse.Namespace) -> None:
             candidates(network(name, side), images(options.batch, side)),
             name,
             options.mode,
-            seconds=options.seconds,
+            duration_s=options.duration_s,
             threads=options.threads,
         )
     except Exception as error:
@@ -146,7 +146,7 @@ def _options() -> argparse.Namespace:
     options.add_argument("--networks", nargs="+", default=["*"], help='such as "resnet*" alexnet')
     options.add_argument("--mode", choices=["eager", "compiled"], default="compiled")
     options.add_argument("--batch", type=int, default=1, help="images per call")
-    add_timing(options, seconds=5)
+    add_timing(options, duration_s=5)
     options.add_argument("--time-limit", type=float, default=1800, help="per network, in seconds")
     return options.parse_args()
 

@@ -56,7 +56,7 @@ def main() -> None:
     found = {name: _found(model, batches) for name, model in judged.items()}
     targets = [target for _, each in batches for target in each]
     print(precision(found, targets, options.draws))
-    print(speed(timed, images, options.seconds))
+    print(speed(timed, images, options.duration_s))
     print(split({ORIGINAL: original, rounds[-1]: fused[rounds[-1]], **half}, images))
 
 
@@ -108,14 +108,14 @@ def _interval(lost: Tensor) -> str:
     return f"{lost[0]:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
-def speed(models: dict[str, nn.Module], images: list[Tensor], seconds: float) -> str:
+def speed(models: dict[str, nn.Module], images: list[Tensor], duration_s: float) -> str:
     """Images a second, whole and of the backbone alone."""
-    whole = latency(models, images, seconds=seconds)
+    whole = latency(models, images, duration_s=duration_s)
     backbones: dict[str, Any] = {
         name: (model.get_submodule("backbone"), _resized(model, images))
         for name, model in models.items()
     }
-    alone = latency(backbones, _resized(models[ORIGINAL], images), seconds=seconds)
+    alone = latency(backbones, _resized(models[ORIGINAL], images), duration_s=duration_s)
     lines = [
         "| model | images a second | times faster | backbone alone, ms | times faster |",
         "|---|---|---|---|---|",
@@ -183,7 +183,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=SIDE, help="that the original was trained on")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--draws", type=int, default=200, help="of the bootstrap")
-    parser.add_argument("--seconds", type=float, default=5, help="of timing, per model")
+    parser.add_argument("--duration-s", type=float, default=5, help="of timing, per model")
     return parser.parse_args()
 
 

@@ -35,7 +35,7 @@ def main() -> None:
         model = apply(model, images, names)
         models[f"round-{index:02d}, unfused"] = model
         models[f"round-{index:02d}, fused"] = fuse(model, images)
-    print(speed(models, images, options.seconds))
+    print(speed(models, images, options.duration_s))
     last = list(models)[-1]
     print(split({name: models[name] for name in (ORIGINAL, last, HALF)}, images))
 
@@ -49,7 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=SIDE, help="the images' shorter one, in pixels")
     parser.add_argument("--rounds-file", type=Path, default=ROUNDS, help="the sites of each round")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seconds", type=float, default=5, help="of timing, per model")
+    parser.add_argument("--duration-s", type=float, default=5, help="of timing, per model")
     return parser.parse_args()
 
 

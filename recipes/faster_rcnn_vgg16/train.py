@@ -51,7 +51,7 @@ def main() -> None:
         epochs=options.epochs,
         optimizer="adamw",
         learning_rate=options.learning_rate,
-        schedule="cosine",
+        rate_schedule="cosine",
         clip=10.0,
         mixed_precision="bf16",
     )

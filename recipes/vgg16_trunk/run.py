@@ -53,7 +53,7 @@ def main() -> None:
             train,
             learning_rate=options.learning_rate,
             optimizer="adamw",
-            schedule="cosine",
+            rate_schedule="cosine",
             mixed_precision="bf16",
         ),
         rounds=json.loads(Path(__file__).with_name("rounds.json").read_text()),

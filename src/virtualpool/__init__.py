@@ -15,11 +15,19 @@ if TYPE_CHECKING:  # what type checkers see
     from virtualpool.apply import apply
     from virtualpool.bound import Bound, error_bound
     from virtualpool.errors import VirtualPoolError
-    from virtualpool.fuse import fuse
+    from virtualpool.fuse import fuse, report_of
+    from virtualpool.measure.unit import Unit
     from virtualpool.operator.exporting import exporting_for
     from virtualpool.operator.pool import VirtualPool, virtual_pool
     from virtualpool.plan import Plan, PooledSite, plan_of
-    from virtualpool.recover import by_reconstruction, reconstruct
+    from virtualpool.recover import (
+        Training,
+        by_distillation,
+        by_labels,
+        by_recalibration,
+        by_reconstruction,
+        reconstruct,
+    )
     from virtualpool.search import Frontier, Score, output_agreement, search, sensitivity
     from virtualpool.sites import Site, sites
     from virtualpool.storage import load, save
@@ -31,9 +39,14 @@ __all__ = [
     "PooledSite",
     "Score",
     "Site",
+    "Training",
+    "Unit",
     "VirtualPool",
     "VirtualPoolError",
     "apply",
+    "by_distillation",
+    "by_labels",
+    "by_recalibration",
     "by_reconstruction",
     "error_bound",
     "exporting_for",
@@ -43,6 +56,7 @@ __all__ = [
     "output_agreement",
     "plan_of",
     "reconstruct",
+    "report_of",
     "save",
     "search",
     "sensitivity",
@@ -56,11 +70,19 @@ lazy.export(  # what Python sees
         "bound": ["Bound", "error_bound"],
         "errors": ["VirtualPoolError"],
         "operator.exporting": ["exporting_for"],
-        "fuse": ["fuse"],
+        "fuse": ["fuse", "report_of"],
         "apply": ["apply"],
         "plan": ["Plan", "PooledSite", "plan_of"],
         "operator.pool": ["VirtualPool", "virtual_pool"],
-        "recover": ["by_reconstruction", "reconstruct"],
+        "measure.unit": ["Unit"],
+        "recover": [
+            "Training",
+            "by_distillation",
+            "by_labels",
+            "by_recalibration",
+            "by_reconstruction",
+            "reconstruct",
+        ],
         "search": ["Frontier", "Score", "output_agreement", "search", "sensitivity"],
         "sites": ["Site", "sites"],
         "storage": ["load", "save"],

@@ -141,7 +141,7 @@ def tune_options(network: Path, images: Path) -> list[str]:
     """The arguments of a tune that takes a second."""
     return [
         "tune", f"{network}:tiny", "--data", str(images), "--size", "16", "--batch-size", "8",
-        "--workers", "0", "--epochs", "1", "--samples", "1", "--threads", "1", "--device", "cpu",
+        "--workers", "0", "--epochs", "1", "--repeats", "1", "--threads", "1", "--device", "cpu",
     ]  # fmt: skip
 
 

@@ -111,7 +111,7 @@ def test_bench_times_side_by_side_and_says_how(
 ) -> None:
     path = tmp_path / "pooled.safetensors"
     as_json("apply", f"{network}:tiny", "3", "--output", path, "--size", "16")
-    timing = ["--samples", "3", "--timing-batch", "2", "--threads", "1", "--device", "cpu"]
+    timing = ["--repeats", "3", "--timing-batch", "2", "--threads", "1", "--device", "cpu"]
     asked = ["bench", f"{network}:tiny", path, "--all", "--size", "16", *timing]
     found = as_json(*asked)
     assert list(found) == [
@@ -137,7 +137,7 @@ def test_bench_times_side_by_side_and_says_how(
 def test_bench_says_what_it_leaves_out_and_what_is_still_interpolated(
     run: Run, network: Path
 ) -> None:
-    asked = ["--all", "--samples", "1", "--threads", "1", "--device", "cpu", "--size", "16"]
+    asked = ["--all", "--repeats", "1", "--threads", "1", "--device", "cpu", "--size", "16"]
     result = run("bench", f"{network}:of_one_size", *asked)
     assert result.exit_code == 0, result.output
     assert "half resolution, is not timed: Sequential does not run on" in result.stderr

@@ -38,7 +38,7 @@ def finished(detector: str, boxes: Path, tmp_path_factory: pytest.TempPathFactor
     weights = run_dir.parent / "weights.pt"
     torch.save(tiny_detector().state_dict(), weights)
     options = ["--data", boxes, "--weights", weights, "--run-dir", run_dir, "--sizes", "1,1"]
-    options += ["--recover", "none", "--samples", "1", "--threads", "1", "--workers", "0"]
+    options += ["--recover", "none", "--repeats", "1", "--threads", "1", "--workers", "0"]
     options += ["--task", "detection", "--device", "cpu"]
     result = CliRunner().invoke(app, ["tune", detector, *map(str, options)])
     assert result.exit_code == 0, result.output
@@ -198,7 +198,7 @@ def test_pictures_that_are_there_are_not_drawn_again(
     shutil.copytree(finished, run_dir)
     (run_dir / "pictures.json").write_text('{"rows": []}')
     options = ["--data", boxes, "--weights", finished.parent / "weights.pt", "--sizes", "1,1"]
-    options += ["--recover", "none", "--samples", "1", "--threads", "1", "--workers", "0"]
+    options += ["--recover", "none", "--repeats", "1", "--threads", "1", "--workers", "0"]
     result = run(
         "tune", detector, "--task", "detection", "--device", "cpu", "--run-dir", run_dir, *options
     )

@@ -28,12 +28,12 @@ def wall(tmp_path: Path) -> list[str]:
     """The options of a wall meter that shows 40 W."""
     (tmp_path / "watts").write_text("40\n")
     asked = ["--energy-from", str(tmp_path / "watts"), "--energy-interval", "0.001"]
-    return [*asked, "--energy-samples", "2"]
+    return [*asked, "--energy-repeats", "2"]
 
 
 @pytest.fixture
 def bench(network: Path) -> list[str]:
-    options = ["--size", "16", "--samples", "1", "--threads", "1", "--device", "cpu"]
+    options = ["--size", "16", "--repeats", "1", "--threads", "1", "--device", "cpu"]
     return ["bench", f"{network}:tiny", *options]
 
 

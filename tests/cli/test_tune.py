@@ -146,7 +146,7 @@ def test_pick_and_report_of_an_unfinished_run(run: Run, refused: Run, finished: 
 @pytest.mark.parametrize(
     ("function", "options", "rounds"),
     [
-        ("tiny", ["--recover", "distillation", "--rounds", "1", "--schedule", "cosine"], 1),
+        ("tiny", ["--recover", "distillation", "--rounds", "1", "--rate-schedule", "cosine"], 1),
         ("tiny", ["--recover", "both", "--optimizer", "adamw", "--rounds", "1", "--ema", "0.9"], 1),
         ("normalised", ["--recover", "recalibration", "--rounds", "2"], 2),
         ("tiny", ["--recover", "none", "--per-layer"], 3),

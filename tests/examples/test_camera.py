@@ -47,7 +47,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         evaluate=lambda _: next(accuracies),
         rounds=[["backbone.0"], ["backbone.3"]],
         run_dir=folder,
-        latency={"rounds": 1},
+        latency={"repeats": 1},
         settings={"task": "detection", "model": f"{__file__}:sure", "weights": None},
     )
     return folder

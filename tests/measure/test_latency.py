@@ -74,9 +74,9 @@ def compiler():
 
 
 def test_one_model_gives_a_latency_and_a_dict_gives_a_dict():
-    single = latency(Network(), IMAGE, rounds=2)
+    single = latency(Network(), IMAGE, repeats=2)
     assert isinstance(single, Latency)
-    several = latency({"b": Network(8), "a": Network()}, IMAGE, rounds=2)
+    several = latency({"b": Network(8), "a": Network()}, IMAGE, repeats=2)
     assert list(several) == ["b", "a"]
     assert several["a"].setting == several["b"].setting == single.setting
     assert all(len(result.samples_ms) == 2 for result in [single, *several.values()])
@@ -85,7 +85,7 @@ def test_one_model_gives_a_latency_and_a_dict_gives_a_dict():
 def test_a_slower_model_takes_longer():
     slow = nn.Sequential(*(nn.Conv2d(3, 3, 5, padding=2) for _ in range(40)))
     models = {"fast": slow[:2], "slow": slow}
-    measured = latency(models, torch.zeros(1, 3, 32, 32), threads=1, rounds=3)
+    measured = latency(models, torch.zeros(1, 3, 32, 32), threads=1, repeats=3)
     assert measured["fast"].speedup_over(measured["slow"]).median > 2
     assert measured["slow"].speedup_over(measured["fast"]).median < 0.5
 
@@ -93,7 +93,7 @@ def test_a_slower_model_takes_longer():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, "float64"])
 def test_dtype(dtype):
     model = Network()
-    setting = latency(model, IMAGE, dtype=dtype, rounds=1).setting
+    setting = latency(model, IMAGE, dtype=dtype, repeats=1).setting
     expected = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     assert setting.dtype == str(expected).removeprefix("torch.")
     assert {call["dtype"] for call in model.calls} == {(expected, expected)}
@@ -110,7 +110,7 @@ def test_dtype(dtype):
 )
 def test_how_the_model_is_called(arguments, seen):
     model = Network()
-    setting = latency(model, IMAGE, rounds=1, **arguments).setting
+    setting = latency(model, IMAGE, repeats=1, **arguments).setting
     assert model.calls
     assert all(seen.items() <= call.items() for call in model.calls)
     assert setting.batch == arguments.get("batch", 1)
@@ -119,7 +119,7 @@ def test_how_the_model_is_called(arguments, seen):
 
 
 def test_the_setting_names_the_machine():
-    setting = latency(Network(), IMAGE, rounds=1).setting
+    setting = latency(Network(), IMAGE, repeats=1).setting
     assert (setting.device, setting.mode, setting.torch) == ("cpu", "eager", torch.__version__)
     assert setting.device_name
 
@@ -152,7 +152,9 @@ def assert_nothing_leaks(model, measure):
 def test_eager_leaves_nothing_behind():
     model = Network()
     model.norm.eval()
-    assert_nothing_leaks(model, lambda: latency(model, IMAGE, dtype="float64", threads=1, rounds=1))
+    assert_nothing_leaks(
+        model, lambda: latency(model, IMAGE, dtype="float64", threads=1, repeats=1)
+    )
 
 
 def test_compiled_leaves_nothing_behind(compiler):
@@ -161,7 +163,7 @@ def test_compiled_leaves_nothing_behind(compiler):
     measured = {}
 
     def measure():
-        measured.update(latency(models, IMAGE, mode="compiled", threads=1, rounds=1))
+        measured.update(latency(models, IMAGE, mode="compiled", threads=1, repeats=1))
 
     before = counters["stats"]["unique_graphs"]
     assert_nothing_leaks(models["3"], measure)
@@ -176,28 +178,28 @@ def test_no_compiler_is_an_error_that_says_what_to_do(compiler):
         with inductor.patch({"cpp.cxx": ("/no/such/compiler",)}):
             assert not can_compile()
             with pytest.raises(VirtualPoolError, match=r'C\+\+ compiler.*mode="eager"'):
-                latency(Plain(31), IMAGE, mode="compiled", rounds=1)
+                latency(Plain(31), IMAGE, mode="compiled", repeats=1)
     finally:
         can_compile.cache_clear()
 
 
 def test_a_model_that_cannot_be_compiled_is_named(compiler):
     with pytest.raises(VirtualPoolError, match=r'stubborn cannot be compiled.*mode="eager"'):
-        latency({"stubborn": Stubborn()}, IMAGE, mode="compiled", rounds=1)
+        latency({"stubborn": Stubborn()}, IMAGE, mode="compiled", repeats=1)
 
 
 def test_a_model_can_be_given_inputs_of_its_own():
     model, other = Network(), Network()
-    measured = latency({"a": model, "b": (other, IMAGE[..., ::2, ::2])}, IMAGE, batch=2, rounds=1)
+    measured = latency({"a": model, "b": (other, IMAGE[..., ::2, ::2])}, IMAGE, batch=2, repeats=1)
     assert model.calls[0]["shape"] == (2, 3, 8, 8)
     assert other.calls[0]["shape"] == (2, 3, 4, 4)
     assert measured["a"].setting == measured["b"].setting
-    alone = latency({"b": (Network(), IMAGE)}, None, rounds=1)
+    alone = latency({"b": (Network(), IMAGE)}, None, repeats=1)
     assert list(alone) == ["b"]
 
 
 def test_fewer_rounds_when_the_time_is_spent():
-    measured = latency({"a": Network(), "b": Network()}, IMAGE, rounds=1000, seconds=0.01)
+    measured = latency({"a": Network(), "b": Network()}, IMAGE, repeats=1000, duration_s=0.01)
     assert [len(result.samples_ms) for result in measured.values()] == [3, 3]
 
 
@@ -205,11 +207,11 @@ def test_fewer_rounds_when_the_time_is_spent():
     ("arguments", "message"),
     [
         ({"mode": "fast"}, "mode 'fast' is not known; give one of eager, compiled, max-autotune"),
-        ({"rounds": 0}, "rounds is 0"),
+        ({"repeats": 0}, "repeats is 0"),
         ({"batch": 0}, "batch is 0"),
         ({"threads": -1}, "threads is -1"),
-        ({"seconds": 0.0}, "seconds is 0"),
-        ({"seconds": math.nan}, "seconds is nan"),
+        ({"duration_s": 0.0}, "duration_s is 0"),
+        ({"duration_s": math.nan}, "duration_s is nan"),
         ({"dtype": torch.int8}, "dtype int8 .* float16, bfloat16, float32, float64"),
         ({"device": "cuda:77"}, "Device cuda:77 cannot be used here"),
         ({"device": "teapot"}, "Device teapot cannot be used here"),
@@ -289,7 +291,7 @@ def test_a_latency_with_a_broken_setting():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("mode", ["eager", "compiled", "max-autotune"])
 def test_on_a_gpu(mode):
-    measured = latency(Network(), IMAGE, mode=mode, device="cuda", rounds=1)
+    measured = latency(Network(), IMAGE, mode=mode, device="cuda", repeats=1)
     assert measured.setting.device == "cuda:0"
     assert measured.median_ms > 0
     torch.compiler.reset()

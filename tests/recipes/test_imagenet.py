@@ -127,7 +127,7 @@ def test_the_authors_schedule_killed_and_resumed(
     changes = {
         "--weights": "random", "--data": images, "--run-dir": tmp_path / "run",
         "--steps": "3,3,3,5", "--drop-steps": "2,4", "--batch-size": 4, "--workers": 0,
-        "--size": 32, "--mode": "eager", "--samples": 1, "--threads": 1, "--device": "cpu",
+        "--size": 32, "--mode": "eager", "--repeats": 1, "--threads": 1, "--device": "cpu",
     }  # fmt: skip
     asked = changed(tunings()[0], network, changes)
     monkeypatch.chdir(ROOT)

@@ -165,7 +165,7 @@ def test_a_search_recovers_by_reconstruction(tmp_path):
     def rounds(finetune: Any, folder: str) -> vp.Frontier:
         return vp.search(
             original, images(1), evaluate=evaluate, finetune=finetune,
-            rounds=[["0", "3"]], run_dir=tmp_path / folder, latency={"rounds": 1, "threads": 1},
+            rounds=[["0", "3"]], run_dir=tmp_path / folder, latency={"repeats": 1, "threads": 1},
         )  # fmt: skip
 
     frontier = rounds(vp.by_reconstruction(original, images().split(40)), "solved")

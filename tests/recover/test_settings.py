@@ -13,7 +13,7 @@ from virtualpool.recover.precision import autocast
     ("settings", "message"),
     [
         ({"optimizer": "lion"}, "optimizer is 'lion'; there are: sgd, adamw"),
-        ({"schedule": "linear"}, "schedule is 'linear'; there are: paper, cosine"),
+        ({"rate_schedule": "linear"}, "rate_schedule is 'linear'; there are: paper, cosine"),
         ({"mixed_precision": "fp8"}, "mixed_precision is 'fp8'; there are: no, bf16, fp16"),
         ({"epochs": 0}, "epochs is 0; it must be a number above 0, at most 1e[+]06"),
         ({"epochs": math.inf}, "epochs is inf"),
@@ -34,7 +34,10 @@ from virtualpool.recover.precision import autocast
         ({"log_steps": 0}, "log_steps is 0"),
         ({"ema": 1.0}, "ema is 1.0; it must be a number above 0, below 1"),
         ({"clip": 0.0}, "clip is 0.0"),
-        ({"drop_steps": (3,), "schedule": "cosine"}, "of the paper's schedule, and this is cosine"),
+        (
+            {"drop_steps": (3,), "rate_schedule": "cosine"},
+            "of the paper's schedule, and this is cosine",
+        ),
     ],
 )
 @pytest.mark.parametrize(
@@ -61,12 +64,12 @@ def test_an_unknown_setting_is_named():
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"schedule": "paper"}, [1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]),
-        ({"schedule": "paper", "drops": (0.5,)}, [1, 1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1]),
-        ({"schedule": "paper", "drops": ()}, [1] * 10),
+        ({"rate_schedule": "paper"}, [1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]),
+        ({"rate_schedule": "paper", "drops": (0.5,)}, [1, 1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1]),
+        ({"rate_schedule": "paper", "drops": ()}, [1] * 10),
         ({"drop_steps": (3, 9, 20)}, [1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01]),
         (
-            {"schedule": "cosine", "warm_up": 0},
+            {"rate_schedule": "cosine", "warm_up": 0},
             [(1 + math.cos(math.pi * (step + 0.5) / 10)) / 2 for step in range(10)],
         ),
     ],

@@ -40,11 +40,11 @@ class TestAStep:
         ("settings", "make"),
         [
             (
-                {"optimizer": "sgd", "schedule": "paper", "weight_decay": 0.0},
+                {"optimizer": "sgd", "rate_schedule": "paper", "weight_decay": 0.0},
                 lambda ps: torch.optim.SGD(ps, 0.1, momentum=0.9),
             ),
             (
-                {"optimizer": "adamw", "schedule": "paper", "weight_decay": 0.0, "drops": ()},
+                {"optimizer": "adamw", "rate_schedule": "paper", "weight_decay": 0.0, "drops": ()},
                 lambda ps: torch.optim.AdamW(ps, 0.1, weight_decay=0.0),
             ),
         ],
@@ -104,7 +104,7 @@ def test_the_average_of_the_weights(network, batches, make_round):
 def test_it_recovers(network, batches, make_round, how, precision):
     options = {
         "epochs": 30, "learning_rate": 0.02, "optimizer": "adamw", "mixed_precision": precision,
-        "schedule": "cosine",
+        "rate_schedule": "cosine",
     }  # fmt: skip
     original = copy.deepcopy(network)
     if how == "labels":
@@ -220,7 +220,7 @@ class TestGoingOn:
         ("workers", "settings"),
         [
             (0, {"optimizer": "sgd"}),
-            (0, {"optimizer": "adamw", "ema": 0.9, "clip": 1.0, "schedule": "cosine"}),
+            (0, {"optimizer": "adamw", "ema": 0.9, "clip": 1.0, "rate_schedule": "cosine"}),
             (0, {"mixed_precision": "bf16"}),
         ],
     )

@@ -30,7 +30,7 @@ from virtualpool.search import sensitivity as find_sensitivity
 from virtualpool.search.run import forms, models
 
 COSTS = {"0": 0.3, "2": 0.1, "5": 0.2}
-LATENCY = {"rounds": 1, "threads": 1}
+LATENCY = {"repeats": 1, "threads": 1}
 
 
 def evaluate(model: nn.Module) -> float:
@@ -424,7 +424,7 @@ CHANGES = {
     "epochs": {"epochs": [1]},
     "training_steps": {"training_steps": 7},
     "max_drop": {"max_drop": 0.5},
-    r"latency\.threads": {"latency": {"rounds": 1, "threads": 2}},
+    r"latency\.threads": {"latency": {"repeats": 1, "threads": 2}},
     r"latency\.dtype": {"latency": LATENCY | {"dtype": torch.float64}},
     "seed": {"seed": 1},
     "finetune": {"finetune": finetune},
@@ -660,7 +660,7 @@ def start(folder, events):
     if pid == 0:
         search(
             model, images[:1], evaluate=evaluate, finetune=kinds[sys.argv[2]], rounds=2,
-            run_dir=folder, epochs=2, learning_rates=0.05, latency={"rounds": 1, "threads": 1},
+            run_dir=folder, epochs=2, learning_rates=0.05, latency={"repeats": 1, "threads": 1},
             compare="smaller-images",
         )
         os._exit(0)

@@ -70,7 +70,7 @@ def start(network, images, tmp_path):
         defaults = {
             "evaluate": evaluate,
             "run_dir": tmp_path / "run",
-            "latency": {"rounds": 1, "threads": 1},
+            "latency": {"repeats": 1, "threads": 1},
             "rounds": [["2"], ["5"]],
             "compare": "smaller-images",
         }
@@ -116,7 +116,7 @@ def test_it_is_timed_on_images_that_are_smaller_already(start, network, monkeypa
 
     monkeypatch.setattr(smaller, "latency", noted)
     frontier = start(rounds=[["2"]])
-    options = {"rounds": 1, "threads": 1}
+    options = {"repeats": 1, "threads": 1}
     assert timed == [((1, 3, 12, 12), (1, 3, rows, rows), options) for rows in SIZES]
     for point in frontier.smaller:
         assert point.speedup == point.latency.speedup_over(point.baseline)
@@ -266,7 +266,7 @@ def test_what_the_model_does_not_take_is_said_and_the_rest_is_made(
 def test_energy_is_measured_where_it_is_asked_for(start, is_there):
     meter = Meter()
     meter.is_there = is_there
-    energy = {"meter": meter, "rounds": 1, "seconds": 0.002}
+    energy = {"meter": meter, "repeats": 1, "duration_s": 0.002}
     for point in start(rounds=[["2"]], energy=energy).smaller:
         assert (point.energy is not None) == (point.energy_share is not None) == is_there
         assert point.missing == ({} if is_there else {"energy": "The meter is gone."})

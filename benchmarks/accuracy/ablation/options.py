@@ -62,7 +62,7 @@ def setup(options: argparse.Namespace, batch: int, latency: dict[str, Any]) -> S
         training={
             "optimizer": "adamw",
             "learning_rate": LEARNING_RATE,
-            "schedule": "cosine",
+            "rate_schedule": "cosine",
             "clip": CLIP,
             "mixed_precision": options.mixed_precision,
         },

@@ -35,13 +35,13 @@ def bench(
     timing_batch: options.TimingBatch = 1,
     dtype: options.Dtype = "float32",
     channels_last: options.ChannelsLast = True,
-    samples: options.Samples = 15,
+    repeats: options.Repeats = 15,
     energy: options.Energy = False,
     energy_from: options.EnergyFrom = None,
     energy_unit: options.EnergyUnit = "W",
     energy_interval: options.EnergyInterval = 1.0,
     energy_idle: options.EnergyIdle = "include",
-    energy_samples: options.EnergySamples = 5,
+    energy_repeats: options.EnergyRepeats = 5,
     as_json: options.AsJson = False,
 ) -> None:
     """Time a network unmodified and pooled, unfused and fused, and say with what settings.
@@ -55,7 +55,7 @@ def bench(
         from virtualpool.cli.network import device_of, example_images, load_network
 
         energy_options = asked(
-            energy, energy_from, energy_unit, energy_interval, energy_idle, energy_samples
+            energy, energy_from, energy_unit, energy_interval, energy_idle, energy_repeats
         )
         network, where = load_network(model, weights), device_of(device)
         # What is chosen while fusing is chosen by times on the device.
@@ -71,7 +71,7 @@ def bench(
             "threads": threads,
             "channels_last": channels_last,
         }
-        latencies = virtualpool.measure.latency(timed, images, **setting, rounds=samples)
+        latencies = virtualpool.measure.latency(timed, images, **setting, repeats=repeats)
         energies = _energies(timed, images, setting, energy_options)
         value = {
             name: {"macs": macs[name], "latency": latency.to_json()}

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def asked(
-    energy: bool, source: str | None, unit: str, interval: float, idle: str, samples: int
+    energy: bool, source: str | None, unit: str, interval: float, idle: str, repeats: int
 ) -> dict[str, Any] | None:
     """Options of `virtualpool.measure.energy`; None where energy is not asked for.
 
@@ -16,4 +16,4 @@ def asked(
     if not energy and source is None:
         return None
     named = None if source is None else meter(source, unit=unit, interval=interval)
-    return {"meter": named, "idle": idle, "rounds": samples}
+    return {"meter": named, "idle": idle, "repeats": repeats}

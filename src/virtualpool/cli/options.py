@@ -125,7 +125,7 @@ Dtype = Annotated[
     Literal["float32", "float16", "bfloat16", "float64"],
     typer.Option(rich_help_panel=TIMING, help="Of weights and images."),
 ]
-Samples = Annotated[
+Repeats = Annotated[
     int, typer.Option(min=1, rich_help_panel=TIMING, help="How often each network is timed.")
 ]
 ChannelsLast = Annotated[
@@ -165,7 +165,7 @@ EnergyIdle = Annotated[
         rich_help_panel=ENERGY, help="Subtract the power before, when nothing is done, or not."
     ),
 ]
-EnergySamples = Annotated[
+EnergyRepeats = Annotated[
     int,
     typer.Option(
         min=1,

@@ -152,13 +152,13 @@ def tune(
     timing_batch: options.TimingBatch = 1,
     dtype: options.Dtype = "float32",
     channels_last: options.ChannelsLast = True,
-    samples: options.Samples = 15,
+    repeats: options.Repeats = 15,
     energy: options.Energy = False,
     energy_from: options.EnergyFrom = None,
     energy_unit: options.EnergyUnit = "W",
     energy_interval: options.EnergyInterval = 1.0,
     energy_idle: options.EnergyIdle = "include",
-    energy_samples: options.EnergySamples = 5,
+    energy_repeats: options.EnergyRepeats = 5,
     seed: options.Seed = 0,
     device: options.Device = None,
     as_json: options.AsJson = False,
@@ -189,7 +189,7 @@ def tune(
             rounds_file=rounds_file,
         )
         energy_options = asked(
-            energy, energy_from, energy_unit, energy_interval, energy_idle, energy_samples
+            energy, energy_from, energy_unit, energy_interval, energy_idle, energy_repeats
         )
         opened = open_task(
             model,
@@ -240,7 +240,7 @@ def tune(
                     "batch": timing_batch,
                     "dtype": dtype,
                     "channels_last": channels_last,
-                    "rounds": samples,
+                    "repeats": repeats,
                 },
                 energy=energy_options,
                 compare=compare,
@@ -298,12 +298,12 @@ def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
         ">quartiles",
         ">speed-up",
     ]
-    columns += [">unfused", ">fused", ">half", ">MMACs"]
+    columns += [">unfused", ">fused", ">half resolution", ">MMACs"]
     columns += [">J/image", ">of original"] if has_energy else []
     table(["model", *columns, f"file in {run_dir}"], rows)
     print("\n* no other model on whole images is both faster and better")
     print("speed-up: over the original, of the faster of a model's two forms, which its file gives")
-    print("half: the original at half resolution, the limit; its score is not measured")
+    print("half resolution: the original on it, the practical limit; its score is not measured")
     if frontier.smaller or frontier.missing:
         _print_comparison(frontier)
     print(f"Timed interleaved with the original: {frontier.original.latency.setting}")

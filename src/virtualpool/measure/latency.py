@@ -48,7 +48,7 @@ class Latency:
     """Latency of one model in one setting.
 
     Attributes:
-        samples_ms: milliseconds per call, one sample a round; each is the mean of a block of calls.
+        samples_ms: milliseconds per call, one sample a repeat; each is the mean of a block.
         setting: what it was measured with.
 
     >>> setting = Setting("cpu", "Xeon", "float32", 1, 2, "eager", True, "2.9.0")
@@ -82,7 +82,7 @@ class Latency:
     def speedup_over(self, other: "Latency") -> Speedup:
         """How many times faster than `other` this is, sample by sample.
 
-        Measure both in one call of `latency`: samples of a round are then neighbours in time, and
+        Measure both in one call of `latency`: samples of a repeat are then neighbours in time, and
         what slows the machine for a while slows both.
 
         Raises:
@@ -118,8 +118,8 @@ class Latency:
 class Options(Conditions, total=False):
     """What `latency` can be told by keyword; see there."""
 
-    rounds: int
-    seconds: float | None
+    repeats: int
+    duration_s: float | None
 
 
 @overload
@@ -138,12 +138,12 @@ def latency(
     batch: int | None = None,
     threads: int | None = None,
     channels_last: bool = True,
-    rounds: int = 15,
-    seconds: float | None = None,
+    repeats: int = 15,
+    duration_s: float | None = None,
 ) -> Latency | dict[str, Latency]:
     """Measures the time of a forward pass, for one model or for several side by side.
 
-    Every round times each model once, in a new order; a sample is the mean of a block of calls of
+    Every repeat times each model once, in a new order; a sample is the mean of a block of calls of
     50 ms or more, after one call that is not timed. A GPU is waited for at both ends of a block,
     not after each call. The models run as copies, in eval mode and without gradients; all copies
     are in memory at once.
@@ -159,8 +159,9 @@ def latency(
         batch: images per call, made by repeating those of the inputs; None is as given.
         threads: of torch, for the time of the measurement; None is as it is set.
         channels_last: memory layout of weights and maps; otherwise they are made contiguous.
-        rounds: samples per model, at most.
-        seconds: time per model after which no further round begins, though never before 3 rounds.
+        repeats: samples per model, at most.
+        duration_s: seconds per model after which no further repeat begins, though never before 3
+            of them.
 
     Returns:
         A `Latency`, or for models by name a dict of them in the same order.
@@ -169,12 +170,12 @@ def latency(
         VirtualPoolError: an argument is out of range, a model does not run on the inputs, or this
             machine cannot do what was asked.
 
-    >>> measured = latency(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 16, 16), rounds=1)
+    >>> measured = latency(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 16, 16), repeats=1)
     >>> measured.setting.dtype, measured.setting.batch, len(measured.samples_ms)
     ('float32', 1, 1)
     """
     named = {"the model": models} if isinstance(models, nn.Module) else models
-    check(named, mode, seconds, batch=batch, threads=threads, rounds=rounds)
+    check(named, mode, duration_s, batch=batch, threads=threads, repeats=repeats)
     with prepared(
         named,
         example_inputs,
@@ -185,6 +186,6 @@ def latency(
         threads=threads,
         channels_last=channels_last,
     ) as ready:
-        samples = interleaved(ready.functions, ready.device, rounds, seconds)
+        samples = interleaved(ready.functions, ready.device, repeats, duration_s)
     results = dict(zip(named, map(Latency, samples, ready.settings), strict=True))
     return results["the model"] if isinstance(models, nn.Module) else results

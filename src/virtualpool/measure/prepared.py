@@ -88,7 +88,7 @@ def prepared(
 
 
 def check(
-    models: Mapping[str, Timed], mode: str, seconds: float | None, **counts: int | None
+    models: Mapping[str, Timed], mode: str, duration_s: float | None, **counts: int | None
 ) -> None:
     """Refuses what no model can be measured with."""
     if not models:
@@ -99,5 +99,5 @@ def check(
     for name, count in counts.items():
         if count is not None and count < 1:
             raise VirtualPoolError(f"{name} is {count}; give 1 or more.")
-    if seconds is not None and not seconds > 0:
-        raise VirtualPoolError(f"seconds is {seconds}; give more than 0.")
+    if duration_s is not None and not duration_s > 0:
+        raise VirtualPoolError(f"duration_s is {duration_s}; give more than 0.")

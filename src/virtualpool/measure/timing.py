@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 # A block of calls lasts at least this long: then the clock and single interruptions count little.
 _BLOCK_SECONDS = 0.05
-_FEWEST_ROUNDS = 3
+_FEWEST_REPEATS = 3
 
 
 class Block:
@@ -37,33 +37,35 @@ class Block:
 
 
 def interleaved(
-    functions: list[Callable[[], Any]], device: torch.device, rounds: int, seconds: float | None
+    functions: list[Callable[[], Any]], device: torch.device, repeats: int, duration_s: float | None
 ) -> list[tuple[float, ...]]:
-    """Times functions in rounds, each once a round, in a new order every time.
+    """Times functions interleaved: each once in every repeat, in a new order every time.
 
     Args:
         functions: of nothing.
         device: what they keep busy; it is waited for at both ends of a block.
-        rounds: samples per function, at most.
-        seconds: time per function after which no further round begins, though never before 3.
+        repeats: samples per function, at most.
+        duration_s: seconds per function after which no further repeat begins, though never before
+            3 of them.
 
     Returns:
         For each function its samples, in milliseconds per call.
     """
     blocks = [Block(function, device) for function in functions]
-    return by_turns([block.milliseconds for block in blocks], rounds, seconds)
+    return alternated([block.milliseconds for block in blocks], repeats, duration_s)
 
 
-def by_turns(
-    blocks: Sequence[Callable[[], T]], rounds: int, seconds: float | None = None
+def alternated(
+    blocks: Sequence[Callable[[], T]], repeats: int, duration_s: float | None = None
 ) -> list[tuple[T, ...]]:
-    """Measures in rounds, each block once a round, in a new order every time; see `interleaved`."""
+    """Measures each block once in every repeat, in a new order every time; see `interleaved`."""
     results: list[list[T]] = [[] for _ in blocks]
     shuffle = random.Random(0)
     start = time.perf_counter()
-    for finished in range(rounds):
+    for finished in range(repeats):
         spent = time.perf_counter() - start
-        if seconds is not None and finished >= _FEWEST_ROUNDS and spent > seconds * len(blocks):
+        enough = finished >= _FEWEST_REPEATS
+        if duration_s is not None and enough and spent > duration_s * len(blocks):
             break
         for index in shuffle.sample(range(len(blocks)), len(blocks)):
             results[index].append(blocks[index]())

@@ -32,7 +32,7 @@ def by_labels(batches: Iterable[Any], *, loss: Loss = cross_entropy, **settings:
         loss: gives the loss, a scalar, of a model in training mode on a batch, for batches of
             another kind or models that do not give logits (N, classes); for torchvision's
             detectors, `virtualpool.tasks.detection.detector_loss`.
-        settings: the fields of `Training`: epochs, learning_rate, optimizer, schedule, ema, ...
+        settings: the fields of `Training`: epochs, learning_rate, optimizer, rate_schedule, ...
 
     Returns:
         A `finetune(model, round)` for `search`, which trains the model in place. Run by
@@ -77,7 +77,7 @@ def by_distillation(
         features: the weight of the feature map; 0 leaves it out.
         labels: the weight of the labels' cross entropy; 0 needs no labels.
         sites: the weight of the pooled sites' maps; 0 leaves them out.
-        settings: the fields of `Training`: epochs, learning_rate, optimizer, schedule, ema, ...
+        settings: the fields of `Training`: epochs, learning_rate, optimizer, rate_schedule, ...
 
     Returns:
         A `finetune(model, round)` for `search`, which trains the model in place.

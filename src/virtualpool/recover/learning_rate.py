@@ -3,11 +3,11 @@
 import math
 from typing import Literal
 
-Schedule = Literal["paper", "cosine"]
+RateSchedule = Literal["paper", "cosine"]
 
 
 def factor(
-    schedule: Schedule, progress: float, *, drops: tuple[float, ...], warm_up: float
+    rate_schedule: RateSchedule, progress: float, *, drops: tuple[float, ...], warm_up: float
 ) -> float:
     """What the learning rate is multiplied by at a progress between 0 and 1.
 
@@ -19,7 +19,7 @@ def factor(
     >>> [round(factor("cosine", p, drops=(), warm_up=0.1), 3) for p in (0.05, 0.1, 0.55, 1)]
     [0.5, 1.0, 0.5, 0.0]
     """
-    if schedule == "paper":
+    if rate_schedule == "paper":
         return round(0.1 ** sum(progress >= drop for drop in drops), 12)
     if progress < warm_up:
         return progress / warm_up

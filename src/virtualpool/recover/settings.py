@@ -8,7 +8,7 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.recover import limits
-from virtualpool.recover.learning_rate import Schedule, factor
+from virtualpool.recover.learning_rate import RateSchedule, factor
 from virtualpool.recover.precision import Precision
 
 Optimizer = Literal["sgd", "adamw"]
@@ -24,8 +24,8 @@ class Training:
         optimizer: "sgd" (with momentum) or "adamw".
         momentum: of SGD.
         weight_decay: of weights; biases and normalisations have none.
-        schedule: "paper" multiplies the learning rate by 0.1 at each of `drops`; "cosine" has a
-            warm-up and falls to zero.
+        rate_schedule: "paper" multiplies the learning rate by 0.1 at each of `drops`; "cosine" has
+            a warm-up and falls to zero.
         drops: where the paper's schedule steps down, as parts of the whole length.
         drop_steps: after how many steps it does so, in place of `drops`; a round that is shorter
             does not come to all of them.
@@ -44,7 +44,7 @@ class Training:
     optimizer: Optimizer = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    schedule: Schedule = "paper"
+    rate_schedule: RateSchedule = "paper"
     drops: tuple[float, ...] = (1 / 3, 2 / 3)
     drop_steps: tuple[int, ...] | None = None
     warm_up: float = 0.05
@@ -58,7 +58,7 @@ class Training:
     def __post_init__(self) -> None:
         for name, kind in (
             ("optimizer", Optimizer),
-            ("schedule", Schedule),
+            ("rate_schedule", RateSchedule),
             ("mixed_precision", Precision),
         ):
             given, known = getattr(self, name), get_args(kind)
@@ -69,9 +69,9 @@ class Training:
             for each in given if isinstance(given, tuple | list) else [given]:
                 if each is not None or name not in _OPTIONAL:
                     allowed.check(name, each)
-        if self.drop_steps is not None and self.schedule != "paper":
+        if self.drop_steps is not None and self.rate_schedule != "paper":
             raise VirtualPoolError(
-                f"drop_steps are of the paper's schedule, and this is {self.schedule}; "
+                f"drop_steps are of the paper's schedule, and this is {self.rate_schedule}; "
                 "leave them out."
             )
 
@@ -97,7 +97,7 @@ class Training:
         if self.drop_steps is not None:
             drops = tuple(drop / steps for drop in self.drop_steps)
         progress = (step + 0.5) / steps
-        return factor(self.schedule, progress, drops=drops, warm_up=self.warm_up)
+        return factor(self.rate_schedule, progress, drops=drops, warm_up=self.warm_up)
 
 
 _NUMBERS = {

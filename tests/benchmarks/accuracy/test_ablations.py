@@ -31,7 +31,7 @@ def ablations(
     monkeypatch.setattr(timing, "_BLOCK_SECONDS", 0.0)
 
     def run(*arguments: object) -> str:
-        quick = "--epochs 1 --mode eager --batch 1 --threads 1 --seconds 0.001".split()
+        quick = "--epochs 1 --mode eager --batch 1 --threads 1 --duration-s 0.001".split()
         tables = tmp_path / "tables.md"
         program(
             "accuracy.ablations", "--run-dir", tmp_path / "run", "--data", cifar, *quick,

@@ -118,7 +118,7 @@ def test_from_images_to_tables_with_the_last_form_alone(
     asked = (
         "accuracy.stacking", "--run-dir", tmp_path / "run", "--data", cifar,
         "--network", "all_cnn_c", "--runtime", "onnxruntime", "--batch", 2,
-        "--threads", 1, "--seconds", 0.001, "--markdown", tmp_path / "tables.md",
+        "--threads", 1, "--duration-s", 0.001, "--markdown", tmp_path / "tables.md",
     )  # fmt: skip
     program(*asked)
     tables = (tmp_path / "tables.md").read_text()

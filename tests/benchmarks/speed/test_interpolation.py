@@ -47,7 +47,7 @@ def test_the_network_whose_maps_lie_ready(pooled: nn.Module, images: Tensor) -> 
 
 @torch.no_grad()
 def test_shares_by_the_clock(pooled: nn.Module, images: Tensor) -> None:
-    shares = clocked(pooled, images, seconds=0.01)
+    shares = clocked(pooled, images, duration_s=0.01)
     assert len(shares) >= 7
     assert all(0 < share < 1 for share in shares)
 

@@ -89,7 +89,7 @@ def test_a_fused_network_is_left_to_xnnpack(tmp_path: Path) -> None:
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3)]
     images = torch.randn(1, 3, 13, 16)
     compared = candidates(nn.Sequential(*layers, nn.ReLU()), images)
-    comparison = compare(compared, "net", "executorch", seconds=0, threads=1, folder=tmp_path)
+    comparison = compare(compared, "net", "executorch", duration_s=0, threads=1, folder=tmp_path)
     assert not comparison.failures
     for name in compared:
         found = Delegation.beside(tmp_path / f"{name}.pte")

@@ -47,7 +47,7 @@ class Counter:
 
 
 def test_known_joules_of_a_processor(machine, powercap):
-    measured = energy(Network(machine, 0.5), IMAGE, meter=rapl(powercap), rounds=3)
+    measured = energy(Network(machine, 0.5), IMAGE, meter=rapl(powercap), repeats=3)
     assert measured.samples_j == pytest.approx((25.0,) * 3)  # 50 W for half a second
     assert measured.watts == pytest.approx(50)
     assert list(measured.rails) == ["package-0", "package-0 dram", "package-1"]
@@ -59,21 +59,23 @@ def test_known_joules_of_a_processor(machine, powercap):
 
 def test_known_joules_of_a_jetson(machine, ina3221):
     root = ina3221(VDD_GPU_SOC=(5000, 2000), VDD_CPU_CV=(5000, 400))
-    measured = energy(Network(machine), IMAGE, meter=jetson(root=root), rounds=2)
+    measured = energy(Network(machine), IMAGE, meter=jetson(root=root), repeats=2)
     assert measured.samples_j == pytest.approx((0.24, 0.24))  # 10 and 2 W for 0.02 s
     assert measured.rails["VDD_CPU_CV"] == pytest.approx([2 * it for it in measured.seconds])
 
 
 def test_idle_power_is_subtracted_where_it_is_asked_for(machine, powercap):
-    measured = energy(Network(machine, 0.5), IMAGE, meter=rapl(powercap), rounds=2, idle="subtract")
+    measured = energy(
+        Network(machine, 0.5), IMAGE, meter=rapl(powercap), repeats=2, idle="subtract"
+    )
     assert measured.idle_watts == pytest.approx(10)
     assert measured.samples_j == pytest.approx((20.0, 20.0))
     assert measured.watts == pytest.approx(50)
 
 
-def test_several_models_by_turns_and_their_shares(machine):
+def test_several_models_interleaved_and_their_shares(machine):
     models = {"slow": Network(machine), "fast": Network(machine, seconds=0.01, watts=40)}
-    found = energy(models, IMAGE, meter=Counter(machine), rounds=4)
+    found = energy(models, IMAGE, meter=Counter(machine), repeats=4)
     assert list(found) == ["slow", "fast"]
     assert found["slow"].median_j == pytest.approx(1.0)
     assert found["fast"].median_j == pytest.approx(0.4)
@@ -81,7 +83,7 @@ def test_several_models_by_turns_and_their_shares(machine):
 
 
 def test_per_image_of_the_batch_that_is_asked_for(machine):
-    measured = energy(Network(machine), IMAGE, meter=Counter(machine), rounds=1, batch=4)
+    measured = energy(Network(machine), IMAGE, meter=Counter(machine), repeats=1, batch=4)
     assert measured.median_j == pytest.approx(0.25)
     assert measured.setting.batch == 4
     assert measured.images[0] == 4 * round(measured.seconds[0] / 0.02)
@@ -93,12 +95,12 @@ def test_per_image_of_the_batch_that_is_asked_for(machine):
 )
 def test_a_block_is_long_enough_for_the_sensor(machine, interval, seconds, expected):
     meter = Counter(machine, interval=interval)
-    measured = energy(Network(machine, 0.02), IMAGE, meter=meter, rounds=1, seconds=seconds)
+    measured = energy(Network(machine, 0.02), IMAGE, meter=meter, repeats=1, duration_s=seconds)
     assert expected <= measured.seconds[0] < expected + 0.2
 
 
 def test_a_long_call_is_a_block_by_itself(machine):
-    measured = energy(Network(machine, 30.0, 2.0), IMAGE, meter=Counter(machine), rounds=1)
+    measured = energy(Network(machine, 30.0, 2.0), IMAGE, meter=Counter(machine), repeats=1)
     assert (measured.images, measured.samples_j) == ((1,), pytest.approx((60.0,)))
 
 
@@ -106,9 +108,12 @@ def test_a_long_call_is_a_block_by_itself(machine):
     ("arguments", "said"),
     [
         ({"idle": "ignore"}, 'idle \'ignore\' is not known; give "include" or "subtract"'),
-        ({"seconds": 0.01}, r"seconds is 0.01, and own gives a reading every 0.001 s.*Give 0.02"),
-        ({"seconds": math.nan}, "seconds is nan"),
-        ({"rounds": 0}, "rounds is 0"),
+        (
+            {"duration_s": 0.01},
+            r"duration_s is 0.01, and own gives a reading every 0.001 s.*Give 0.02",
+        ),
+        ({"duration_s": math.nan}, "duration_s is nan"),
+        ({"repeats": 0}, "repeats is 0"),
         ({"mode": "fast"}, "mode 'fast'"),
     ],
 )
@@ -137,7 +142,7 @@ def test_no_sensor_gives_no_number(machine, monkeypatch):
 
 
 def test_energies_that_were_measured_otherwise_are_not_compared(machine):
-    first = energy(Network(machine), IMAGE, meter=Counter(machine), rounds=1)
+    first = energy(Network(machine), IMAGE, meter=Counter(machine), repeats=1)
     others = {
         "batch 1 and 8": replace(first, setting=replace(first.setting, batch=8)),
         "sensor own: total and wall: total": replace(first, sensor=Sensor("wall", "watts", 1.0)),
@@ -150,7 +155,7 @@ def test_energies_that_were_measured_otherwise_are_not_compared(machine):
 
 
 def test_json_round_trip(machine):
-    measured = energy(Network(machine), IMAGE, meter=Counter(machine), rounds=2, idle="subtract")
+    measured = energy(Network(machine), IMAGE, meter=Counter(machine), repeats=2, idle="subtract")
     assert Energy.from_json(json.loads(json.dumps(measured.to_json()))) == measured
 
 

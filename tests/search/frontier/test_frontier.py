@@ -262,7 +262,7 @@ def test_timed_measures_all_models_anew(frontier, network, images, tmp_path):
             replace(r2, unfused=r2.latency, missing={"fused": "it has hooks"}),
         ),
     )
-    after = before.timed(network, images[:1], rounds=2, dtype="float64")
+    after = before.timed(network, images[:1], repeats=2, dtype="float64")
     first, fused, written = after.points
     for point, old in zip(after.points, before.points, strict=True):
         assert point.latency.setting.dtype == "float64"
@@ -282,7 +282,7 @@ def test_timed_measures_all_models_anew(frontier, network, images, tmp_path):
 def test_timed_measures_smaller_images_on_such(compared, network, images):
     seen = []
     network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
-    after = replace(compared, points=compared.points[:1]).timed(network, images[:1], rounds=2)
+    after = replace(compared, points=compared.points[:1]).timed(network, images[:1], repeats=2)
     assert {(1, 3, 12, 12), (1, 3, 9, 9), (1, 3, 6, 6)} == {*seen}
     for point, old in zip(after.smaller, compared.smaller, strict=True):
         assert point.baseline == after.original.latency

@@ -11,11 +11,11 @@ from virtualpool.search.run.energies import Energies
 from virtualpool.search.run.models import Models
 from virtualpool.search.run.run import Run
 
-TIMING = {"rounds": 1, "threads": 1, "batch": 2}
+TIMING = {"repeats": 1, "threads": 1, "batch": 2}
 
 
 def options(meter):
-    return {"meter": meter, "rounds": 2, "seconds": 0.002}
+    return {"meter": meter, "repeats": 2, "duration_s": 0.002}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from virtualpool.search.run import forms
 from virtualpool.search.run.forms import Times, fused_if_possible, timed
 
 SETTING = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
-ONCE = {"rounds": 1, "threads": 1}
+ONCE = {"repeats": 1, "threads": 1}
 
 
 def took(*samples: float) -> Latency:

@@ -23,7 +23,7 @@ FUSED_IS = {
 @pytest.fixture
 def kept(network, images, tmp_path) -> Models:
     """The models of a run whose first round is tuned."""
-    kept = Models(Run(tmp_path), network, images[:1], {"rounds": 1, "threads": 1})
+    kept = Models(Run(tmp_path), network, images[:1], {"repeats": 1, "threads": 1})
     vp.save(vp.apply(network, images, ["2", "5"]), kept.path(1))
     return kept
 

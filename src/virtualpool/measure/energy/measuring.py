@@ -15,7 +15,7 @@ from virtualpool.measure.energy.result import Energy, Idle
 from virtualpool.measure.energy.sensor import Meter, Sensor
 from virtualpool.measure.prepared import Conditions, Mode, Timed, check, prepared
 from virtualpool.measure.setting import Setting
-from virtualpool.measure.timing import Block, by_turns, clock
+from virtualpool.measure.timing import Block, alternated, clock
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -30,8 +30,8 @@ class EnergyOptions(Conditions, total=False):
 
     meter: Meter | None
     idle: Idle
-    rounds: int
-    seconds: float | None
+    repeats: int
+    duration_s: float | None
 
 
 @overload
@@ -54,12 +54,12 @@ def energy(
     batch: int | None = None,
     threads: int | None = None,
     channels_last: bool = True,
-    rounds: int = 5,
-    seconds: float | None = None,
+    repeats: int = 5,
+    duration_s: float | None = None,
 ) -> Energy | dict[str, Energy]:
     """Measures the energy of a forward pass, for one model or for several side by side.
 
-    Every round runs each model once, in a new order, for a block of calls that is long enough for
+    Every repeat runs each model once, in a new order, for a block of calls that is long enough for
     the sensor. What a sensor sees is more than the model: a processor's or a board's has all other
     programs in it, a wall meter the power supply too. Where there is no sensor there is no number.
 
@@ -76,9 +76,9 @@ def energy(
         batch: images per call; None is as given.
         threads: of torch; None is as it is set.
         channels_last: memory layout of weights and maps.
-        rounds: blocks of calls per model.
-        seconds: how long a block takes, at least; None is 20 readings of the sensor, and 1 second
-            or more.
+        repeats: blocks of calls per model.
+        duration_s: seconds that a block takes, at least; None is 20 readings of the sensor, and 1
+            second or more.
 
     Returns:
         An `Energy`, or for models by name a dict of them in the same order.
@@ -91,13 +91,13 @@ def energy(
     >>> from virtualpool.measure import meter
     >>> watts = meter("echo 40", unit="W", interval=0.01)  # a wall meter
     >>> measured = energy(
-    ...     nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 16, 16), meter=watts, rounds=1, seconds=0.2
+    ...     nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 16, 16), meter=watts, repeats=1, duration_s=0.2
     ... )
     >>> measured.source, len(measured.samples_j)
     ('echo 40: total', 1)
     """
     named = {"the model": models} if isinstance(models, nn.Module) else models
-    check(named, mode, seconds, batch=batch, threads=threads, rounds=rounds)
+    check(named, mode, duration_s, batch=batch, threads=threads, repeats=repeats)
     if idle not in ("include", "subtract"):
         raise VirtualPoolError(f'idle {idle!r} is not known; give "include" or "subtract".')
     with prepared(
@@ -111,14 +111,14 @@ def energy(
         channels_last=channels_last,
     ) as ready:
         meter = meter_of(ready.device) if meter is None else meter
-        long = _long_enough(meter.sensor, seconds)
+        long = _long_enough(meter.sensor, duration_s)
         idle_watts = _idle_watts(meter, long) if idle == "subtract" else None
         now = clock(ready.device)
         blocks = [
             functools.partial(_measured, meter, Block(function, ready.device), now, long)
             for function in ready.functions
         ]
-        found = by_turns(blocks, rounds)
+        found = alternated(blocks, repeats)
     results = {
         name: _energy(works, idle_watts, meter.sensor, setting)
         for name, works, setting in zip(named, found, ready.settings, strict=True)
@@ -137,13 +137,13 @@ class _Work:
     calls: int
 
 
-def _measured(meter: Meter, block: Block, now: Callable[[], float], seconds: float) -> _Work:
+def _measured(meter: Meter, block: Block, now: Callable[[], float], duration_s: float) -> _Work:
     calls, taken = 0, 0.0
 
     def work() -> None:
         nonlocal calls, taken
         start = now()
-        while taken < seconds:
+        while taken < duration_s:
             block.run()
             calls += block.calls
             taken = now() - start
@@ -152,22 +152,22 @@ def _measured(meter: Meter, block: Block, now: Callable[[], float], seconds: flo
     return _Work(rails, taken, calls)
 
 
-def _idle_watts(meter: Meter, seconds: float) -> float:
+def _idle_watts(meter: Meter, duration_s: float) -> float:
     start = time.perf_counter()
-    rails = meter.joules(lambda: time.sleep(seconds))
+    rails = meter.joules(lambda: time.sleep(duration_s))
     return sum(rails.values()) / (time.perf_counter() - start)
 
 
-def _long_enough(sensor: Sensor, seconds: float | None) -> float:
+def _long_enough(sensor: Sensor, duration_s: float | None) -> float:
     least = _READINGS * sensor.interval
-    if seconds is None:
+    if duration_s is None:
         return max(least, _LEAST_SECONDS)
-    if seconds < least:
+    if duration_s < least:
         raise VirtualPoolError(
-            f"seconds is {seconds:g}, and {sensor.name} gives a reading every {sensor.interval:g} "
-            f"s: too few to measure by. Give {least:g} or more."
+            f"duration_s is {duration_s:g}, and {sensor.name} gives a reading every "
+            f"{sensor.interval:g} s: too few to measure by. Give {least:g} or more."
         )
-    return seconds
+    return duration_s
 
 
 def _energy(
@@ -187,8 +187,8 @@ def _check_positive(name: str, measured: Energy) -> None:
     if min(measured.joules) <= 0:
         raise VirtualPoolError(
             f"{measured.source} gave no more than {min(measured.joules):g} J while {name} ran for "
-            f"{min(measured.seconds):.1f} s: it does not move in that time. Give more seconds, or "
-            "another meter."
+            f"{min(measured.seconds):.1f} s: it does not move in that time. Give a longer "
+            "duration_s, or another meter."
         )
     if min(measured.samples_j) <= 0:
         raise VirtualPoolError(

@@ -30,7 +30,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy of one model in one setting, from blocks of calls, one block a round.
+    """Energy of one model in one setting, from blocks of calls, one block a repeat.
 
     Attributes:
         rails: joules of each block as the sensor gave them, by power rail; the sum counts.
@@ -63,7 +63,7 @@ package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channel
 
     @property
     def samples_j(self) -> tuple[float, ...]:
-        """Joules per image, one sample a round, without what is subtracted."""
+        """Joules per image, one sample a repeat, without what is subtracted."""
         blocks = zip(self.joules, self.seconds, self.images, strict=True)
         idle = self.idle_watts or 0.0
         return tuple((joules - idle * seconds) / images for joules, seconds, images in blocks)
