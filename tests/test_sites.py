@@ -195,3 +195,13 @@ def test_a_list_as_the_only_argument():
     network = OfAList()
     assert [site.follows for site in sites(network, images)] == [ACTIVATION]
     assert apply(network, images, "all")(images)["out"].shape == (2, 3, 12, 12)
+
+
+@pytest.mark.parametrize("kind", [nn.Conv1d, nn.Conv2d, nn.Conv3d])
+def test_a_geometry_that_is_set_to_an_int(kind):
+    convolution = kind(3, 4, 3, padding=1)
+    convolution.stride, convolution.padding, convolution.dilation = 2, 1, 1
+    model, axes = nn.Sequential(convolution), convolution.weight.dim() - 2
+    [site] = sites(model, torch.zeros(1, 3, *[8] * axes))
+    assert (site.stride, site.kernel) == ((2,) * axes, (3,) * axes)
+    assert site.eligible is (axes == 2)

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.geometry import keeps_samples, size_arguments
+from virtualpool.graph.geometry import keeps_samples, per_axis, size_arguments
 from virtualpool.graph.inputs import as_call
 from virtualpool.graph.parts import Part, Traced, evaluating, run, trace
 from virtualpool.graph.placement import Follows, is_before_pool, placement
@@ -156,7 +156,7 @@ class _Observed:
     def record(self, x: Tensor, out: Tensor) -> None:
         """Notes a call; the shapes are those of the first one."""
         # A transposed convolution works once for each input position, the others for each output.
-        positions = (x if self.module.transposed else out).shape[-len(self.module.kernel_size) :]
+        positions = (x if self.module.transposed else out).shape[-len(self.kernel) :]
         self.macs += self.module.weight.numel() * math.prod(positions)
         self.in_shapes.append(tuple(x.shape))
         if len(self.in_shapes) > 1:
@@ -164,6 +164,11 @@ class _Observed:
         self.out_shape = tuple(out.shape)
         if isinstance(self.module, nn.Conv2d):
             self.keeps_samples = keeps_samples(self.module, x, out)
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """The kernel size per axis, of the weight that it has now."""
+        return tuple(self.module.weight.shape[2:])
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -182,8 +187,8 @@ class _Observed:
     def site(self, follows: Follows, before_pool: bool, reason: str | None) -> Site:
         return Site(
             name=self.names[0],
-            kernel=tuple(self.module.kernel_size),
-            stride=tuple(self.module.stride),
+            kernel=self.kernel,
+            stride=per_axis(self.module.stride, len(self.kernel)) or (),
             in_shape=self.in_shape,
             out_shape=self.out_shape,
             macs=self.macs,

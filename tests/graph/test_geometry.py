@@ -5,7 +5,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from virtualpool.graph.geometry import double_stride, keeps_samples, size_arguments
+from virtualpool.graph.geometry import (
+    double_stride,
+    keeps_samples,
+    runs_as_conv2d,
+    size_arguments,
+)
 from virtualpool.operator.pool import output_size
 
 CONVOLUTIONS = [
@@ -51,6 +56,73 @@ def test_a_doubled_stride_gives_the_even_positions(options, size):
     torch.testing.assert_close(doubled(map), full[..., ::2, ::2])
     # From the doubled convolution, the size is that of before.
     assert output_size(map, *size_arguments(doubled, factor=(2, 2))) == tuple(full.shape[2:])
+
+
+CHANGED = {
+    "padding": ({"kernel_size": 3}, {"padding": (2, 1)}),
+    "padding, an int": ({"kernel_size": 3, "padding": 2}, {"padding": 1}),
+    "padding, a list of one": ({"kernel_size": 3}, {"padding": [1]}),
+    "padding, same": ({"kernel_size": (4, 3)}, {"padding": "same"}),
+    "padding, valid": ({"kernel_size": 3, "padding": 1}, {"padding": "valid"}),
+    "padding of a mirrored one, which has no effect": (
+        {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
+        {"padding": 3},
+    ),
+    "padding mode": ({"kernel_size": 3, "padding": 1}, {"padding": 2, "padding_mode": "circular"}),
+    "from a padding mode": (
+        {"kernel_size": 3, "padding": 1, "padding_mode": "replicate"},
+        {"padding": (0, 2), "padding_mode": "zeros"},
+    ),
+    "stride, an int": ({"kernel_size": 3, "stride": 2}, {"stride": 1}),
+    "dilation, an int": ({"kernel_size": 3, "padding": 1}, {"dilation": 2}),
+    "dilation and padding": ({"kernel_size": 3}, {"dilation": (2, 3), "padding": [2, 3]}),
+    "dilation, padded to the same size": (
+        {"kernel_size": 3, "padding": "same"},
+        {"dilation": (3, 1)},
+    ),
+    "dilation, padded unequally": ({"kernel_size": 4, "padding": "same"}, {"dilation": 3}),
+    "groups": ({"kernel_size": 3, "groups": 4}, {"groups": 2, "padding": 1}),
+}
+"""How a convolution is built, and what is set later."""
+
+
+@pytest.mark.parametrize("size", [(12, 13), (11, 18)])
+@pytest.mark.parametrize(("options", "later"), CHANGED.values(), ids=CHANGED)
+def test_attributes_changed_on_a_built_convolution(options, later, size):
+    convolution = nn.Conv2d(4, 4, **options, dtype=torch.float64)
+    for name, value in later.items():
+        setattr(convolution, name, value)
+    if later.get("groups") == 2:
+        convolution.weight = nn.Parameter(torch.rand(4, 2, 3, 3, dtype=torch.float64))
+    check_doubled(convolution, size)
+
+
+def test_a_weight_of_another_shape():
+    for padding in (0, (2, 1), "same"):
+        convolution = nn.Conv2d(4, 4, 3, padding=padding, dtype=torch.float64)
+        convolution.weight = nn.Parameter(torch.rand(4, 4, 5, 2, dtype=torch.float64))
+        check_doubled(convolution, (12, 13))
+
+
+def check_doubled(convolution: nn.Conv2d, size: tuple[int, int]) -> None:
+    x = torch.rand(2, 4, *size, dtype=torch.float64)
+    full = convolution(x)
+    assert output_size(x, *size_arguments(convolution)) == tuple(full.shape[2:])
+    doubled = copy.deepcopy(convolution)
+    double_stride(doubled)
+    torch.testing.assert_close(doubled(x), full[..., ::2, ::2])
+
+
+def test_a_subclass_that_pads_by_its_stride_below_forward():
+    class Below(nn.Conv2d):
+        def _conv_forward(self, input, weight, bias):
+            return super()._conv_forward(
+                functional.pad(input, (0, self.stride[0] - 1)), weight, bias
+            )
+
+    convolution, x = Below(4, 4, 3), torch.rand(1, 4, 12, 12)
+    assert not runs_as_conv2d(convolution)
+    assert not keeps_samples(convolution, x, convolution(x))
 
 
 class PadsByStride(nn.Conv2d):

@@ -12,7 +12,7 @@ from virtualpool.bound.errors import ErrorSize, Gain, repeated, side_by_side, su
 from virtualpool.bound.norms import averaging_gain, convolution_norm, matrix_norm, repetitions
 from virtualpool.bound.rule import Errors, Operation, UnboundedError, gain_of, join_of
 from virtualpool.fuse.passes.convolutions import norm_scale, scaled_weight
-from virtualpool.fuse.questions.sizes import pair
+from virtualpool.graph.geometry import padding_sides, pair, size_arguments
 from virtualpool.graph.operations import is_frozen_batch_norm
 from virtualpool.operator.pool import virtual_pool
 
@@ -26,7 +26,8 @@ def convolution(operation: Operation) -> Gain:
     if batch_norm is not None:
         weight = scaled_weight(weight, _scale(batch_norm))
     largest_filter = weight.flatten(1).double().norm(dim=1).max().item()
-    norm = convolution_norm(weight, module.stride, module.dilation, module.groups)
+    _, stride, _, dilation = size_arguments(module)
+    norm = convolution_norm(weight, stride, dilation, module.groups)
     return Gain(
         math.sqrt(weight[0].numel()) * largest_filter,  # the paper's sqrt(C) M B
         norm * math.sqrt(_repetitions_of_padding(module, operation.input)),
@@ -36,7 +37,7 @@ def convolution(operation: Operation) -> Gain:
 def _repetitions_of_padding(module: Any, x: Tensor) -> int:
     if module.padding_mode in ("zeros", "constant"):
         return 1
-    sides = module._reversed_padding_repeated_twice
+    sides = padding_sides(module)
     mode = module.padding_mode
     return repetitions(lambda x: functional.pad(x, sides, mode=mode), (x.shape[-2], x.shape[-1]))
 

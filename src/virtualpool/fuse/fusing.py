@@ -11,7 +11,12 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.kernels import layer_norm
 from virtualpool.fuse.passes import constants, own_modules
 from virtualpool.fuse.passes.broadcasts import without_expansions
-from virtualpool.fuse.passes.convolutions import as_functions, fold_batch_norms, fold_paddings
+from virtualpool.fuse.passes.convolutions import (
+    as_functions,
+    fold_batch_norms,
+    fold_paddings,
+    groups_as_numbers,
+)
 from virtualpool.fuse.passes.in_place import (
     activations_as_functions,
     reuse_memory,
@@ -151,6 +156,7 @@ def _prepared(
     activations_as_functions(graph, values)
     views_as_shapes(graph)
     as_functions(graph, values)
+    groups_as_numbers(graph, values)
     fold_paddings(graph, values)
     name_shuffles(graph, values)
     return values

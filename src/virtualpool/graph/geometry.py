@@ -1,6 +1,8 @@
 """The stride of a convolution, doubled, and the size that it had before."""
 
 import copy
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,19 +21,73 @@ def size_arguments(convolution: nn.Conv2d, factor: Axes = (1, 1)) -> tuple[Axes,
     >>> size_arguments(nn.Conv2d(3, 8, 3, stride=4, padding=1), factor=(2, 2))
     ((3, 3), (2, 2), (2, 2), (1, 1))
     """
-    rows, columns = convolution.stride
+    # What is computed goes by the shape of the weight; `kernel_size` may be another by now.
+    kernel = convolution.weight.shape[2], convolution.weight.shape[3]
+    rows, columns = _pair(convolution.stride)
     stride = (rows // factor[0], columns // factor[1])
+    left, right, top, bottom = padding_sides(convolution)
+    return kernel, stride, (top + bottom, left + right), _pair(convolution.dilation)
+
+
+def padding_sides(convolution: nn.Conv2d) -> tuple[int, int, int, int]:
+    """What a convolution adds at the left, at the right, above and below a map.
+
+    >>> padding_sides(nn.Conv2d(3, 8, (4, 3), padding="same"))
+    (1, 1, 1, 2)
+    """
+    if convolution.padding_mode != "zeros":
+        # PyTorch works these out when it is built, and asks for `padding` no more.
+        left, right, top, bottom = convolution._reversed_padding_repeated_twice
+        return left, right, top, bottom
+    if convolution.padding == "valid":
+        return 0, 0, 0, 0
+    if convolution.padding != "same":
+        rows, columns = _pair(convolution.padding)
+        return columns, columns, rows, rows
+    reaches = zip(_pair(convolution.dilation), convolution.weight.shape[2:], strict=True)
+    rows, columns = (dilation * (taps - 1) for dilation, taps in reaches)
+    return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
+
+
+def runs_as_conv2d(module: nn.Module) -> bool:
+    """Whether a module computes what `nn.Conv2d` does, and nothing of its own.
+
+    >>> runs_as_conv2d(nn.Conv2d(3, 8, 1)), runs_as_conv2d(nn.Conv1d(3, 8, 1))
+    (True, False)
+    """
     return (
-        _pair(convolution.kernel_size),
-        stride,
-        _padding(convolution),
-        _pair(convolution.dilation),
+        isinstance(module, nn.Conv2d)
+        and runs_forward_of(module, nn.Conv2d)
+        and type(module)._conv_forward is nn.Conv2d._conv_forward
+        and "_conv_forward" not in vars(module)
     )
+
+
+def per_axis(value: Any, count: int) -> tuple[int, ...] | None:
+    """A geometry as PyTorch takes it, one number or one for each axis; none for anything else.
+
+    >>> per_axis(3, 2), per_axis([3], 2), per_axis([3, 1], 2), per_axis("same", 2)
+    ((3, 3), (3, 3), (3, 1), None)
+    """
+    given = [value] if isinstance(value, Integral) else value
+    if not isinstance(given, tuple | list) or not all(isinstance(it, Integral) for it in given):
+        return None
+    numbers = tuple(map(int, given))
+    return numbers * count if len(numbers) == 1 else numbers if len(numbers) == count else None
+
+
+def pair(value: Any) -> Axes | None:
+    """A geometry as PyTorch's functions take it, one number or two; none for anything else.
+
+    >>> pair(3), pair([3, 1]), pair("same")
+    ((3, 3), (3, 1), None)
+    """
+    return per_axis(value, 2)  # pyright: ignore[reportReturnType]
 
 
 def double_stride(convolution: nn.Conv2d) -> None:
     """Doubles a convolution's stride in place; its taps stay where they were."""
-    rows, columns = convolution.stride
+    rows, columns = _pair(convolution.stride)
     convolution.stride = (2 * rows, 2 * columns)
     if convolution.padding == "same" and convolution.padding_mode == "zeros":
         _make_padding_explicit(convolution)
@@ -47,7 +103,7 @@ def keeps_samples(convolution: nn.Conv2d, x: Tensor, out: Tensor) -> bool:
         x: its input, shape (N, C, H, W).
         out: its output on `x`.
     """
-    if runs_forward_of(convolution, nn.Conv2d):
+    if runs_as_conv2d(convolution):
         return True
     doubled = copy.copy(convolution)
     double_stride(doubled)
@@ -68,24 +124,18 @@ def _is_near(one: Tensor, other: Tensor) -> bool:
     return other.numel() == 0 or bool(difference.max() <= tolerance * scale.max())
 
 
-def _padding(convolution: nn.Conv2d) -> Axes:
-    if isinstance(convolution.padding, str) or convolution.padding_mode != "zeros":
-        left, right, top, bottom = convolution._reversed_padding_repeated_twice
-        return top + bottom, left + right
-    rows, columns = convolution.padding
-    return 2 * rows, 2 * columns
-
-
 def _make_padding_explicit(convolution: nn.Conv2d) -> None:
     # PyTorch refuses padding="same" with a stride over 1, though what it would do is clear.
-    left, right, top, bottom = convolution._reversed_padding_repeated_twice
+    sides = left, right, top, bottom = padding_sides(convolution)
     if (left, top) == (right, bottom):
         convolution.padding = (top, left)
     else:
         # An even kernel pads unequally, which nn.Conv2d does for every mode but "zeros".
         convolution.padding_mode = "constant"  # pyright: ignore[reportAttributeAccessIssue]
+        convolution._reversed_padding_repeated_twice = list(sides)
 
 
-def _pair(values: tuple[int, ...]) -> Axes:
-    rows, columns = values
-    return rows, columns
+def _pair(value: Any) -> Axes:
+    found = pair(value)
+    assert found is not None  # PyTorch would not have run the convolution
+    return found

@@ -234,3 +234,58 @@ def test_what_is_no_padding_of_a_convolution_stays(model):
     names = ["0" if isinstance(model, nn.Sequential) else "site"]
     report = fused_alike(model, images(20, 21), names, others=[images(16, 17)])
     assert report.fused == ()
+
+
+def reading(**later: Any) -> Any:
+    """A site, and what reads it, whose attributes are set when it is built already."""
+    model = chain(nn.ReLU())
+    for name, value in later.items():
+        setattr(model[-1], name, value)
+    return model
+
+
+CHANGED = [
+    reading(stride=(1, 1), dilation=(2, 2), padding=(2, 2)),
+    reading(padding=(0, 2)),
+    reading(padding=[3, 1], dilation=3),
+    reading(stride=1),
+    reading(stride=[4], padding=[1]),
+    reading(padding=0, stride=2, dilation=1),
+    reading(stride=1, padding="same", dilation=(1, 2)),
+    reading(padding="valid"),
+    reading(padding=3, padding_mode="reflect"),
+    reading(groups=2, weight=nn.Parameter(torch.randn(4, 2, 3, 3))),
+    reading(weight=nn.Parameter(torch.randn(4, 4, 5, 2)), padding=(2, 0)),
+]
+
+
+@pytest.mark.parametrize("names", [["0"], ["2"], "all"], ids=str)
+@pytest.mark.parametrize("model", CHANGED)
+def test_attributes_that_were_set_on_a_built_network(model, names):
+    fused_alike(model.double(), images(20, 21), names, others=[images(17, 16)])
+
+
+class Blur(nn.Module):
+    """Takes its groups from the map that it reads."""
+
+    def __init__(self, groups: Any, *, pads: bool) -> None:
+        super().__init__()
+        taps = torch.tensor([1.0, 2.0, 1.0])
+        self.register_buffer("kernel", (taps[:, None] * taps / 16).repeat(4, 1, 1, 1))
+        self.groups, self.pads = groups, pads
+
+    def forward(self, x):
+        if self.pads:
+            x = functional.pad(x, (1, 1, 1, 1))
+        return functional.conv2d(x, self.kernel, None, 2, 1, groups=self.groups(x))
+
+
+@pytest.mark.parametrize("pads", [True, False])
+@pytest.mark.parametrize(
+    "groups", [lambda x: x.shape[1], lambda x: x.size(1), lambda x: x.size()[-3], lambda x: 4]
+)
+def test_groups_that_are_computed_of_a_map(groups, pads):
+    model = chain(nn.ReLU(), Blur(groups, pads=pads), nn.ReLU())
+    report = fused_alike(model, images(20, 21), others=[images(17, 16)])
+    assert "0" in report.fused
+    assert all("0" not in each.sites for each in report.interpolations)

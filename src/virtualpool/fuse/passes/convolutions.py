@@ -1,5 +1,6 @@
 """Convolutions as functions of their weights, with the batch norm that follows folded in."""
 
+import operator
 from typing import Any
 
 import torch
@@ -7,7 +8,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse.questions.values import Values
-from virtualpool.graph.operations import is_frozen_batch_norm, is_hooked, runs_forward_of
+from virtualpool.graph.geometry import padding_sides, pair, runs_as_conv2d
+from virtualpool.graph.operations import is_frozen_batch_norm, is_hooked
 
 
 def as_functions(graph: fx.Graph, values: Values) -> None:
@@ -25,9 +27,9 @@ def as_functions(graph: fx.Graph, values: Values) -> None:
         with graph.inserting_before(node):
             weight = graph.get_attr(f"{node.target}.weight")
             bias = None if convolution.bias is None else graph.get_attr(f"{node.target}.bias")
-            stride, dilation, groups = convolution.stride, convolution.dilation, convolution.groups
+            stride, dilation = pair(convolution.stride), pair(convolution.dilation)
             source = node.all_input_nodes[0]
-            arguments = (source, weight, bias, stride, padding, dilation, groups)
+            arguments = (source, weight, bias, stride, padding, dilation, convolution.groups)
             function = graph.call_function(torch.conv2d, arguments)
         function.meta[MODULE] = str(node.target)
         values.adopt(function, node)
@@ -39,6 +41,35 @@ MODULE = "virtualpool_module"
 """Where a node keeps the name of the module whose operation it is."""
 
 
+def groups_as_numbers(graph: fx.Graph, values: Values) -> None:
+    """Writes the groups of a convolution that are computed of its channels as the number they are.
+
+    How many channels a map has is fixed by the weights.
+    """
+    for convolution in graph.find_nodes(op="call_function", target=torch.conv2d):
+        arguments: Any = dict(zip(_NAMES, convolution.args, strict=False)) | convolution.kwargs
+        shapes = [values.shape(arguments[name]) for name in ("input", "weight")]
+        groups = arguments.get("groups")
+        if not isinstance(groups, fx.Node) or None in shapes:
+            continue
+        read, weight = shapes
+        fixed = read[-3] // weight[1]  # pyright: ignore[reportOptionalSubscript]
+        convolution.replace_input_with(groups, fixed)  # pyright: ignore[reportArgumentType]
+        _erase_unused(groups)
+
+
+def _erase_unused(node: fx.Node) -> None:
+    """Erases what is read of a shape, if nobody uses it."""
+    if not node.users and node.target in (operator.getitem, getattr, "size"):
+        sources = node.all_input_nodes
+        node.graph.erase_node(node)
+        for source in sources:
+            _erase_unused(source)
+
+
+_NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+
+
 def fold_paddings(graph: fx.Graph, values: Values) -> None:
     """Lets a convolution pad for itself where zeros on both sides alike are added before it."""
     for convolution in graph.find_nodes(op="call_function", target=torch.conv2d):
@@ -46,9 +77,9 @@ def fold_paddings(graph: fx.Graph, values: Values) -> None:
         if len(arguments) < 5 or not isinstance(arguments[0], fx.Node):
             continue
         padded, weight, bias, stride, padding, *rest = arguments
-        zeros = _added_zeros(padded, values)
-        if zeros is not None and len(padded.users) == 1:
-            padding = padding[0] + zeros[0], padding[1] + zeros[1]
+        zeros, own = _added_zeros(padded, values), pair(padding)
+        if zeros is not None and own is not None and len(padded.users) == 1:
+            padding = own[0] + zeros[0], own[1] + zeros[1]
             convolution.args = (padded.args[0], weight, bias, stride, padding, *rest)
             graph.erase_node(padded)
 
@@ -127,11 +158,9 @@ def shifted_bias(
 
 def _zero_padding(convolution: nn.Module) -> tuple[int, ...] | None:
     """The padding on each side of a plain convolution; none for others."""
-    if not isinstance(convolution, nn.Conv2d) or not runs_forward_of(convolution, nn.Conv2d):
-        return None
-    if type(convolution)._conv_forward is not nn.Conv2d._conv_forward:
+    if not isinstance(convolution, nn.Conv2d) or not runs_as_conv2d(convolution):
         return None
     if convolution.padding_mode != "zeros":
         return None
-    left, right, top, bottom = convolution._reversed_padding_repeated_twice
+    left, right, top, bottom = padding_sides(convolution)
     return (top, left) if (top, left) == (bottom, right) else None

@@ -1,7 +1,5 @@
 """Sizes of maps, computed when the fused model runs: no map has to be there in full."""
 
-from typing import Any
-
 from torch import Tensor
 
 from virtualpool.operator.pool import Axes, virtual_pool
@@ -43,14 +41,3 @@ def recovered(reduced: Tensor, size: Axes, axes: Axes) -> Tensor:
     """
     full = virtual_pool(reduced.movedim(axes, (-2, -1)), size)
     return full.movedim((-2, -1), axes)
-
-
-def pair(value: Any) -> Axes | None:
-    """A geometry as PyTorch's functions take it, one number or two; none for anything else.
-
-    >>> pair(3), pair([3, 1]), pair("same")
-    ((3, 3), (3, 1), None)
-    """
-    if isinstance(value, int):
-        return value, value
-    return tuple(value) if isinstance(value, tuple | list) and len(value) == 2 else None

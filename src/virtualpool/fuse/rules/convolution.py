@@ -11,8 +11,8 @@ from virtualpool.fuse.kernels import reduced
 from virtualpool.fuse.kernels.folded import folded_convolution
 from virtualpool.fuse.kernels.folding import axes, fold, spread
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
-from virtualpool.fuse.questions.sizes import pair
 from virtualpool.fuse.questions.values import Values
+from virtualpool.graph.geometry import pair
 from virtualpool.operator.pool import Axes, window_size
 
 
@@ -103,10 +103,14 @@ class Convolution(Rule):
     def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
         """See `Rule`."""
         it = _Convolution.of(node, values)
-        is_reduced = it is not None and it.way(question, values) is not Way.FULL
-        reduced_source = it.source if it is not None and is_reduced else None
-        for source in node.all_input_nodes:
-            yield source, Question.EVEN if source is reduced_source else Question.FULL
+        if it is None:
+            return super().asks(node, question, values)
+        is_reduced = it.way(question, values) is not Way.FULL
+        parameters = [each for each in (it.weight, it.bias) if each is not None]
+        return [
+            (it.source, Question.EVEN if is_reduced else Question.FULL),
+            *((each, Question.FULL) for each in parameters),
+        ]
 
     def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
         """See `Rule`."""

@@ -11,8 +11,8 @@ from torch.nn import functional
 from virtualpool.fuse.kernels import reduced
 from virtualpool.fuse.kernels.max_pooling import max_pool, max_pool_from_cells, rounded_to_even
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
-from virtualpool.fuse.questions.sizes import pair
 from virtualpool.fuse.questions.values import Values
+from virtualpool.graph.geometry import pair
 from virtualpool.graph.operations import is_mean_over_space
 from virtualpool.operator.pool import Axes, virtual_pool, window_size
 
