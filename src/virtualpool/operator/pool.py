@@ -1,7 +1,6 @@
 """The operator: a reduced map brought back to its full size by linear interpolation."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch.onnx import ops
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.operator.autocast import without_autocast
 from virtualpool.operator.edges import joined
 from virtualpool.operator.exporting import (
     is_exporting_for_onnx_runtime,
@@ -199,24 +199,3 @@ def _check(reduced: Tensor, size: tuple[int, int]) -> None:
             f"virtual_pool: a reduced map of shape {shape} cannot be recovered to size {size}; "
             f"H must be {2 * height - 1} or {2 * height}, and W {2 * width - 1} or {2 * width}."
         )
-
-
-def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
-    """Autocast switched off, on the device of a tensor."""
-    kind = tensor.device.type
-    return torch.autocast(kind, enabled=False) if _is_in_autocast(kind) else nullcontext()
-
-
-def in_autocast_dtype(tensor: Tensor) -> Tensor:
-    """A tensor as autocast, where it is switched on, would give it to a convolution."""
-    if tensor.dtype is torch.float64 or not _is_in_autocast(tensor.device.type):
-        return tensor
-    return tensor.to(torch.get_autocast_dtype(tensor.device.type))
-
-
-# Dynamo cannot ask that before PyTorch 2.12: the graph would break at each map.
-_WITH_AUTOCAST = frozenset(filter(torch.amp.is_autocast_available, ("cpu", "cuda", "mps", "xpu")))
-
-
-def _is_in_autocast(kind: str) -> bool:
-    return kind in _WITH_AUTOCAST and torch.is_autocast_enabled(kind)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from virtualpool.fuse.kernels.folding import fold
-from virtualpool.operator.pool import Axes, in_autocast_dtype, without_autocast
+from virtualpool.operator.autocast import in_autocast_dtype, without_autocast
+from virtualpool.operator.pool import Axes
 
 
 def folded_convolution(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from virtualpool.operator.pool import without_autocast
+from virtualpool.operator.autocast import without_autocast
 
 Weights = Callable[["Axis", torch.device], Tensor]
 """How much of each tap goes to each cell along an axis: (taps, cells)."""

@@ -20,7 +20,7 @@ from virtualpool.fuse.kernels.recording import may_write_in_place
 from virtualpool.fuse.passes.convolutions import MODULE
 from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.operations import is_hooked
-from virtualpool.operator.pool import without_autocast
+from virtualpool.operator.autocast import without_autocast
 
 
 def take_apart(graph: fx.Graph, values: Values) -> None:
