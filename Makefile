@@ -34,6 +34,7 @@ nightly: .venv-nightly/library
 lint: .venv/development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 .venv/bin/python:

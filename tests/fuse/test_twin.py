@@ -10,7 +10,7 @@ from torch.nn import functional
 import virtualpool as vp
 from tests.fuse import checks
 from virtualpool.fuse import training_twin
-from virtualpool.fuse.questions.sites import observing
+from virtualpool.fuse.kernels.sites import observing
 from virtualpool.models import all_cnn_c
 
 

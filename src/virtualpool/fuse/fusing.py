@@ -8,8 +8,8 @@ import torch
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.fuse.kernels import layer_norm
-from virtualpool.fuse.passes import constants, own_modules
+from virtualpool.fuse.kernels import sites
+from virtualpool.fuse.passes import constants, layer_norms, own_modules
 from virtualpool.fuse.passes.broadcasts import without_expansions
 from virtualpool.fuse.passes.convolutions import (
     as_functions,
@@ -25,7 +25,7 @@ from virtualpool.fuse.passes.in_place import (
     write_into_frames,
 )
 from virtualpool.fuse.passes.shuffles import name_shuffles
-from virtualpool.fuse.questions import decisions, sites
+from virtualpool.fuse.questions import decisions
 from virtualpool.fuse.questions.builder import rebuilt
 from virtualpool.fuse.questions.values import UnfusableError, Values
 from virtualpool.fuse.report import Report, report_of, report_on
@@ -164,7 +164,7 @@ def _prepared(
 
 def _fused(graph: fx.Graph, values: Values) -> tuple[fx.Graph, Report]:
     decisions.mark(graph, values)
-    layer_norm.take_apart(graph, values)
+    layer_norms.take_apart(graph, values)
     decisions.mark(graph, values)
     answers = decisions.decide(graph, values)
     builder = rebuilt(graph, values, answers.of)

@@ -8,10 +8,10 @@ from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.choice.ways import taken
+from virtualpool.fuse.kernels.sites import NAME
 from virtualpool.fuse.passes.convolutions import MODULE
 from virtualpool.fuse.questions.builder import GraphBuilder
 from virtualpool.fuse.questions.decisions import Answers
-from virtualpool.fuse.questions.sites import NAME
 from virtualpool.operator.pool import virtual_pool
 
 

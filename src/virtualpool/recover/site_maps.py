@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from virtualpool.fuse import report_of
-from virtualpool.fuse.questions.sites import observed, observing
+from virtualpool.fuse.kernels.sites import observed, observing
 from virtualpool.graph.parts import Part, trace
 from virtualpool.graph.placement import placement
 from virtualpool.graph.state import copy_of

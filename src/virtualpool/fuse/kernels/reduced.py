@@ -10,10 +10,10 @@ from torch.nn import functional
 from virtualpool.fuse.kernels.borders import extended, inside
 from virtualpool.fuse.kernels.folding import axes
 from virtualpool.fuse.kernels.recording import may_write_in_place
+from virtualpool.fuse.kernels.sites import observed
 from virtualpool.fuse.kernels.strips import Strip, add, add_in_place, strips
 from virtualpool.fuse.kernels.windows import Windows
 from virtualpool.fuse.onnx.phases import convolution_by_phases
-from virtualpool.fuse.questions.sites import observed
 from virtualpool.operator.exporting import (
     is_exporting,
     is_exporting_for_onnx_runtime,

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from virtualpool.fuse.kernels import reduced
 from virtualpool.fuse.kernels.folded import folded_convolution
+from virtualpool.fuse.kernels.sites import observed
 from virtualpool.fuse.passes.convolutions import MODULE
-from virtualpool.fuse.questions.sites import observed
 from virtualpool.fuse.questions.values import UnfusableError, Values
 from virtualpool.graph.operations import is_hooked, runs_forward_of
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from virtualpool.fuse.kernels.sites import NAME, observed
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
-from virtualpool.fuse.questions.sites import NAME, observed
 from virtualpool.fuse.questions.values import Values
 from virtualpool.operator.pool import Axes, output_size, virtual_pool, window_size
 
