@@ -77,6 +77,15 @@ class SamePadding(nn.Conv2d):
         return super().forward(functional.pad(input, (pad // 2, pad - pad // 2) * 2))
 
 
+def rounded(module, given, out):
+    return (out * 16).round() / 16
+
+
+def hooked(layer):
+    layer.register_forward_hook(rounded)
+    return layer
+
+
 class Standardised(nn.Conv2d):
     def forward(self, input):
         return self._conv_forward(input, self.weight - self.weight.mean(), self.bias)
@@ -114,6 +123,13 @@ CASES = [
     (Gate, [("a", ACTIVATION, False, "its output has one row")]),
     (lambda: nn.Sequential(SamePadding(3, 3, 3)), [("0", CONV, False, "gives other samples")]),
     (lambda: nn.Sequential(Standardised(3, 3, 3)), [("0", CONV, False, None)]),
+    # As quantisation-aware ones have.
+    (lambda: nn.Sequential(hooked(Standardised(3, 3, 3))), [("0", CONV, False, None)]),
+    (lambda: nn.Sequential(hooked(conv()), nn.ReLU()), [("0", ACTIVATION, False, None)]),
+    (
+        lambda: nn.Sequential(hooked(SamePadding(3, 3, 3))),
+        [("0", CONV, False, "gives other samples")],
+    ),
     (
         lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(conv())),
         [("0", CONV, False, None)],

@@ -213,7 +213,10 @@ def _observe(model: nn.Module, example_inputs: Any) -> dict[str, _Observed]:
             executed.append(seen)
         seen.record(arguments[0] if arguments else keywords["input"], out)
 
-    handles = [module.register_forward_hook(record, with_kwargs=True) for module in watched]
+    # Before the model's own hooks: what these make of an output is not the convolution's.
+    handles = [
+        module.register_forward_hook(record, with_kwargs=True, prepend=True) for module in watched
+    ]
     try:
         with evaluating(model), state_kept(model):
             run(model, as_call(example_inputs))

@@ -1,5 +1,8 @@
 """A model as parts: what is one graph, what stays whole, and why."""
 
+from collections import OrderedDict
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
@@ -74,7 +77,7 @@ class Forgetful(nn.Module):
 
 
 class Stateful(nn.Module):
-    """Is used as its trace, whatever its buffer was before."""
+    """Goes on from the buffer that the call before left."""
 
     def __init__(self):
         super().__init__()
@@ -84,6 +87,103 @@ class Stateful(nn.Module):
     def forward(self, images):
         self.calls += 1
         return self.conv(images) * self.calls
+
+
+class StatefulInPlace(Stateful):
+    """Does so by an operation that a graph has too."""
+
+    calls: torch.Tensor
+
+    def forward(self, images):
+        return self.conv(images) * self.calls.add_(1)
+
+
+class Attentive(nn.Module):
+    """Leaves a map to look at."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.attention = block(), None
+
+    def forward(self, images):
+        self.attention = self.gate(images)
+        return images * self.attention
+
+
+class Blocked(nn.Module):
+    """Has one block, and what else a subclass needs."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = block()
+        self.losses: dict[str, list[torch.Tensor]] = {"sparsity": []}
+        self.note = nn.Identity()
+        self.before = torch.zeros(1)
+
+
+class Regularised(Blocked):
+    def forward(self, images):
+        images = self.block(images)
+        if self.training:
+            self.losses["sparsity"].append(images.mean())
+        return images
+
+
+class Sized(Blocked):
+    def forward(self, images):
+        self.size = (images.shape[2], images.shape[3])
+        return self.block(images)
+
+
+class Noting(Blocked):
+    def forward(self, images):
+        images = self.block(images)
+        self.note.value = images
+        return images
+
+
+class Delayed(Blocked):
+    def forward(self, images):
+        images = self.block(images)
+        delayed, self.before = self.before, images
+        return images + delayed
+
+
+class Listed(nn.Module):
+    """Its blocks are in a list, which is never called itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.all = nn.ModuleList([block(), block()])
+
+    def forward(self, images):
+        grid = sum(range(images.shape[-1]))
+        return [each(images) + grid for each in self.all]
+
+
+class Answer(OrderedDict):
+    """A dict class, as a library may have."""
+
+
+@dataclass
+class Fields(OrderedDict):
+    """A dataclass that holds its fields as items, as the outputs of transformers do."""
+
+    last: torch.Tensor
+    more: torch.Tensor | None = None
+
+    def __post_init__(self):
+        self.update({key: value for key, value in vars(self).items() if value is not None})
+
+
+class Answering(Blocked):
+    def forward(self, images):
+        return Answer(last=self.block(images), inner=[Answer(size=images.shape[2])])
+
+
+class AnsweringFields(Blocked):
+    def forward(self, images):
+        return Fields(self.block(images))
 
 
 class Trained(nn.Module):
@@ -129,10 +229,25 @@ CASES = {
     "control flow in training": (Trained, {"block": []}, {"": CONTROL_FLOW}),
     "never called": (
         Unused, {"first": []},
-        {"": CONTROL_FLOW, "second": "is never called", "second.block": "is never called"},
+        {"": CONTROL_FLOW},
     ),
     "other values": (Forgetful, {"block": []}, {"": "gives other values than its trace"}),
-    "state": (Stateful, {"": []}, {}),
+    "state": (Stateful, {}, {"": "leaves calls on itself"}),
+    "state in place": (StatefulInPlace, {"": []}, {}),
+    "a map": (Attentive, {"gate": []}, {"": "leaves attention on itself"}),
+    "a map within": (
+        lambda: nn.Sequential(block(), Attentive()), {"": ["1"], "1.gate": []},
+        {"1": "leaves attention on itself"},
+    ),
+    "a loss of training": (Regularised, {"block": []}, {"": "leaves losses on itself"}),
+    "a size": (Sized, {"block": []}, {"": "leaves size on itself"}),
+    "a note on a part": (Noting, {"block": []}, {"": "leaves note.value on itself"}),
+    "what the call before left": (Delayed, {"block": []}, {"": "leaves before on itself"}),
+    "lists of modules": (
+        Listed, {"all.0": [], "all.1": []}, {"": "cannot be traced (TypeError"},
+    ),
+    "an output of its own class": (Answering, {"": []}, {}),
+    "a dataclass that is a dict": (AnsweringFields, {"": []}, {}),
     "a forward of its own": (with_its_own_forward, {"0": []}, {"": "a forward of its own"}),
     "hooks": (with_a_hook, {"": ["0"], "0": []}, {}),
     "one under two names": (two_names, {"": []}, {}),

@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from collections import deque
 
 import pytest
 import torch
@@ -136,6 +137,48 @@ def uncopyable():
     model = Busy()
     model.cache = threading.Lock()
     return model
+
+
+class Filling(nn.Module):
+    """Fills what it holds, and hooks itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.ReLU()
+        self.maps: list[object] = [1]
+        self.named: dict[str, list[int]] = {"deep": [2]}
+        self.seen = {3}
+        self.last = deque([4], maxlen=1)
+        self.pair: tuple[list[int], int] = ([5], 6)
+        self.itself: list[object] = [self.maps]
+
+    def forward(self, images):
+        self.body.register_forward_hook(lambda *_: self.maps.append(images))
+        self.body.register_forward_pre_hook(lambda *_: None, with_kwargs=False)
+        self.register_full_backward_hook(lambda *_: None)
+        self.add_module("late", nn.ReLU())
+        self.named["deep"].append(3)
+        self.named["new"] = []
+        self.seen.clear()
+        self.last.append(5)
+        self.pair[0].clear()
+        self.itself.append(self.itself)
+        return self.body(images)
+
+
+def test_what_is_filled_is_as_it_was():
+    model = Filling()
+    before = {name: copy.deepcopy(value) for name, value in vars(model).items() if name[0] != "_"}
+    for _ in range(2):
+        with state_kept(model):
+            model(torch.rand(2))
+    assert {name: vars(model)[name] for name in before} == before
+    assert model.itself[0] is model.maps
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+        assert not module._backward_hooks
+    assert list(dict(model.named_children())) == ["body"]
 
 
 def with_an_intermediate_result():

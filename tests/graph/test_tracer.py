@@ -50,8 +50,7 @@ def run(graph: Any, network: nn.Module, inputs: Any) -> Any:
 
 
 def count_calls(self, x):
-    self.calls += 1
-    return x + self.calls
+    return x + self.calls.add_(1)
 
 
 def assign_to_a_part(self, x):

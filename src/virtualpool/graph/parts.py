@@ -2,20 +2,25 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils import _pytree as pytree
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph import random_numbers
 from virtualpool.graph.forward import ForwardCode
 from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
 from virtualpool.graph.state import state_kept
-from virtualpool.graph.tracer import CONVOLUTION, Tracer, convolutions, takes_any_number
+from virtualpool.graph.tracer import (
+    CONVOLUTION,
+    LeftBehindError,
+    Tracer,
+    convolutions,
+    takes_any_number,
+)
 from virtualpool.plan import join
 
 
@@ -137,9 +142,12 @@ class _Walk:
             if not name:
                 self.traced.untraced[name] = "is a convolution by itself"
             return
-        part, left_whole = None, {"": "is never called in eval mode"}
-        if call is not None:
-            part, left_whole = trace_part(name, module, call)
+        if call is None:
+            # Never called, as any list of modules. What is around it runs its convolutions, if
+            # anything does, so the reason of that holds for them.
+            self._into_children(name)
+            return
+        part, left_whole = trace_part(name, module, call)
         if part is not None:
             self.traced.parts.append(part)
         for opaque, reason in left_whole.items():
@@ -148,9 +156,12 @@ class _Walk:
                 self.into(path, self.calls.get(path))
                 continue
             self.traced.untraced[path] = reason
-            for child, _ in module.get_submodule(opaque).named_children():
-                inner = join(path, child)
-                self.into(inner, self.calls.get(inner))
+            self._into_children(path)
+
+    def _into_children(self, name: str) -> None:
+        for child, _ in self._model.get_submodule(name).named_children():
+            inner = join(name, child)
+            self.into(inner, self.calls.get(inner))
 
 
 def calls(
@@ -190,7 +201,11 @@ class UntraceableError(Exception):
     """A module cannot be traced; `culprit` is the innermost submodule that has to stay whole."""
 
     def __init__(self, culprit: str, error: Exception) -> None:
-        super().__init__(f"cannot be traced ({type(error).__name__}: {_first_line(error)})")
+        super().__init__(
+            f"leaves {error} on itself, which a pooled model would not"
+            if isinstance(error, LeftBehindError)
+            else f"cannot be traced ({type(error).__name__}: {_first_line(error)})"
+        )
         self.culprit = culprit
 
 
@@ -274,26 +289,45 @@ def _set_training(module: nn.Module, training: bool) -> None:
 
 
 def _computes_the_same(module: nn.Module, graph: fx.Graph, call: Call) -> bool:
+    """Whether a graph gives what its module gives, now and at the next call, of other images.
+
+    It does not where the code goes on from what an earlier call left.
+    """
+    following = (call, map_tensors(_mirrored, call))
     with state_kept(module):
-        expected = run(module, call)
-    positional, keywords = map_tensors(torch.clone, call)
-    torch.manual_seed(0)
+        expected = [run(module, each) for each in following]
+    function = ForwardCode.of(graph).function
     try:
         with state_kept(module):
-            actual = ForwardCode.of(graph).function(module, *positional, **keywords)
+            actual = [_run_code(function, module, each) for each in following]
     except Exception:
         return False
-    leaves, structure = pytree.tree_flatten(expected)
-    others, other_structure = pytree.tree_flatten(actual)
-    return structure == other_structure and all(map(_alike, leaves, others))
+    return _alike(expected, actual)
+
+
+def _run_code(function: Callable[..., Any], module: nn.Module, call: Call) -> Any:
+    positional, keywords = map_tensors(torch.clone, call)
+    torch.manual_seed(0)
+    return function(module, *positional, **keywords)
+
+
+def _mirrored(tensor: Tensor) -> Tensor:
+    is_image = tensor.is_floating_point() and tensor.ndim >= 3
+    return tensor.flip(-1) if is_image else tensor
 
 
 def _alike(one: Any, other: Any) -> bool:
-    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
-        return type(one) is type(other)
-    return one.shape == other.shape and torch.allclose(
-        one, other, rtol=1e-4, atol=1e-5, equal_nan=True
-    )
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Tensor):
+        return one.shape == other.shape and torch.allclose(
+            one, other, rtol=1e-4, atol=1e-5, equal_nan=True
+        )
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(map(_alike, one.values(), other.values()))
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return not is_dataclass(one) or _alike(vars(one), vars(other))
 
 
 def _first_line(error: Exception) -> str:

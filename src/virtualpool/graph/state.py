@@ -1,8 +1,10 @@
 """The state of a model beside its weights: copied, or put back after the model has run."""
 
 import copy
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +28,9 @@ def copy_of(model: nn.Module) -> nn.Module:
 def state_kept(model: nn.Module) -> Iterator[None]:
     """Puts back the attributes and the buffers of every module, but not new constants.
 
+    Lists, dicts and sets among the attributes are filled again with what was in them: hooks too,
+    which a model may install in its first run.
+
     >>> model = nn.BatchNorm2d(3).train()
     >>> with state_kept(model):
     ...     model.eval().num_batches_tracked.add_(1)
@@ -36,7 +41,7 @@ def state_kept(model: nn.Module) -> Iterator[None]:
     # A scripted module has no state in Python.
     modules = [each for each in model.modules() if not isinstance(each, torch.jit.ScriptModule)]
     attributes = {module: dict(vars(module)) for module in modules}
-    buffers = {module: dict(module._buffers) for module in modules}
+    contents = _contents(attributes.values())
     values: dict[Tensor, Tensor] = {buffer: buffer.clone() for buffer in model.buffers()}
     try:
         yield
@@ -46,7 +51,49 @@ def state_kept(model: nn.Module) -> Iterator[None]:
             constants = {name: now[name] for name in now if name.startswith(CONSTANT)}
             now.clear()
             now.update(before | constants)
-            module._buffers.clear()  # of buffers that the code has registered meanwhile, too
-            module._buffers.update(buffers[module])
+        for container, items in contents:
+            _refill(container, items)
         for buffer, value in values.items():
             buffer.data.copy_(value)
+
+
+def _contents(attributes: Iterable[dict[str, Any]]) -> list[tuple[Any, list[Any]]]:
+    """Every container that modules hold, also inside others, with what is in it.
+
+    PyTorch's own are among them: those of buffers, of submodules and of hooks.
+    """
+    return [
+        (value, list(value.items() if isinstance(value, dict) else value))
+        for value in held_in([*attributes])
+        if isinstance(value, dict | _SEQUENCES)
+    ]
+
+
+_SEQUENCES = list | set | deque
+
+
+def held_in(value: Any) -> Iterator[Any]:
+    """A value, and all that is inside it where it is a container.
+
+    >>> list(held_in([1, {"two": (2, 3)}]))
+    [[1, {'two': (2, 3)}], {'two': (2, 3)}, (2, 3), 3, 2, 1]
+    """
+    seen: set[int] = set()
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        is_container = isinstance(value, dict | tuple | _SEQUENCES)
+        if is_container and id(value) in seen:
+            continue
+        yield value
+        if is_container:
+            seen.add(id(value))
+            pending += value.values() if isinstance(value, dict) else value
+
+
+def _refill(container: Any, items: list[Any]) -> None:
+    container.clear()
+    if isinstance(container, dict | set):
+        container.update(items)
+    else:
+        container.extend(items)

@@ -3,9 +3,9 @@
 import inspect
 import operator
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
@@ -25,7 +25,8 @@ from virtualpool.graph.arguments import (
 )
 from virtualpool.graph.inputs import Call
 from virtualpool.graph.operations import is_hooked
-from virtualpool.graph.state import state_kept
+from virtualpool.graph.state import held_in, state_kept
+from virtualpool.plan import join
 
 CONVOLUTION = nn.modules.conv._ConvNd
 
@@ -95,6 +96,7 @@ class Tracer(fx.Tracer):
             warnings.filterwarnings("ignore", "Was not able to add assertion")
             with state_kept(module), _switches_on(), _no_random_numbers():
                 self.trace(module, fixed)
+                self._check_nothing_is_left(module)
                 self._restore_parameters(module, fixed)
                 self._restore_output()
         return self.graph
@@ -167,11 +169,27 @@ class Tracer(fx.Tracer):
         return super().create_node(kind, target, args, kwargs, name, type_expr)
 
     def create_arg(self, a: Any) -> Any:
-        """See `torch.fx.Tracer`, which would make a plain dict of an ordered one."""
-        if type(a) is OrderedDict:
-            items = self.create_arg([list(item) for item in a.items()])
-            return self.create_node("call_function", OrderedDict, (items,), {})
+        """See `torch.fx.Tracer`, which would make a plain dict of one with a class of its own."""
+        if isinstance(a, dict) and type(a) is not dict:
+            return self._dict_of_its_class(a)
         return super().create_arg(a)
+
+    def _check_nothing_is_left(self, module: nn.Module) -> None:
+        """Refuses code that leaves a result on a module: a graph's code would not."""
+        for name, child in module.named_modules():
+            for attribute in _results_on(child):
+                around = [".".join(name.split(".")[:depth]) for depth in range(name.count(".") + 2)]
+                self.failed = max(self._through.intersection(around), key=len, default="")
+                owner = self.failed and self.failed + "."
+                raise LeftBehindError(join(name, attribute).removeprefix(owner))
+
+    def _dict_of_its_class(self, value: dict[Any, Any]) -> fx.Node:
+        kind = type(value)
+        items = self.create_arg([list(item) for item in value.items()])
+        if not is_dataclass(kind):
+            return self.create_node("call_function", kind, (items,), {})
+        # The outputs of transformers and diffusers, which take their items by keyword.
+        return self.create_node("call_function", kind, (), dict(items))
 
     def _restore_parameters(self, module: nn.Module, fixed: dict[str, Any]) -> None:
         """Gives the graph the parameters of `forward`, where fx has one per leaf of a fixed one."""
@@ -239,6 +257,17 @@ class Tracer(fx.Tracer):
     def _output(self) -> fx.Node:
         (output,) = self.graph.find_nodes(op="output")
         return output
+
+
+class LeftBehindError(Exception):
+    """Code leaves a result on a module, in the attribute of that name."""
+
+
+def _results_on(module: nn.Module) -> Iterator[str]:
+    """The names of attributes that hold, after a trace, what was computed in it."""
+    for name, value in {**vars(module), **module._buffers}.items():
+        if name != "_buffers" and any(isinstance(each, fx.Proxy) for each in held_in(value)):
+            yield name
 
 
 _AUTOCAST_DEVICES = ("cpu", "cuda")
