@@ -467,6 +467,9 @@ def test_weights_that_are_not_finite_are_not_kept(start, tmp_path):
 class Masked(nn.Module):
     """Adds a mask with minus infinity in it, as attention has, and gives it beside the map."""
 
+    mask: Tensor
+    scale: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(3, 4, 3, padding=1)
@@ -476,7 +479,7 @@ class Masked(nn.Module):
 
     def forward(self, images):
         x = self.norm(self.convolution(images)).relu()
-        return x * self.scale, self.mask * 1.0
+        return x * self.scale, self.mask + 0
 
 
 @pytest.mark.usefixtures("quick")

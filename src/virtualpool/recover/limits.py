@@ -38,13 +38,12 @@ class Limits:
             raise VirtualPoolError(f"{name} is {value!r}; it must be {kind} {self._range}.")
 
     def _allows(self, value: Any) -> bool:
-        is_number = isinstance(value, Integral if self.whole else Real)
-        if isinstance(value, bool) or not is_number:
+        if isinstance(value, bool) or not isinstance(value, Integral if self.whole else Real):
             return False
-        # No float of the value: a whole number may be too large for one.
-        above = value >= self.least if self.has_least else value > self.least
-        below = value <= self.most if self.has_most else value < self.most
-        return above and below and value != math.inf
+        number: Any = value  # no float of it: a whole number may be too large for one
+        above = number >= self.least if self.has_least else number > self.least
+        below = number <= self.most if self.has_most else number < self.most
+        return above and below and number != math.inf
 
     @property
     def _range(self) -> str:

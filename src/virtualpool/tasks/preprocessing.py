@@ -14,12 +14,15 @@ from torchvision.transforms.v2 import CenterCrop, RandomResizedCrop, Resize
 from torchvision.transforms.v2 import functional as transforms
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.decoding import in_colour
 
 Augmentation = Literal["none", "flip", "crop", "resized crop"]
 Colour = tuple[float, float, float]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CROP_PADDING = 4
+LARGEST = 1 << 27
+"""Pixels of an image that is resized; Pillow refuses to open larger ones, as bombs."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,14 @@ class Preprocessing:
         )
 
     def pixels(self, image: Image, *, training: bool) -> Tensor:
-        """An image as a (3, size, size) tensor of bytes; a resized crop has been drawn already."""
-        image = image.convert("RGB")
+        """An image as a (3, size, size) tensor of bytes; a resized crop has been drawn already.
+
+        Raises:
+            VirtualPoolError: it has values that cannot be scaled to bytes, or is so long and narrow
+                that it would be too large when resized.
+        """
+        image = in_colour(image)
+        _check_shape(image, self.resize or self.size)
         mode = InterpolationMode(self.interpolation)
         if training and self.augmentation == "resized crop":
             image = RandomResizedCrop(self.size, interpolation=mode)(image)
@@ -102,6 +111,16 @@ class Preprocessing:
         images = images.contiguous(memory_format=torch.channels_last)
         scaled = transforms.to_dtype(images, torch.float32, scale=True)
         return transforms.normalize(scaled, list(self.mean), list(self.std), inplace=True)
+
+
+def _check_shape(image: Image, side: int) -> None:
+    """Refuses an image that takes too much memory once its shorter side is resized to `side`."""
+    shorter, longer = sorted(image.size)
+    if side * side * longer / shorter > LARGEST:
+        raise VirtualPoolError(
+            f"it has {image.width} x {image.height} pixels and would be too large if resized to a "
+            f"shorter side of {side}"
+        )
 
 
 def _colour(values: list[float]) -> Colour:

@@ -9,6 +9,8 @@ from torchvision import datasets
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import cache_folder
 from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD
+from virtualpool.tasks.decoding import opened
+from virtualpool.tasks.folders import ClassFolders
 from virtualpool.tasks.images import LabelledImages
 from virtualpool.tasks.preprocessing import Preprocessing
 from virtualpool.tasks.sample import cifar10_sample
@@ -59,7 +61,9 @@ def _torchvision(text: str) -> Source:
             raise VirtualPoolError(
                 "torchvision:ImageNet needs its folder: torchvision:ImageNet:<root>."
             )
-        train, test = (_opened(datasets.ImageNet, root, split=name) for name in ("train", "val"))
+        train, test = (
+            _opened(datasets.ImageNet, root, split=name, loader=opened) for name in ("train", "val")
+        )
         return Source(train, test, _IMAGENET)
     if name not in ("CIFAR10", "CIFAR100"):
         raise VirtualPoolError(
@@ -106,7 +110,7 @@ def _folder(folder: Path, preprocessing: Preprocessing | None = None) -> Source:
 
 def _split(folder: Path) -> Any:
     try:
-        return datasets.ImageFolder(folder)
+        return ClassFolders(folder)
     except FileNotFoundError as error:
         raise VirtualPoolError(f"{folder}: {error}; images are read from {_LAYOUT}.") from error
 

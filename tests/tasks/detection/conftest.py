@@ -15,9 +15,11 @@ SIZE = (40, 30)
 """Width and height of the images."""
 
 
-def image_at(path: Path, colour: tuple[int, int, int] = (10, 200, 90)) -> Path:
+def image_at(
+    path: Path, colour: tuple[int, int, int] = (10, 200, 90), size: tuple[int, int] = SIZE
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", SIZE, colour).save(path)
+    Image.new("RGB", size, colour).save(path)
     return path
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2 as transforms
@@ -13,6 +12,7 @@ from torchvision.transforms.v2 import functional
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.decoding import in_colour, opened
 from virtualpool.tasks.detection.objects import Objects, Split
 
 _log = logging.getLogger(__name__)
@@ -104,8 +104,7 @@ class Images(Dataset[Any]):
 def decoded(path: Path) -> Tensor | None:
     """A (3, H, W) float32 image in [0, 1]; `None`, and a warning, if it cannot be read."""
     try:
-        with Image.open(path) as image:
-            pixels = functional.pil_to_tensor(image.convert("RGB"))
+        pixels = functional.pil_to_tensor(in_colour(opened(path)))
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
         _log.warning("%s cannot be read and is skipped (%s)", path, error)
         return None

@@ -1,0 +1,78 @@
+"""Images in folders by class, where links may go round in circles."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from virtualpool.tasks.decoding import opened
+
+_log = logging.getLogger(__name__)
+
+Identity = tuple[int, int]
+"""Device and inode: the same of a folder and of all links to it."""
+
+
+class ClassFolders(ImageFolder):
+    """torchvision's `ImageFolder`, which takes each folder of a class once.
+
+    Links to other folders are followed; one to a folder that is read already, or to one around it,
+    is left out and logged. Images come as they are in their files, 16 bits and all.
+    """
+
+    def __init__(self, root: Path | str, **options: Any) -> None:
+        super().__init__(str(root), loader=opened, **options)
+
+    @staticmethod
+    def make_dataset(
+        directory: str | Path, class_to_idx: dict[str, int], *_: Any, **__: Any
+    ) -> list[tuple[str, int]]:
+        """The paths of the images, in order, with the numbers of their classes."""
+        found: list[tuple[str, int]] = []
+        empty = []
+        for name, number in sorted(class_to_idx.items()):
+            images = list(_images_in(Path(directory) / name))
+            found += [(str(path), number) for path in images]
+            if not images:
+                empty.append(name)
+        if empty:
+            raise FileNotFoundError(f"no image in the folder of the class {', '.join(empty)}")
+        return found
+
+
+def _images_in(folder: Path) -> Iterator[Path]:
+    # A link to a folder around this one leads back here, and past it to other classes.
+    seen = {_identity(parent) for parent in folder.resolve().parents}
+    for path, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
+        seen.add(_identity(Path(path)))
+        folders[:] = [name for name in sorted(folders) if _is_new(Path(path) / name, seen)]
+        for name in sorted(files):
+            if name.lower().endswith(IMG_EXTENSIONS):
+                yield Path(path) / name
+
+
+def _is_new(folder: Path, seen: set[Identity]) -> bool:
+    """Whether a folder is met for the first time; from now on it is not."""
+    try:
+        identity = _identity(folder)
+    except OSError as error:
+        _unreadable(error)
+        return False
+    if identity in seen:
+        _log.warning("%s is left out: it leads to a folder that is read already", folder)
+        return False
+    seen.add(identity)
+    return True
+
+
+def _identity(folder: Path) -> Identity:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _unreadable(error: OSError) -> None:
+    _log.warning("%s cannot be read and is left out (%s)", error.filename, error.strerror)
