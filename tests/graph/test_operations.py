@@ -121,6 +121,75 @@ class Crop(nn.Identity):
         return input[..., 1:, 1:]
 
 
+class InOne(nn.Module):
+    """A norm and an activation in one module, as wrappers have them."""
+
+    def __init__(self, norm, act):
+        super().__init__()
+        self.norm, self.act = norm, act
+
+    def forward(self, x):
+        return self.act(self.norm(x))
+
+
+class Sequence(nn.Sequential):
+    """As MONAI's ADN is one."""
+
+
+class InFunctions(nn.BatchNorm2d):
+    def forward(self, input):
+        statistics = self.running_mean, self.running_var, self.weight, self.bias
+        return functional.leaky_relu(functional.batch_norm(input, *statistics), 0.1)
+
+
+class FrozenElsewhere(nn.Module):
+    """Batch norm whose statistics stay, under another name than torchvision's."""
+
+    def __init__(self):
+        super().__init__()
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, torch.linspace(0.5, 1.5, 3))
+
+    def scale_and_shift(self):
+        scale = self.weight * (self.running_var + 1e-5).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return scale.reshape(1, -1, 1, 1), shift.reshape(1, -1, 1, 1)
+
+    def forward(self, x):
+        scale, shift = self.scale_and_shift()
+        return x * scale + shift
+
+
+class FrozenAsksForGradients(FrozenElsewhere):
+    """Its code cannot be followed: what it computes shows in a run."""
+
+    def forward(self, x):
+        scale, shift = self.scale_and_shift()
+        if x.requires_grad:
+            return x * scale.to(x.dtype) + shift.to(x.dtype)
+        return x.to(scale.dtype) * scale + shift
+
+
+class FrozenOfPlainTensors(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.linspace(0.5, 1.5, 3).view(1, 3, 1, 1)
+
+    def forward(self, x):
+        return x * self.scale
+
+
+class OwnStatistics(nn.Module):
+    """Of each image, so it is no number for each channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(3))
+
+    def forward(self, x):
+        return x * self.weight.view(-1, 1, 1) / x.std((2, 3), keepdim=True)
+
+
 MODULES = {
     "activation": [
         nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(), nn.PReLU(3), nn.ELU(),
@@ -128,11 +197,19 @@ MODULES = {
         nn.Hardtanh(), nn.RReLU(), nn.Threshold(0, 0),
         Swish(), HardSwish(), Mish(), Nested(), NormWithActivation(3),
         Star(),
+        InOne(nn.BatchNorm2d(3), nn.ReLU()), InOne(nn.GroupNorm(1, 3), Swish()),
+        InOne(nn.Sequential(nn.Dropout(), nn.InstanceNorm2d(3)), nn.PReLU()),
+        InOne(FrozenBatchNorm2d(3), nn.ELU()), InOne(FrozenElsewhere(), nn.ReLU()),
+        Sequence(nn.BatchNorm2d(3), nn.ReLU()), InFunctions(3), InFunctions(3).eval(),
+        Sequence(nn.InstanceNorm2d(3), nn.Dropout(), nn.PReLU()),
     ],
     "norm": [
         nn.BatchNorm2d(3), nn.SyncBatchNorm(3), nn.GroupNorm(1, 3), nn.InstanceNorm2d(3),
         nn.LocalResponseNorm(2), LayerNorm2d(3), FrozenBatchNorm2d(3),
         Scale(1, -1, 1, 1), Scale(3, 1, 1, inplace=True),
+        FrozenElsewhere(), FrozenAsksForGradients(), FrozenAsksForGradients().double(),
+        FrozenOfPlainTensors(), InOne(nn.BatchNorm2d(3), nn.Identity()),
+        Sequence(nn.GroupNorm(1, 3), nn.Dropout()),
     ],
     "pool": [nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1), nn.LPPool2d(2, 2)],
     "pass": [nn.Identity(), nn.Dropout(), nn.Dropout2d(), nn.AlphaDropout(), Named()],
@@ -143,6 +220,8 @@ MODULES = {
         nn.LayerNorm([3, 8, 8]), nn.LayerNorm(8), nn.RMSNorm(8),
         Half(), OverSpace(), Gate(), Positions(), Branching(), nn.Sequential(),
         Scale(3), Sum(), Crop(),
+        OwnStatistics(), InOne(nn.BatchNorm2d(3), nn.MaxPool2d(2)),
+        InOne(nn.BatchNorm2d(3), nn.Softmax2d()), Sequence(nn.Conv2d(3, 3, 1), nn.ReLU()),
     ],
 }  # fmt: skip
 

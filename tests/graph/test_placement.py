@@ -98,3 +98,29 @@ def test_input_given_by_keyword():
     graph = fx.symbolic_trace(Keyword(None)).graph
     (conv,) = graph.find_nodes(op="call_module", target="conv")
     assert input_of(conv).name == "x"
+
+
+class InOne(nn.Sequential):
+    """A sequence of a class of its own is one operation of the graph."""
+
+
+IN_ONE = {
+    "norm and activation": (InOne(nn.BatchNorm2d(4), nn.ReLU()), "wrapped", "activation"),
+    "activation behind dropout": (
+        InOne(nn.InstanceNorm2d(4), nn.Dropout(), nn.PReLU()), "wrapped", "activation",
+    ),
+    "norm alone": (InOne(nn.BatchNorm2d(4), nn.Dropout()), "act", "activation"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("wrapped", "end", "follows"), IN_ONE.values(), ids=IN_ONE)
+def test_norm_and_activation_in_one_module(wrapped, end, follows, training):
+    network = Network(lambda m, y, x: m.act(m.wrapped(y)))
+    network.wrapped = wrapped
+    network.train(training)
+    graph = Tracer(network, frozenset()).graph_of(network, ((torch.rand(1, 4, 8, 8),), {}))
+    (conv,) = graph.find_nodes(op="call_module", target="conv")
+    node, found = placement(conv, network)
+    assert (node.name, found) == (end, follows)
+    assert all(each.training is training for each in network.modules())

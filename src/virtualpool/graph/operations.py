@@ -72,16 +72,18 @@ def module_kind(module: nn.Module) -> Kind:
         # As they are, these work on the last axes of a map, so on maps of one size only; what
         # derives from them (torchvision's LayerNorm2d) moves the channels there first.
         return "other"
-    # torchvision's FrozenBatchNorm2d is one by name only; importing torchvision is not cheap.
-    if isinstance(module, _NORM_MODULES) or type(module).__name__ == "FrozenBatchNorm2d":
+    if isinstance(module, _NORM_MODULES):
         # Some libraries (timm) put the activation inside the normalisation.
         inner = any(isinstance(child, _ACTIVATION_MODULES) for child in module.modules())
-        return "activation" if inner else "norm"
+        is_own = not is_of_pytorch(module)
+        return (
+            "activation" if inner or (is_own and _kind_by_code(module) == "activation") else "norm"
+        )
     if isinstance(module, _POOL_MODULES):
         return "pool"
     if any(isinstance(module, it) and runs_forward_of(module, it) for it in _PASS_MODULES):
         return "pass"
-    return _kind_by_code(module)
+    return "other" if is_of_pytorch(module) else _kind_by_code(module)
 
 
 def is_mean_over_space(node: fx.Node) -> bool:
@@ -146,36 +148,37 @@ def is_frozen_batch_norm(module: nn.Module) -> bool:
 
 
 def _kind_by_code(module: nn.Module) -> Kind:
-    """The kind of a user's own module that works on each element by itself, as its code says.
+    """The kind of a user's own module that treats all positions alike, as its code says.
 
-    One with an activation in it (`x * sigmoid(x)`, say) is one; arithmetic with parameters alone,
-    such as a scale for each channel, is to a map what a norm is.
+    One with an activation in it (`x * sigmoid(x)`, or an activation behind a norm) is one.
+    Arithmetic with tensors, such as a scale for each channel, is to a map what a norm is.
     """
-    if any(_is_no_activation(child) for child in module.modules()):
+    if any(not _may_treat_positions_alike(child) for child in module.modules()):
         return "other"
-    try:
-        # What the code leaves behind, in a trace no values, is not to be found there.
-        with state_kept(module):
-            steps = _steps(fx.Tracer().trace(copy.copy(module)), module)
-    except Exception:
-        return "other"
-    is_activation = [kind_of(step, module) == "activation" for step in steps]
-    is_arithmetic = [step.target in ARITHMETIC for step in steps]
-    if not steps or not all(map(max, is_activation, is_arithmetic)):
-        return "other"
-    if any(is_activation):
-        return "activation"
-    return "norm" if next(module.parameters(), None) is not None else "other"
+    # What the code leaves behind, in a trace no values, is not to be found there.
+    with state_kept(module):
+        try:
+            traced = copy.copy(module).eval()
+            kind = _kind_of_steps(fx.Tracer().trace(traced), traced)
+        except Exception:
+            kind = "other"
+        if kind == "other" and _is_affine_by_channel(module.eval()):
+            kind = "norm"
+    return kind
 
 
-def _is_no_activation(module: nn.Module) -> bool:
-    return is_of_pytorch(module) and not isinstance(module, _ACTIVATION_MODULES)
+def _may_treat_positions_alike(module: nn.Module) -> bool:
+    is_container = type(module) in (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+    if is_container or not is_of_pytorch(module):
+        return True
+    return module_kind(module) in ("activation", "norm", "pass")
 
 
-def _steps(graph: fx.Graph, module: nn.Module) -> list[fx.Node]:
-    """What a graph does to its only input; none where what it takes beside it has positions."""
+def _kind_of_steps(graph: fx.Graph, module: nn.Module) -> Kind:
+    """The kind of what a graph does to its only input."""
     runs = fx.Interpreter(module, graph=graph)
-    steps: list[fx.Node] = []
+    kinds: list[Kind] = []
+    beside: list[Any] = []
     for node in graph.nodes:
         if node.op in ("placeholder", "output"):
             continue
@@ -183,11 +186,41 @@ def _steps(graph: fx.Graph, module: nn.Module) -> list[fx.Node]:
             node.all_input_nodes and all(each in runs.env for each in node.all_input_nodes)
         ):
             runs.env[node] = runs.run_node(node)
-        else:
-            steps.append(node)
-    beside = [runs.env[each] for step in steps for each in step.all_input_nodes if each in runs.env]
-    is_one_map = len(graph.find_nodes(op="placeholder")) == 1
-    return steps if is_one_map and not any(map(_may_have_positions, beside)) else []
+            continue
+        kind = kind_of(node, module)
+        if kind == "pool" or (kind == "other" and node.target not in ARITHMETIC):
+            return "other"
+        kinds.append(kind)
+        if kind != "norm":  # what a norm takes beside its map has a number for each channel
+            beside += [runs.env[each] for each in node.all_input_nodes if each in runs.env]
+    if len(graph.find_nodes(op="placeholder")) != 1 or any(map(_may_have_positions, beside)):
+        return "other"
+    if "activation" in kinds:
+        return "activation"
+    has_tensors = any(isinstance(each, torch.Tensor) for each in beside)
+    return "norm" if "norm" in kinds or has_tensors else "other"
+
+
+def _is_affine_by_channel(module: nn.Module) -> bool:
+    """Whether a module multiplies each channel by a number and adds another, as a run shows.
+
+    It has to have tensors of one length, which is then the number of channels.
+    """
+    tensors = [each for each in [*module.parameters(), *module.buffers()] if each.numel() > 1]
+    lengths = {each.numel() for each in tensors}
+    if len(lengths) != 1 or not tensors[0].is_floating_point():
+        return False
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, *lengths, 5, 6, generator=generator).to(tensors[0])
+    try:
+        with torch.no_grad():
+            # Not called as a module: hooks are not meant for it.
+            shift, given = module.forward(torch.zeros_like(x)), module.forward(10 * x)
+            scale = module.forward(torch.ones_like(x)) - shift
+        alike = [torch.equal(each, each[:1, :, :1, :1].expand_as(x)) for each in (scale, shift)]
+        return all(alike) and torch.allclose(given, 10 * x * scale + shift, 1e-2, 1e-2)
+    except Exception:  # it does not take such a map, or gives none
+        return False
 
 
 def _may_have_positions(value: Any) -> bool:

@@ -41,3 +41,34 @@ def recovered(reduced: Tensor, size: Axes, axes: Axes) -> Tensor:
     """
     full = virtual_pool(reduced.movedim(axes, (-2, -1)), size)
     return full.movedim((-2, -1), axes)
+
+
+def sliced(
+    x: Tensor, rows: Axes, columns: Axes, channels: tuple[int | None, ...] = (None, None)
+) -> Tensor:
+    """Every so many rows and columns of a map (N, C, H, W), from one on, of some channels.
+
+    Args:
+        x: the map.
+        rows: the first row, and how many there are from one to the next.
+        columns: the same of the columns.
+        channels: what `slice` takes.
+
+    >>> import torch
+    >>> sliced(torch.arange(12.0).view(1, 1, 3, 4), (1, 2), (0, 3)).flatten()
+    tensor([4., 7.])
+    """
+    return x[:, slice(*channels), rows[0] :: rows[1], columns[0] :: columns[1]]
+
+
+def sliced_size(size: Axes, rows: Axes, columns: Axes) -> Axes:
+    """The size of what `sliced` gives of a map of a size (H, W).
+
+    >>> sliced_size((3, 4), (1, 2), (0, 3))
+    (1, 2)
+    """
+    height, width = (
+        -(-(length - first) // step)
+        for length, (first, step) in zip(size, (rows, columns), strict=True)
+    )
+    return height, width

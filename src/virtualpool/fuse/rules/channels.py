@@ -1,6 +1,7 @@
-"""Operations along the channels: concatenation, parts, shuffling."""
+"""Operations along the channels: concatenation, padding, parts, shuffling; strided slices."""
 
 import operator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -8,8 +9,9 @@ from torch import fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
-from virtualpool.fuse.questions.sizes import even_positions
+from virtualpool.fuse.questions.sizes import even_positions, sliced, sliced_size
 from virtualpool.fuse.questions.values import Values
+from virtualpool.operator.pool import Axes
 
 
 class _Channels(Rule):
@@ -70,26 +72,134 @@ class Narrow(_Channels):
 
 @rule(operator.getitem)
 class Item(_Channels):
-    """One of the parts, or some channels of a map."""
+    """One of the parts, or some channels, rows and columns of a map.
+
+    Every second row and column from the first on are the even positions.
+    """
+
+    def is_interpolated(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        cut = _cut_of(node, values)
+        return (cut is None or cut.is_of_channels) and super().is_interpolated(node, values)
 
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
-        source, index = node.args
-        if not isinstance(source, fx.Node) or node.all_input_nodes != [source]:
-            return False
-        if values.parts(source) is not None:
-            return isinstance(index, int) and source.target in _PARTS
-        return values.size(source) is not None and _is_of_channels(index)
+        return _cut_of(node, values) is not None or _is_of_parts(node, values)
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """See `Rule`."""
+        cut = _cut_of(node, values)
+        if cut is None:
+            asked = question if _is_of_parts(node, values) else Question.FULL
+            return [(source, asked) for source in node.all_input_nodes]
+        reads_even = cut.strided(question).reads_even
+        return [(cut.source, Question.EVEN if reads_even else Question.FULL)]
 
     def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
         """See `Rule`."""
+        cut = _cut_of(node, builder.values)
+        if cut is not None:
+            return _taken(cut.strided(question), builder)
         source, index = node.args
         assert isinstance(source, fx.Node)
-        if question is Question.FULL or builder.has_even(source) or builder.values.size(source):
+        if question is Question.FULL or builder.has_even(source):
             return super().build(node, question, builder)
         # Another part is asked for in full, so all are there in full.
         return builder.call(
             even_positions, builder.call(operator.getitem, builder.full(source), index)
+        )
+
+    def size(self, node: fx.Node, builder: Builder) -> Any:
+        """See `Rule`."""
+        cut = _cut_of(node, builder.values)
+        if cut is None or cut.is_of_channels:
+            return super().size(node, builder)
+        return builder.call(sliced_size, builder.size(cut.source), cut.rows, cut.columns)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Channels, rows and columns of a map: of the last two the first, and the step to the next."""
+
+    source: fx.Node
+    channels: tuple[int | None, ...]
+    rows: Axes
+    columns: Axes
+
+    @property
+    def is_of_channels(self) -> bool:
+        """Whether all positions are taken."""
+        return self.rows == self.columns == (0, 1)
+
+    @property
+    def reads_even(self) -> bool:
+        """Whether no position is taken but even ones."""
+        return all(number % 2 == 0 for number in (*self.rows, *self.columns))
+
+    def strided(self, question: Question) -> "_Cut":
+        """What is taken of the source to answer a question."""
+        row_step, column_step = question.strided((self.rows[1], self.columns[1]))
+        rows, columns = (self.rows[0], row_step), (self.columns[0], column_step)
+        return replace(self, rows=rows, columns=columns)
+
+
+def _taken(cut: _Cut, builder: Builder) -> fx.Node:
+    if not cut.reads_even:
+        return builder.call(sliced, builder.full(cut.source), cut.rows, cut.columns, cut.channels)
+    source = builder.even(cut.source)
+    rows, columns = ((first // 2, step // 2) for first, step in (cut.rows, cut.columns))
+    if (rows, columns, set(cut.channels)) == ((0, 1), (0, 1), {None}):
+        return source
+    return builder.call(sliced, source, rows, columns, cut.channels)
+
+
+def _cut_of(node: fx.Node, values: Values) -> _Cut | None:
+    """What a node takes of a map; none where it does not begin at known places and go on."""
+    source, index = node.args
+    if not isinstance(source, fx.Node) or node.all_input_nodes != [source]:
+        return None
+    slices = _four(index) if values.size(source) is not None else None
+    if slices is None or slices[0] != slice(None):
+        return None
+    rows, columns = ((each.start or 0, each.step or 1) for each in slices[2:])
+    if any(each.stop is not None for each in slices[2:]) or min(*rows, *columns) < 0:
+        return None
+    channels = slices[1].start, slices[1].stop, slices[1].step
+    return _Cut(source, channels, rows, columns)
+
+
+def _four(index: Any) -> list[slice] | None:
+    """An index of slices as one of each of four axes."""
+    given = list(index) if isinstance(index, tuple) else [index]
+    rest = [place for place, each in enumerate(given) if each is Ellipsis] or [len(given)]
+    missing = [slice(None)] * (4 - len(given) + (rest[0] < len(given)))
+    found = [*given[: rest[0]], *missing, *given[rest[0] + 1 :]]
+    return found if len(found) == 4 and all(isinstance(it, slice) for it in found) else None
+
+
+def _is_of_parts(node: fx.Node, values: Values) -> bool:
+    source, index = node.args
+    if not isinstance(source, fx.Node) or values.parts(source) is None:
+        return False
+    return isinstance(index, int) and source.target in _PARTS
+
+
+@rule(functional.pad, nn.ConstantPad3d, nn.ZeroPad3d)
+class Padding(_Channels):
+    """Channels of one value beside those of a map."""
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        module: Any = values.submodule(node)
+        given: Any = dict(zip(("input", "pad", "mode"), node.args, strict=False)) | node.kwargs
+        sides = given.get("pad") if module is None else module.padding
+        source, *numbers = node.all_input_nodes
+        return (
+            given.get("mode", "constant") == "constant"
+            and values.size(source) is not None
+            and not numbers
+            and len(sides) >= 4
+            and not any(sides[:4])
         )
 
 
@@ -104,14 +214,6 @@ class Shuffle(_Channels):
 
 _CHANNELS = (1, -3)
 _PARTS = (torch.chunk, "chunk", torch.split, "split")
-
-
-def _is_of_channels(index: Any) -> bool:
-    """Whether an index takes channels alone: `[:, 2:]`, `[:, :8, :, :]`, `[:, ::2, ...]`."""
-    if not isinstance(index, tuple) or len(index) < 2 or not isinstance(index[1], slice):
-        return False
-    of_others = [each for each in index[2:] if each is not Ellipsis]
-    return all(each == slice(None) for each in [index[0], *of_others])
 
 
 def _axis(node: fx.Node, position: int = 1) -> Any:

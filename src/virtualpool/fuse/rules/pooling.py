@@ -11,6 +11,7 @@ from torch.nn import functional
 from virtualpool.fuse.kernels import reduced
 from virtualpool.fuse.kernels.max_pooling import max_pool, max_pool_from_cells, rounded_to_even
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
+from virtualpool.fuse.questions.sizes import sliced
 from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.geometry import pair
 from virtualpool.graph.operations import is_mean_over_space
@@ -68,6 +69,9 @@ class _Pooling(Rule, ABC):
             return super().build(node, question, builder)
         stride = question.strided(it.stride)
         if self._reads_reduced(it, question, builder.values):
+            if _is_slice(it):
+                rows, columns = (0, stride[0] // 2), (0, stride[1] // 2)
+                return builder.call(sliced, builder.even(it.source), rows, columns)
             return self.build_reduced(it, stride, builder)
         if question is Question.FULL:
             return builder.copy(node, builder.full)
@@ -83,6 +87,8 @@ class _Pooling(Rule, ABC):
 
     def _reads_reduced(self, it: _Window, question: Question, values: Values) -> bool:
         stride = question.strided(it.stride)
+        if _is_slice(it):
+            return stride[0] % 2 == stride[1] % 2 == 0
         return (
             it.source in values.interpolated
             and stride[0] % 2 == 0
@@ -102,8 +108,8 @@ class MaxPool(_Pooling):
         it = _window(given, values)
         if it is None or given.get("return_indices"):
             return None
-        # With a stride of one there is nothing to round.
-        if not given.get("ceil_mode") or it.stride == (1, 1):
+        # With a stride of one, or windows of one, there is nothing to round.
+        if not given.get("ceil_mode") or it.stride == (1, 1) or _is_slice(it):
             return it
         is_known = _begins_and_ends_at_cells(it) or _halves(it)
         return replace(it, ceil_mode=True) if is_known else None
@@ -144,7 +150,7 @@ class AveragePool(_Pooling):
         it = _window(given, values)
         if it is None or given.get("divisor_override"):
             return None
-        is_rounded_up = given.get("ceil_mode") and it.stride != (1, 1)
+        is_rounded_up = given.get("ceil_mode") and it.stride != (1, 1) and not _is_slice(it)
         counts_zeros = it.padding == (0, 0) or given.get("count_include_pad", True)
         # What else the mean is over at the border is left to PyTorch.
         return it if counts_zeros and not is_rounded_up else None
@@ -208,6 +214,11 @@ def _window(given: dict[str, Any], values: Values) -> _Window | None:
     if values.size(source) is None or None in (kernel, stride, padding, dilation):
         return None
     return _Window(source, kernel, stride, padding, dilation)  # pyright: ignore
+
+
+def _is_slice(it: _Window) -> bool:
+    """Whether windows of one position take every so many of them, as a strided slice does."""
+    return (it.kernel, it.padding) == ((1, 1), (0, 0))
 
 
 def _begins_and_ends_at_cells(it: _Window) -> bool:
