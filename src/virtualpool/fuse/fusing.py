@@ -8,6 +8,7 @@ import torch
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.fuse.following import Folded
 from virtualpool.fuse.kernels import sites
 from virtualpool.fuse.passes import constants, layer_norms, own_modules
 from virtualpool.fuse.passes.broadcasts import without_expansions
@@ -52,9 +53,10 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
     computed in full, of interpolated maps: equal too, only not faster. `report_of` says which, and
     it is logged to "virtualpool" at level INFO.
 
-    Parameters keep their names. What is folded of them is folded anew when a checkpoint is loaded
-    and by `eval()`; call it after any other change. In training mode the model computes what the
-    pooled model does, as that is written. To fuse a fused model gives a copy.
+    Parameters keep their names. What is folded of them is folded anew when they have changed, and
+    gradients reach them; a compiled or exported copy cannot ask: call `eval()` before, and after
+    each change. In training mode the model computes what the unfused one does. To fuse a fused
+    model gives a copy.
 
     Args:
         model: a model with virtual pools (`virtualpool.apply`); it is not changed.
@@ -128,7 +130,7 @@ def _fuse_for_inference(part: Part, call: Call, names: list[str]) -> Report:
     fold_batch_norms(part.evaluation, values)
     evaluation, report = _fused(part.evaluation, values)
     constants.hoist(evaluation, part.module)
-    rewrite_forward(part.module, evaluation, part.training, constants.Folded)
+    rewrite_forward(part.module, evaluation, part.training, Folded)
     return report
 
 

@@ -55,9 +55,15 @@ class Rewritten:
     evaluation: ForwardCode
     training_code: ForwardCode
 
-    def inputs_for_evaluation(self, inputs: Any) -> Any:
-        """The inputs for the code of eval mode; refuses those for which it does not hold."""
-        return inputs
+    def for_evaluation(self, inputs: Any) -> tuple[Any, Any]:
+        """What the code of eval mode reads attributes from, and the inputs that it is given.
+
+        Refuses inputs for which the code does not hold.
+        """
+        return self, inputs
+
+    def follow_parameters(self) -> None:
+        """Makes what was computed from the parameters right for those of now."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         new: Any = object.__new__(type(self))
@@ -121,8 +127,8 @@ def _forward(evaluation: ForwardCode, training: ForwardCode) -> Callable[..., An
     def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
         if self.training:
             return training.function(self, *arguments, **keywords)
-        arguments, keywords = self.inputs_for_evaluation((arguments, keywords))
-        return evaluation.function(self, *arguments, **keywords)
+        reader, (arguments, keywords) = self.for_evaluation((arguments, keywords))
+        return evaluation.function(reader, *arguments, **keywords)
 
     return forward
 

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph import random_numbers
-from virtualpool.graph.forward import ForwardCode
+from virtualpool.graph.forward import ForwardCode, Rewritten
 from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
 from virtualpool.graph.state import state_kept
 from virtualpool.graph.tracer import (
@@ -85,6 +85,8 @@ def trace(model: nn.Module, example_inputs: Any) -> Traced:
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradients and with random numbers of its own; flags are restored.
 
+    As `eval()` does, it makes fused models follow their parameters.
+
     >>> model = nn.Dropout()
     >>> with evaluating(model):
     ...     model.training
@@ -96,6 +98,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     with random_numbers.kept(), torch.no_grad():
         _set_training(model, False)
         try:
+            for module in flags:
+                if isinstance(module, Rewritten):
+                    module.follow_parameters()
             yield
         finally:
             for module, flag in flags.items():

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.fuse import report_of
+from virtualpool.graph.forward import original_class
 from virtualpool.graph.inputs import map_tensors
 from virtualpool.graph.parts import evaluating
 from virtualpool.recover.batches import images_of
@@ -31,8 +33,8 @@ def by_recalibration(
         VirtualPoolError: `batch_count` is no whole number above 0.
 
     Raises (when called):
-        VirtualPoolError: the model has no batch norm with running statistics, there is no batch,
-            or a statistic is not finite.
+        VirtualPoolError: the model is fused, it has no batch norm with running statistics, there
+            is no batch, or a statistic is not finite.
 
     >>> import torch
     >>> model = nn.Sequential(nn.BatchNorm2d(1))
@@ -44,6 +46,7 @@ def by_recalibration(
         STEPS.check("batch_count", batch_count)
 
     def recalibrate(model: nn.Module, current: Round | None = None) -> None:
+        _refuse_fused(model)
         norms = {
             name: module
             for name, module in model.named_modules()
@@ -60,6 +63,17 @@ def by_recalibration(
                 raise VirtualPoolError(f"{name}: a statistic measured anew is not finite.")
 
     return recalibrate
+
+
+def _refuse_fused(model: nn.Module) -> None:
+    # Its batch norms are folded into convolutions, or read reduced maps: they see other values.
+    for name, module in model.named_modules():
+        if report_of(module) is not None:
+            raise VirtualPoolError(
+                f"{name or original_class(module).__name__} is fused, so its batch norms do not "
+                "see the maps that are to be measured. Measure the pooled model's anew, and fuse "
+                "it then: virtualpool.fuse(pooled, example_inputs)."
+            )
 
 
 def _observed(

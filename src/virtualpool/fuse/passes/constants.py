@@ -1,29 +1,24 @@
-"""What depends on a model's parameters alone is computed once, and again when they are loaded."""
+"""What depends on a model's parameters alone is computed once, and again when they change."""
 
 from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
-from virtualpool.errors import VirtualPoolError
+from virtualpool.fuse.following import Folding, follow
 from virtualpool.fuse.kernels.folding import fold, spread
 from virtualpool.fuse.kernels.layer_norm import bias_of_shifted, scaled_columns
-from virtualpool.fuse.onnx.fixed_sizes import of_fixed_sizes
 from virtualpool.fuse.passes.convolutions import norm_scale, scaled_weight, shifted_bias
-from virtualpool.graph.forward import ForwardCode, Rewritten, original_class
+from virtualpool.graph.forward import ForwardCode
 
 _FOLDS = (
     fold, spread, norm_scale, scaled_weight, shifted_bias, scaled_columns, bias_of_shifted,
 )  # fmt: skip
-_FOLDING = "_virtualpool_folding"
-_PREFIX = "_virtualpool_folded_"
 
 
 def hoist(graph: fx.Graph, module: nn.Module) -> None:
     """Moves what a graph computes from parameters alone out of it, into buffers of the module.
 
-    The buffers are no part of the state, so checkpoints of the model fit as before. They are made
-    anew whenever a state is loaded; where the module is `Folded`, also when it moves and in `eval`.
+    These follow the parameters where the module is `Folded`: see `virtualpool.fuse.following`.
     """
     constant = _merged(_constants(graph))
     results = [
@@ -35,72 +30,30 @@ def hoist(graph: fx.Graph, module: nn.Module) -> None:
     ]
     if not results:
         return
-    folding = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {}
-    for node in graph.nodes:
-        if node in constant:
-            copies[node] = folding.node_copy(node, copies.__getitem__)
-    folding.output(tuple(copies[node] for node in results))
-    _erase_unused(folding)
-    setattr(module, _FOLDING, ForwardCode.of(folding))
-    for number, (node, value) in enumerate(zip(results, _folded(module), strict=True)):
-        module.register_buffer(f"{_PREFIX}{number}", value, persistent=False)
+    folding = _folding(results)
+    for node, name in zip(results, follow(module, folding), strict=True):
         with graph.inserting_before(node):
-            node.replace_all_uses_with(graph.get_attr(f"{_PREFIX}{number}"))
+            node.replace_all_uses_with(graph.get_attr(name))
     _erase_unused(graph)
-    module.register_load_state_dict_post_hook(_refold_after_loading)
 
 
-class Folded(Rewritten):
-    """Comes before the class of a fused module: what was folded follows its parameters."""
-
-    def inputs_for_evaluation(self, inputs: Any) -> Any:
-        """See `Rewritten`."""
-        return of_fixed_sizes(inputs, self.original_class.__name__)
-
-    def train(self, mode: bool = True) -> Any:
-        """See `torch.nn.Module`; in eval mode what was learned is folded."""
-        super().train(mode)  # pyright: ignore[reportAttributeAccessIssue]
-        if not mode:
-            refold(self)  # pyright: ignore[reportArgumentType]
-        return self
-
-    def _apply(self, fn: Any, *arguments: Any, **keywords: Any) -> Any:
-        # A class of somebody else's may take the function alone.
-        super()._apply(fn, *arguments, **keywords)  # pyright: ignore[reportAttributeAccessIssue]
-        # From parameters of another dtype, not what was rounded in the one before.
-        refold(self)  # pyright: ignore[reportArgumentType]
-        return self
-
-
-def refold(module: nn.Module) -> None:
-    """Computes what a module has folded from its parameters as they are now.
-
-    Raises:
-        VirtualPoolError: they have other shapes than before, as after pruning.
-    """
-    if _FOLDING not in vars(module):
-        return
-    for number, value in enumerate(_folded(module)):
-        buffer = module.get_buffer(f"{_PREFIX}{number}")
-        if buffer.shape != value.shape:
-            raise VirtualPoolError(
-                f"{original_class(module).__name__} is fused, and what it had folded to a shape of "
-                f"{tuple(buffer.shape)} now has {tuple(value.shape)}: its parameters have other "
-                "shapes than when it was fused. Prune the model first, or the pooled one as it is "
-                "written, and fuse then: virtualpool.fuse(pruned, example_inputs)."
-            )
-        # In place: it keeps its memory format, and may be part of a captured CUDA graph.
-        buffer.copy_(value)
-
-
-@torch.no_grad()
-def _folded(module: nn.Module) -> tuple[Tensor, ...]:
-    return getattr(module, _FOLDING).function(module)
-
-
-def _refold_after_loading(module: nn.Module, incompatible_keys: Any) -> None:
-    refold(module)
+def _folding(results: list[fx.Node]) -> Folding:
+    """The results as a function of the parameters that they are computed from."""
+    needed, wanted = set(results), list(results)
+    while wanted:
+        new = set(wanted.pop().all_input_nodes) - needed
+        needed |= new
+        wanted += new
+    nodes = [node for node in results[0].graph.nodes if node in needed]
+    graph = fx.Graph()
+    paths = [node for node in nodes if node.op == "get_attr"]
+    copies = {node: graph.placeholder(f"tensor_{number}") for number, node in enumerate(paths)}
+    for node in nodes:
+        if node not in copies:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output(tuple(copies[node] for node in results))
+    targets = tuple(str(node.target) for node in paths)
+    return Folding(targets, ForwardCode.of(graph), len(results))
 
 
 def _constants(graph: fx.Graph) -> list[fx.Node]:

@@ -1,0 +1,218 @@
+"""What a fused module has folded follows its parameters, whatever is done to them.
+
+It is kept in buffers, and each forward asks whether it is still right. Where it is not, it is folded
+anew. Where gradients are to reach the parameters, they go through the folding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.fuse.onnx.fixed_sizes import of_fixed_sizes
+from virtualpool.graph.forward import ForwardCode, Rewritten, original_class
+from virtualpool.graph.snapshot import Snapshot, attribute
+from virtualpool.operator.exporting import is_captured, is_exporting, is_traced_by_jit
+from virtualpool.operator.pool import without_autocast
+
+_FOLDING = "_virtualpool_folding"
+_SNAPSHOT = "_virtualpool_snapshot"
+_BUFFER = "_virtualpool_folded_"
+
+
+@dataclass(frozen=True)
+class Folding:
+    """How what a module has folded is computed.
+
+    Attributes:
+        paths: the parameters and buffers that it is computed from.
+        code: a function of nothing (in place of the module) and these tensors.
+        count: how many tensors it gives.
+    """
+
+    paths: tuple[str, ...]
+    code: ForwardCode
+    count: int
+
+    def tensors(self, module: nn.Module) -> list[Tensor]:
+        """A module's parameters and buffers at the paths."""
+        return [attribute(module, path) for path in self.paths]
+
+    def __call__(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What is folded of tensors in the order of the paths."""
+        with without_autocast(tensors[0]):
+            return self.code.function(None, *tensors)
+
+
+def follow(module: nn.Module, folding: Folding) -> list[str]:
+    """Folds a module's parameters into buffers, and gives their names.
+
+    The buffers are no part of the state, so checkpoints of the model fit as before.
+    """
+    setattr(module, _FOLDING, folding)
+    setattr(module, _SNAPSHOT, Snapshot.of(module, folding.paths))
+    names = [f"{_BUFFER}{number}" for number in range(folding.count)]
+    with torch.no_grad():
+        values = folding(folding.tensors(module))
+    for name, value in zip(names, values, strict=True):
+        module.register_buffer(name, value, persistent=False)
+    # The forward would see it; but a compiled one does not ask.
+    module.register_load_state_dict_post_hook(_refold_after_loading)
+    return names
+
+
+def _refold_after_loading(module: nn.Module, incompatible_keys: Any) -> None:
+    refold(module)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def refold(module: nn.Module) -> None:
+    """Folds a module's parameters as they are now.
+
+    Raises:
+        VirtualPoolError: they have other shapes than before, as after pruning.
+    """
+    folding = getattr(module, _FOLDING, None)
+    if folding is None:
+        return
+    snapshot = Snapshot.of(module, folding.paths)
+    for number, value in enumerate(folding(folding.tensors(module))):
+        _put(module, f"{_BUFFER}{number}", value)
+    setattr(module, _SNAPSHOT, snapshot)
+
+
+def _put(module: nn.Module, name: str, value: Tensor) -> None:
+    buffer = module.get_buffer(name)
+    if buffer.shape != value.shape:
+        raise VirtualPoolError(
+            f"{original_class(module).__name__} is fused, and what it had folded to a shape of "
+            f"{tuple(buffer.shape)} now has {tuple(value.shape)}: its parameters have other "
+            "shapes than when it was fused. Prune the model first, or the pooled one as it is "
+            "written, and fuse then: virtualpool.fuse(pruned, example_inputs)."
+        )
+    is_other_kind = (buffer.dtype, buffer.device) != (value.dtype, value.device)
+    if is_other_kind or buffer.is_inference():
+        setattr(module, name, value)
+    # A backward that is still to come refuses buffers that were written to.
+    elif buffer.is_meta or not torch.equal(buffer, value):
+        # In place: it keeps its memory format, and may be part of a captured CUDA graph.
+        buffer.copy_(value)
+
+
+class Folded(Rewritten):
+    """Comes before the class of a fused module: what was folded follows its parameters."""
+
+    def for_evaluation(self, inputs: Any) -> tuple[Any, Any]:
+        """See `Rewritten`."""
+        return _reader(self, inputs), of_fixed_sizes(inputs, self.original_class.__name__)
+
+    def follow_parameters(self) -> None:
+        """See `Rewritten`."""
+        refold(self)  # pyright: ignore[reportArgumentType]
+
+    def train(self, mode: bool = True) -> Any:
+        """See `torch.nn.Module`; in eval mode what was learned is folded."""
+        super().train(mode)  # pyright: ignore[reportAttributeAccessIssue]
+        if not mode:
+            self.follow_parameters()
+        return self
+
+    def _apply(self, fn: Any, *arguments: Any, **keywords: Any) -> Any:
+        # A class of somebody else's may take the function alone.
+        super()._apply(fn, *arguments, **keywords)  # pyright: ignore[reportAttributeAccessIssue]
+        # From parameters of another dtype, not what was rounded in the one before.
+        self.follow_parameters()
+        return self
+
+
+def _reader(module: Any, inputs: Any) -> Any:
+    """What the code of eval mode reads a module's attributes from: right for the call at hand."""
+    folding = getattr(module, _FOLDING, None)
+    if folding is None:
+        return module
+    if is_captured():
+        return _reader_when_captured(module, folding)
+    snapshot = getattr(module, _SNAPSHOT)
+    if snapshot is None or not snapshot.is_current():
+        tensors = folding.tensors(module)
+        can_follow = Snapshot.of(module, folding.paths) is not None
+        # A backward that is still to come may need the buffers as they are.
+        if not can_follow or (snapshot is not None and _learns(tensors)):
+            return _Reader(module, folding(tensors))
+        refold(module)
+    if not torch.is_grad_enabled():
+        return module
+    tensors = folding.tensors(module)
+    if not _learns(tensors) or _is_traced_by_fx(inputs):
+        return module
+    folded = [module.get_buffer(f"{_BUFFER}{each}") for each in range(folding.count)]
+    return _Reader(module, _Remembered.apply(folding, folded, *tensors))
+
+
+def _reader_when_captured(module: Any, folding: Folding) -> Any:
+    # Nobody goes back through a program, and the folded values are part of it.
+    if is_exporting() or is_traced_by_jit():
+        return module
+    tensors = folding.tensors(module)
+    return _Reader(module, folding(tensors)) if _learns(tensors) else module
+
+
+def _learns(tensors: Sequence[Tensor]) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def _is_traced_by_fx(inputs: Any) -> bool:
+    return any(isinstance(leaf, fx.Proxy) for leaf in pytree.tree_leaves(inputs))
+
+
+class _Reader:
+    """A module's attributes, with other values in place of its buffers of what is folded."""
+
+    def __init__(self, module: nn.Module, folded: Sequence[Tensor]) -> None:
+        self._module = module
+        for number, value in enumerate(folded):
+            setattr(self, f"{_BUFFER}{number}", value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+class _Remembered(torch.autograd.Function):
+    """What is folded already, as a function of the parameters: folding costs the backward alone."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(folding: Folding, folded: list[Tensor], *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(value.detach() for value in folded)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.folding, _, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
+        is_wanted = ctx.needs_input_grad[2:]
+        with torch.enable_grad():
+            # One tensor may be there twice, as tied weights are: each place has its own gradient.
+            tensors = [tensor.view_as(tensor) for tensor in ctx.saved_tensors]
+            folded = ctx.folding(tensors)
+        wanted = [tensor for tensor, wants in zip(tensors, is_wanted, strict=True) if wants]
+        pairs = zip(folded, gradients, strict=True)
+        outputs, of_outputs = zip(*(pair for pair in pairs if pair[0].requires_grad), strict=True)
+        found = iter(
+            torch.autograd.grad(
+                outputs,
+                wanted,
+                of_outputs,
+                create_graph=torch.is_grad_enabled(),
+                allow_unused=True,
+            )
+        )
+        return None, None, *(next(found) if wants else None for wants in is_wanted)

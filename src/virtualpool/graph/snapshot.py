@@ -1,0 +1,87 @@
+"""Whether some tensors of a module are still the ones, with the values, that they were before."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def attribute(module: nn.Module, path: str) -> Any:
+    """What a dotted path leads to from a module: "layer1.0.conv1.weight"."""
+    found: Any = module
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Where a module had tensors, which these were, and how often each had been written to.
+
+    What is written through `tensor.data` PyTorch does not count, so it is not seen here either;
+    that `tensor.data` was replaced is seen.
+
+    Attributes:
+        places: of each module and tensor on the way the dict that has it, its key there, and it.
+        tensors: each tensor, its version and the address of its values.
+    """
+
+    places: tuple[tuple[dict[str, Any], str, Any], ...]
+    tensors: tuple[tuple[Tensor, int, int], ...]
+
+    @classmethod
+    def of(cls, module: nn.Module, paths: Iterable[str]) -> "Snapshot | None":
+        """None where no change would be seen.
+
+        That is so of tensors that are computed anew whenever they are read, as by a
+        parametrization; of inference tensors; and of those of `torch.func` or of fake ones.
+        """
+        places: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}
+        tensors: dict[int, tuple[Tensor, int, int]] = {}
+        for path in paths:
+            owner: Any = module
+            for name in path.split("."):
+                place = _place(owner, name)
+                if place is None:
+                    return None
+                places[id(owner), name] = place
+                owner = place[2]
+            try:
+                tensors[id(owner)] = owner, owner._version, owner.data_ptr()
+            except RuntimeError:  # it has no version, or no values of its own
+                return None
+        return cls(tuple(places.values()), tuple(tensors.values()))
+
+    def is_current(self) -> bool:
+        """Whether all is in its place, and nothing was written to it.
+
+        >>> model = nn.Linear(2, 2)
+        >>> snapshot = Snapshot.of(model, ["weight"])
+        >>> snapshot.is_current()
+        True
+        >>> _ = nn.init.zeros_(model.weight)
+        >>> snapshot.is_current()
+        False
+        """
+        # Plain loops: this is asked at every forward.
+        for mapping, key, value in self.places:
+            if mapping.get(key) is not value:
+                return False
+        for tensor, version, address in self.tensors:
+            if tensor._version != version or tensor.data_ptr() != address:
+                return False
+        return True
+
+    def __reduce__(self) -> Any:
+        # A copy of the module has other tensors: of them nothing is known. This gives None.
+        return type(None), ()
+
+
+def _place(owner: Any, name: str) -> tuple[dict[str, Any], str, Any] | None:
+    # In the order in which an attribute is looked up.
+    own = vars(owner)
+    for mapping in (own, *(own.get(kind, {}) for kind in ("_parameters", "_buffers", "_modules"))):
+        if name in mapping:
+            return mapping, name, mapping[name]
+    return None
