@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import virtualpool as vp
 from virtualpool.errors import VirtualPoolError
 from virtualpool.search import by_recalibration
 
@@ -92,3 +93,15 @@ def test_what_cannot_be_measured_is_refused(model, given, message):
 def test_a_number_of_batches_that_is_none_is_refused_at_once(count):
     with pytest.raises(VirtualPoolError, match=f"batch_count is {count}"):
         by_recalibration([], batch_count=count)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_fused_model_is_refused_by_name(training):
+    images = torch.rand(2, 3, 16, 16)
+    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3)]
+    fused = vp.fuse(vp.apply(nn.Sequential(*layers).eval(), images), images, training=training)
+    before = copy.deepcopy(fused.state_dict())
+    for model, name in ((fused, "Sequential is"), (nn.Sequential(nn.ReLU(), fused), "1 is")):
+        with pytest.raises(VirtualPoolError, match=f"^{name} fused, so its batch norms"):
+            by_recalibration([images])(model)
+    torch.testing.assert_close(dict(fused.state_dict()), dict(before))

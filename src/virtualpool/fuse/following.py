@@ -1,7 +1,7 @@
 """What a fused module has folded follows its parameters, whatever is done to them.
 
-It is kept in buffers, and each forward asks whether it is still right. Where it is not, it is folded
-anew. Where gradients are to reach the parameters, they go through the folding.
+It is kept in buffers, and each forward asks whether it is still right. Where it is not, it is
+folded anew. Where gradients are to reach the parameters, they go through the folding.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.utils import _pytree as pytree
+from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.onnx.fixed_sizes import of_fixed_sizes
@@ -109,7 +108,7 @@ class Folded(Rewritten):
 
     def for_evaluation(self, inputs: Any) -> tuple[Any, Any]:
         """See `Rewritten`."""
-        return _reader(self, inputs), of_fixed_sizes(inputs, self.original_class.__name__)
+        return _reader(self), of_fixed_sizes(inputs, self.original_class.__name__)
 
     def follow_parameters(self) -> None:
         """See `Rewritten`."""
@@ -130,7 +129,7 @@ class Folded(Rewritten):
         return self
 
 
-def _reader(module: Any, inputs: Any) -> Any:
+def _reader(module: Any) -> Any:
     """What the code of eval mode reads a module's attributes from: right for the call at hand."""
     folding = getattr(module, _FOLDING, None)
     if folding is None:
@@ -138,17 +137,17 @@ def _reader(module: Any, inputs: Any) -> Any:
     if is_captured():
         return _reader_when_captured(module, folding)
     snapshot = getattr(module, _SNAPSHOT)
-    if snapshot is None or not snapshot.is_current():
-        tensors = folding.tensors(module)
+    is_current = snapshot is not None and snapshot.is_current()
+    if is_current and not torch.is_grad_enabled():
+        return module
+    tensors = folding.tensors(module)
+    if not is_current:
         can_follow = Snapshot.of(module, folding.paths) is not None
         # A backward that is still to come may need the buffers as they are.
         if not can_follow or (snapshot is not None and _learns(tensors)):
             return _Reader(module, folding(tensors))
         refold(module)
-    if not torch.is_grad_enabled():
-        return module
-    tensors = folding.tensors(module)
-    if not _learns(tensors) or _is_traced_by_fx(inputs):
+    if not _learns(tensors):
         return module
     folded = [module.get_buffer(f"{_BUFFER}{each}") for each in range(folding.count)]
     return _Reader(module, _Remembered.apply(folding, folded, *tensors))
@@ -166,10 +165,6 @@ def _learns(tensors: Sequence[Tensor]) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
-def _is_traced_by_fx(inputs: Any) -> bool:
-    return any(isinstance(leaf, fx.Proxy) for leaf in pytree.tree_leaves(inputs))
-
-
 class _Reader:
     """A module's attributes, with other values in place of its buffers of what is folded."""
 
@@ -184,8 +179,6 @@ class _Reader:
 
 class _Remembered(torch.autograd.Function):
     """What is folded already, as a function of the parameters: folding costs the backward alone."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(folding: Folding, folded: list[Tensor], *tensors: Tensor) -> tuple[Tensor, ...]:

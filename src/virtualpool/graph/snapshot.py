@@ -4,7 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 
 def attribute(module: nn.Module, path: str) -> Any:
@@ -19,8 +22,8 @@ def attribute(module: nn.Module, path: str) -> Any:
 class Snapshot:
     """Where a module had tensors, which these were, and how often each had been written to.
 
-    What is written through `tensor.data` PyTorch does not count, so it is not seen here either;
-    that `tensor.data` was replaced is seen.
+    What is written through `tensor.data`, or by the replay of a CUDA graph, PyTorch does not count,
+    so it is not seen here either; that `tensor.data` was replaced is seen.
 
     Attributes:
         places: of each module and tensor on the way the dict that has it, its key there, and it.
@@ -38,20 +41,25 @@ class Snapshot:
         parametrization; of inference tensors; and of those of `torch.func` or of fake ones.
         """
         places: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}
-        tensors: dict[int, tuple[Tensor, int, int]] = {}
+        tensors: dict[int, Tensor] = {}
         for path in paths:
+            holder: Any = module
             owner: Any = module
             for name in path.split("."):
                 place = _place(owner, name)
                 if place is None:
                     return None
                 places[id(owner), name] = place
-                owner = place[2]
-            try:
-                tensors[id(owner)] = owner, owner._version, owner.data_ptr()
-            except RuntimeError:  # it has no version, or no values of its own
-                return None
-        return cls(tuple(places.values()), tuple(tensors.values()))
+                holder, owner = owner, place[2]
+            # PyTorch does not count what batch norm writes to its statistics, but it does count
+            # what is written to its `num_batches_tracked`.
+            beside = [each for each in vars(holder)["_buffers"].values() if each is not None]
+            tensors.update((id(tensor), tensor) for tensor in (owner, *beside))
+        try:
+            stamped = [(each, each._version, each.data_ptr()) for each in tensors.values()]
+        except RuntimeError:  # one has no version, or no values of its own
+            return None
+        return cls(tuple(places.values()), tuple(stamped))
 
     def is_current(self) -> bool:
         """Whether all is in its place, and nothing was written to it.
@@ -85,3 +93,13 @@ def _place(owner: Any, name: str) -> tuple[dict[str, Any], str, Any] | None:
         if name in mapping:
             return mapping, name, mapping[name]
     return None
+
+
+def _count_steps(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Counts what fused optimizers write to parameters, which PyTorch itself does not."""
+    for group in optimizer.param_groups:
+        if group.get("fused"):
+            increment_version(group["params"])
+
+
+register_optimizer_step_post_hook(_count_steps)
