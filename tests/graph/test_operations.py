@@ -142,6 +142,13 @@ class InFunctions(nn.BatchNorm2d):
         return functional.leaky_relu(functional.batch_norm(input, *statistics), 0.1)
 
 
+class OfItsBase(nn.BatchNorm2d):
+    """PyTorch's code, which asks for the number of axes, cannot be followed."""
+
+    def forward(self, input):
+        return functional.leaky_relu(super().forward(input), 0.1)
+
+
 class FrozenElsewhere(nn.Module):
     """Batch norm whose statistics stay, under another name than torchvision's."""
 
@@ -179,6 +186,11 @@ class FrozenOfPlainTensors(nn.Module):
         return x * self.scale
 
 
+class MixesChannels(FrozenElsewhere):
+    def forward(self, x):
+        return (x + x.flip(1)) * self.weight.view(-1, 1, 1)
+
+
 class OwnStatistics(nn.Module):
     """Of each image, so it is no number for each channel."""
 
@@ -200,7 +212,7 @@ MODULES = {
         InOne(nn.BatchNorm2d(3), nn.ReLU()), InOne(nn.GroupNorm(1, 3), Swish()),
         InOne(nn.Sequential(nn.Dropout(), nn.InstanceNorm2d(3)), nn.PReLU()),
         InOne(FrozenBatchNorm2d(3), nn.ELU()), InOne(FrozenElsewhere(), nn.ReLU()),
-        Sequence(nn.BatchNorm2d(3), nn.ReLU()), InFunctions(3), InFunctions(3).eval(),
+        Sequence(nn.BatchNorm2d(3), nn.ReLU()), InFunctions(3), InFunctions(3).eval(), OfItsBase(3),
         Sequence(nn.InstanceNorm2d(3), nn.Dropout(), nn.PReLU()),
     ],
     "norm": [
@@ -220,7 +232,7 @@ MODULES = {
         nn.LayerNorm([3, 8, 8]), nn.LayerNorm(8), nn.RMSNorm(8),
         Half(), OverSpace(), Gate(), Positions(), Branching(), nn.Sequential(),
         Scale(3), Sum(), Crop(),
-        OwnStatistics(), InOne(nn.BatchNorm2d(3), nn.MaxPool2d(2)),
+        OwnStatistics(), MixesChannels(), InOne(nn.BatchNorm2d(3), nn.MaxPool2d(2)),
         InOne(nn.BatchNorm2d(3), nn.Softmax2d()), Sequence(nn.Conv2d(3, 3, 1), nn.ReLU()),
     ],
 }  # fmt: skip

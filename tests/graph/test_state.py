@@ -1,12 +1,14 @@
 """A model that has run, or was copied, is as it was."""
 
 import copy
+import re
 import threading
 from collections import deque
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from virtualpool import VirtualPoolError
 from virtualpool.graph.forward import CONSTANT
@@ -196,3 +198,33 @@ def test_what_cannot_be_copied_is_refused(make, reason):
         copy_of(make())
     with pytest.raises((TypeError, RuntimeError)):
         copy.deepcopy(make())
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", ["", "0", "1.2"])
+@pytest.mark.parametrize(
+    ("wrap", "call"),
+    [
+        (lambda it: nn.utils.weight_norm(it), "torch.nn.utils.remove_weight_norm({}, 'weight')"),
+        (
+            lambda it: prune.l1_unstructured(it, "weight", 0.5),
+            "torch.nn.utils.prune.remove({}, 'weight')",
+        ),
+        (
+            lambda it: prune.random_unstructured(it, "bias", 0.5),
+            "torch.nn.utils.prune.remove({}, 'bias')",
+        ),
+    ],
+    ids=["weight norm", "pruned", "pruned bias"],
+)
+def test_what_computes_a_weight_in_a_hook_is_refused_with_the_call_that_removes_it(
+    name, wrap, call
+):
+    inner = nn.Sequential(nn.ReLU(), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), inner) if name else nn.Conv2d(3, 4, 3)
+    wrap(model.get_submodule(name))
+    call = call.format(f"model.get_submodule({name!r})")
+    with pytest.raises(VirtualPoolError, match=re.escape(call)):
+        copy_of(model)
+    exec(call, {"torch": torch, "model": model})
+    copy_of(model)

@@ -162,9 +162,7 @@ def _kind_by_code(module: nn.Module) -> Kind:
             kind = _kind_of_steps(fx.Tracer().trace(traced), traced)
         except Exception:
             kind = "other"
-        if kind == "other" and _is_affine_by_channel(module.eval()):
-            kind = "norm"
-    return kind
+        return _kind_by_run(module.eval()) if kind == "other" else kind
 
 
 def _may_treat_positions_alike(module: nn.Module) -> bool:
@@ -201,26 +199,38 @@ def _kind_of_steps(graph: fx.Graph, module: nn.Module) -> Kind:
     return "norm" if "norm" in kinds or has_tensors else "other"
 
 
-def _is_affine_by_channel(module: nn.Module) -> bool:
-    """Whether a module multiplies each channel by a number and adds another, as a run shows.
+def _kind_by_run(module: nn.Module) -> Kind:
+    """The kind of a module in eval mode that works on each element by itself, as a run shows.
 
-    It has to have tensors of one length, which is then the number of channels.
+    It is to a map what a norm is if it multiplies each channel by a number and adds another; else
+    it is an activation. It has to have tensors of one length, which is the number of channels.
     """
     tensors = [each for each in [*module.parameters(), *module.buffers()] if each.numel() > 1]
     lengths = {each.numel() for each in tensors}
     if len(lengths) != 1 or not tensors[0].is_floating_point():
-        return False
+        return "other"
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, *lengths, 5, 6, generator=generator).to(tensors[0])
+    x = 10 * torch.randn(2, *lengths, 5, 6, generator=generator).to(tensors[0])
+    part = x[:1, :, 1:3, 2:5].clone()
+    part[:, 1:] = 0  # nor may a channel have to do with another
     try:
         with torch.no_grad():
             # Not called as a module: hooks are not meant for it.
-            shift, given = module.forward(torch.zeros_like(x)), module.forward(10 * x)
-            scale = module.forward(torch.ones_like(x)) - shift
-        alike = [torch.equal(each, each[:1, :, :1, :1].expand_as(x)) for each in (scale, shift)]
-        return all(alike) and torch.allclose(given, 10 * x * scale + shift, 1e-2, 1e-2)
+            run = module.forward
+            shift, given, of_part = run(torch.zeros_like(x)), run(x.clone()), run(part.clone())
+            scale = run(torch.ones_like(x)) - shift
+        if given.shape != x.shape or not _is_close(of_part[:, 0], given[:1, 0, 1:3, 2:5]):
+            return "other"
+        is_alike = all(torch.equal(it, it[:1, :, :1, :1].expand_as(x)) for it in (scale, shift))
+        if not is_alike:
+            return "other"
+        return "norm" if _is_close(given, x * scale + shift) else "activation"
     except Exception:  # it does not take such a map, or gives none
-        return False
+        return "other"
+
+
+def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return torch.allclose(one, other, 1e-2, 1e-2)
 
 
 def _may_have_positions(value: Any) -> bool:

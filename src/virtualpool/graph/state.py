@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.weight_norm import WeightNorm
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.forward import CONSTANT
@@ -20,8 +22,24 @@ def copy_of(model: nn.Module) -> nn.Module:
     except Exception as error:
         raise VirtualPoolError(
             f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); "
-            "virtualpool works on a copy: make copy.deepcopy(model) work."
+            f"virtualpool works on a copy: {_how_to_copy(model)}."
         ) from error
+
+
+def _how_to_copy(model: nn.Module) -> str:
+    """What makes a model one that can be copied: it may compute a weight before every call."""
+    for name, module in model.named_modules():
+        for hook in module._forward_pre_hooks.values():
+            layer = f"model.get_submodule({name!r})"
+            if isinstance(hook, WeightNorm):
+                call = f"torch.nn.utils.remove_weight_norm({layer}, {hook.name!r})"
+                return f"{call} makes the weight of that layer a parameter again"
+            if isinstance(hook, BasePruningMethod):
+                pruned = (each for each, _ in module.named_parameters(recurse=False))
+                found = next((it for it in pruned if it.endswith("_orig")), "weight_orig")
+                call = f"torch.nn.utils.prune.remove({layer}, {found.removesuffix('_orig')!r})"
+                return f"{call} makes its pruned weight a parameter again"
+    return "make copy.deepcopy(model) work"
 
 
 @contextmanager
