@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.func import functional_call, grad
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations, parametrize, prune
 from torch.optim.swa_utils import AveragedModel
 
 import virtualpool as vp
@@ -433,3 +433,11 @@ def test_exported_and_traced_it_has_no_folding_in_it():
     assert_same(program.module()(images()), fused(images()))
     scripted: Any = torch.jit.trace(fused, (images(),))  # pyright: ignore[reportPrivateImportUsage]
     assert "rsqrt" not in str(scripted.inlined_graph)
+
+
+def test_masks_are_folded_in():
+    pooled, fused = pooled_and_fused_of(Net)
+    for model in (pooled, fused):
+        prune.ln_structured(model.body[0], "weight", 0.5, n=2, dim=0)
+    assert_same(fused(images()), pooled(images()))
+    assert_same(run(fused, images()), run(pooled, images()))

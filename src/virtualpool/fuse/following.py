@@ -4,7 +4,7 @@ It is kept in buffers, and each forward asks whether it is still right. Where it
 folded anew. Where gradients are to reach the parameters, they go through the folding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +138,7 @@ def _reader(module: Any) -> Any:
         return _reader_when_captured(module, folding)
     snapshot = getattr(module, _SNAPSHOT)
     is_current = snapshot is not None and snapshot.is_current()
-    if is_current and not torch.is_grad_enabled():
+    if is_current and not _learns(tensor for tensor, *_ in snapshot.tensors):
         return module
     tensors = folding.tensors(module)
     if not is_current:
@@ -161,7 +161,7 @@ def _reader_when_captured(module: Any, folding: Folding) -> Any:
     return _Reader(module, folding(tensors)) if _learns(tensors) else module
 
 
-def _learns(tensors: Sequence[Tensor]) -> bool:
+def _learns(tensors: Iterable[Tensor]) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
