@@ -233,3 +233,12 @@ def test_help_tells_the_exit_codes(run: Run) -> None:
     result = run("--help")
     assert result.exit_code == 0
     assert "130 interrupted" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.pth", "a", "a.safetensors.pt", "a.onnx"])
+def test_apply_writes_no_safetensors_under_another_name(run: Run, tmp_path: Path, name) -> None:
+    path = tmp_path / name
+    result = run("apply", "virtualpool:all_cnn_c", "all", "--output", path)
+    assert result.exit_code == 2
+    assert "safetensors file" in " ".join(result.stderr.split())
+    assert not path.exists()

@@ -449,6 +449,21 @@ def test_another_config_is_refused(start, network):
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_changed_training_loop_is_refused(start, monkeypatch):
+    def loop(rate):
+        return lambda model, _: model[0].bias.data.add_(rate)
+
+    start(rounds=[["2"]], finetune=loop(0.1))
+    start(rounds=[["2"]], finetune=loop(0.1))
+    with pytest.raises(VirtualPoolError, match=r"made with finetune's\.rate 0\.1, now 0\.2"):
+        start(rounds=[["2"]], finetune=loop(0.2))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(sys.modules[search.__module__], "join", lambda **_: None)
+    with pytest.raises(VirtualPoolError, match="made with processes 1, now 2"):
+        start(rounds=[["2"]], finetune=loop(0.1))
+
+
+@pytest.mark.usefixtures("quick")
 def test_scores_and_weights_that_are_not_finite_name_the_round(start):
     def broken(model: nn.Module) -> float:
         return float("nan") if len(vp.plan_of(model).names) == 2 else 0.5

@@ -14,10 +14,12 @@ from virtualpool.cli.apply import apply
 from virtualpool.cli.bench import bench
 from virtualpool.cli.detect import detect
 from virtualpool.cli.ending import end
+from virtualpool.cli.interrupts import interrupts
 from virtualpool.cli.pick import pick
 from virtualpool.cli.report import report
 from virtualpool.cli.sensitivity import sensitivity
 from virtualpool.cli.sites import sites
+from virtualpool.cli.streams import make_lasting
 from virtualpool.cli.tune import tune
 from virtualpool.errors import VirtualPoolError
 
@@ -32,6 +34,7 @@ class _Commands(TyperGroup):
         try:
             value = super().invoke(ctx)
         except KeyboardInterrupt:
+            interrupts.is_ending = True
             raise typer.Exit(end(terminal.INTERRUPTED, "interrupted")) from None
         except Exception as error:
             code = getattr(error, "exit_code", None)
@@ -80,10 +83,15 @@ for command in (sites, apply, sensitivity, tune, bench, pick, detect, report):
 
 def main() -> None:
     """The entry point of the command line."""
+    interrupts.install()
+    make_lasting()
     with terminal.only_main_prints():
         try:
             sys.exit(app())
+        except KeyboardInterrupt:  # before or after the command itself
+            sys.exit(terminal.INTERRUPTED)
         finally:
+            interrupts.is_ending = True
             processes.leave()
 
 

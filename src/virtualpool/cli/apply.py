@@ -21,6 +21,11 @@ def apply(
     as_json: options.AsJson = False,
 ) -> None:
     """Pool sites of a network, without fine-tuning, fuse it, and save it with its plan."""
+    if output.suffix != ".safetensors":
+        raise typer.BadParameter(
+            f"--output {output}: what is written is a safetensors file; give it a name that ends "
+            "in .safetensors."
+        )
     with results(as_json) as show:
         import logging
 

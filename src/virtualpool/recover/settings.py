@@ -1,6 +1,6 @@
 """How a recovery trains: its length, optimiser, schedule and precision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
@@ -52,8 +52,9 @@ class Training:
     clip: float | None = None
     mixed_precision: Precision = "no"
     seed: int = 0
-    log_steps: int = 10
-    checkpoint_seconds: float = 120.0
+    # These two may change from start to start.
+    log_steps: int = field(default=10, compare=False)
+    checkpoint_seconds: float = field(default=120.0, compare=False)
 
     def __post_init__(self) -> None:
         for name, kind in (

@@ -15,12 +15,13 @@ from virtualpool.measure.latency import latency as latency_of
 from virtualpool.measure.score import Evaluate
 from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import plan_of
-from virtualpool.processes import join
+from virtualpool.processes import agreed, join
 from virtualpool.recover.limits import Limits
 from virtualpool.recover.round import LIMITS, Finetune, Round
 from virtualpool.search.frontier import Frontier
 from virtualpool.search.resizing import check_resizable
 from virtualpool.search.run import Run
+from virtualpool.search.run.code import parts_of
 from virtualpool.search.schedule import Schedule, as_schedule
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, eligible
 from virtualpool.search.smaller import smaller_images
@@ -62,8 +63,10 @@ def search(
     sites, goes on from the last round's weights, fine-tunes, fuses, times the model in both forms
     interleaved with the unmodified one, and evaluates the faster form. All that is found is kept in
     `run_dir`: a search that was stopped at any moment goes on when it is called again with the same
-    arguments, and ends with the same models. Every stage begins with random numbers of its own,
-    drawn from `seed`.
+    arguments, and ends with the same models. The code of `evaluate`, `finetune`
+    and `recalibrate` is among the arguments, with its defaults and the numbers and texts that it
+    closes over; what of it cannot be compared, such as data, the log says. Every stage begins with
+    random numbers of its own, drawn from `seed`.
 
     Args:
         model: the trained network; it is not changed.
@@ -130,15 +133,21 @@ def search(
         seed=seed,
         observer=observer or unobserved,
     )
+    callables = {"evaluate": evaluate, "finetune": finetune, "recalibrate": recalibrate}
+    # The main process decides: others may have closed over their own rank or device.
+    parts = agreed({name: parts_of(each) for name, each in callables.items()})
     config = steps.config() | {
         "sites": candidates,
         "sensitivity": sensitivity and sensitivity.names,
         "schedule": schedule.to_json(),
         "recalibrate": name_of(recalibrate),
         "compare": compare,
+        **{f"{name}'s": each.compared for name, each in parts.items() if each.compared},
         "settings": dict(settings or {}),
     }
     with steps.run.started(config):
+        if left := [f"{name}'s {each}" for name, found in parts.items() for each in found.left]:
+            steps.run.log(f"not compared with those of another start: {', '.join(left)}")
         points = [steps.original()]
         ranking = saved_ms = None
         if sensitivity is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from virtualpool import processes
 from virtualpool.apply import apply
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import write_json
@@ -63,6 +64,7 @@ class Steps:
             "inputs": describe(self.example_inputs),
             "evaluate": name_of(self.evaluate),
             "finetune": name_of(self.finetune),
+            "processes": processes.count(),
             "learning_rates": self.learning_rates,
             "epochs": self.epochs,
             "training_steps": self.training_steps,
