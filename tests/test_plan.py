@@ -1,4 +1,5 @@
 import json
+from importlib import metadata
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import virtualpool as vp
 from virtualpool import Plan, PooledSite, VirtualPoolError, plan_of
 from virtualpool.plan import Record, attach, record_of, unwrapped
 
-PLAN = Plan((PooledSite("a"), PooledSite("b.c")))
+PLAN = Plan((PooledSite("a", "activation"), PooledSite("b.c", "conv")))
 WRAPPERS = {
     "none": lambda model: model,
     "compiled": torch.compile,
@@ -20,10 +21,38 @@ WRAPPERS = {
 def test_json():
     value = PLAN.to_json()
     assert value == {
-        "version": 1,
-        "sites": [{"name": "a", "factor": [2, 2]}, {"name": "b.c", "factor": [2, 2]}],
+        "version": 2,
+        "virtualpool": metadata.version("virtualpool"),
+        "border": "exact",
+        "sites": [{"name": "a", "follows": "activation"}, {"name": "b.c", "follows": "conv"}],
     }
     assert Plan.from_json(json.loads(json.dumps(value))) == PLAN
+
+
+def test_a_plan_of_version_1_does_not_say_where_its_virtual_pools_are():
+    plan = Plan.from_json({"version": 1, "sites": [{"name": "a", "factor": [2, 2]}]})
+    assert plan == Plan((PooledSite("a", None),))
+    assert plan.library is None
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_what_a_newer_library_has_added_is_left_out():
+    value = PLAN.to_json() | {"added": 1}
+    value["sites"][0]["added"] = [1]
+    assert Plan.from_json(value) == PLAN
+
+
+def test_a_plan_says_what_each_virtual_pool_comes_after():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4),
+        nn.Conv2d(4, 4, 3, padding=1),
+    )  # fmt: skip
+    images = torch.rand(1, 3, 12, 12)
+    plan = plan_of(vp.apply(model, images, ["5", "0", "3"]))
+    assert [(site.name, site.follows) for site in plan.sites] == [
+        ("5", "conv"), ("0", "activation"), ("3", "norm"),
+    ]  # fmt: skip
 
 
 NO_PLANS = {
@@ -31,10 +60,20 @@ NO_PLANS = {
     "a list": ([], r"Not a plan: \[\]"),
     "no version": ({"sites": []}, "a plan has a version and sites"),
     "a version in words": ({"version": "1", "sites": []}, "a plan has a version and sites"),
-    "newer": ({"version": 2, "layers": []}, "version 2; this virtualpool knows 1 and older"),
+    "newer": ({"version": 3, "layers": []}, "version 3; this virtualpool knows 2 and older"),
+    "a version that is true": ({"version": True, "sites": []}, "a plan has a version and sites"),
+    "another border": ({"version": 2, "border": "padded", "sites": []}, "border 'padded', where"),
+    "another place": (
+        {"version": 2, "sites": [{"name": "a", "follows": "sum"}]},
+        r"Not a plan.*'sum' - at `\$.sites\[0\].follows`",
+    ),
+    "a name that is none": ({"version": 2, "sites": [{"name": 5}]}, "Expected `str`, got `int`"),
     "no sites": ({"version": 1}, "Not a plan"),
-    "sites without a name": ({"version": 1, "sites": [{"factor": [2, 2]}]}, "need a name"),
-    "one factor": ({"version": 1, "sites": [{"name": "a", "factor": 2}]}, "need a name"),
+    "sites without a name": (
+        {"version": 1, "sites": [{"factor": [2, 2]}]},
+        "required field `name`",
+    ),
+    "one factor": ({"version": 1, "sites": [{"name": "a", "factor": 2}]}, "Expected `array`"),
     "factor 3": ({"version": 1, "sites": [{"name": "a", "factor": [3, 3]}]}, "only 2 by 2"),
     "factor per axis": ({"version": 1, "sites": [{"name": "a", "factor": [2, 1]}]}, "only 2 by 2"),
     "a site twice": ({"version": 1, "sites": [{"name": "a", "factor": [2, 2]}] * 2}, "twice"),
@@ -48,7 +87,7 @@ def test_what_is_no_plan_is_refused(value, message):
 
 
 def test_a_plan_grows_in_order_and_does_not_change():
-    assert PLAN.extended(["z", "d"]).names == ["a", "b.c", "z", "d"]
+    assert PLAN.extended([PooledSite("z"), PooledSite("d")]).names == ["a", "b.c", "z", "d"]
     assert PLAN.names == ["a", "b.c"]
 
 

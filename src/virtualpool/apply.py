@@ -15,7 +15,7 @@ from virtualpool.graph.placement import input_of, placement
 from virtualpool.graph.state import copy_of
 from virtualpool.graph.targets import innermost_parts
 from virtualpool.operator.pool import output_size, virtual_pool
-from virtualpool.plan import Record, attach, plan_of, record_of
+from virtualpool.plan import PooledSite, Record, attach, plan_of, record_of
 from virtualpool.sites import POOLED, Site, check_eligible, check_model, named, sites_of
 from virtualpool.words import count
 
@@ -59,7 +59,8 @@ def apply(model: nn.Module, example_inputs: Any, sites: Sequence[str] | str = "a
         received = calls(examined, example_inputs, lambda tensor: tensor.to("meta"))
     for part, inside in innermost_parts(pooled, found_in, received):
         _insert(part, inside)
-    plan = plan_of(model).extended(chosen)
+    placed = {site.name: PooledSite(site.name, site.follows) for site in available}
+    plan = plan_of(model).extended(placed[name] for name in chosen)
     attach(pooled, Record(plan, describe(example_inputs)))
     left = sum(site.eligible for site in available) - len(chosen)
     logger.info(

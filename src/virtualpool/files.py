@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from virtualpool.errors import VirtualPoolError
 
 # What `replacing` writes to before it renames: its own prefix, and the eight letters of mkstemp.
 _HALF_WRITTEN = re.compile(r"\.virtualpool-.+\.\w{8}")
+_DEEPEST = 100
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     try:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".virtualpool-{path.name}.")
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     os.close(descriptor)
     beside = Path(name)
     try:
@@ -53,13 +54,14 @@ def replacing(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         if not _is_about(error, beside, target):
             raise
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         beside.unlink(missing_ok=True)
 
 
 def _target(path: Path) -> Path:
     """What is to be replaced: a file that is there or not, at the end of all links."""
+    target = path
     try:
         target = path.resolve()  # of a link to nothing yet, that place
         mode = target.stat().st_mode
@@ -70,7 +72,7 @@ def _target(path: Path) -> Path:
         RuntimeError,
         ValueError,
     ) as error:  # older Pythons tell of loops by the second
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     if stat.S_ISDIR(mode):
         raise VirtualPoolError(f"{path}: is a folder; give the path of a file to write.")
     if not stat.S_ISREG(mode):
@@ -99,11 +101,12 @@ def made_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     return path
 
 
-def _unwritable(path: Path, error: Exception) -> VirtualPoolError:
+def unwritable(path: Path, error: Exception) -> VirtualPoolError:
+    """The error of a file that cannot be written, in a line that names it."""
     why = getattr(error, "strerror", None) or error
     return VirtualPoolError(f"{path}: cannot be written ({why}); choose another place.")
 
@@ -119,15 +122,56 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Makes the errors of a block name the file that it is about.
+
+    >>> with naming("plan.json"):
+    ...     raise VirtualPoolError("Not a plan.")
+    Traceback (most recent call last):
+    virtualpool.errors.VirtualPoolError: plan.json: Not a plan.
+    """
+    try:
+        yield
+    except VirtualPoolError as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise VirtualPoolError(f"{path}: {error}") from error
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; what is none, or nested more than 100 deep, is a `ValueError`.
+
+    >>> parse_json("[1, 2]")
+    [1, 2]
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    level = [value]
+    for _ in range(_DEEPEST):  # so that a function that goes through the value may call itself
+        level = [below for each in level for below in _below(each)]
+        if not level:
+            return value
+    raise ValueError("nested too deeply")
+
+
 def read_json(path: Path | str) -> Any:
     """Reads a JSON file; a missing or a broken one is a `VirtualPoolError` that names it."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise VirtualPoolError(f"{path}: cannot be read ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise VirtualPoolError(f"{path}: not a JSON file ({error}).") from error
+
+
+def _below(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def cache_folder() -> Path:

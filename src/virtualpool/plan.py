@@ -1,13 +1,20 @@
 """Which sites of a model are pooled: a value, apart from any model."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from typing import Any, Literal
 
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.schema import converted
 
-PLAN_VERSION = 1
+Follows = Literal["activation", "norm", "conv"]
+"""What a virtual pool comes after: an activation, else a normalisation, else the convolution."""
+
+PLAN_VERSION = 2
+_BORDER = "exact"
 _RECORD = "_virtualpool_record"
 _WRAPPED = {
     "DataParallel": "module",
@@ -18,67 +25,101 @@ _WRAPPED = {
 
 @dataclass(frozen=True)
 class PooledSite:
-    """One pooled convolution.
+    """One pooled convolution; its stride is doubled.
 
     Attributes:
         name: fully-qualified name of the convolution in the model.
-        factor: by how much its stride was multiplied, per axis (rows, columns).
+        follows: what its virtual pool comes after; None in plans of version 1, which did not say.
     """
 
     name: str
-    factor: tuple[int, int] = (2, 2)
+    follows: Follows | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
     """The pooled sites of a model, in the order in which they were pooled.
 
-    >>> plan = Plan((PooledSite("features.0"), PooledSite("features.2")))
+    >>> plan = Plan((PooledSite("features.0", "activation"), PooledSite("features.2", "norm")))
     >>> plan.names
     ['features.0', 'features.2']
     >>> Plan.from_json(plan.to_json()) == plan
     True
+
+    Attributes:
+        sites: the pooled sites.
+        library: the version of virtualpool that pooled them; None where a file does not say.
     """
 
     sites: tuple[PooledSite, ...] = ()
-    version: int = PLAN_VERSION
+    library: str | None = field(
+        default_factory=lambda: metadata.version("virtualpool"), compare=False
+    )
 
     @property
     def names(self) -> list[str]:
         """The names of the pooled sites."""
         return [site.name for site in self.sites]
 
-    def extended(self, names: list[str]) -> "Plan":
-        """A plan that pools `names` as well."""
-        return Plan(self.sites + tuple(PooledSite(name) for name in names))
+    def extended(self, sites: Iterable[PooledSite]) -> "Plan":
+        """A plan that pools `sites` as well."""
+        return Plan((*self.sites, *sites))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value."""
         return {
-            "version": self.version,
-            "sites": [{"name": site.name, "factor": list(site.factor)} for site in self.sites],
+            "version": PLAN_VERSION,
+            "virtualpool": self.library,
+            "border": _BORDER,
+            "sites": [{"name": site.name, "follows": site.follows} for site in self.sites],
         }
 
     @classmethod
     def from_json(cls, value: Any) -> "Plan":
-        """The plan of a JSON value; a newer version and anything that is no plan are refused."""
+        """The plan of a JSON value of this version or an older one.
+
+        Raises:
+            VirtualPoolError: it is no plan, of a newer version, or of what is not known here.
+        """
         version = value.get("version") if isinstance(value, dict) else None
-        if not isinstance(version, int):
+        if not isinstance(version, int) or isinstance(version, bool):
             raise VirtualPoolError(f"Not a plan: {value!r:.200}; a plan has a version and sites.")
         if version > PLAN_VERSION:
             raise VirtualPoolError(
                 f"The plan has version {version}; this virtualpool knows {PLAN_VERSION} and older. "
                 "Install a newer virtualpool."
             )
-        try:
-            sites = tuple(_pooled_site(site) for site in value["sites"])
-        except (KeyError, TypeError, ValueError) as error:
+        written = converted(value, _WrittenPlan, "a plan")
+        if written.border != _BORDER:
             raise VirtualPoolError(
-                f"Not a plan: {value!r:.200}; its sites need a name and two factors ({error})."
-            ) from error
-        if len({site.name for site in sites}) != len(sites):
+                f"The plan has border {written.border!r:.40}, where only {_BORDER!r} is known. "
+                "Install a newer virtualpool."
+            )
+        if other := [site for site in written.sites if site.factor != (2, 2)]:
+            raise VirtualPoolError(
+                f"The plan pools {other[0].name} by a factor of {other[0].factor}, where only 2 by "
+                "2 is known. Pool the model anew."
+            )
+        if len({site.name for site in written.sites}) != len(written.sites):
             raise VirtualPoolError("The plan names a site twice; every site can be pooled once.")
-        return cls(sites, version)
+        sites = tuple(PooledSite(site.name, site.follows) for site in written.sites)
+        return cls(sites, written.virtualpool)
+
+
+@dataclass(frozen=True)
+class _WrittenSite:
+    """A site in a file; only version 1 has a factor, and only later ones say what it follows."""
+
+    name: str
+    follows: Follows | None = None
+    factor: tuple[int, int] = (2, 2)
+
+
+@dataclass(frozen=True)
+class _WrittenPlan:
+    sites: list[_WrittenSite]
+    virtualpool: str | None = None
+    border: str = _BORDER
 
 
 @dataclass(frozen=True)
@@ -150,10 +191,3 @@ def join(prefix: str, name: str) -> str:
     ('backbone.conv1', 'conv1', 'backbone')
     """
     return f"{prefix}.{name}" if prefix and name else prefix or name
-
-
-def _pooled_site(value: Any) -> PooledSite:
-    rows, columns = value["factor"]
-    if (rows, columns) != (2, 2):
-        raise ValueError(f"factor {value['factor']}, where only 2 by 2 is known")
-    return PooledSite(str(value["name"]), (rows, columns))

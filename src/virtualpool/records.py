@@ -5,18 +5,21 @@ import os
 from pathlib import Path
 from typing import Any
 
-from virtualpool.files import write_text
+from virtualpool.files import made_folder, parse_json, unwritable, write_text
 
 
 def append_line(path: Path, line: str) -> None:
     """Appends a line to a file, on a line of its own even if a kill has cut the last one short."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        cut = False
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            cut = file.read(1) != b"\n"
-        file.write(("\n" if cut else "").encode() + f"{line}\n".encode())
+    made_folder(path.parent)
+    try:
+        with path.open("ab+") as file:
+            cut = False
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                cut = file.read(1) != b"\n"
+            file.write(("\n" if cut else "").encode() + f"{line}\n".encode())
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def read_records(path: Path | str) -> list[dict[str, Any]]:
@@ -38,7 +41,7 @@ def write_records(path: Path | str, records: list[dict[str, Any]]) -> None:
 
 def _record(line: str) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         return None
     return record if isinstance(record, dict) else None

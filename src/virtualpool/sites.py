@@ -14,15 +14,12 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.geometry import keeps_samples, per_axis, size_arguments
 from virtualpool.graph.inputs import as_call
 from virtualpool.graph.parts import Part, Traced, evaluating, run, trace
-from virtualpool.graph.placement import Follows, is_before_pool, placement
+from virtualpool.graph.placement import is_before_pool, placement
 from virtualpool.graph.state import copy_of, state_kept
 from virtualpool.graph.tracer import CONVOLUTION
 from virtualpool.operator.pool import output_size
-from virtualpool.plan import plan_of, wrapper_of
+from virtualpool.plan import Follows, plan_of, wrapper_of
 from virtualpool.words import nearest
-
-POOLED = "already pooled"
-"""Why a pooled site is not eligible."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +76,9 @@ def sites(model: nn.Module, example_inputs: Any) -> list[Site]:
 def sites_of(model: nn.Module, example_inputs: Any, traced: Traced) -> list[Site]:
     """`sites` of a model that was traced."""
     nodes = _nodes_by_name(traced)
-    pooled = {site.name: site.factor for site in plan_of(model).sites}
+    pooled = plan_of(model).names
     return [
-        _pooled_site(seen, nodes.get(name), pooled[name])
+        _pooled_site(seen, nodes.get(name))
         if name in pooled
         else _site(seen, nodes.get(name), traced)
         for name, seen in _observe(model, example_inputs).items()
@@ -249,8 +246,8 @@ def _nodes_by_name(traced: Traced) -> dict[str, _Nodes]:
     }
 
 
-def _pooled_site(seen: _Observed, nodes: _Nodes | None, factor: tuple[int, int]) -> Site:
-    arguments = size_arguments(seen.module, factor)
+def _pooled_site(seen: _Observed, nodes: _Nodes | None) -> Site:
+    arguments = size_arguments(seen.module, factor=(2, 2))
     site = replace(_placed(seen, nodes, POOLED), stride=arguments[1])
     if not seen.in_shapes:
         return site

@@ -284,7 +284,7 @@ def test_wrong_json(kind, value):
 
 
 def test_a_latency_with_a_broken_setting():
-    with pytest.raises(VirtualPoolError, match="Not a setting"):
+    with pytest.raises(VirtualPoolError, match=r"Not a latency.*`device_name` - at `\$.setting`"):
         Latency.from_json({"samples_ms": [1.0], "setting": {"device": "cpu"}})
 
 

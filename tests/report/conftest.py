@@ -11,7 +11,7 @@ import pytest
 from virtualpool.files import write_json, write_text
 from virtualpool.fuse import Interpolation, Report
 from virtualpool.measure import Latency, Setting, Speedup
-from virtualpool.plan import Plan
+from virtualpool.plan import Plan, PooledSite
 from virtualpool.search import Point, Score, Sensitivity, SiteSensitivity
 
 SETTING = Setting("cpu", "Some <Processor>", "float32", 1, 2, "eager", True, "2.9.0")
@@ -44,7 +44,7 @@ def point(name: str, drop: float, speedup: float, pooled: list[str], **values: A
         baseline=BASELINE,
         speedup=Speedup(speedup, speedup * 0.97, speedup * 1.02),
         macs=round(281e6 / (1 + len(pooled) / 3)),
-        plan=Plan().extended(pooled),
+        plan=Plan().extended(map(PooledSite, pooled)),
         weights=None if name == "original" else f"{name}/model.safetensors",
         metrics={"top1": ORIGINAL - drop, "top5": 0.992},
         drop=drop,

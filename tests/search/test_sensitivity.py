@@ -204,5 +204,5 @@ def test_json_and_limits(network, images):
     assert found.limited_to(["0", "2"]).names == ["2", "0"]
     with pytest.raises(VirtualPoolError, match=r"does not know 7\.x"):
         found.limited_to(["0", "7.x"])
-    with pytest.raises(VirtualPoolError, match="Not a sensitivity"):
+    with pytest.raises(VirtualPoolError, match="Not the sensitivity of a site"):
         Sensitivity.from_json({"sites": [{"name": "0"}]})

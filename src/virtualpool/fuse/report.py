@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import fx, nn
 
-from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.choice.ways import taken
 from virtualpool.fuse.kernels.sites import NAME
 from virtualpool.fuse.passes.convolutions import MODULE
 from virtualpool.fuse.questions.builder import GraphBuilder
 from virtualpool.fuse.questions.decisions import Answers
 from virtualpool.operator.pool import virtual_pool
+from virtualpool.schema import converted
 
 
 @dataclass(frozen=True)
@@ -131,17 +131,7 @@ class Report:
     @classmethod
     def from_json(cls, value: Any) -> "Report":
         """The report of a JSON value; one that is none is refused."""
-        try:
-            interpolations = tuple(
-                Interpolation(tuple(each["sites"]), tuple(each["asked_by"]))
-                for each in value["interpolations"]
-            )
-            choices = tuple(Choice(**each) for each in value["choices"])
-            return cls(tuple(value["fused"]), interpolations, dict(value["left"]), choices)
-        except (KeyError, TypeError, ValueError) as error:
-            raise VirtualPoolError(
-                f"Not a report of fusing: {value!r:.100} ({error!r}); expected what to_json gave."
-            ) from error
+        return converted(value, cls, "a report of fusing")
 
 
 def report_on(graph: fx.Graph, builder: GraphBuilder, answers: Answers) -> Report:

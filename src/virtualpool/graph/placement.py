@@ -1,13 +1,10 @@
 """Where in a graph a site's map is recovered."""
 
-from typing import Literal
-
 from torch import fx, nn
 
 from virtualpool.graph.operations import Kind, kind_of
 from virtualpool.operator.pool import virtual_pool
-
-Follows = Literal["activation", "norm", "conv"]
+from virtualpool.plan import Follows
 
 
 def placement(convolution: fx.Node, module: nn.Module) -> tuple[fx.Node, Follows]:

@@ -10,7 +10,8 @@ from torch import Tensor, fx, nn
 
 from virtualpool.graph.inputs import Call
 from virtualpool.graph.parts import Part, evaluating, part_of
-from virtualpool.graph.placement import Follows, placement
+from virtualpool.graph.placement import placement
+from virtualpool.plan import Follows
 
 
 def innermost_parts(

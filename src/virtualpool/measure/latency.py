@@ -9,9 +9,10 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.prepared import Conditions, Mode, Timed, check, prepared
-from virtualpool.measure.setting import Setting, from_fields
+from virtualpool.measure.setting import Setting
 from virtualpool.measure.spread import quartiles, rounded_quartiles
 from virtualpool.measure.timing import interleaved
+from virtualpool.schema import converted
 from virtualpool.words import count
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Speedup:
     @classmethod
     def from_json(cls, value: Any) -> "Speedup":
         """The speedup of what `to_json` gave; anything else is a `VirtualPoolError`."""
-        return from_fields(cls, value)
+        return converted(value, cls)
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,7 @@ class Latency:
     @classmethod
     def from_json(cls, value: Any) -> "Latency":
         """The latency of what `to_json` gave; anything else is a `VirtualPoolError`."""
-        found = from_fields(cls, value)
-        return cls(tuple(found.samples_ms), Setting.from_json(found.setting))
+        return converted(value, cls)
 
 
 class Options(Conditions, total=False):

@@ -4,6 +4,7 @@ import base64
 import math
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.parts import evaluating
 from virtualpool.measure.unit import Unit
+from virtualpool.schema import converted
 
 Evaluate = Callable[[nn.Module], float]
 """What a user gives to judge a model: higher is better. It may return a `Score`."""
@@ -131,16 +133,28 @@ class Score(float):
 
     @classmethod
     def from_json(cls, value: Any) -> "Score":
-        """The score of a JSON value."""
-        unit = value.get("unit")  # files from before scores had units have none
+        """The score of a JSON value; one that is none is refused."""
+        written = converted(value, _Written, "a score")
         return cls(
-            value["value"],
-            standard_error=value["standard_error"],
-            samples=value["samples"],
-            per_sample=_unpack(value["per_sample"]) if "per_sample" in value else None,
-            metrics=value["metrics"],
-            unit=unit and Unit.from_json(unit),
+            written.value,
+            standard_error=written.standard_error,
+            samples=written.samples,
+            per_sample=None if written.per_sample is None else _unpack(written.per_sample),
+            metrics=written.metrics,
+            unit=written.unit,
         )
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A score in a file; files from before scores had units have none."""
+
+    value: float
+    standard_error: float | None = None
+    samples: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    unit: Unit | None = None
+    per_sample: str | None = None
 
 
 def judge(evaluate: Evaluate, model: nn.Module, subject: str) -> Score:
@@ -181,4 +195,8 @@ def _pack(each: Tensor) -> str:
 
 
 def _unpack(text: str) -> Tensor:
-    return torch.from_numpy(np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f4").copy())
+    try:
+        content = zlib.decompress(base64.b64decode(text))
+        return torch.from_numpy(np.frombuffer(content, "<f4").copy())
+    except (ValueError, zlib.error) as error:
+        raise VirtualPoolError(f"Not the scores of samples: {text!r:.40} ({error}).") from error

@@ -3,14 +3,12 @@
 import platform
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
-from virtualpool.errors import VirtualPoolError
+from virtualpool.schema import converted
 from virtualpool.words import count
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,21 +62,7 @@ class Setting:
     @classmethod
     def from_json(cls, value: Any) -> "Setting":
         """The setting of what `to_json` gave; anything else is a `VirtualPoolError`."""
-        return from_fields(cls, value)
-
-
-def from_fields(cls: type[T], value: Any) -> T:
-    """A dataclass of a JSON object that has exactly its fields.
-
-    Raises:
-        VirtualPoolError: the value is something else.
-    """
-    names = [field.name for field in fields(cls)]  # pyright: ignore[reportArgumentType]
-    if not isinstance(value, dict) or value.keys() != set(names):
-        kind = cls.__name__.lower()
-        kind = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-        raise VirtualPoolError(f"Not {kind}: {value!r:.200}; {kind} has {', '.join(names)}.")
-    return cls(**value)
+        return converted(value, cls)
 
 
 def device_name(device: torch.device) -> str:

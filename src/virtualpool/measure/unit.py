@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from virtualpool.schema import converted
+
 _SPACE = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
 
@@ -89,4 +91,4 @@ class Unit:
     @classmethod
     def from_json(cls, value: Any) -> "Unit":
         """The unit of a JSON value."""
-        return cls(**value)
+        return converted(value, cls)

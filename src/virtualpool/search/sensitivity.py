@@ -8,13 +8,15 @@ from typing import Any
 from torch import nn
 
 from virtualpool.apply import apply
+from virtualpool.documents import read_document, write_document
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import read_json, write_json
+from virtualpool.files import naming
 from virtualpool.fingerprint import fingerprint, name_of
 from virtualpool.graph.random_numbers import seeded
 from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer, unobserved
 from virtualpool.processes import agreed, is_main
+from virtualpool.schema import converted, parsed
 from virtualpool.sites import Site, check_eligible, named, sites
 
 Recalibrate = Callable[[nn.Module], object]
@@ -47,7 +49,7 @@ class SiteSensitivity:
     @classmethod
     def from_json(cls, value: Any) -> "SiteSensitivity":
         """The sensitivity of a JSON value."""
-        return cls(**value | {"score": Score.from_json(value["score"])})
+        return converted(parsed(value, score=Score.from_json), cls, "the sensitivity of a site")
 
 
 @dataclass(frozen=True)
@@ -95,13 +97,8 @@ class Sensitivity:
     @classmethod
     def from_json(cls, value: Any) -> "Sensitivity":
         """The sensitivity of a JSON value; one that is none is refused."""
-        try:
-            found = tuple(SiteSensitivity.from_json(site) for site in value["sites"])
-            return cls(Score.from_json(value["baseline"]), found, value["method"])
-        except (KeyError, TypeError) as error:
-            raise VirtualPoolError(
-                f"Not a sensitivity: {value!r:.100} ({error!r}); expected what to_json gave."
-            ) from error
+        value = parsed(value, baseline=Score.from_json, sites=_sites_of)
+        return converted(value, cls)
 
 
 def sensitivity(
@@ -158,7 +155,7 @@ def sensitivity(
 
     def keep(result: Sensitivity) -> Sensitivity:
         if path is not None and is_main():
-            write_json(path, {"asked": asked} | result.to_json())
+            write_document(path, {"asked": asked} | result.to_json())
         return result
 
     result = _earlier(path, asked)
@@ -227,16 +224,24 @@ def _compared(site: Site, baseline: Score, score: Score) -> SiteSensitivity:
     )
 
 
+def _sites_of(value: Any) -> list[SiteSensitivity]:
+    return [SiteSensitivity.from_json(site) for site in converted(value, list[Any])]
+
+
 def _earlier(path: Path | str | None, asked: dict[str, Any]) -> Sensitivity | None:
     """What an earlier start wrote, if it was asked the same."""
-    value = agreed(read_json(path) if path is not None and Path(path).exists() else None)
+    if path is None:
+        return None
+    value = agreed(read_document(path) if Path(path).exists() else None)
     if value is None:
         return None
     before = value.get("asked") if isinstance(value, dict) else None
     if before != asked:
-        others = [key for key in asked if not before or before.get(key) != asked[key]]
+        known = before if isinstance(before, dict) else {}
+        others = [key for key in asked if known.get(key) != asked[key]]
         raise VirtualPoolError(
             f"{path}: holds the sensitivity for another {' and '.join(others)}; give another path, "
             "or remove it."
         )
-    return Sensitivity.from_json(value)
+    with naming(path):
+        return Sensitivity.from_json(value)

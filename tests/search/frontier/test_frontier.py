@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -162,6 +163,51 @@ def test_a_file_that_is_no_frontier_is_refused(tmp_path, text):
         Frontier.load(tmp_path / "frontier.json")
     with pytest.raises(VirtualPoolError, match="cannot be read"):
         Frontier.load(tmp_path / "none.json")
+
+
+WRONG_PARTS = {
+    "smaller is a number": {"smaller": 5},
+    "points are a number": {"points": 5},
+    "a point is a list": {"points": [[]]},
+    "a missing that is none": {"missing": [1]},
+    "a newer one": {"schema": 99},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_PARTS.values(), ids=WRONG_PARTS)
+def test_a_frontier_with_a_wrong_part_names_its_file(frontier, tmp_path, wrong):
+    path = tmp_path / "frontier.json"
+    frontier.save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(VirtualPoolError, match=f"^{path}: "):
+        Frontier.load(path)
+
+
+WRONG_FIELDS: dict[str, Any] = {
+    "accuracy": "0.9", "latency": [], "plan": None, "macs": 1.5, "metrics": [1], "side": [],
+    "weights": 5, "unit": "accuracy", "over_limit": 0, "speedup": {"median": 1}, "name": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", WRONG_FIELDS)
+def test_a_point_with_a_wrong_field_names_its_file(frontier, tmp_path, field):
+    path = tmp_path / "frontier.json"
+    frontier.save(path)
+    value = json.loads(path.read_text())
+    value["points"][1][field] = WRONG_FIELDS[field]
+    path.write_text(json.dumps(value))
+    with pytest.raises(VirtualPoolError, match=f"^{path}: "):
+        Frontier.load(path)
+
+
+def test_what_a_newer_library_has_added_is_left_out(frontier, tmp_path):
+    path = tmp_path / "frontier.json"
+    frontier.save(path)
+    value = json.loads(path.read_text()) | {"added": 1}
+    for point in value["points"]:
+        point["added"] = point["latency"]["added"] = [1]
+    path.write_text(json.dumps(value))
+    assert Frontier.load(path) == frontier
 
 
 def _latency(speedup: float) -> Latency:

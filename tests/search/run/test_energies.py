@@ -73,7 +73,7 @@ def test_json_round_trip(energies):
 
 
 @pytest.mark.parametrize(
-    "value", [None, {}, {"unmodified": {"total": 4.0}, "kept": None, "missing": None}]
+    "value", [None, {"missing": 1}, {"unmodified": {"total": 4.0}, "kept": None, "missing": None}]
 )
 def test_what_are_no_energies_is_refused(value):
     with pytest.raises(VirtualPoolError, match="Not an energ"):

@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.energy.sensor import Sensor
-from virtualpool.measure.setting import Setting, from_fields
+from virtualpool.measure.setting import Setting
 from virtualpool.measure.spread import quartiles, rounded_quartiles
+from virtualpool.schema import converted
 from virtualpool.words import count
 
 Idle = Literal["include", "subtract"]
@@ -137,12 +138,4 @@ package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channel
     @classmethod
     def from_json(cls, value: Any) -> "Energy":
         """The energy of what `to_json` gave; anything else is a `VirtualPoolError`."""
-        found = from_fields(cls, value)
-        return cls(
-            {rail: tuple(joules) for rail, joules in found.rails.items()},
-            tuple(found.seconds),
-            tuple(found.images),
-            found.idle_watts,
-            Sensor.from_json(found.sensor),
-            Setting.from_json(found.setting),
-        )
+        return converted(value, cls)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from virtualpool.measure.setting import from_fields
+from virtualpool.schema import converted
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Sensor:
     @classmethod
     def from_json(cls, value: Any) -> "Sensor":
         """The sensor of what `to_json` gave; anything else is a `VirtualPoolError`."""
-        return from_fields(cls, value)
+        return converted(value, cls)
 
 
 @runtime_checkable

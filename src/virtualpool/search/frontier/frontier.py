@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from virtualpool.documents import read_document, write_document
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import read_json, write_json
+from virtualpool.files import naming
 from virtualpool.measure.latency import Latency, Options, Speedup, latency
 from virtualpool.measure.prepared import Timed
 from virtualpool.measure.unit import Unit
+from virtualpool.schema import converted
 from virtualpool.search.frontier.lead import lead
 from virtualpool.search.frontier.pareto import unbeaten
 from virtualpool.search.frontier.point import Point
@@ -183,19 +185,19 @@ class Frontier:
             tuple(self._moved(point, path.parent) for point in group)
             for group in (self.points, self.smaller)
         )
-        write_json(path, replace(self, points=points, smaller=smaller).to_json())
+        write_document(path, replace(self, points=points, smaller=smaller).to_json())
 
     @classmethod
     def load(cls, path: Path | str) -> "Frontier":
         """Reads what `save` wrote; a file that is missing or is no frontier is refused."""
-        path, value = Path(path), read_json(path)
-        points = value.get("points") if isinstance(value, dict) else None
-        if not points:
-            raise VirtualPoolError(f"{path}: not a frontier; expected what Frontier.save writes.")
-        # Files from before there was a comparison have none.
-        smaller = tuple(Point.from_json(point) for point in value.get("smaller", ()))
-        points = tuple(Point.from_json(point) for point in points)
-        return cls(points, path.parent, smaller, value.get("missing", {}))
+        path = Path(path)
+        written = read_document(path, lambda value: converted(value, _Written, "a frontier"))
+        with naming(path):
+            if not written.points:
+                raise VirtualPoolError("not a frontier; expected what Frontier.save writes.")
+            points = tuple(map(Point.from_json, written.points))
+            smaller = tuple(map(Point.from_json, written.smaller))
+        return cls(points, path.parent, smaller, written.missing)
 
     def plot(self, path: Path | str) -> None:
         """Draws the score against measured speedup; the file's suffix says whether PNG, SVG or PDF.
@@ -214,6 +216,15 @@ class Frontier:
             return point
         weights = os.path.relpath(self.directory / point.weights, folder)
         return replace(point, weights=Path(weights).as_posix())
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A frontier in a file; those from before there was a comparison have the points only."""
+
+    points: list[dict[str, Any]]
+    smaller: list[dict[str, Any]] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 def _line(points: Sequence[Point]) -> list[tuple[float, float]]:

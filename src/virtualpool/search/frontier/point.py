@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.energy import Energy, Share
 from virtualpool.measure.latency import Latency, Speedup
 from virtualpool.measure.unit import Unit
 from virtualpool.plan import Plan
+from virtualpool.schema import converted, parsed, renamed
 
 _MEASURED: dict[str, type[Latency] | type[Energy]] = {
     "latency": Latency,
@@ -99,22 +99,8 @@ class Point:
     @classmethod
     def from_json(cls, value: Any) -> "Point":
         """The point of a JSON value; one that is none is refused."""
-        try:
-            # Files from before there was fusing, or energy, have only some of them.
-            measured = {name: value[name] for name in _MEASURED if name in value}
-            parts: dict[str, Any] = {
-                name: it and _MEASURED[name].from_json(it) for name, it in measured.items()
-            }
-            parts["speedup"] = Speedup.from_json(value["speedup"])
-            parts["plan"] = Plan.from_json(value["plan"])
-            if unit := value.get("unit"):
-                parts["unit"] = Unit.from_json(unit)
-            return cls(**value | parts)
-        except (KeyError, TypeError) as error:
-            raise VirtualPoolError(
-                f"Not a point of a frontier: {value!r:.100} ({error!r}); expected what to_json "
-                "gave."
-            ) from error
+        value = parsed(renamed(value, as_written="unfused"), plan=Plan.from_json)
+        return converted(value, cls, "a point of a frontier")
 
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {self.standard_error:.4f}"

@@ -9,7 +9,7 @@ from torch import nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.energy import Energy, energy
 from virtualpool.measure.prepared import Conditions, Timed
-from virtualpool.measure.setting import from_fields
+from virtualpool.schema import converted
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,7 @@ class Energies:
     @classmethod
     def from_json(cls, value: Any) -> "Energies":
         """The energies of a JSON value; one that is none is refused."""
-        found = from_fields(cls, value)
-        return cls(
-            found.unmodified and Energy.from_json(found.unmodified),
-            found.kept and Energy.from_json(found.kept),
-            found.missing,
-        )
+        return converted(value, cls)
 
 
 def energies(

@@ -10,7 +10,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import Report, fuse, report_of
 from virtualpool.measure.half_resolution import at_half_resolution
 from virtualpool.measure.latency import Latency, Timed, latency
-from virtualpool.measure.setting import from_fields
+from virtualpool.schema import converted, renamed
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,7 @@ class Times:
     @classmethod
     def from_json(cls, value: Any) -> "Times":
         """The times of a JSON value; one that is none is refused."""
-        found = from_fields(cls, value)
-        latencies = {name: getattr(found, name) for name in _LATENCIES}
-        return cls(
-            **{name: it and Latency.from_json(it) for name, it in latencies.items()},
-            missing=found.missing,
-        )
+        return converted(renamed(value, as_written="unfused"), cls)
 
 
 _LATENCIES = ("unmodified", "unfused", "fused", "half")
