@@ -21,6 +21,9 @@ from virtualpool.operator.pool import output_size
 from virtualpool.plan import Follows, plan_of, wrapper_of
 from virtualpool.words import nearest
 
+POOLED = "already pooled"
+"""Why a pooled site is not eligible."""
+
 
 @dataclass(frozen=True)
 class Site:
