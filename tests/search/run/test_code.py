@@ -60,9 +60,9 @@ kinds = {
 """
 
 
-def made(kind: str, *change: str):
-    text = PRELUDE.replace(*change) if change else PRELUDE
-    assert (text != PRELUDE) == bool(change)
+def made(kind: str, old: str = "", new: str = ""):
+    text = PRELUDE.replace(old, new) if old else PRELUDE
+    assert (text != PRELUDE) == bool(old)
     namespace: dict[str, Any] = {"__name__": "users"}
     exec(text, namespace)
     return parts_of(namespace["kinds"][kind]).compared
