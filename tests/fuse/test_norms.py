@@ -97,6 +97,19 @@ def test_it_is_placed_after_the_activation_and_fused(layers):
     assert not report.interpolations
 
 
+@pytest.mark.parametrize("name", ["frozen", "frozen, written otherwise", "a scale"])
+def test_arithmetic_of_each_channel_is_folded(name):
+    model, x = chain(LAYERS[name]), images(20, 21)
+    _, fused, _ = pooled_and_fused(model, x)
+    assert " * " not in fused.evaluation.source
+    assert " + " not in fused.evaluation.source
+    # What is folded follows the parameters.
+    state = {key: value * 1.5 for key, value in model.state_dict().items()}
+    fused.load_state_dict(state)
+    model.load_state_dict(state)
+    assert_same(run(fused, x), run(vp.apply(model, x), x))
+
+
 @pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 def test_in_training(layers):
     model, x = chain(layers).train(), images(12, 13)

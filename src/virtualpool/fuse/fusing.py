@@ -25,6 +25,7 @@ from virtualpool.fuse.passes.in_place import (
     without_changes_in_place,
     write_into_frames,
 )
+from virtualpool.fuse.passes.scales import fold_scales
 from virtualpool.fuse.passes.shuffles import name_shuffles
 from virtualpool.fuse.questions import decisions
 from virtualpool.fuse.questions.builder import rebuilt
@@ -128,6 +129,7 @@ def _fuse_part(part: Part, call: Call, names: list[str], *, training: bool) -> R
 def _fuse_for_inference(part: Part, call: Call, names: list[str]) -> Report:
     values = _prepared(part, part.evaluation, call, names, training=False)
     fold_batch_norms(part.evaluation, values)
+    fold_scales(part.evaluation, values)
     evaluation, report = _fused(part.evaluation, values)
     constants.hoist(evaluation, part.module)
     rewrite_forward(part.module, evaluation, part.training, Folded)

@@ -8,10 +8,12 @@ from virtualpool.fuse.following import Folding, follow
 from virtualpool.fuse.kernels.folding import fold, spread
 from virtualpool.fuse.kernels.layer_norm import bias_of_shifted, scaled_columns
 from virtualpool.fuse.passes.convolutions import norm_scale, scaled_weight, shifted_bias
+from virtualpool.fuse.passes.scales import PURE, moved_bias, scaled_bias
 from virtualpool.graph.forward import ForwardCode
 
 _FOLDS = (
     fold, spread, norm_scale, scaled_weight, shifted_bias, scaled_columns, bias_of_shifted,
+    scaled_bias, moved_bias,
 )  # fmt: skip
 
 
@@ -25,7 +27,7 @@ def hoist(graph: fx.Graph, module: nn.Module) -> None:
         node
         for node in graph.nodes
         if node in constant
-        and node.op != "get_attr"
+        and node.target in _FOLDS
         and any(user not in constant for user in node.users)
     ]
     if not results:
@@ -60,7 +62,7 @@ def _constants(graph: fx.Graph) -> list[fx.Node]:
     constant: dict[fx.Node, None] = {}
     for node in graph.nodes:
         # Only what is known to depend on its inputs alone.
-        is_known = node.op == "get_attr" or node.target in _FOLDS
+        is_known = node.op == "get_attr" or node.target in _FOLDS or node.target in PURE
         if is_known and constant.keys() >= set(node.all_input_nodes):
             constant[node] = None
     return list(constant)
@@ -79,5 +81,5 @@ def _merged(constants: list[fx.Node]) -> set[fx.Node]:
 
 def _erase_unused(graph: fx.Graph) -> None:
     for node in reversed(graph.nodes):
-        if not node.users and (node.op == "get_attr" or node.target in _FOLDS):
+        if not node.users and (node.op == "get_attr" or node.target in {*_FOLDS, *PURE}):
             graph.erase_node(node)
