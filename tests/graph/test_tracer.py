@@ -169,7 +169,7 @@ def test_a_graph_takes_the_arguments_of_its_module(kind, inputs, others):
         ((IMAGES, 2.0), "more holds 1 values; the model was pooled with none of these"),
         ({"images": IMAGES, "scale": 2.0}, "options holds scale; the model was pooled with none"),
         ({"images": IMAGES, "shift": [], "scale": None}, "options holds shift, scale;"),
-        (([IMAGES],), "images is a list; the model was fused with a tensor"),
+        (([IMAGES],), "images is a list; the model was pooled with a tensor"),
     ],
 )
 def test_what_is_handed_on_stays_nothing(inputs, refusal):

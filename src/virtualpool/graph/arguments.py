@@ -88,12 +88,30 @@ def check_tensor(name: str, value: Any) -> None:
     >>> check_tensor("images", torch.ones(3))
     >>> check_tensor("images", {"img": torch.ones(3)})
     Traceback (most recent call last):
-    virtualpool.errors.VirtualPoolError: images is a dict; the model was fused with a tensor ...
+    virtualpool.errors.VirtualPoolError: images is a dict; the model was pooled with a tensor ...
     """
     if not isinstance(value, Tensor):
         raise VirtualPoolError(
-            f"{name} is {_described(value)}; the model was fused with a tensor in its place, and "
-            "takes nothing else. Give it that alone, or use the pooled model as it is written."
+            f"{name} is {_described(value)}; the model was pooled with a tensor in its place, and "
+            "takes nothing else. Give it that alone, or pool the original model with example "
+            "inputs like these."
+        )
+
+
+@has_side_effect
+def check_answer(question: str, value: Any, expected: bool) -> None:
+    """Refuses inputs for which a question of the code has another answer than it was traced with.
+
+    >>> check_answer("x.shape[1] != 3", 0, False)
+    >>> check_answer("x.dim() == 3", True, False)
+    Traceback (most recent call last):
+    virtualpool.errors.VirtualPoolError: x.dim() == 3 is True here; the model was pooled with ...
+    """
+    if bool(value) != expected:
+        raise VirtualPoolError(
+            f"{question} is {not expected} here; the model was pooled with inputs for which it is "
+            f"{expected}, and takes no other. Give it inputs like those, or pool the original "
+            "model with example inputs like these."
         )
 
 

@@ -1,7 +1,6 @@
 """The state of a model beside its weights: copied, or put back after the model has run."""
 
 import copy
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,18 +11,23 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.weight_norm import WeightNorm
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.closures import check_is_apart
+from virtualpool.graph.containers import FILLED, held_in
 from virtualpool.graph.forward import CONSTANT
 
 
 def copy_of(model: nn.Module) -> nn.Module:
-    """A copy of a model; one that cannot be copied is refused."""
+    """A copy of a model; one that cannot be copied, and be apart, is refused."""
+    copies: dict[int, Any] = {}
     try:
-        return copy.deepcopy(model)
+        copied = copy.deepcopy(model, copies)
     except Exception as error:
         raise VirtualPoolError(
             f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); "
             f"virtualpool works on a copy: {_how_to_copy(model)}."
         ) from error
+    check_is_apart(copied, copies)
+    return copied
 
 
 def _how_to_copy(model: nn.Module) -> str:
@@ -83,30 +87,8 @@ def _contents(attributes: Iterable[dict[str, Any]]) -> list[tuple[Any, list[Any]
     return [
         (value, list(value.items() if isinstance(value, dict) else value))
         for value in held_in([*attributes])
-        if isinstance(value, dict | _SEQUENCES)
+        if isinstance(value, FILLED)
     ]
-
-
-_SEQUENCES = list | set | deque
-
-
-def held_in(value: Any) -> Iterator[Any]:
-    """A value, and all that is inside it where it is a container.
-
-    >>> list(held_in([1, {"two": (2, 3)}]))
-    [[1, {'two': (2, 3)}], {'two': (2, 3)}, (2, 3), 3, 2, 1]
-    """
-    seen: set[int] = set()
-    pending = [value]
-    while pending:
-        value = pending.pop()
-        is_container = isinstance(value, dict | tuple | _SEQUENCES)
-        if is_container and id(value) in seen:
-            continue
-        yield value
-        if is_container:
-            seen.add(id(value))
-            pending += value.values() if isinstance(value, dict) else value
 
 
 def _refill(container: Any, items: list[Any]) -> None:

@@ -12,20 +12,23 @@ import torch
 from torch import fx, nn
 from torch.fx._symbolic_trace import PH
 from torch.fx.graph import CodeGen, _PyTreeCodeGen
-from torch.fx.proxy import TraceError
+from torch.fx.proxy import Attribute, TraceError
 from torch.utils import _pytree as pytree
 
 from virtualpool.graph import random_numbers
+from virtualpool.graph.answers import Answers, NoAnswerError, written
 from virtualpool.graph.arguments import (
     can_be_checked,
     check_absent,
+    check_answer,
     check_length,
     check_tensor,
     check_value,
 )
+from virtualpool.graph.containers import held_in
 from virtualpool.graph.inputs import Call
 from virtualpool.graph.operations import is_hooked
-from virtualpool.graph.state import held_in, state_kept
+from virtualpool.graph.state import state_kept
 from virtualpool.plan import join
 
 CONVOLUTION = nn.modules.conv._ConvNd
@@ -40,7 +43,32 @@ def convolutions(module: nn.Module) -> list[str]:
     return [name for name, child in module.named_modules() if isinstance(child, CONVOLUTION)]
 
 
-class _Parts(fx.Proxy):
+class _Known(fx.Proxy):
+    """Stands in for a value whose kind, and whose length where it is a shape, are known."""
+
+    tracer: Any
+
+    def __getattr__(self, k: str) -> Any:
+        return _KnownAttribute(self, k)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # What isinstance goes by. PyTorch and this library ask for what it is really.
+        frame = inspect.currentframe()
+        asking = frame.f_back.f_globals.get("__name__", "") if frame and frame.f_back else ""
+        is_ours = asking.startswith(("torch.", "virtualpool."))
+        return type(self) if is_ours else self.tracer.kind_of(self)
+
+    def __len__(self) -> int:
+        length = self.tracer.length_of(self)
+        return super().__len__() if length is None else length
+
+
+class _KnownAttribute(_Known, Attribute):
+    """Stands in for an attribute of such a value."""
+
+
+class _Parts(_Known):
     """Stands in for a map that is cut into so many parts, which code may go through."""
 
     def __init__(self, node: fx.Node, tracer: Any, count: int) -> None:
@@ -91,6 +119,8 @@ class Tracer(fx.Tracer):
         """
         fixed = _fixed_arguments(module, call)
         self._absent = _absent_arguments(module, call) if self._is_closed else {}
+        self._answers = Answers(module, _example_leaves(module, call, fixed))
+        self._checked: set[fx.Node] = set()
         with warnings.catch_warnings():
             # fx says which fixed arguments it does not check; all of them are checked here.
             warnings.filterwarnings("ignore", "Was not able to add assertion")
@@ -114,7 +144,49 @@ class Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """See `torch.fx.Tracer`, which knows of no value how many parts it has."""
         count = _count_of_parts(node)
-        return super().proxy(node) if count is None else _Parts(node, self, count)
+        return _Known(node, self) if count is None else _Parts(node, self, count)
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """See `torch.fx.Tracer`, which knows no answer; its check goes into the graph."""
+        try:
+            answer = bool(self._answers.number(obj.node))
+        except NoAnswerError:
+            return super().to_bool(obj)
+        self.create_node("call_function", check_answer, (written(obj.node), obj.node, answer), {})
+        return answer
+
+    def length_of(self, proxy: fx.Proxy) -> int | None:
+        """The number of axes, of a shape; None of any other value."""
+        try:
+            shape = self._answers.number(proxy.node)
+        except NoAnswerError:
+            return None
+        if not isinstance(shape, torch.Size):
+            return None
+        length = self.create_node("call_function", len, (proxy.node,), {})
+        same = self.create_node("call_function", operator.eq, (length, len(shape)), {})
+        self.create_node("call_function", check_answer, (written(same), same, True), {})
+        return len(shape)
+
+    def kind_of(self, proxy: fx.Proxy) -> type:
+        """The class of what a proxy stands in for; its own where that is not known."""
+        if self._answers.is_busy:
+            return type(proxy)
+        try:
+            kind = type(self._answers.of(proxy.node))
+        except NoAnswerError:
+            return type(proxy)
+        node = proxy.node
+        if node.op == "placeholder" and kind is torch.Tensor and node not in self._checked:
+            self._checked.add(node)
+            self.create_node("call_function", check_tensor, (str(node.target), node), {})
+        return kind
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """See `torch.fx.Tracer`."""
+        if self._answers.is_busy:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """See `torch.fx.Tracer`."""
@@ -122,6 +194,8 @@ class Tracer(fx.Tracer):
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """See `torch.fx.Tracer`."""
+        if self._answers.is_busy:
+            return forward(*args, **kwargs)
         name = self.path_of_module(m)
         has_structure = any(isinstance(value, list | dict) for value in [*args, *kwargs.values()])
         try:
@@ -340,6 +414,17 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
                 # What the code takes from it, even a tensor, would stay the example's for ever.
                 raise TraceError(f"{name} is a {type(leaf).__name__}, which a graph would fix")
     return fixed
+
+
+def _example_leaves(module: nn.Module, call: Call, fixed: dict[str, Any]) -> Iterator[Any]:
+    """What fx has a placeholder for, in the order of these."""
+    bound = inspect.signature(module.forward).bind(*call[0], **call[1])
+    bound.apply_defaults()
+    parameters = bound.signature.parameters
+    # fx has `*args` and `**kwargs` last.
+    for name in sorted(bound.arguments, key=lambda name: parameters[name].kind in _STARS):
+        value = bound.arguments[name]
+        yield from pytree.tree_leaves(value) if name in fixed else [value]
 
 
 def takes_any_number(module: nn.Module) -> bool:
