@@ -1,6 +1,7 @@
 """A copy of a model has no function that refers to the original."""
 
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -120,7 +121,7 @@ def with_settings(model):
 def test_what_is_copied_or_is_not_of_the_model_stays(change):
     model = Features()
     change(model)
-    copied = copy_of(model)
+    copied: Any = copy_of(model)
     with torch.no_grad():
         expected = model(IMAGES)
         kept = model.kept["low"]
