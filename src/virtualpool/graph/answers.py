@@ -114,7 +114,7 @@ def _is_tensor(value: Any) -> bool:
 
 def _asks_for_device(node: fx.Node) -> bool:
     if node.target is getattr:
-        return node.args[1] == "device" or str(node.args[1]).startswith("is_")
+        return str(node.args[1]).startswith(("device", "is_"))
     return str(node.target) == "get_device"
 
 
