@@ -2,15 +2,17 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from virtualpool import VirtualPoolError, apply, fuse, load, plan_of, save
+from virtualpool import Frontier, VirtualPoolError, apply, fuse, load, plan_of, save
 from virtualpool.fuse import report_of
+from virtualpool.storage import _digest
 
 
 def network(width=8):
@@ -152,6 +154,8 @@ def rewritten(path, change):
     """The same file with another header."""
     header, tensors = header_of(path), load_file(path)
     change(header)
+    header.pop("sha256", None)
+    header["sha256"] = _digest(header, tensors)
     save_file(tensors, path, {"virtualpool": json.dumps(header)})
 
 
@@ -163,6 +167,10 @@ def unknown_factor(header):
     header["plan"]["sites"][0]["factor"] = [3, 3]
 
 
+def another_place(header):
+    header["plan"]["sites"][0]["follows"] = "norm"
+
+
 def unknown_site(header):
     header["plan"]["sites"][0]["name"] = "features.0"
 
@@ -171,6 +179,16 @@ def unknown_site(header):
     ("change", "message"),
     [
         (newer, "version 99"),
+        (another_place, r"of 0 after its norm, where this version .* after its activation"),
+        (lambda header: header.pop("inputs"), "sites and no inputs"),
+        (lambda header: header.update(inputs=5), "Expected `object"),
+        (lambda header: header.update(inputs={"dict": {"a": 5}}), "Not a description of inputs"),
+        (lambda header: header["inputs"].update(dtype="float33"), "dtype 'float33'"),
+        (lambda header: header["inputs"].update(dtype="load"), "dtype 'load'"),
+        (lambda header: header["inputs"].update(tensor=[-1]), "Not a description of inputs"),
+        (lambda header: header["inputs"].update(tensor=[1 << 39]), "a file can ask for 512"),
+        (lambda header: header.update(fused=[1]), "Expected `object"),
+        (lambda header: header.update(fused={"inputs": header["inputs"]}), "field `training`"),
         (unknown_factor, "only 2 by 2 is known"),
         (unknown_site, "no convolution 'features.0'"),
     ],
@@ -219,3 +237,59 @@ def test_a_failure_while_writing_leaves_the_former_file(saved, monkeypatch):
         save(network(), saved)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_flipped_byte_is_refused_by_name(saved):
+    content = saved.read_bytes()
+    for place in [*range(0, len(content), 61), len(content) - 1]:
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        saved.write_bytes(changed)
+        try:
+            loaded = load(network(), saved)
+        except VirtualPoolError as error:
+            assert str(error).startswith(f"{saved}: ")  # noqa: PT017
+        else:
+            # What is between the parts of a safetensors file means nothing.
+            saved.write_bytes(content)
+            expected = load(network(), saved).state_dict()
+            assert all(torch.equal(expected[name], it) for name, it in loaded.state_dict().items())
+
+
+def test_a_full_disk_is_one_line_with_the_name(saved, monkeypatch):
+    def fail(*_, **__):
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("virtualpool.storage.save_file", fail)
+    with pytest.raises(VirtualPoolError, match=f"^{saved}: cannot be written .*No space left"):
+        save(network(), saved)
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden_network():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    ).eval()  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["fused", "unfused"])
+def test_files_of_version_1_give_what_they_gave(name, tmp_path):
+    folder = GOLDEN / "version-1"
+    expected = load_file(folder / "expected.safetensors")
+    loaded = load(golden_network(), folder / f"{name}.safetensors")
+    torch.testing.assert_close(loaded(expected["images"]), expected["output"])
+    assert plan_of(loaded).names == ["5", "0", "3"]
+    save(loaded, tmp_path / "again.safetensors")
+    again = load(golden_network(), tmp_path / "again.safetensors")
+    assert torch.equal(again(expected["images"]), loaded(expected["images"]))
+
+
+def test_a_run_of_version_1_is_read():
+    frontier = Frontier.load(GOLDEN / "version-1" / "run" / "frontier.json")
+    assert [point.plan.names for point in frontier.points] == [[], ["3"], ["3", "0"]]
+    assert all(point.unfused is not None for point in frontier.points[1:])
+    assert frontier.restore(golden_network(), "round-02")(torch.rand(1, 3, 12, 12)).shape == (1, 4)

@@ -4,7 +4,9 @@ A fused model has the weights of the pooled one, so its file is that one's with 
 inputs it was fused. A virtualpool that does not know that word loads the pooled model, its equal.
 """
 
+import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ from torch import Tensor, nn
 
 from virtualpool.apply import apply
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import replacing
+from virtualpool.files import naming, parse_json, replacing
+from virtualpool.fingerprint import fingerprint
 from virtualpool.fuse import fuse
 from virtualpool.graph.forward import original_class
-from virtualpool.graph.inputs import for_model, from_description
+from virtualpool.graph.inputs import check_size, for_model, from_description
 from virtualpool.graph.state import copy_of
 from virtualpool.plan import Plan, plan_of, record_of, unwrapped
+from virtualpool.schema import converted
 from virtualpool.sites import check_model
 
 _KEY = "virtualpool"
@@ -54,13 +58,22 @@ def save(model: nn.Module, path: Path | str) -> None:
         "fused": record.fused_with if record else None,
         "model": original_class(model).__name__,
     }
+    for description in (header["inputs"], (header["fused"] or {}).get("inputs")):
+        if description is not None:
+            check_size(description)
     # Copies, because the format refuses tensors that share memory, such as tied weights.
     weights = {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in _state(model).items()
     }
-    with replacing(path) as beside:
-        save_file(weights, beside, metadata={_KEY: json.dumps(header)})
+    header["sha256"] = _digest(header, weights)
+    try:
+        with replacing(path) as beside:
+            save_file(weights, beside, metadata={_KEY: json.dumps(header)})
+    except SafetensorError as error:
+        raise VirtualPoolError(
+            f"{path}: cannot be written ({error}); choose another place."
+        ) from error
 
 
 def load(model: nn.Module, path: Path | str, *, unfused: bool = False) -> nn.Module:
@@ -77,47 +90,88 @@ def load(model: nn.Module, path: Path | str, *, unfused: bool = False) -> nn.Mod
         training is in eval mode.
 
     Raises:
-        VirtualPoolError: the file is missing, cut off, not of `save`, of a newer version, or of
-            another model.
+        VirtualPoolError: the file is missing, cut off, changed, not of `save`, of a newer version,
+            or of another model.
     """
-    header, weights = _read(Path(path))
-    try:
-        plan = Plan.from_json(header.get("plan"))
-    except VirtualPoolError as error:
-        raise VirtualPoolError(f"{path}: {error}") from error
+    path = Path(path)
+    header, weights = _read(path)
     check_model(model)
-    if plan_of(model).sites:
-        raise VirtualPoolError(
-            f"{path}: load takes the unmodified model, and this one has "
-            f"{len(plan_of(model).sites)} pooled sites already; give the model as it was built."
-        )
-    _check_names(path, header, model, weights)
-    loaded = _pooled(path, header, model, plan) if plan.sites else copy_of(model)
-    _set_weights(loaded, weights)
-    fused_with = header.get("fused")
-    if unfused or not fused_with:
-        return loaded
-    inputs = for_model(from_description(fused_with["inputs"]), loaded)
-    return fuse(loaded, inputs, training=fused_with["training"])
+    with naming(path):
+        if plan_of(model).sites:
+            raise VirtualPoolError(
+                f"load takes the unmodified model, and this one has {len(plan_of(model).sites)} "
+                "pooled sites already; give the model as it was built."
+            )
+        _check_names(header, model, weights)
+        loaded = _pooled(header, model) if header.plan.sites else copy_of(model)
+        _set_weights(loaded, weights)
+        if unfused or not header.fused:
+            return loaded
+        inputs = for_model(from_description(header.fused.inputs), loaded)
+        return fuse(loaded, inputs, training=header.fused.training)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def check_file(path: Path) -> None:
+    """Refuses a file that is missing, or is not as `save` wrote it."""
+    _read(path)
+
+
+@dataclass(frozen=True)
+class _Fused:
+    """What a model was fused with."""
+
+    inputs: dict[str, Any]
+    training: bool
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a file says besides the weights; one with a plan of version 1 has no hash."""
+
+    plan: Plan
+    inputs: dict[str, Any] | None = None
+    fused: _Fused | None = None
+    model: str | None = None
+    sha256: str | None = None
+
+
+def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
     if not path.is_file():
         raise VirtualPoolError(f"{path}: there is no such file.")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            written = parse_json((file.metadata() or {}).get(_KEY, "null"))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
         raise VirtualPoolError(
             f"{path}: not a whole safetensors file ({error}); copy or save it again."
         ) from error
-    if not isinstance(header, dict):
+    if not isinstance(written, dict):
         raise VirtualPoolError(
             f"{path}: holds no plan, so virtualpool.save did not write it; load plain weights with "
             "load_state_dict and pool with virtualpool.apply."
         )
+    with naming(path):
+        header = converted(written | {"plan": Plan.from_json(written.get("plan"))}, _Header)
+        _check_hash(written, weights)
+        if header.plan.sites and header.inputs is None:
+            raise VirtualPoolError("The header has sites and no inputs; copy or save it again.")
     return header, weights
+
+
+def _check_hash(written: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Refuses what is not as it was saved; a file of version 1 cannot be checked."""
+    if written["plan"]["version"] == 1:
+        return
+    known = {name: value for name, value in written.items() if name != "sha256"}
+    if written.get("sha256") != _digest(known, weights):
+        raise VirtualPoolError("The file has changed since it was saved; copy or save it again.")
+
+
+def _digest(header: dict[str, Any], weights: dict[str, Tensor]) -> str:
+    """A hash of all that a file holds."""
+    parts = json.dumps(header, sort_keys=True), fingerprint(dict(sorted(weights.items())))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
@@ -132,9 +186,7 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def _check_names(
-    path: Path | str, header: dict[str, Any], model: nn.Module, weights: dict[str, Tensor]
-) -> None:
+def _check_names(header: _Header, model: nn.Module, weights: dict[str, Tensor]) -> None:
     state = _state(model)
     missing = [name for name in state if name not in weights]
     unknown = [name for name in weights if name not in state]
@@ -147,17 +199,22 @@ def _check_names(
     found = [f"{verb} {_some(names)}" for verb, names in wrong.items() if names]
     if found:
         raise VirtualPoolError(
-            f"{path}: was saved from a {header.get('model')} and does not fit this "
+            f"It was saved from a {header.model} and does not fit this "
             f"{type(model).__name__}: it {'; it '.join(found)}. Give the model that was pooled."
         )
 
 
-def _pooled(path: Path | str, header: dict[str, Any], model: nn.Module, plan: Plan) -> nn.Module:
-    inputs = for_model(from_description(header["inputs"]), model)
-    try:
-        return apply(model, inputs, plan.names)
-    except VirtualPoolError as error:
-        raise VirtualPoolError(f"{path}: {error}") from error
+def _pooled(header: _Header, model: nn.Module) -> nn.Module:
+    pooled = apply(model, for_model(from_description(header.inputs), model), header.plan.names)
+    now = {site.name: site.follows for site in plan_of(pooled).sites}
+    for site in header.plan.sites:
+        if site.follows not in (None, now[site.name]):
+            raise VirtualPoolError(
+                f"It was pooled by virtualpool {header.plan.library} with the virtual pool of "
+                f"{site.name} after its {site.follows}, where this version and model have it after "
+                f"its {now[site.name]}. Load it with that version and the model as it was then."
+            )
+    return pooled
 
 
 def _set_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:

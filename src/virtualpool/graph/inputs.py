@@ -4,6 +4,8 @@ Example inputs are a tensor, a tuple (positional arguments), a dict (keyword arg
 else (the only argument, such as the list of images that a detector takes).
 """
 
+import math
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
+
+_LARGEST = 512 << 20
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -109,18 +113,62 @@ def describe(example_inputs: Any) -> Any:
 def from_description(description: Any) -> Any:
     """Random inputs of a description: uniform in [0, 1) for floats, zeros for the rest.
 
+    Raises:
+        VirtualPoolError: it is no description, or one of tensors of more than half a GiB.
+
     >>> from_description(describe([torch.zeros(3, 8, 9)]))[0].shape
     torch.Size([3, 8, 9])
     """
-    if "tensor" in description:
-        return _random(description["tensor"], getattr(torch, description["dtype"]))
-    if "tuple" in description:
-        return tuple(from_description(item) for item in description["tuple"])
-    if "list" in description:
-        return [from_description(item) for item in description["list"]]
-    if "dict" in description:
-        return {key: from_description(item) for key, item in description["dict"].items()}
+    check_size(description)
+    return _made(description)
+
+
+def check_size(description: Any) -> None:
+    """Refuses inputs that are so large that a small file would take all memory to load."""
+    if (size := _bytes(description)) > _LARGEST:
+        raise VirtualPoolError(
+            f"The example inputs have {size >> 20} MiB, where a file can ask for {_LARGEST >> 20}. "
+            "Give fewer or smaller images as the example."
+        )
+
+
+def _bytes(description: Any) -> int:
+    match description:
+        case {"tensor": list(shape), "dtype": str(dtype)} if all(map(_is_length, shape)):
+            return math.prod(shape) * max(4, _dtype(dtype).itemsize)
+        case {"tuple": list(items)} | {"list": list(items)}:
+            return sum(map(_bytes, items))
+        case {"dict": dict(items)}:
+            return sum(map(_bytes, items.values()))
+        case {"value": None | bool() | int() | float() | str()}:
+            return 0
+    raise VirtualPoolError(
+        f"Not a description of inputs: {reprlib.repr(description)}; expected what describe gives."
+    )
+
+
+def _made(description: Any) -> Any:
+    match description:
+        case {"tensor": shape, "dtype": dtype}:
+            return _random(shape, _dtype(dtype))
+        case {"tuple": items}:
+            return tuple(_made(item) for item in items)
+        case {"list": items}:
+            return [_made(item) for item in items]
+        case {"dict": items}:
+            return {key: _made(item) for key, item in items.items()}
     return description["value"]
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise VirtualPoolError(f"The example inputs have dtype {name!r:.40}, which PyTorch lacks.")
+    return dtype
 
 
 def for_model(example_inputs: Any, model: nn.Module) -> Any:
@@ -137,7 +185,12 @@ def for_model(example_inputs: Any, model: nn.Module) -> Any:
 
 
 def _random(shape: list[int], dtype: torch.dtype) -> Tensor:
-    if not dtype.is_floating_point:
-        return torch.zeros(shape, dtype=dtype)
-    # Its own generator: to load a model must not change the caller's random numbers.
-    return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    try:
+        if not dtype.is_floating_point:
+            return torch.zeros(shape, dtype=dtype)
+        # Its own generator: to load a model must not change the caller's random numbers.
+        return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    except RuntimeError as error:  # NotImplementedError is one, too
+        raise VirtualPoolError(
+            f"Example inputs of shape {shape!r:.80} and {dtype} cannot be made ({error})."
+        ) from error
