@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # what type checkers see
     from virtualpool.search import Frontier, Score, output_agreement, search, sensitivity
     from virtualpool.sites import Site, sites
     from virtualpool.storage import load, save
+    from virtualpool.summary import Summary, summary
 
 __all__ = [
     "Bound",
@@ -39,6 +40,7 @@ __all__ = [
     "PooledSite",
     "Score",
     "Site",
+    "Summary",
     "Training",
     "Unit",
     "VirtualPool",
@@ -61,6 +63,7 @@ __all__ = [
     "search",
     "sensitivity",
     "sites",
+    "summary",
     "virtual_pool",
 ]
 
@@ -86,6 +89,7 @@ lazy.export(  # what Python sees
         "search": ["Frontier", "Score", "output_agreement", "search", "sensitivity"],
         "sites": ["Site", "sites"],
         "storage": ["load", "save"],
+        "summary": ["Summary", "summary"],
     },
     modules=["measure"],
 )

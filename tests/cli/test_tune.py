@@ -174,7 +174,7 @@ def test_training_options_reach_the_training(
     as_json: Run, refused: Run, tune_options: list[str], tmp_path: Path
 ) -> None:
     asked = [*tune_options, "--run-dir", tmp_path / "run", "--sizes", "1"]
-    assert "clip is 0.0; it must be above zero" in refused(*asked, "--clip", "0")
+    assert "clip is 0.0; it must be a number above 0" in refused(*asked, "--clip", "0")
     # With gradients this short, only weight decay moves the weights.
     options = ["--clip", "1e-12", "--learning-rate", "0.1"]
     (_, point) = as_json(*asked, *options)["points"]

@@ -19,6 +19,10 @@ def test_names(current):
     assert current.checkpoint == current.directory / "checkpoint"
 
 
+def test_it_is_shown_in_a_line(current):
+    assert repr(current) == "Round(round-02: 0 sites pooled, 1 of them new)"
+
+
 def test_log_writes_numbers_as_they_come(current):
     loss = torch.tensor(0.25, requires_grad=True)
     current.log(step=1, loss=loss, note="warm-up")

@@ -1,4 +1,5 @@
 import math
+from typing import get_type_hints
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.recover import Training, by_distillation, by_labels
 from virtualpool.recover.precision import autocast
+from virtualpool.recover.settings import TrainingOptions
 
 
 @pytest.mark.parametrize(
@@ -104,3 +106,7 @@ def test_no_precision_switches_an_outer_autocast_off():
     ones = torch.ones(2, 2)
     with torch.autocast("cpu", torch.bfloat16), autocast(torch.device("cpu"), "no"):
         assert (ones @ ones).dtype == torch.float32
+
+
+def test_the_options_are_the_fields():
+    assert get_type_hints(TrainingOptions) == get_type_hints(Training)

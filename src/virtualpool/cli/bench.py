@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from virtualpool.cli import options
+from virtualpool.cli.grouped import grouped
+from virtualpool.cli.groups import Metering, Timing
 from virtualpool.cli.terminal import messages, results, table
 from virtualpool.errors import VirtualPoolError
 
@@ -14,12 +16,17 @@ if TYPE_CHECKING:
 
     from virtualpool.fuse import Report
     from virtualpool.measure import Energy, Latency
+    from virtualpool.measure.energy.measuring import EnergyOptions
+    from virtualpool.measure.prepared import Conditions
 
 _HALF = "unmodified, half resolution"
 
 
+@grouped
 def bench(
     model: options.Model,
+    timing: Timing,
+    metering: Metering,
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILES]...", help="Pooled .safetensors files.")
     ] = None,
@@ -30,18 +37,6 @@ def bench(
     size: options.Size = None,
     input_shape: options.InputShape = None,
     device: options.Device = None,
-    mode: options.Mode = "eager",
-    threads: options.Threads = None,
-    timing_batch: options.TimingBatch = 1,
-    dtype: options.Dtype = "float32",
-    channels_last: options.ChannelsLast = True,
-    repeats: options.Repeats = 15,
-    energy: options.Energy = False,
-    energy_from: options.EnergyFrom = None,
-    energy_unit: options.EnergyUnit = "W",
-    energy_interval: options.EnergyInterval = 1.0,
-    energy_idle: options.EnergyIdle = "include",
-    energy_repeats: options.EnergyRepeats = 5,
     as_json: options.AsJson = False,
 ) -> None:
     """Time a network unmodified and pooled, unfused and fused, and say with what settings.
@@ -51,28 +46,18 @@ def bench(
     """
     with results(as_json) as show:
         import virtualpool
-        from virtualpool.cli.energy import asked
         from virtualpool.cli.network import device_of, example_images, load_network
 
-        energy_options = asked(
-            energy, energy_from, energy_unit, energy_interval, energy_idle, energy_repeats
-        )
+        asked = metering.asked()
         network, where = load_network(model, weights), device_of(device)
         # What is chosen while fusing is chosen by times on the device.
         unmodified = network.module.to(where)
         images = example_images(network, size, input_shape).to(where)
         timed, reports = _candidates(unmodified, _pooled(unmodified, files, every, images), images)
         macs = {name: virtualpool.measure.macs(*each) for name, each in timed.items()}
-        setting: dict[str, Any] = {
-            "mode": mode,
-            "device": where,
-            "dtype": dtype,
-            "batch": timing_batch,
-            "threads": threads,
-            "channels_last": channels_last,
-        }
-        latencies = virtualpool.measure.latency(timed, images, **setting, repeats=repeats)
-        energies = _energies(timed, images, setting, energy_options)
+        setting: Conditions = {**timing.conditions(), "device": where}
+        latencies = virtualpool.measure.latency(timed, images, **setting, repeats=timing.repeats)
+        energies = _energies(timed, images, setting, asked)
         value = {
             name: {"macs": macs[name], "latency": latency.to_json()}
             | {"speedup": latency.speedup_over(latencies["unmodified"]).to_json()}
@@ -125,16 +110,17 @@ def _candidates(
 def _energies(
     timed: "dict[str, tuple[nn.Module, Any]]",
     images: "Tensor",
-    setting: dict[str, Any],
-    options: dict[str, Any] | None,
+    setting: "Conditions",
+    options: "EnergyOptions | None",
 ) -> "dict[str, Energy]":
     """The energies, if they are asked for; that they cannot be measured is said."""
     from virtualpool.measure import energy
 
     if options is None:
         return {}
+    asked: EnergyOptions = {**setting, **options}
     try:
-        return energy(timed, images, **setting, **options)
+        return energy(timed, images, **asked)
     except VirtualPoolError as error:
         messages().print(f"energy is not measured: {error}")
         return {}

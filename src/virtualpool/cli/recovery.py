@@ -1,7 +1,7 @@
 """The ways to recover accuracy, as the command line names them."""
 
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
@@ -9,6 +9,11 @@ from virtualpool.cli.task import Kind
 from virtualpool.recover.round import Finetune
 from virtualpool.search import by_distillation, by_labels, by_recalibration
 from virtualpool.tasks.detection import by_detector_distillation, detector_loss
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from virtualpool.recover.settings import TrainingOptions
 
 Recover = Literal["labels", "distillation", "both", "recalibration", "none"]
 
@@ -20,7 +25,7 @@ def finetune(
     batches: Any,
     *,
     sites: float,
-    **training: Any,
+    **training: "Unpack[TrainingOptions]",
 ) -> Finetune:
     """The callable that `search` fine-tunes each round's model with.
 

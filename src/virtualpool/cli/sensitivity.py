@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from virtualpool.cli import options
+from virtualpool.cli.grouped import grouped
+from virtualpool.cli.groups import Judged
 from virtualpool.cli.terminal import progress, results, resumable, table
 
 if TYPE_CHECKING:
@@ -14,12 +16,9 @@ if TYPE_CHECKING:
 _RECALIBRATION_BATCHES = 50
 
 
+@grouped
 def sensitivity(
-    model: options.Model,
-    data: options.Data,
-    weights: options.Weights = None,
-    task: options.Task = "classification",
-    metric: options.Metric = "voc",
+    judged: Judged,
     labels: Annotated[
         bool,
         typer.Option(
@@ -34,19 +33,10 @@ def sensitivity(
         Path | None,
         typer.Option(help="A JSON file, written after each site; a second start goes on from it."),
     ] = None,
-    size: options.Size = None,
-    resize: options.Resize = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    subset: options.Subset = None,
-    batch_size: options.BatchSize = None,
-    workers: options.Workers = 2,
-    seed: options.Seed = 0,
-    device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Rank the sites of a network by the score that each costs when it alone is pooled."""
-    if task == "detection" and not labels:
+    if judged.task == "detection" and not labels:
         raise typer.BadParameter(
             "--no-labels compares outputs of one shape, and a detector gives any number of boxes; "
             "leave it out."
@@ -54,23 +44,9 @@ def sensitivity(
     with results(as_json) as show:
         from dataclasses import replace
 
-        from virtualpool.cli.data import Preparation
-        from virtualpool.cli.task import open_task
         from virtualpool.search import by_recalibration, output_agreement, sensitivity
 
-        opened = open_task(
-            model,
-            weights,
-            data,
-            Preparation(size, resize, mean, std),
-            task=task,
-            metric=metric,
-            device=device,
-            batch_size=batch_size,
-            subset=subset,
-            workers=workers,
-            seed=seed,
-        )
+        opened = judged.opened()
         evaluate = (
             opened.evaluator() if labels else output_agreement(opened.module, opened.data.test)
         )

@@ -14,15 +14,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from virtualpool.observer import Observer
 from virtualpool.processes import command, is_main
+from virtualpool.progress import bars
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as a shell gives it."""
 
 _QUIET_SECONDS = 15
 _NO_TERMINAL_WIDTH = 160
-
-Observe = Callable[[str, int, int, str], None]
 
 
 def messages() -> Console:
@@ -86,29 +86,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Observe]:
+def progress() -> Iterator[Observer]:
     """An observer for long computations: bars with the time left, or a plain line now and then."""
     console = messages()
     if not console.is_terminal:
         yield _Lines(console)
         return
-    from rich import progress as bars
-
-    columns = (
-        bars.TextColumn("{task.description:12}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TimeRemainingColumn(),
-        bars.TextColumn("{task.fields[message]}"),
-    )
-    with bars.Progress(*columns, console=console) as shown:
-        tasks: dict[str, Any] = {}
-
-        def observe(stage: str, done: int, total: int, message: str, /) -> None:
-            if stage not in tasks:
-                tasks[stage] = shown.add_task(stage, total=total, message=message)
-            shown.update(tasks[stage], completed=done, total=total, message=message)
-
+    with bars(console) as observe:
         yield observe
 
 

@@ -6,161 +6,36 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from virtualpool.cli import options
+from virtualpool.cli.grouped import grouped
+from virtualpool.cli.groups import Judged, Metering, Timing
 from virtualpool.cli.terminal import progress, results, resumable, table
+from virtualpool.cli.tuning import Recovery, Rounds
 
 if TYPE_CHECKING:
+    from virtualpool.cli.task import Task
     from virtualpool.measure import Latency
     from virtualpool.search import Frontier, Point
 
-_ROUNDS = "Rounds"
-_RECOVERY = "Recovery"
+Compare = Literal["smaller-images"] | None
 
 
+@grouped
 def tune(
-    model: options.Model,
-    data: options.Data,
+    judged: Judged,
     run_dir: Annotated[
         Path, typer.Option(help="Where the run lives; the same command again goes on with it.")
     ],
-    weights: options.Weights = None,
-    task: options.Task = "classification",
-    metric: options.Metric = "voc",
-    rounds: Annotated[
-        int | None,
-        typer.Option(min=1, rich_help_panel=_ROUNDS, help="Rounds of equal size (default: 3)."),
-    ] = None,
-    sizes: Annotated[
-        str | None,
-        typer.Option(metavar="3,3,3", rich_help_panel=_ROUNDS, help="Sites that each round adds."),
-    ] = None,
-    thresholds: Annotated[
-        str | None,
-        typer.Option(
-            metavar=".01,.05", rich_help_panel=_ROUNDS, help="Drop up to which a round takes sites."
-        ),
-    ] = None,
-    per_layer: Annotated[
-        bool, typer.Option("--per-layer", rich_help_panel=_ROUNDS, help="One site a round.")
-    ] = False,
-    by_time: Annotated[
-        bool,
-        typer.Option(
-            "--by-time",
-            rich_help_panel=_ROUNDS,
-            help="First the sites that save most time for the score that they cost.",
-        ),
-    ] = False,
-    rounds_file: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE[:KEY]", rich_help_panel=_ROUNDS, help="JSON: the sites of each round."
-        ),
-    ] = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=_ROUNDS,
-            help="Stop after a round that loses more; 0.01 is one point of an accuracy.",
-        ),
-    ] = None,
+    rounds: Rounds,
+    recovery: Recovery,
+    timing: Timing,
+    metering: Metering,
     compare: Annotated[
-        Literal["smaller-images"] | None,
+        Compare,
         typer.Option(
             help="Also fine-tune the network as it is on images of 3/4, 5/8 and 1/2 of the side, "
             "for as long as all rounds: what pooling has to beat."
         ),
     ] = None,
-    recover: Annotated[
-        Literal["labels", "distillation", "both", "recalibration", "none"],
-        typer.Option(
-            rich_help_panel=_RECOVERY,
-            help="Fine-tune by labels, by the original's outputs, or both; or only measure batch "
-            "norm anew.",
-        ),
-    ] = "labels",
-    site_weight: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            rich_help_panel=_RECOVERY,
-            help="Weight of the pooled sites' maps in distillation; 0 leaves them out.",
-        ),
-    ] = 40.0,
-    epochs: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=_RECOVERY,
-            help="Of each round; one number or one a round (default: 5).",
-        ),
-    ] = None,
-    steps: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=_RECOVERY,
-            help="Steps of the optimizer in each round, in place of --epochs; one number or one "
-            "a round.",
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        str,
-        typer.Option(rich_help_panel=_RECOVERY, help="At first; one number or one a round."),
-    ] = "0.001",
-    optimizer: Annotated[
-        Literal["sgd", "adamw"], typer.Option(rich_help_panel=_RECOVERY, help="What trains.")
-    ] = "sgd",
-    schedule: Annotated[
-        Literal["paper", "cosine"],
-        typer.Option(
-            rich_help_panel=_RECOVERY, help="Learning rate in steps down by ten, or a half wave."
-        ),
-    ] = "paper",
-    drop_steps: Annotated[
-        str | None,
-        typer.Option(
-            metavar="30000,45000",
-            rich_help_panel=_RECOVERY,
-            help="After which steps of a round the paper's schedule steps down (default: after "
-            "each third).",
-        ),
-    ] = None,
-    ema: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=_RECOVERY, help="Average the weights with this decay, such as 0.999."
-        ),
-    ] = None,
-    clip: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=_RECOVERY, help="Shorten longer gradients to this norm, such as 1."
-        ),
-    ] = None,
-    mixed_precision: Annotated[
-        Literal["no", "bf16", "fp16"],
-        typer.Option(rich_help_panel=_RECOVERY, help="Of fine-tuning and evaluation."),
-    ] = "no",
-    size: options.Size = None,
-    resize: options.Resize = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    augment: options.Augment = None,
-    subset: options.Subset = None,
-    batch_size: options.BatchSize = None,
-    workers: options.Workers = 2,
-    mode: options.Mode = "eager",
-    threads: options.Threads = None,
-    timing_batch: options.TimingBatch = 1,
-    dtype: options.Dtype = "float32",
-    channels_last: options.ChannelsLast = True,
-    repeats: options.Repeats = 15,
-    energy: options.Energy = False,
-    energy_from: options.EnergyFrom = None,
-    energy_unit: options.EnergyUnit = "W",
-    energy_interval: options.EnergyInterval = 1.0,
-    energy_idle: options.EnergyIdle = "include",
-    energy_repeats: options.EnergyRepeats = 5,
-    seed: options.Seed = 0,
-    device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Make a set of faster networks out of a trained one.
@@ -170,97 +45,55 @@ def tune(
     RUN_DIR/report.html.
     """
     with results(as_json) as show:
-        from virtualpool import report
-        from virtualpool.cli import recovery
-        from virtualpool.cli.data import Preparation
-        from virtualpool.cli.energy import asked
-        from virtualpool.cli.rounds import length, one_or_each, whole_numbers
-        from virtualpool.cli.rounds import schedule as schedule_of
-        from virtualpool.cli.task import open_task
-        from virtualpool.processes import is_main
-        from virtualpool.search import search
-
-        made_by = schedule_of(
-            rounds=rounds,
-            sizes=sizes,
-            thresholds=thresholds,
-            per_layer=per_layer,
-            by_time=by_time,
-            rounds_file=rounds_file,
+        # What is wrong with these is said before images are loaded.
+        schedule, energy = rounds.schedule(), metering.asked()
+        opened = judged.opened(recovery.augment)
+        frontier = _searched(
+            judged,
+            opened,
+            recovery,
+            run_dir=run_dir,
+            rounds=schedule,
+            max_drop=rounds.max_drop,
+            latency=timing.latency(),
+            energy=energy,
+            compare=compare,
         )
-        energy_options = asked(
-            energy, energy_from, energy_unit, energy_interval, energy_idle, energy_repeats
-        )
-        opened = open_task(
-            model,
-            weights,
-            data,
-            Preparation(size, resize, mean, std, augment),
-            task=task,
-            metric=metric,
-            device=device,
-            batch_size=batch_size,
-            subset=subset,
-            workers=workers,
-            seed=seed,
-        )
-        training: dict[str, Any] = {
-            "optimizer": optimizer,
-            "schedule": schedule,
-            "drop_steps": drop_steps and tuple(whole_numbers(drop_steps, "--drop-steps")),
-            "ema": ema,
-            "clip": clip,
-            "mixed_precision": mixed_precision,
-        }
-        with resumable(str(run_dir)), progress() as observer:
-            finetune = None
-            if recover != "none":
-                finetune = recovery.finetune(
-                    recover,
-                    task,
-                    opened.module,
-                    opened.training_batches,
-                    sites=site_weight,
-                    **training,
-                    seed=seed,
-                )
-            frontier = search(
-                opened.module,
-                opened.images,
-                evaluate=opened.evaluator(mixed_precision),
-                finetune=finetune,
-                rounds=made_by,
-                run_dir=run_dir,
-                learning_rates=one_or_each(learning_rate, "--learning-rate"),
-                **length(epochs, steps),
-                max_drop=max_drop,
-                latency={
-                    "mode": mode,
-                    "threads": threads,
-                    "batch": timing_batch,
-                    "dtype": dtype,
-                    "channels_last": channels_last,
-                    "repeats": repeats,
-                },
-                energy=energy_options,
-                compare=compare,
-                settings={
-                    "model": model,
-                    "weights": weights,
-                    **opened.settings,
-                    "recovery": recover,
-                    "site weight": site_weight,
-                    "training": training,
-                },
-                seed=seed,
-                observer=observer,
-            )
-            opened.illustrate(run_dir)
-            page = run_dir / "report.html"
-            if is_main():
-                report.write(run_dir, page)
+        page = _reported(opened, run_dir)
         opened.say_skipped()
         show(frontier.to_json() | {"report": str(page)}, lambda: _print(frontier, run_dir, page))
+
+
+def _searched(judged: Judged, opened: "Task", recovery: Recovery, **asked: Any) -> "Frontier":
+    """Searches with what the options say; `asked` are arguments of `search` as they are."""
+    from virtualpool.search import search
+
+    with resumable(str(asked["run_dir"])), progress() as observer:
+        return search(
+            opened.module,
+            opened.images,
+            evaluate=opened.evaluator(recovery.mixed_precision),
+            finetune=recovery.finetune(opened, judged.seed),
+            **recovery.lengths(),
+            settings={"model": judged.model, "weights": judged.weights}
+            | opened.settings
+            | recovery.settings(),
+            seed=judged.seed,
+            observer=observer,
+            **asked,
+        )
+
+
+def _reported(opened: "Task", run_dir: Path) -> Path:
+    """Writes the report of a run; of several processes the main one does."""
+    from virtualpool import report
+    from virtualpool.processes import is_main
+
+    page = run_dir / "report.html"
+    opened.illustrate(run_dir)
+    if is_main():
+        report.write(run_dir, page)
+    return page
 
 
 def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:

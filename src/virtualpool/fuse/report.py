@@ -27,6 +27,15 @@ class Interpolation:
     sites: tuple[str, ...]
     asked_by: tuple[str, ...]
 
+    @property
+    def why(self) -> str:
+        """Why it is interpolated, in words.
+
+        >>> Interpolation(("conv1",), ("output", "norm")).why
+        'output, norm need it in full'
+        """
+        return f"{_and(self.asked_by)} it in full"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -100,10 +109,7 @@ class Report:
     @property
     def remaining(self) -> list[str]:
         """A line on each thing that was not fused."""
-        interpolated = [
-            f"{', '.join(each.sites)}: {_and(each.asked_by)} it in full"
-            for each in self.interpolations
-        ]
+        interpolated = [f"{', '.join(each.sites)}: {each.why}" for each in self.interpolations]
         left = [f"{name or 'the model'} is as it was: {why}" for name, why in self.left.items()]
         return interpolated + left
 

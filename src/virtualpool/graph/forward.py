@@ -16,6 +16,8 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from virtualpool.plan import record_of
+
 CONSTANT = "_tensor_constant"
 """What fx calls a tensor that the traced code makes by itself, with a number behind it."""
 
@@ -54,6 +56,15 @@ class Rewritten:
     original_class: type[nn.Module]
     evaluation: ForwardCode
     training_code: ForwardCode
+
+    def extra_repr(self) -> str:
+        """What the original class says of itself, and which sites are pooled."""
+        said = super().extra_repr()  # pyright: ignore[reportAttributeAccessIssue]
+        record = record_of(self)  # pyright: ignore[reportArgumentType]
+        if record is None:
+            return said
+        pooled = f"pooled sites: {', '.join(record.plan.names)}"
+        return f"{said}\n{pooled}" if said else pooled
 
     def for_evaluation(self, inputs: Any) -> tuple[Any, Any]:
         """What the code of eval mode reads attributes from, and the inputs that it is given.

@@ -115,7 +115,7 @@ class Latency:
         return converted(value, cls)
 
 
-class Options(Conditions, total=False):
+class LatencyOptions(Conditions, total=False):
     """What `latency` can be told by keyword; see there."""
 
     repeats: int
@@ -123,10 +123,12 @@ class Options(Conditions, total=False):
 
 
 @overload
-def latency(models: nn.Module, example_inputs: Any, **options: "Unpack[Options]") -> Latency: ...
+def latency(
+    models: nn.Module, example_inputs: Any, **options: "Unpack[LatencyOptions]"
+) -> Latency: ...
 @overload
 def latency(
-    models: "Mapping[str, Timed]", example_inputs: Any, **options: "Unpack[Options]"
+    models: "Mapping[str, Timed]", example_inputs: Any, **options: "Unpack[LatencyOptions]"
 ) -> dict[str, Latency]: ...
 def latency(
     models: "nn.Module | Mapping[str, Timed]",

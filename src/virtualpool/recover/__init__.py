@@ -1,7 +1,7 @@
 """Recovery: ready callables that win back what pooling has cost, for `search(finetune=...)`."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -10,8 +10,11 @@ from virtualpool.recover.limits import ABOVE_ZERO, WEIGHT
 from virtualpool.recover.objectives import Distillation, Labels, Loss, cross_entropy
 from virtualpool.recover.reconstruction import reconstruct
 from virtualpool.recover.round import Finetune, Round
-from virtualpool.recover.settings import Training
+from virtualpool.recover.settings import Training, TrainingOptions
 from virtualpool.recover.training import train
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = [
     "Training",
@@ -23,7 +26,9 @@ __all__ = [
 ]
 
 
-def by_labels(batches: Iterable[Any], *, loss: Loss = cross_entropy, **settings: Any) -> Finetune:
+def by_labels(
+    batches: Iterable[Any], *, loss: Loss = cross_entropy, **settings: "Unpack[TrainingOptions]"
+) -> Finetune:
     """Fine-tuning on labelled images, as the paper does.
 
     Args:
@@ -57,7 +62,7 @@ def by_distillation(
     features: float = 1.0,
     labels: float = 0.0,
     sites: float = 40.0,
-    **settings: Any,
+    **settings: "Unpack[TrainingOptions]",
 ) -> Finetune:
     """Fine-tuning towards what the original model gives; needs no labels.
 

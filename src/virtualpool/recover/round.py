@@ -14,9 +14,10 @@ from virtualpool.plan import Plan
 from virtualpool.processes import is_main
 from virtualpool.records import append_line, read_records, write_records
 from virtualpool.recover import limits
+from virtualpool.words import count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Round:
     """What `finetune(model, round)` is told of the round that it fine-tunes.
 
@@ -51,6 +52,10 @@ class Round:
         for name, allowed in LIMITS.items():
             if (value := getattr(self, name)) is not None:
                 allowed.check(name, value)
+
+    def __repr__(self) -> str:
+        pooled, added = count(len(self.plan.sites), "site"), len(self.added)
+        return f"Round({self.name}: {pooled} pooled, {added} of them new)"
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """How a recovery trains: its length, optimiser, schedule and precision."""
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 import torch
 from torch import nn
@@ -12,6 +12,26 @@ from virtualpool.recover.learning_rate import RateSchedule, factor
 from virtualpool.recover.precision import Precision
 
 Optimizer = Literal["sgd", "adamw"]
+
+
+class TrainingOptions(TypedDict, total=False):
+    """The fields of `Training`, for functions that take them by keyword; see there."""
+
+    epochs: float
+    learning_rate: float
+    optimizer: Optimizer
+    momentum: float
+    weight_decay: float
+    rate_schedule: RateSchedule
+    drops: tuple[float, ...]
+    drop_steps: tuple[int, ...] | None
+    warm_up: float
+    ema: float | None
+    clip: float | None
+    mixed_precision: Precision
+    seed: int
+    log_steps: int
+    checkpoint_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The paper's Algorithm 1: pool the robust sites first, fine-tune, evaluate, time, and go on."""
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +12,14 @@ from torch import nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import name_of
 from virtualpool.measure.energy import energy as energy_of
+from virtualpool.measure.energy.measuring import EnergyOptions
+from virtualpool.measure.latency import LatencyOptions
 from virtualpool.measure.latency import latency as latency_of
 from virtualpool.measure.score import Evaluate
 from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import plan_of
 from virtualpool.processes import agreed, join
+from virtualpool.progress import shows_progress
 from virtualpool.recover.limits import Limits
 from virtualpool.recover.round import LIMITS, Finetune, Round
 from virtualpool.search.frontier import Frontier
@@ -32,9 +36,11 @@ __all__ = ["Round", "search"]
 Compare = Literal["smaller-images"]
 OneARound = float | Sequence[float] | None
 Number = TypeVar("Number", int, float)
+Options = TypeVar("Options", LatencyOptions, EnergyOptions)
 _DROP = Limits(-math.inf)
 
 
+@shows_progress
 def search(
     model: nn.Module,
     example_inputs: Any,
@@ -50,10 +56,10 @@ def search(
     epochs: OneARound = None,
     training_steps: int | Sequence[int] | None = None,
     max_drop: float | None = None,
-    latency: Mapping[str, Any] | None = None,
-    energy: Mapping[str, Any] | None = None,
+    latency: LatencyOptions | None = None,
+    energy: EnergyOptions | None = None,
     compare: Compare | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     seed: int = 0,
     observer: Observer | None = None,
 ) -> Frontier:
@@ -99,7 +105,7 @@ def search(
             take, in `Frontier.missing`.
         settings: more that a second start must be given alike; JSON-able.
         seed: of all random numbers.
-        observer: is told of progress; see `Observer`.
+        observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
 
     Returns:
         The frontier: the original, and a model of each round; beside it those on smaller images.
@@ -128,7 +134,7 @@ def search(
         epochs=_one_a_round("epochs", epochs, count),
         training_steps=_one_a_round("training_steps", training_steps, count),
         max_drop=max_drop,
-        latency=_options_of(latency_of, "latency", latency or {}),
+        latency=_options_of(latency_of, "latency", latency or LatencyOptions()),
         energy=None if energy is None else _options_of(energy_of, "energy", energy),
         seed=seed,
         observer=observer or unobserved,
@@ -211,13 +217,11 @@ def _one_a_round(
     return each
 
 
-def _options_of(
-    measure: Callable[..., Any], name: str, options: Mapping[str, Any]
-) -> dict[str, Any]:
+def _options_of(measure: Callable[..., Any], name: str, options: Options) -> Options:
     known = list(inspect.signature(measure).parameters)[2:]
     unknown = [option for option in options if option not in known]
     if unknown:
         raise VirtualPoolError(
             f"{name} has no option {', '.join(unknown)}; it takes {', '.join(known)}."
         )
-    return dict(options)
+    return copy.copy(options)

@@ -16,6 +16,7 @@ from virtualpool.graph.random_numbers import seeded
 from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer, unobserved
 from virtualpool.processes import agreed, is_main
+from virtualpool.progress import shows_progress
 from virtualpool.schema import converted, parsed
 from virtualpool.sites import Site, check_eligible, named, sites
 
@@ -101,6 +102,7 @@ class Sensitivity:
         return converted(value, cls)
 
 
+@shows_progress
 def sensitivity(
     model: nn.Module,
     example_inputs: Any,
@@ -136,7 +138,7 @@ def sensitivity(
             statistics of its batch norms, say.
         baseline: the unmodified model's score, if it is known.
         path: a file that is written after each site; a second start goes on from there.
-        observer: is told of progress; see `Observer`.
+        observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
 
     Raises:
         VirtualPoolError: a name is no eligible site, a score is not finite, or `path` holds the

@@ -2,7 +2,7 @@
 
 import functools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from virtualpool.fingerprint import fingerprint, name_of
 from virtualpool.graph.inputs import describe
 from virtualpool.graph.random_numbers import seeded
 from virtualpool.measure.energy import Meter
+from virtualpool.measure.energy.measuring import EnergyOptions
+from virtualpool.measure.latency import LatencyOptions
 from virtualpool.measure.macs import macs
 from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer
@@ -46,8 +48,8 @@ class Steps:
     epochs: list[float | None]
     training_steps: list[int | None]
     max_drop: float | None
-    latency: dict[str, Any]
-    energy: dict[str, Any] | None
+    latency: LatencyOptions
+    energy: EnergyOptions | None
     seed: int
     observer: Observer
 
@@ -252,7 +254,7 @@ class Steps:
         )
 
 
-def _all_named(options: dict[str, Any]) -> dict[str, Any]:
+def _all_named(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _named(value) for name, value in options.items()}
 
 

@@ -393,3 +393,13 @@ def test_plot_shows_smaller_images_as_a_second_line(frontier, compared, tmp_path
 def test_plot_refuses_other_suffixes(frontier, tmp_path, name):
     with pytest.raises(VirtualPoolError, match=f"{name}: .* one of .*png.*svg"):
         frontier.plot(tmp_path / name)
+
+
+def test_it_is_shown_as_a_table(compared):
+    head, titles, *rows = repr(compared).splitlines()
+    assert str(compared.directory) in head
+    assert titles.split()[:2] == ["model", "accuracy,"]
+    assert [row.split()[0] for row in rows] == [
+        "original", "r1*", "r2", "r3*", "r4*", "smaller-0.75", "smaller-0.5",
+    ]  # fmt: skip
+    assert rows[1].split() == ["r1*", "91.0", "\N{MINUS SIGN}1.0", "14", "ms", "1.50x", "1", "0.0"]

@@ -12,7 +12,7 @@ from torch import nn
 from virtualpool.documents import read_document, write_document
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import naming
-from virtualpool.measure.latency import Latency, Options, Speedup, latency
+from virtualpool.measure.latency import Latency, LatencyOptions, Speedup, latency
 from virtualpool.measure.prepared import Timed
 from virtualpool.measure.unit import Unit
 from virtualpool.schema import converted
@@ -21,12 +21,13 @@ from virtualpool.search.frontier.pareto import unbeaten
 from virtualpool.search.frontier.point import Point
 from virtualpool.search.resizing import resized, shrunk
 from virtualpool.storage import load
+from virtualpool.table import table
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Frontier:
     """The models of a search: the original first, then one a round.
 
@@ -42,6 +43,14 @@ class Frontier:
     directory: Path
     smaller: tuple[Point, ...] = ()
     missing: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        rows = [_row(point, self.unit, point in self.pareto) for point in self.points]
+        smaller = [_row(point, self.unit, False) for point in self.smaller]
+        return (
+            f"Frontier in {self.directory} (* no other model is both faster and better)\n"
+            f"{table(_columns(self.unit), rows + smaller)}"
+        )
 
     @property
     def original(self) -> Point:
@@ -143,7 +152,7 @@ class Frontier:
         return named[name]
 
     def timed(
-        self, model: nn.Module, example_inputs: Any, **options: "Unpack[Options]"
+        self, model: nn.Module, example_inputs: Any, **options: "Unpack[LatencyOptions]"
     ) -> "Frontier":
         """The same models with their latencies measured anew: on this machine, on these inputs.
 
@@ -268,3 +277,20 @@ def _limits(
         if value is not None and not value > 0:
             raise VirtualPoolError(f"{name} is {value}; give more than zero.")
     return limits
+
+
+def _columns(unit: Unit) -> list[str]:
+    name = f"{unit.name}, %" if unit.percent else unit.name
+    return ["model", f">{name}", ">drop", ">latency", ">speed-up", ">sites", ">MMACs"]
+
+
+def _row(point: Point, unit: Unit, unbeaten: bool) -> list[str]:
+    return [
+        point.name + ("*" if unbeaten else ""),
+        unit.number(point.accuracy),
+        unit.number(point.drop),
+        f"{point.latency.median_ms:.3g} ms",
+        f"{point.speedup.median:.2f}x",
+        str(len(point.plan.sites)),
+        f"{point.macs / 1e6:,.1f}",
+    ]

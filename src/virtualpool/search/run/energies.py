@@ -1,6 +1,5 @@
 """The energy of a round's model, interleaved with the unmodified one."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,8 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.energy import Energy, energy
+from virtualpool.measure.energy.measuring import EnergyOptions
+from virtualpool.measure.latency import LatencyOptions
 from virtualpool.measure.prepared import Conditions, Timed
 from virtualpool.schema import converted
 
@@ -49,8 +50,8 @@ def energies(
     unmodified: nn.Module,
     kept: Timed,
     example_inputs: Any,
-    latency: Mapping[str, Any],
-    options: dict[str, Any],
+    latency: LatencyOptions,
+    options: EnergyOptions,
 ) -> Energies:
     """Measures two models; why that cannot be done is a result, too.
 
@@ -64,9 +65,9 @@ def energies(
     models: dict[str, Timed] = {"unmodified": unmodified}
     if kept is not unmodified:
         models["kept"] = kept
-    shared = {
-        name: value for name, value in latency.items() if name in Conditions.__optional_keys__
-    }
+    shared = EnergyOptions()
+    for name in Conditions.__optional_keys__ & latency.keys():
+        shared[name] = latency[name]
     try:
         found = energy(models, example_inputs, **shared | options)
     except VirtualPoolError as error:

@@ -1,6 +1,5 @@
 """The forms of a round's model, unfused and fused, and how fast they are interleaved."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +8,7 @@ from torch import nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import Report, fuse, report_of
 from virtualpool.measure.half_resolution import at_half_resolution
-from virtualpool.measure.latency import Latency, Timed, latency
+from virtualpool.measure.latency import Latency, LatencyOptions, Timed, latency
 from virtualpool.schema import converted, renamed
 
 
@@ -73,7 +72,7 @@ def fused_if_possible(model: nn.Module, example_inputs: Any) -> tuple[nn.Module 
 def timed(
     unmodified: nn.Module,
     example_inputs: Any,
-    options: Mapping[str, Any],
+    options: LatencyOptions,
     *,
     unfused: nn.Module | None = None,
     fused: nn.Module | None = None,

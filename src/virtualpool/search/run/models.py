@@ -10,7 +10,8 @@ from torch import nn
 
 from virtualpool.apply import apply
 from virtualpool.files import write_json
-from virtualpool.measure.latency import latency
+from virtualpool.measure.energy.measuring import EnergyOptions
+from virtualpool.measure.latency import LatencyOptions, latency
 from virtualpool.measure.prepared import Timed
 from virtualpool.processes import agreed, is_main, wait_for_all
 from virtualpool.search.run.energies import Energies, energies
@@ -34,8 +35,8 @@ class Models:
     run: Run
     unmodified: nn.Module
     example_inputs: Any
-    latency: dict[str, Any]
-    energy: dict[str, Any] | None = None
+    latency: LatencyOptions
+    energy: EnergyOptions | None = None
 
     def path(self, index: int) -> Path:
         """The file of a round's model."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,13 @@ from virtualpool.recover.distances import distance_of_sites, mean_relative_squar
 from virtualpool.recover.limits import WEIGHT
 from virtualpool.recover.objectives import Loss, teacher
 from virtualpool.recover.round import Finetune, Round
-from virtualpool.recover.settings import Training
+from virtualpool.recover.settings import Training, TrainingOptions
 from virtualpool.recover.site_maps import SiteMap, maps_of, outputs_to, site_maps
 from virtualpool.recover.training import train
 from virtualpool.tasks.detection.loss import detector_loss
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _BACKBONE = "backbone"
 
@@ -28,7 +31,7 @@ def by_detector_distillation(
     features: float = 1.0,
     labels: float = 0.0,
     sites: float = 40.0,
-    **settings: Any,
+    **settings: "Unpack[TrainingOptions]",
 ) -> Finetune:
     """Fine-tuning of a detector of torchvision towards the maps that the original gives.
 

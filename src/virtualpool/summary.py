@@ -1,0 +1,115 @@
+"""What of a model is pooled, fused and interpolated, and why."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from virtualpool.fuse.report import Report, report_of
+from virtualpool.plan import join, plan_of, unwrapped
+from virtualpool.table import table
+from virtualpool.words import count
+
+Form = Literal["fused", "interpolated"]
+
+_UNFUSED = "the model is unfused; virtualpool.fuse gives the equal one on reduced maps"
+_REDUCED = "all that read it work on its reduced map"
+
+
+@dataclass(frozen=True)
+class PooledAs:
+    """How one pooled site is computed.
+
+    Attributes:
+        site: its name.
+        form: "fused", if its map is nowhere interpolated, else "interpolated".
+        why: the reason, for people to read.
+    """
+
+    site: str
+    form: Form
+    why: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What of a model is pooled, fused and interpolated, and why; its `str` is a table.
+
+    Attributes:
+        model: the name of its class.
+        sites: the pooled ones, in the order in which they were pooled.
+        convolutions: how many the model has in all.
+    """
+
+    model: str
+    sites: tuple[PooledAs, ...]
+    convolutions: int
+
+    def __str__(self) -> str:
+        fused = sum(each.form == "fused" for each in self.sites)
+        head = (
+            f"{self.model}: {len(self.sites)} of {count(self.convolutions, 'convolution')} pooled"
+        )
+        if not self.sites:
+            return head
+        rows = [[each.site, each.form, each.why] for each in self.sites]
+        return (
+            f"{head}, {fused} fused, {len(self.sites) - fused} interpolated\n"
+            f"{table(['site', 'map', 'why'], rows)}"
+        )
+
+
+def summary(model: nn.Module) -> Summary:
+    """What of a model is pooled, fused and interpolated, and why.
+
+    Args:
+        model: any module: pooled or not, fused or not, in a wrapper such as DDP or not. It does
+            not run.
+
+    Returns:
+        A `Summary`: a value whose `str` is a table with a row for each pooled site.
+
+    >>> import torch
+    >>> from virtualpool import apply, fuse
+    >>> image = torch.zeros(1, 3, 16, 16)
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 1))
+    >>> print(summary(fuse(apply(model, image), image)))
+    PooledSequential: 2 of 2 convolutions pooled, 1 fused, 1 interpolated
+    site  map           why
+    0     fused         all that read it work on its reduced map
+    2     interpolated  output needs it in full
+    """
+    inner = unwrapped(model)
+    reasons = {
+        join(prefix, site): why
+        for prefix, module in inner.named_modules()
+        if (report := report_of(module)) is not None
+        for site, why in _interpolated(report)
+    }
+    fused = {
+        join(prefix, site)
+        for prefix, module in inner.named_modules()
+        if (report := report_of(module)) is not None
+        for site in report.fused
+    }
+    sites = tuple(_pooled_as(name, fused, reasons) for name in plan_of(inner).names)
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in inner.modules())
+    return Summary(type(inner).__name__, sites, convolutions)
+
+
+def _pooled_as(name: str, fused: set[str], reasons: dict[str, str]) -> PooledAs:
+    if name in fused:
+        return PooledAs(name, "fused", _REDUCED)
+    inside = [part for part in reasons if not part or name == part or name.startswith(f"{part}.")]
+    # The innermost part that a report speaks of is the one that holds for the site.
+    return PooledAs(name, "interpolated", reasons[max(inside, key=len)] if inside else _UNFUSED)
+
+
+def _interpolated(report: Report) -> Iterator[tuple[str, str]]:
+    """Sites that a report says are interpolated, and submodules that were left, and why."""
+    for each in report.interpolations:
+        for site in each.sites:
+            yield site, each.why
+    for part, why in report.left.items():
+        yield part, f"{part or 'the model'} is as it was: {why}"
