@@ -136,7 +136,7 @@ def _reader(module: Any) -> Any:
         return module
     if is_captured():
         return _reader_when_captured(module, folding)
-    snapshot = getattr(module, _SNAPSHOT)
+    snapshot: Any = getattr(module, _SNAPSHOT)
     is_current = snapshot is not None and snapshot.is_current()
     if is_current and not _learns(tensor for tensor, *_ in snapshot.tensors):
         return module
