@@ -14,7 +14,8 @@ from torch.nn import functional
 from virtualpool import VirtualPoolError
 from virtualpool.graph.forward import CONSTANT, ForwardCode
 from virtualpool.graph.inputs import as_call, call, map_tensors
-from virtualpool.graph.tracer import Tracer, convolutions, takes_any_number
+from virtualpool.graph.parameters import takes_any_number
+from virtualpool.graph.tracer import Tracer, convolutions
 
 IMAGES = torch.rand(2, 3, 8, 8)
 

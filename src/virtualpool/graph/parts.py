@@ -13,13 +13,13 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.graph import random_numbers
 from virtualpool.graph.forward import ForwardCode, Rewritten
 from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
+from virtualpool.graph.parameters import takes_any_number
 from virtualpool.graph.state import state_kept
 from virtualpool.graph.tracer import (
     CONVOLUTION,
     LeftBehindError,
     Tracer,
     convolutions,
-    takes_any_number,
 )
 from virtualpool.plan import join
 

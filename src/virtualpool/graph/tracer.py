@@ -12,13 +12,12 @@ import torch
 from torch import fx, nn
 from torch.fx._symbolic_trace import PH
 from torch.fx.graph import CodeGen, _PyTreeCodeGen
-from torch.fx.proxy import Attribute, TraceError
+from torch.fx.proxy import TraceError
 from torch.utils import _pytree as pytree
 
 from virtualpool.graph import random_numbers
 from virtualpool.graph.answers import Answers, NoAnswerError, written
 from virtualpool.graph.arguments import (
-    can_be_checked,
     check_absent,
     check_answer,
     check_length,
@@ -28,6 +27,13 @@ from virtualpool.graph.arguments import (
 from virtualpool.graph.containers import held_in
 from virtualpool.graph.inputs import Call
 from virtualpool.graph.operations import is_hooked
+from virtualpool.graph.parameters import (
+    STARS,
+    absent_arguments,
+    example_leaves,
+    fixed_arguments,
+)
+from virtualpool.graph.proxies import Known, Parts, count_of_parts
 from virtualpool.graph.state import state_kept
 from virtualpool.plan import join
 
@@ -41,45 +47,6 @@ def convolutions(module: nn.Module) -> list[str]:
     ['1.0']
     """
     return [name for name, child in module.named_modules() if isinstance(child, CONVOLUTION)]
-
-
-class _Known(fx.Proxy):
-    """Stands in for a value whose kind, and whose length where it is a shape, are known."""
-
-    tracer: Any
-
-    def __getattr__(self, k: str) -> Any:
-        return _KnownAttribute(self, k)  # pyright: ignore[reportArgumentType]
-
-    @property
-    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # What isinstance goes by. PyTorch and this library ask for what it is really.
-        frame = inspect.currentframe()
-        asking = frame.f_back.f_globals.get("__name__", "") if frame and frame.f_back else ""
-        is_ours = asking.startswith(("torch.", "virtualpool."))
-        return type(self) if is_ours else self.tracer.kind_of(self)
-
-    def __len__(self) -> int:
-        length = self.tracer.length_of(self)
-        return super().__len__() if length is None else length
-
-
-class _KnownAttribute(_Known, Attribute):
-    """Stands in for an attribute of such a value."""
-
-
-class _Parts(_Known):
-    """Stands in for a map that is cut into so many parts, which code may go through."""
-
-    def __init__(self, node: fx.Node, tracer: Any, count: int) -> None:
-        super().__init__(node, tracer)
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Any]:
-        return (operator.getitem(self, place) for place in range(len(self)))  # pyright: ignore
 
 
 class Tracer(fx.Tracer):
@@ -117,9 +84,9 @@ class Tracer(fx.Tracer):
             module: what to trace, in the mode (eval or training) that its flags say.
             call: arguments that the module takes; what is not a tensor in them is held fixed.
         """
-        fixed = _fixed_arguments(module, call)
-        self._absent = _absent_arguments(module, call) if self._is_closed else {}
-        self._answers = Answers(module, _example_leaves(module, call, fixed))
+        fixed = fixed_arguments(module, call)
+        self._absent = absent_arguments(module, call) if self._is_closed else {}
+        self._answers = Answers(module, example_leaves(module, call, fixed))
         self._checked: set[fx.Node] = set()
         with warnings.catch_warnings():
             # fx says which fixed arguments it does not check; all of them are checked here.
@@ -143,8 +110,8 @@ class Tracer(fx.Tracer):
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """See `torch.fx.Tracer`, which knows of no value how many parts it has."""
-        count = _count_of_parts(node)
-        return _Known(node, self) if count is None else _Parts(node, self, count)
+        count = count_of_parts(node)
+        return Known(node, self) if count is None else Parts(node, self, count)
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         """See `torch.fx.Tracer`, which knows no answer; its check goes into the graph."""
@@ -272,7 +239,7 @@ class Tracer(fx.Tracer):
             if name not in fixed:
                 given, *placeholders = placeholders
                 is_absent = given.target in self._absent
-                if is_absent or (self._is_closed and parameter.kind not in _STARS):
+                if is_absent or (self._is_closed and parameter.kind not in STARS):
                     with self.graph.inserting_before(self._body):
                         check = check_absent if is_absent else check_tensor
                         self.graph.call_function(check, (name, given))
@@ -389,75 +356,6 @@ def _sequences(module: nn.Module) -> set[str]:
         and not is_hooked(child)
         and not any(isinstance(each, nn.Linear) for each in child.children())
     }
-
-
-_STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-
-
-def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
-    """What a trace must know of the arguments: all that is not simply a given tensor.
-
-    Without it `if targets is not None` would be taken for true.
-    """
-    bound = inspect.signature(module.forward).bind(*call[0], **call[1])
-    given = {name for name, value in bound.arguments.items() if isinstance(value, torch.Tensor)}
-    bound.apply_defaults()
-    parameters = bound.signature.parameters
-    fixed = {
-        name: pytree.tree_map_only(torch.Tensor, lambda _: PH, value)
-        for name, value in bound.arguments.items()
-        if name not in given and parameters[name].kind not in _STARS
-    }
-    for name, value in fixed.items():
-        for leaf in pytree.tree_leaves(value):
-            if leaf is not PH and not can_be_checked(leaf):
-                # What the code takes from it, even a tensor, would stay the example's for ever.
-                raise TraceError(f"{name} is a {type(leaf).__name__}, which a graph would fix")
-    return fixed
-
-
-def _example_leaves(module: nn.Module, call: Call, fixed: dict[str, Any]) -> Iterator[Any]:
-    """What fx has a placeholder for, in the order of these."""
-    bound = inspect.signature(module.forward).bind(*call[0], **call[1])
-    bound.apply_defaults()
-    parameters = bound.signature.parameters
-    # fx has `*args` and `**kwargs` last.
-    for name in sorted(bound.arguments, key=lambda name: parameters[name].kind in _STARS):
-        value = bound.arguments[name]
-        yield from pytree.tree_leaves(value) if name in fixed else [value]
-
-
-def takes_any_number(module: nn.Module) -> bool:
-    """Whether `forward` has `*args` or `**kwargs`."""
-    return any(
-        each.kind in _STARS for each in inspect.signature(module.forward).parameters.values()
-    )
-
-
-def _absent_arguments(module: nn.Module, call: Call) -> dict[Any, Any]:
-    """The names of `*args` and `**kwargs` that are given nothing, with their stars; and nothing."""
-    bound = inspect.signature(module.forward).bind(*call[0], **call[1])
-    bound.apply_defaults()
-    return {
-        _STARS[parameter.kind] + name: bound.arguments[name]
-        for name, parameter in bound.signature.parameters.items()
-        if parameter.kind in _STARS and not bound.arguments[name]
-    }
-
-
-def _count_of_parts(node: fx.Node) -> int | None:
-    """Into how many parts a map is cut, where the code says so.
-
-    Where there are fewer, as a map has not so many channels, the graph fails and is not used.
-    """
-    if node.target not in ("chunk", "split", torch.chunk, torch.split):
-        return None
-    given = dict(zip(("map", "parts"), node.args, strict=False)) | dict(node.kwargs)
-    if node.target in ("chunk", torch.chunk):
-        count = given.get("parts", given.get("chunks"))
-        return count if isinstance(count, int) else None
-    sizes = given.get("parts", given.get("split_size", given.get("split_size_or_sections")))
-    return len(sizes) if isinstance(sizes, list | tuple) else None
 
 
 def _item(structure: fx.Node, path: pytree.KeyPath) -> fx.Node:
