@@ -136,8 +136,8 @@ def _reader(module: Any) -> Any:
         return module
     if is_captured():
         return _reader_when_captured(module, folding)
-    snapshot: Any = getattr(module, _SNAPSHOT)
-    is_current = snapshot is not None and snapshot.is_current()
+    snapshot = getattr(module, _SNAPSHOT)
+    is_current = bool(snapshot and snapshot.is_current())
     if is_current and not _learns(tensor for tensor, *_ in snapshot.tensors):
         return module
     tensors = folding.tensors(module)
