@@ -16,9 +16,9 @@ from virtualpool.graph.inputs import as_call
 from virtualpool.graph.parts import Part, Traced, evaluating, run, trace
 from virtualpool.graph.placement import is_before_pool, placement
 from virtualpool.graph.state import copy_of, state_kept
-from virtualpool.graph.tracer import CONVOLUTION
 from virtualpool.operator.pool import output_size
 from virtualpool.plan import Follows, plan_of, wrapper_of
+from virtualpool.torch_private import CONVOLUTION
 from virtualpool.words import nearest
 
 POOLED = "already pooled"

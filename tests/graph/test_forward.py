@@ -13,13 +13,13 @@ from torch import fx, nn
 from torch.nn import functional
 
 from virtualpool.graph.forward import (
-    CONSTANT,
     ForwardCode,
     Rewritten,
     original_class,
     rewrite_forward,
 )
 from virtualpool.graph.tracer import Tracer
+from virtualpool.torch_private import CONSTANT
 
 
 class Scaled(nn.Module):

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 from virtualpool import VirtualPoolError
-from virtualpool.graph.forward import CONSTANT
 from virtualpool.graph.state import copy_of, state_kept
+from virtualpool.torch_private import CONSTANT
 
 
 class Busy(nn.Module):

@@ -12,10 +12,11 @@ from torch.fx.proxy import TraceError
 from torch.nn import functional
 
 from virtualpool import VirtualPoolError
-from virtualpool.graph.forward import CONSTANT, ForwardCode
+from virtualpool.graph.forward import ForwardCode
 from virtualpool.graph.inputs import as_call, call, map_tensors
 from virtualpool.graph.parameters import takes_any_number
 from virtualpool.graph.tracer import Tracer, convolutions
+from virtualpool.torch_private import CONSTANT
 
 IMAGES = torch.rand(2, 3, 8, 8)
 

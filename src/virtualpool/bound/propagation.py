@@ -8,6 +8,7 @@ import virtualpool.bound.rules  # noqa: F401  (registers them)
 from virtualpool.bound.errors import ErrorSize, side_by_side
 from virtualpool.bound.rule import Errors, Operation, UnboundedError, passed_on
 from virtualpool.errors import VirtualPoolError
+from virtualpool.torch_private import modules_around
 
 Operations = Mapping[fx.Node, Operation]
 Errored = dict[fx.Node, ErrorSize]
@@ -72,6 +73,6 @@ def _passed_on(operation: Operation, errors: Errors) -> ErrorSize:
 def _described(operation: Operation) -> str:
     if operation.module is not None:
         return f"{operation.name} (a {type(operation.module).__name__})"
-    around = [name for name, _ in operation.node.meta.get("nn_module_stack", {}).values()]
+    around = modules_around(operation.node)
     place = f" in {around[-1]}" if around and around[-1] else ""
     return f"{operation.name}{place}"

@@ -48,9 +48,10 @@ class _Board:
     """Where each process leaves how it has ended, whether or not others come to read it."""
 
     def __init__(self) -> None:
-        from torch.distributed import distributed_c10d
+        # At the top it would bring PyTorch, which a command may end without.
+        from virtualpool.torch_private import store_of_processes
 
-        self._store = distributed_c10d._get_default_store()
+        self._store = store_of_processes()
         self._others = [rank for rank in range(processes.count()) if rank != processes.rank()]
 
     def write(self, code: int, problem: str) -> None:

@@ -15,8 +15,9 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.onnx.fixed_sizes import of_fixed_sizes
 from virtualpool.graph.forward import ForwardCode, Rewritten, original_class
 from virtualpool.graph.snapshot import Snapshot, attribute
-from virtualpool.operator.exporting import is_captured, is_exporting, is_traced_by_jit
-from virtualpool.operator.pool import without_autocast
+from virtualpool.operator.autocast import without_autocast
+from virtualpool.operator.exporting import is_captured, is_traced_by_jit
+from virtualpool.torch_private import is_exporting
 
 _FOLDING = "_virtualpool_folding"
 _SNAPSHOT = "_virtualpool_snapshot"

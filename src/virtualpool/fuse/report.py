@@ -13,6 +13,7 @@ from virtualpool.fuse.questions.builder import GraphBuilder
 from virtualpool.fuse.questions.decisions import Answers
 from virtualpool.operator.pool import virtual_pool
 from virtualpool.schema import converted
+from virtualpool.torch_private import modules_around
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,8 @@ def _name(node: fx.Node, builder: GraphBuilder) -> str:
         return str(node.target)
     if MODULE in node.meta:
         return node.meta[MODULE]
-    stack: dict[str, tuple[str, Any]] = node.meta.get("nn_module_stack", {})
-    module = next(reversed(stack.values()))[0] if stack else ""
+    around = modules_around(node)
+    module = around[-1] if around else ""
     operation = getattr(node.target, "__name__", str(node.target))
     return f"{operation} in {module}" if module else operation
 

@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 
 from virtualpool.fuse.fusing import fuse
+from virtualpool.torch_private import own_buffers, own_parameters
 
 
 def training_twin(model: nn.Module, example_inputs: Any) -> nn.Module:
@@ -26,6 +27,6 @@ def training_twin(model: nn.Module, example_inputs: Any) -> nn.Module:
     twin = fuse(model, example_inputs, training=True)
     for name, module in model.named_modules():
         own = twin.get_submodule(name)
-        own._parameters.update(module._parameters)
-        own._buffers.update(module._buffers)
+        own_parameters(own).update(own_parameters(module))
+        own_buffers(own).update(own_buffers(module))
     return twin

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx.node import has_side_effect
-from torch.utils import _pytree as pytree
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.torch_private import pytree
 
 _PLAIN = (
     bool, int, float, complex, str, type(None),

@@ -17,9 +17,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from virtualpool.plan import record_of
-
-CONSTANT = "_tensor_constant"
-"""What fx calls a tensor that the traced code makes by itself, with a number behind it."""
+from virtualpool.torch_private import CONSTANT
 
 _numbers = itertools.count()
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from virtualpool.graph.operations import runs_forward_of
 from virtualpool.operator.pool import Axes, output_size
+from virtualpool.torch_private import runs_convolution_of, set_sides_of_padding, sides_of_padding
 
 
 def size_arguments(convolution: nn.Conv2d, factor: Axes = (1, 1)) -> tuple[Axes, Axes, Axes, Axes]:
@@ -37,7 +38,7 @@ def padding_sides(convolution: nn.Conv2d) -> tuple[int, int, int, int]:
     """
     if convolution.padding_mode != "zeros":
         # PyTorch works these out when it is built, and asks for `padding` no more.
-        left, right, top, bottom = convolution._reversed_padding_repeated_twice
+        left, right, top, bottom = sides_of_padding(convolution)
         return left, right, top, bottom
     if convolution.padding == "valid":
         return 0, 0, 0, 0
@@ -58,8 +59,7 @@ def runs_as_conv2d(module: nn.Module) -> bool:
     return (
         isinstance(module, nn.Conv2d)
         and runs_forward_of(module, nn.Conv2d)
-        and type(module)._conv_forward is nn.Conv2d._conv_forward
-        and "_conv_forward" not in vars(module)
+        and runs_convolution_of(module, nn.Conv2d)
     )
 
 
@@ -132,7 +132,7 @@ def _make_padding_explicit(convolution: nn.Conv2d) -> None:
     else:
         # An even kernel pads unequally, which nn.Conv2d does for every mode but "zeros".
         convolution.padding_mode = "constant"  # pyright: ignore[reportAttributeAccessIssue]
-        convolution._reversed_padding_repeated_twice = list(sides)
+        set_sides_of_padding(convolution, sides)
 
 
 def _pair(value: Any) -> Axes:

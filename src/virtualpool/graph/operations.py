@@ -10,6 +10,11 @@ from torch import fx, nn
 from torch.nn import functional
 
 from virtualpool.graph.state import state_kept
+from virtualpool.torch_private import (
+    NORM_WITH_STATISTICS,
+    has_backward_hooks,
+    has_forward_hooks,
+)
 
 T = TypeVar("T")
 Kind = Literal["activation", "norm", "pool", "pass", "other"]
@@ -20,7 +25,7 @@ _ACTIVATION_MODULES = (
     nn.Sigmoid, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold,
 )  # fmt: skip
 _NORM_MODULES = (
-    nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.RMSNorm,
+    NORM_WITH_STATISTICS, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.RMSNorm,
 )  # fmt: skip
 _POOL_MODULES = (
     nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.FractionalMaxPool2d,
@@ -117,8 +122,7 @@ def is_of_pytorch(module: nn.Module) -> bool:
 
 def is_hooked(module: nn.Module) -> bool:
     """Whether somebody wants to know when a module is called."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
-    return any(hooks) or bool(module._backward_pre_hooks)
+    return has_forward_hooks(module) or has_backward_hooks(module)
 
 
 def registered_for(module: nn.Module, registry: Mapping[Any, T]) -> T | None:

@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.fx._symbolic_trace import PH
 from torch.fx.proxy import TraceError
-from torch.utils import _pytree as pytree
 
 from virtualpool.graph.arguments import can_be_checked
 from virtualpool.graph.inputs import Call
+from virtualpool.torch_private import PH, pytree
 
 STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 

@@ -16,12 +16,12 @@ from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
 from virtualpool.graph.parameters import takes_any_number
 from virtualpool.graph.state import state_kept
 from virtualpool.graph.tracer import (
-    CONVOLUTION,
     LeftBehindError,
     Tracer,
     convolutions,
 )
 from virtualpool.plan import join
+from virtualpool.torch_private import CONVOLUTION, has_forward_hooks
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def _hooked(module: nn.Module) -> list[str]:
         for name, child in module.named_modules()
         if name
         and not isinstance(child, CONVOLUTION)
-        and (child._forward_hooks or child._forward_pre_hooks)
+        and has_forward_hooks(child)
         and convolutions(child)
     ]
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from virtualpool.torch_private import version_of
+
 
 def attribute(module: nn.Module, path: str) -> Any:
     """What a dotted path leads to from a module: "layer1.0.conv1.weight"."""
@@ -56,7 +58,7 @@ class Snapshot:
             beside = [each for each in vars(holder)["_buffers"].values() if each is not None]
             tensors.update((id(tensor), tensor) for tensor in (owner, *beside))
         try:
-            stamped = [(each, each._version, each.data_ptr()) for each in tensors.values()]
+            stamped = [(each, version_of(each), each.data_ptr()) for each in tensors.values()]
         except RuntimeError:  # one has no version, or no values of its own
             return None
         return cls(tuple(places.values()), tuple(stamped))
@@ -77,7 +79,7 @@ class Snapshot:
             if mapping.get(key) is not value:
                 return False
         for tensor, version, address in self.tensors:
-            if tensor._version != version or tensor.data_ptr() != address:
+            if version_of(tensor) != version or tensor.data_ptr() != address:
                 return False
         return True
 

@@ -13,7 +13,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.closures import check_is_apart
 from virtualpool.graph.containers import FILLED, held_in
-from virtualpool.graph.forward import CONSTANT
+from virtualpool.torch_private import CONSTANT, forward_pre_hooks
 
 
 def copy_of(model: nn.Module) -> nn.Module:
@@ -33,7 +33,7 @@ def copy_of(model: nn.Module) -> nn.Module:
 def _how_to_copy(model: nn.Module) -> str:
     """What makes a model one that can be copied: it may compute a weight before every call."""
     for name, module in model.named_modules():
-        for hook in module._forward_pre_hooks.values():
+        for hook in forward_pre_hooks(module):
             layer = f"model.get_submodule({name!r})"
             if isinstance(hook, WeightNorm):
                 call = f"torch.nn.utils.remove_weight_norm({layer}, {hook.name!r})"

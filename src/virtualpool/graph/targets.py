@@ -12,6 +12,7 @@ from virtualpool.graph.inputs import Call
 from virtualpool.graph.parts import Part, evaluating, part_of
 from virtualpool.graph.placement import placement
 from virtualpool.plan import Follows
+from virtualpool.torch_private import modules_around
 
 
 def innermost_parts(
@@ -55,7 +56,7 @@ def _owners(part: Part, name: str) -> list[str]:
 
 def _modules_around(node: fx.Node) -> list[str]:
     """The modules that are being called where a node is, from the outside in."""
-    modules = [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
+    modules = modules_around(node)
     return modules[:-1] if node.op == "call_module" else modules
 
 

@@ -10,10 +10,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.fx._symbolic_trace import PH
-from torch.fx.graph import CodeGen, _PyTreeCodeGen
 from torch.fx.proxy import TraceError
-from torch.utils import _pytree as pytree
 
 from virtualpool.graph import random_numbers
 from virtualpool.graph.answers import Answers, NoAnswerError, written
@@ -36,8 +33,7 @@ from virtualpool.graph.parameters import (
 from virtualpool.graph.proxies import Known, Parts, count_of_parts
 from virtualpool.graph.state import state_kept
 from virtualpool.plan import join
-
-CONVOLUTION = nn.modules.conv._ConvNd
+from virtualpool.torch_private import CONVOLUTION, PH, own_buffers, pytree, unflattened
 
 
 def convolutions(module: nn.Module) -> list[str]:
@@ -276,17 +272,15 @@ class Tracer(fx.Tracer):
 
     def _restore_output(self) -> None:
         """Gives the graph the structure that `forward` returns, where fx has flattened it."""
-        if not isinstance(self.graph._codegen, _PyTreeCodeGen):
+        structure = unflattened(self.graph)
+        if structure is None:
             return
-        structure = self.graph._codegen.pytree_info.out_spec
-        assert structure is not None  # known once the graph is traced
         leaves = [
             fx.Proxy(leaf, self) if isinstance(leaf, fx.Node) else leaf
             for leaf in self._output.args[0]  # pyright: ignore
         ]
         with self.graph.inserting_before(self._output):
             self._output.args = (self.create_arg(pytree.tree_unflatten(leaves, structure)),)
-        self.graph.set_codegen(CodeGen())
 
     @property
     def _body(self) -> fx.Node:
@@ -306,7 +300,7 @@ class LeftBehindError(Exception):
 
 def _results_on(module: nn.Module) -> Iterator[str]:
     """The names of attributes that hold, after a trace, what was computed in it."""
-    for name, value in {**vars(module), **module._buffers}.items():
+    for name, value in {**vars(module), **own_buffers(module)}.items():
         if name != "_buffers" and any(isinstance(each, fx.Proxy) for each in held_in(value)):
             yield name
 

@@ -10,6 +10,7 @@ from torch import nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import as_call
 from virtualpool.measure.bench import device_of
+from virtualpool.torch_private import compiler_settings
 
 
 @functools.cache
@@ -64,9 +65,7 @@ def compiled(
 def _compile(
     model: nn.Module, example_inputs: Any, mode: str = "default"
 ) -> functools.partial[Any]:
-    # Importing these takes seconds.
-    from torch._dynamo import config as dynamo
-    from torch._inductor import config as inductor
+    dynamo, inductor = compiler_settings()
 
     def forward(*arguments: Any, **keywords: Any) -> Any:
         return model(*arguments, **keywords)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.onnx import is_in_onnx_export
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.torch_private import is_exporting
 
 Use = Literal["any", "onnxruntime-cpu"]
 _use: ContextVar[Use] = ContextVar("use", default="any")
@@ -39,13 +40,6 @@ def exporting_for(use: Use) -> Iterator[None]:
         yield
     finally:
         _use.reset(token)
-
-
-def is_exporting() -> bool:
-    """Whether `torch.export` makes a program, for ONNX too; `torch.compile` makes none."""
-    # Not `torch.compiler.is_exporting()`: for Dynamo of PyTorch 2.9 and 2.11 that is true while it
-    # compiles, and compiled networks had the forms that are for other runtimes.
-    return torch.compiler._is_exporting_flag
 
 
 def is_captured() -> bool:

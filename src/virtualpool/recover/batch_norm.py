@@ -5,7 +5,6 @@ from itertools import islice
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import report_of
@@ -15,6 +14,7 @@ from virtualpool.graph.parts import evaluating
 from virtualpool.recover.batches import images_of
 from virtualpool.recover.limits import STEPS
 from virtualpool.recover.round import Round
+from virtualpool.torch_private import BATCH_NORM
 
 
 def by_recalibration(
@@ -50,7 +50,7 @@ def by_recalibration(
         norms = {
             name: module
             for name, module in model.named_modules()
-            if isinstance(module, _BatchNorm) and module.running_mean is not None
+            if isinstance(module, BATCH_NORM) and module.running_mean is not None
         }
         if not norms:
             raise VirtualPoolError(
@@ -88,7 +88,7 @@ def _observed(
             current.observer(current.name, done, max(total, done), "batch norm measured anew")
 
 
-def _measure(model: nn.Module, norms: list[_BatchNorm], batches: Iterable[Any]) -> None:
+def _measure(model: nn.Module, norms: list[BATCH_NORM], batches: Iterable[Any]) -> None:
     device = _statistics(norms[0])[0].device
     momenta = [module.momentum for module in norms]
     seen = False
@@ -108,5 +108,5 @@ def _measure(model: nn.Module, norms: list[_BatchNorm], batches: Iterable[Any]) 
         raise VirtualPoolError("There is no batch to measure the statistics of batch norm on.")
 
 
-def _statistics(module: _BatchNorm) -> list[Tensor]:
+def _statistics(module: BATCH_NORM) -> list[Tensor]:
     return [value for value in (module.running_mean, module.running_var) if value is not None]

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchvision.models import WeightsEnum, get_weight
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.v2 import CenterCrop, RandomResizedCrop, Resize
 from torchvision.transforms.v2 import functional as transforms
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.decoding import in_colour
+from virtualpool.torch_private import is_for_classification
 
 Augmentation = Literal["none", "flip", "crop", "resized crop"]
 Colour = tuple[float, float, float]
@@ -67,7 +67,7 @@ class Preprocessing:
         """
         found = _weights(weights) if isinstance(weights, str) else weights
         preset = found.transforms()
-        if not isinstance(preset, ImageClassification):
+        if not is_for_classification(preset):
             raise VirtualPoolError(
                 f"{weights}: these weights are not for classification; "
                 "give a Preprocessing(size=..., mean=..., std=...) instead."

@@ -18,11 +18,11 @@ from virtualpool.fuse.onnx.operations import max_pool as onnx_max_pool
 from virtualpool.fuse.onnx.operations import means_after
 from virtualpool.operator.exporting import (
     is_captured,
-    is_exporting,
     is_exporting_for_onnx_runtime,
     is_exporting_program,
 )
 from virtualpool.operator.pool import Axes, repeated, virtual_pool, window_size
+from virtualpool.torch_private import is_exporting
 
 
 def max_pool(

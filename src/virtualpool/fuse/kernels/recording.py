@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from virtualpool.operator.exporting import is_captured, is_exporting
+from virtualpool.operator.exporting import is_captured
+from virtualpool.torch_private import is_exporting
 
 
 def is_recorded(x: Tensor) -> bool:

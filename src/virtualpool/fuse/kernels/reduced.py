@@ -15,11 +15,11 @@ from virtualpool.fuse.kernels.strips import Strip, add, add_in_place, strips
 from virtualpool.fuse.kernels.windows import Windows
 from virtualpool.fuse.onnx.phases import convolution_by_phases
 from virtualpool.operator.exporting import (
-    is_exporting,
     is_exporting_for_onnx_runtime,
     is_exporting_program,
 )
 from virtualpool.operator.pool import Axes, repeated, virtual_pool, window_size
+from virtualpool.torch_private import is_exporting
 
 
 def framed(

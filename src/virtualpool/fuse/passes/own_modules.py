@@ -19,6 +19,7 @@ from virtualpool.graph.operations import is_hooked, is_of_pytorch
 from virtualpool.graph.parts import run, trace_part
 from virtualpool.graph.state import state_kept
 from virtualpool.plan import join
+from virtualpool.torch_private import version_of
 
 
 def without_identities(graph: fx.Graph, module: nn.Module) -> None:
@@ -88,7 +89,7 @@ def _keeps_its_state(module: nn.Module, call: Call) -> bool:
 
 
 def _versions(module: nn.Module) -> list[int]:
-    return [buffer._version for buffer in module.buffers(recurse=False)]
+    return [version_of(buffer) for buffer in module.buffers(recurse=False)]
 
 
 def _replace(node: fx.Node, inner: fx.Graph) -> None:

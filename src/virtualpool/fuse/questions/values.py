@@ -7,10 +7,10 @@ from functools import reduce
 from typing import Any
 
 from torch import Tensor, fx, nn
-from torch.multiprocessing.reductions import StorageWeakRef
 
 from virtualpool.graph.inputs import Call, map_tensors, tensors
 from virtualpool.operator.pool import Axes
+from virtualpool.torch_private import StorageWeakRef, version_of
 
 Shape = tuple[int, ...]
 CHANNELS_FIRST: Axes = (2, 3)
@@ -134,7 +134,7 @@ class _Recorder(fx.Interpreter):
 
 
 def _versions(value: Any) -> list[int]:
-    return [tensor._version for tensor in tensors(value)]
+    return [version_of(tensor) for tensor in tensors(value)]
 
 
 def _recorded(graph: fx.Graph, module: nn.Module, call: Call) -> _Recorder:

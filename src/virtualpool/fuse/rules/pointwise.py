@@ -15,6 +15,7 @@ from virtualpool.graph.inputs import for_model
 from virtualpool.graph.operations import kind_of
 from virtualpool.graph.state import state_kept
 from virtualpool.operator.pool import Axes
+from virtualpool.torch_private import BATCH_NORM
 
 
 class Pointwise(Rule):
@@ -151,7 +152,7 @@ def _by_kind(node: fx.Node, values: Values) -> Rule | None:
         return None  # each weight is for a channel, and those are the second axis
     # Some modules normalise before the activation; what is measured on the way is of full maps.
     normalises = module is not None and next(module.buffers(), None) is not None
-    is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not values.training
+    is_batch_norm = isinstance(module, BATCH_NORM) and not values.training
     return _POINTWISE if is_batch_norm or not normalises else None
 
 

@@ -1,0 +1,127 @@
+"""Every private or unstable name of PyTorch that is used: in one place, each with the reason.
+
+A linter refuses them elsewhere; tests/test_torch_private.py says which one a new PyTorch changed.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+# What fx holds the place of an argument with that is not fixed.
+from torch.fx._symbolic_trace import PH
+from torch.fx.graph import CodeGen, _PyTreeCodeGen
+
+# In whose memory a tensor is: a reference to it, that it is not taken for another one.
+from torch.multiprocessing.reductions import StorageWeakRef
+
+# Arguments and results may be any nesting of tuples, lists and dicts; fx flattens them by this.
+from torch.utils import _pytree as pytree
+
+__all__ = ["PH", "StorageWeakRef", "pytree"]
+
+CONVOLUTION = nn.modules.conv._ConvNd
+"""What all convolutions derive from, transposed ones too: there is no public class for it."""
+
+BATCH_NORM = nn.modules.batchnorm._BatchNorm
+"""What batch norms of every dimension, and synchronised ones, derive from."""
+
+NORM_WITH_STATISTICS = nn.modules.batchnorm._NormBase
+"""What batch norms and instance norms derive from."""
+
+CONSTANT = "_tensor_constant"
+"""What fx calls a tensor that the traced code makes by itself, with a number behind it."""
+
+
+def is_exporting() -> bool:
+    """Whether `torch.export` makes a program, for ONNX too; `torch.compile` makes none."""
+    # Not `torch.compiler.is_exporting()`: for Dynamo of PyTorch 2.9 and 2.11 that is true while it
+    # compiles, and compiled networks had the forms that are for other runtimes.
+    return torch.compiler._is_exporting_flag
+
+
+def version_of(x: Tensor) -> int:
+    """How often a tensor was changed in place: who has changed it is told by nothing else."""
+    return x._version
+
+
+def own_parameters(module: nn.Module) -> dict[str, Any]:
+    """The dict that holds a module's own parameters: to share them, whatever they are."""
+    return module._parameters
+
+
+def own_buffers(module: nn.Module) -> dict[str, Any]:
+    """The dict that holds a module's own buffers: to put back those that its code replaces."""
+    return module._buffers
+
+
+def has_forward_hooks(module: nn.Module) -> bool:
+    """Whether somebody wants to know what a module is given or gives; only the dicts say."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def forward_pre_hooks(module: nn.Module) -> list[Any]:
+    """What is called before a module, in order: older forms of weight norm are known by it."""
+    return list(module._forward_pre_hooks.values())
+
+
+def has_backward_hooks(module: nn.Module) -> bool:
+    """Whether somebody wants to know the gradients of a module's calls; only the dicts say."""
+    return bool(module._backward_hooks or module._backward_pre_hooks)
+
+
+def modules_around(node: fx.Node) -> list[str]:
+    """The names of the modules that are being called at a node, from the outside in.
+
+    fx notes them for its own messages, under a key that it does not document.
+    """
+    return [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
+
+
+def unflattened(graph: fx.Graph) -> pytree.TreeSpec | None:
+    """The structure of what a graph returns, where fx has flattened it; the graph has none then."""
+    code = graph._codegen
+    if not isinstance(code, _PyTreeCodeGen):
+        return None
+    graph.set_codegen(CodeGen())
+    return code.pytree_info.out_spec
+
+
+def sides_of_padding(convolution: nn.Conv2d) -> list[int]:
+    """Left, right, top and bottom of every padding but with zeros: no public name has all four."""
+    return list(convolution._reversed_padding_repeated_twice)
+
+
+def set_sides_of_padding(convolution: nn.Conv2d, sides: Iterable[int]) -> None:
+    """Makes a convolution pad so many at the left, right, top and bottom, but not with zeros."""
+    convolution._reversed_padding_repeated_twice = list(sides)
+
+
+def runs_convolution_of(module: nn.Module, kind: type[nn.Conv2d]) -> bool:
+    """Whether what `nn.Conv2d.forward` calls is that of `kind`, which a class may override."""
+    own = type(module)._conv_forward  # pyright: ignore[reportAttributeAccessIssue]
+    return own is kind._conv_forward and "_conv_forward" not in vars(module)
+
+
+def compiler_settings() -> tuple[Any, Any]:
+    """The settings of Dynamo and of Inductor: freezing and limits can be set nowhere else."""
+    # Importing these takes seconds.
+    from torch._dynamo import config as dynamo
+    from torch._inductor import config as inductor
+
+    return dynamo, inductor
+
+
+def store_of_processes() -> Any:
+    """The store by which processes found each other, for messages when one of them ends."""
+    from torch.distributed import distributed_c10d
+
+    return distributed_c10d._get_default_store()
+
+
+def is_for_classification(preset: Any) -> bool:
+    """Whether what torchvision prepares images with has a size, a mean and a deviation to read."""
+    from torchvision.transforms._presets import ImageClassification
+
+    return isinstance(preset, ImageClassification)
