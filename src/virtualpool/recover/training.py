@@ -15,6 +15,7 @@ from virtualpool.fingerprint import name_of
 from virtualpool.fuse import training_twin
 from virtualpool.graph.inputs import for_model, from_description
 from virtualpool.graph.random_numbers import drawn, mixed_seed, seeded
+from virtualpool.measure.bench import device_of
 from virtualpool.plan import plan_of, record_of
 from virtualpool.processes import is_main
 from virtualpool.recover.checkpoint import Checkpoint
@@ -257,7 +258,7 @@ def _place(model: nn.Module) -> tuple[torch.device, "Accelerator"]:
     """Where this process trains: where the model is, or on its own device if one of several."""
     from accelerate import Accelerator
 
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     try:
         accelerator = Accelerator(cpu=device.type == "cpu", device_placement=False)
     except ValueError as error:

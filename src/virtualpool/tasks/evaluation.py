@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.parts import evaluating
+from virtualpool.measure.bench import device_of
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
 from virtualpool.recover.precision import Precision, autocast
@@ -43,7 +44,7 @@ def evaluator(
     share = functools.cache(lambda: _share(batches))  # not before the processes are connected
 
     def evaluate(model: nn.Module) -> Score:
-        device = next((each.device for each in model.parameters()), torch.device("cpu"))
+        device = device_of(model)
         mine: list[Tensor | None] = []
         with evaluating(model), torch.inference_mode(), autocast(device, mixed_precision):
             for images, labels in share():

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.parts import evaluating
+from virtualpool.measure.bench import device_of
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
 from virtualpool.recover.precision import Precision, autocast
@@ -89,7 +90,7 @@ def _run(
     model: nn.Module, batches: Iterable[Any], precision: Precision
 ) -> tuple[list[Found], list[Found]]:
     """What the model finds in each image, and what there is, both on the CPU."""
-    device = next((each.device for each in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     found: list[Found] = []
     expected: list[Found] = []
     with (

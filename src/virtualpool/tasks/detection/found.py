@@ -9,6 +9,7 @@ from torchvision.ops import box_iou
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import map_tensors
+from virtualpool.measure.bench import device_of
 
 Found = dict[str, Tensor]
 """What a detector finds in an image, or what there is: boxes, labels, and more."""
@@ -29,7 +30,7 @@ def found_in(images: Sequence[Tensor], model: nn.Module) -> list[Found]:
     """
     if not images:
         return []
-    device = next((each.device for each in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     try:
         outputs = model([image.to(device) for image in images])
     except (TypeError, AttributeError) as error:
