@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from virtualpool.documents import read_document
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import read_json
 from virtualpool.fuse import Report
 from virtualpool.measure.unit import Unit
 from virtualpool.records import read_records
@@ -115,7 +115,7 @@ def read(run_dir: Path | str) -> Record:
     smaller = _points(directory, "smaller-*")[::-1]  # the largest images first, as they were tried
     return Record(
         directory=directory,
-        config=read_json(directory / "config.json"),
+        config=read_document(directory / "config.json"),
         environment=_optional(directory / "environment.json") or {},
         frontier=Frontier(points, directory, smaller, missing) if points else None,
         sensitivity=sensitivity and Sensitivity.from_json(sensitivity),
@@ -132,20 +132,20 @@ def read(run_dir: Path | str) -> Record:
 def _points(directory: Path, folders: str) -> tuple[Point, ...]:
     # A round's point is the last of its files: the rounds that have one are those that are done.
     files = sorted(directory.glob(f"{folders}/point.json"))
-    return tuple(Point.from_json(read_json(path)) for path in files)
+    return tuple(read_document(path, Point.from_json) for path in files)
 
 
 def _missing(directory: Path) -> dict[str, str]:
     """Of the smaller images that there is no model of, why."""
     files = sorted(directory.glob("smaller-*/missing.json"), reverse=True)
-    reasons = {path.parent.name: read_json(path) for path in files}
+    reasons = {path.parent.name: read_document(path) for path in files}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _fusing(directory: Path) -> dict[str, Report]:
     files = sorted(directory.glob("round-*/fusing.json"))
-    return {path.parent.name: Report.from_json(read_json(path)) for path in files}
+    return {path.parent.name: read_document(path, Report.from_json) for path in files}
 
 
 def _optional(path: Path) -> Any:
-    return read_json(path) if path.is_file() else None
+    return read_document(path) if path.is_file() else None

@@ -82,7 +82,7 @@ class _Smaller:
             self.steps.run.log(str(point))
             return point.to_json()
 
-        return Point.from_json(self.steps.run.remember(self.folder / "point.json", measure))
+        return self.steps.run.remember(self.folder / "point.json", measure, Point.from_json)
 
     def _recover(self) -> None:
         """Fine-tunes as the rounds did, one after the other, so for exactly as long."""

@@ -26,6 +26,7 @@ from virtualpool.observer import Observer
 from virtualpool.plan import plan_of
 from virtualpool.processes import is_main, wait_for_all
 from virtualpool.recover.round import Finetune, Round
+from virtualpool.schema import converted
 from virtualpool.search.finite import finite_values
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.run import Run
@@ -85,7 +86,7 @@ class Steps:
 
     def given(self, ranking: Sensitivity) -> Sensitivity:
         """Keeps a ranking that the user brought."""
-        return Sensitivity.from_json(self.run.remember("sensitivity.json", ranking.to_json))
+        return self.run.remember("sensitivity.json", ranking.to_json, Sensitivity.from_json)
 
     def sensitivity(self, names: list[str], recalibrate: Recalibrate | None) -> Sensitivity:
         """Ranks the sites by what each costs alone."""
@@ -108,7 +109,7 @@ class Steps:
         for done, name in enumerate(names):
             self.observer("time saved", done, len(names), name)
             measure = functools.partial(self.models.saved_ms, name)
-            saved[name] = self.run.remember(f"time-saved/{name}.json", measure, alone=True)
+            saved[name] = self.run.remember(f"time-saved/{name}.json", measure, _number, alone=True)
         self.observer("time saved", len(names), len(names), "done")
         return saved
 
@@ -124,7 +125,16 @@ class Steps:
                 self.run.log(f"no round will pool {', '.join(left)}")
             return decided
 
-        return self.run.remember("rounds.json", decide)
+        def parse(value: Any) -> Rounds:
+            kept = converted(value, Rounds, "a list of rounds, each a list of sites")
+            if not kept or not all(kept) or {site for added in kept for site in added} - {*names}:
+                raise VirtualPoolError(
+                    f"Not the rounds of this run: {value!r:.100}; each adds some of its sites. "
+                    "Remove the file for them to be decided anew."
+                )
+            return kept
+
+        return self.run.remember("rounds.json", decide, parse)
 
     def round(self, index: int, added: list[str], count: int) -> Point:
         """Pools more sites on top of the last round's model, fine-tunes, evaluates and times."""
@@ -173,10 +183,9 @@ class Steps:
         """The score of the model that a folder of the run is about."""
         is_original = folder == self.run.folder(0)
         subject = "the unmodified model" if is_original else f"the model of {folder}"
-        value = self.run.remember(
-            folder / "score.json", lambda: self.judge(model, subject).to_json()
+        return self.run.remember(
+            folder / "score.json", lambda: self.judge(model, subject).to_json(), Score.from_json
         )
-        return Score.from_json(value)
 
     def judge(self, model: nn.Module, subject: str) -> Score:
         """The score of any model, with the same random numbers every time."""
@@ -204,7 +213,14 @@ class Steps:
             self.run.log(str(point))
             return point.to_json()
 
-        return Point.from_json(self.run.remember(self.run.folder(index) / "point.json", measure))
+        path = self.run.folder(index) / "point.json"
+        point = self.run.remember(path, measure, Point.from_json)
+        if index and not self.models.exists(index):
+            raise VirtualPoolError(
+                f"{self.models.path(index)}: is gone, though its round is finished. Put it back, "
+                f"or remove {path.parent} for that round to be made anew."
+            )
+        return point
 
     def _tune(self, index: int, added: list[str]) -> None:
         pooled = apply(self.models.unfused(index - 1), self.example_inputs, added)
@@ -252,6 +268,10 @@ class Steps:
             missing=times.missing | energies.reasons,
             unit=score.unit,
         )
+
+
+def _number(value: Any) -> float:
+    return converted(value, float, "a number of milliseconds")
 
 
 def _all_named(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def test_half_written_files_are_swept(tmp_path):
         "round-01/.virtualpool-training.pt.k3_d9x2a",
         ".virtualpool-report.html.k3_d9x2a",
     ]
-    kept = [".hidden", ".note.json", "round-01/model.safetensors", "round-01/.gitignore"]
+    kept = [".hidden", ".note.json", "round-01/model.txt", "round-01/.gitignore"]
     for name in left + kept:
         append_line(tmp_path / name, "{}")
     with Run(tmp_path).started(CONFIG):
@@ -169,3 +169,18 @@ def test_a_relative_directory_is_one_place(tmp_path: Path, monkeypatch: pytest.M
     assert read_json(tmp_path / "run" / "round-01" / "point.json") == 1
     monkeypatch.chdir(tmp_path.parent)
     assert run.remember(run.folder(1) / "point.json", lambda: 2) == 1
+
+
+def test_a_broken_file_of_a_run_is_named_at_once(tmp_path):
+    with Run(tmp_path).started(CONFIG):
+        Run(tmp_path).remember("round-01/times.json", lambda: 1)
+    for name in ("round-01/times.json", "environment.json", "config.json"):
+        whole = (tmp_path / name).read_text()
+        for text in ("{", "[" * 200_000, '{"schema": 99}'):
+            (tmp_path / name).write_text(text)
+            with pytest.raises(VirtualPoolError, match=name), Run(tmp_path).started(CONFIG):
+                pass
+        (tmp_path / name).write_text(whole)
+    (tmp_path / "round-01" / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(VirtualPoolError, match=r"model\.safetensors"):
+        Run(tmp_path).started(CONFIG).__enter__()

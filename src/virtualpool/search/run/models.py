@@ -77,7 +77,7 @@ class Models:
             return times.to_json()
 
         path = self.run.folder(index) / "times.json"
-        return Times.from_json(self.run.remember(path, compute, alone=True))
+        return self.run.remember(path, compute, Times.from_json, alone=True)
 
     def energies(self, index: int) -> Energies:
         """The energy of a round's model, interleaved with the unmodified one, where asked for."""
@@ -99,7 +99,7 @@ class Models:
                 self.run.log(f"{folder.name}: energy is not measured: {found.missing}")
             return found.to_json()
 
-        return Energies.from_json(self.run.remember(folder / "energy.json", compute, alone=True))
+        return self.run.remember(folder / "energy.json", compute, Energies.from_json, alone=True)
 
     def saved_ms(self, name: str) -> float:
         """Milliseconds that a site saves when it alone is pooled."""

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
+from filelock import BaseFileLock, FileLock, Timeout
 
+from virtualpool.documents import read_document
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import made_folder, read_json, remove_half_written, write_json
+from virtualpool.files import made_folder, naming, remove_half_written, unwritable, write_json
 from virtualpool.measure.setting import device_name
 from virtualpool.processes import (
     agreed,
@@ -26,6 +28,8 @@ from virtualpool.processes import (
     wait_for_all,
 )
 from virtualpool.records import append_line
+from virtualpool.schema import converted
+from virtualpool.storage import check_file
 
 _log = logging.getLogger(__name__)
 _CONFIG, _ENVIRONMENT = "config.json", "environment.json"
@@ -80,6 +84,7 @@ class Run:
         with _locked(self.directory):
             if is_main():
                 remove_half_written(self.directory)
+                self._check_files()
             self._check(config)
             self._note_environment(config.get("seed"))
             try:
@@ -91,12 +96,20 @@ class Run:
                 raise
             self.log("finished")
 
-    def remember(self, path: Path | str, compute: Callable[[], Any], *, alone: bool = False) -> Any:
+    def remember(
+        self,
+        path: Path | str,
+        compute: Callable[[], Any],
+        parse: Callable[[Any], Any] = lambda value: value,
+        *,
+        alone: bool = False,
+    ) -> Any:
         """The JSON value in a file of the run, which is computed and written if it is not there.
 
         Args:
             path: in the run's directory.
             compute: gives a JSON-able value.
+            parse: makes of that what is returned; its errors will name the file.
             alone: whether only the main process computes, of several that search together.
         """
         path = self.directory / path
@@ -104,7 +117,9 @@ class Run:
             value = compute() if is_main() or not alone else None
             if is_main():
                 write_json(path, value)
-        return agreed(read_json(path) if is_main() else None)
+        value = agreed(read_document(path) if is_main() else None)
+        with naming(path):
+            return parse(value)
 
     def log(self, message: str) -> None:
         """Adds a line with the time to log.txt, and tells `logging`."""
@@ -141,7 +156,7 @@ class Run:
             ) from error
         if is_main() and not self._has_results():
             (self.directory / _CONFIG).unlink(missing_ok=True)
-        before, now = _flat(self.remember(_CONFIG, lambda: asked)), _flat(asked)
+        before, now = _flat(self.remember(_CONFIG, lambda: asked, _options)), _flat(asked)
         changed = [key for key in before | now if before.get(key) != now.get(key)]
         if changed:
             differences = ", ".join(
@@ -152,6 +167,14 @@ class Run:
                 "on, or in another directory."
             )
 
+    def _check_files(self) -> None:
+        """Refuses a run of which a file is broken, before hours are spent on the rest of it."""
+        for folder in ("", "round-*/", "smaller-*/", "time-saved/"):
+            for path in sorted(self.directory.glob(f"{folder}*.json")):
+                read_document(path)
+            for path in sorted(self.directory.glob(f"{folder}*.safetensors")):
+                check_file(path)
+
     def _has_results(self) -> bool:
         # Until something is found, a wrong setting can still be put right.
         return any(
@@ -161,7 +184,7 @@ class Run:
     def _note_environment(self, seed: Any) -> None:
         begun = (self.directory / _ENVIRONMENT).exists()
         now = _environment(seed)
-        first = self.remember(_ENVIRONMENT, lambda: now)
+        first = self.remember(_ENVIRONMENT, lambda: now, _options)
         same = [key for key in first if key not in ("command", "started")]
         moved = [key for key in same if now.get(key) != first[key]]
         elsewhere = "".join(f"; {key} was {first[key]}, is {now.get(key)}" for key in moved)
@@ -171,27 +194,25 @@ class Run:
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Holds a lock that the system takes back when the process dies, however it dies."""
-    with (directory / "lock").open("a") as file:
-        if not agreed(not is_main() or _is_locked_by(file)):
-            raise VirtualPoolError(
-                f"{directory}: another process is running it. Wait for that one, stop it, or "
-                "start in another directory."
-            )
+    lock = FileLock(directory / "lock", timeout=0)
+    if not agreed(not is_main() or _is_acquired(lock)):
+        raise VirtualPoolError(
+            f"{directory}: another process is running it. Wait for that one, stop it, or "
+            "start in another directory."
+        )
+    try:
         yield
+    finally:
+        lock.release()
 
 
-def _is_locked_by(file: IO[str]) -> bool:
-    """Locks a file, or finds that another process has it locked."""
+def _is_acquired(lock: BaseFileLock) -> bool:
     try:
-        import fcntl
-    except ImportError:  # Windows has no such lock.
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        lock.acquire()
+    except Timeout:
         return False
-    # Workers that load data would hold the lock for as long as they outlive this process.
-    os.register_at_fork(after_in_child=file.close)
+    except OSError as error:
+        raise unwritable(Path(lock.lock_file), error) from error
     return True
 
 
@@ -209,6 +230,10 @@ def _environment(seed: Any) -> dict[str, Any]:
         "seed": seed,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _options(value: Any) -> dict[str, Any]:
+    return converted(value, dict[str, Any], "settings by name")
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
