@@ -51,3 +51,14 @@ def test_other_settings_are_refused(checkpoint):
     other = Checkpoint(checkpoint.path, {"optimizer": "adamw", "steps": 10})
     with pytest.raises(VirtualPoolError, match=r"other settings \(optimizer was sgd, is adamw\)"):
         other.load()
+
+
+def test_a_flipped_byte_of_a_checkpoint_is_noticed(tmp_path):
+    path = tmp_path / "training.pt"
+    checkpoint = Checkpoint(path, {"seed": 0})
+    checkpoint.save({"weights": torch.full((64,), 1.5)})
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.full((64,), 1.5).numpy().tobytes()) + 100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(VirtualPoolError, match=f"{path}: not a checkpoint, or a broken one"):
+        checkpoint.load()
