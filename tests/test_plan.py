@@ -1,5 +1,6 @@
 import json
 from importlib import metadata
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_a_plan_of_version_1_does_not_say_where_its_virtual_pools_are():
 
 
 def test_what_a_newer_library_has_added_is_left_out():
-    value = PLAN.to_json() | {"added": 1}
+    value: Any = PLAN.to_json() | {"added": 1}
     value["sites"][0]["added"] = [1]
     assert Plan.from_json(value) == PLAN
 

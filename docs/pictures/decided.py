@@ -13,8 +13,8 @@ from virtualpool.fuse import Question, report_of
 from virtualpool.fuse.passes.convolutions import as_functions
 from virtualpool.fuse.questions import decisions
 from virtualpool.fuse.questions.rule import rule_of
-from virtualpool.fuse.questions.sizes import pair
 from virtualpool.fuse.questions.values import Values
+from virtualpool.graph.geometry import pair
 from virtualpool.graph.inputs import as_call
 from virtualpool.graph.parts import trace
 

@@ -152,6 +152,11 @@ class OfItsBase(nn.BatchNorm2d):
 class FrozenElsewhere(nn.Module):
     """Batch norm whose statistics stay, under another name than torchvision's."""
 
+    weight: torch.Tensor
+    bias: torch.Tensor
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+
     def __init__(self):
         super().__init__()
         for name in ("weight", "bias", "running_mean", "running_var"):

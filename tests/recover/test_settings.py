@@ -60,7 +60,7 @@ def test_weights_of_a_distillation_that_make_no_sense_are_refused_at_once(name, 
 
 def test_an_unknown_setting_is_named():
     with pytest.raises(TypeError, match="lr"):
-        by_labels([], lr=0.1)
+        by_labels([], lr=0.1)  # pyright: ignore[reportCallIssue]
 
 
 @pytest.mark.parametrize(

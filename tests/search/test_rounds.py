@@ -14,7 +14,7 @@ import virtualpool as vp
 from virtualpool import VirtualPoolError
 from virtualpool.fuse import Interpolation, Report, report_of
 from virtualpool.measure import Latency, Setting
-from virtualpool.measure.latency import Timed
+from virtualpool.measure.latency import LatencyOptions, Timed
 from virtualpool.records import read_records
 from virtualpool.search import (
     ByTimeSaved,
@@ -30,7 +30,7 @@ from virtualpool.search import sensitivity as find_sensitivity
 from virtualpool.search.run import forms, models
 
 COSTS = {"0": 0.3, "2": 0.1, "5": 0.2}
-LATENCY = {"repeats": 1, "threads": 1}
+LATENCY: LatencyOptions = {"repeats": 1, "threads": 1}
 
 
 def evaluate(model: nn.Module) -> float:

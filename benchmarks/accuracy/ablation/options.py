@@ -10,6 +10,7 @@ from torch.utils.data import Subset
 
 from benchmarks.accuracy.ablation.setup import Setup
 from virtualpool.fingerprint import fingerprint
+from virtualpool.measure.latency import LatencyOptions
 from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD, AllCNNC, all_cnn_c
 from virtualpool.search import Run
 from virtualpool.tasks.classification import Batches, Preprocessing, evaluator, load_data
@@ -34,7 +35,7 @@ def add_training(to: argparse.ArgumentParser) -> None:
     to.add_argument("--device", default="cpu", help="of trainings; speed is the processor's")
 
 
-def setup(options: argparse.Namespace, batch: int, latency: dict[str, Any]) -> Setup:
+def setup(options: argparse.Namespace, batch: int, latency: LatencyOptions) -> Setup:
     """The setup that the options of `add_training` ask for.
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from virtualpool.measure.latency import LatencyOptions
 from virtualpool.measure.score import Evaluate, judge
 from virtualpool.search import Run, Score, Sensitivity, sensitivity
 from virtualpool.search.run.models import Models
@@ -42,7 +43,7 @@ class Setup:
     device: torch.device
     epochs: float
     training: dict[str, Any]
-    latency: dict[str, Any]
+    latency: LatencyOptions
 
     @property
     def image(self) -> Tensor:

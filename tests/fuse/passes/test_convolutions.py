@@ -268,6 +268,8 @@ def test_attributes_that_were_set_on_a_built_network(model, names):
 class Blur(nn.Module):
     """Takes its groups from the map that it reads."""
 
+    kernel: torch.Tensor
+
     def __init__(self, groups: Any, *, pads: bool) -> None:
         super().__init__()
         taps = torch.tensor([1.0, 2.0, 1.0])

@@ -6,15 +6,17 @@ from tests.search.meter import Meter
 import virtualpool as vp
 from virtualpool import VirtualPoolError
 from virtualpool.measure import Energy, Setting, Share
+from virtualpool.measure.energy.measuring import EnergyOptions
+from virtualpool.measure.latency import LatencyOptions
 from virtualpool.search.frontier import frontier as frontiers
 from virtualpool.search.run.energies import Energies
 from virtualpool.search.run.models import Models
 from virtualpool.search.run.run import Run
 
-TIMING = {"repeats": 1, "threads": 1, "batch": 2}
+TIMING: LatencyOptions = {"repeats": 1, "threads": 1, "batch": 2}
 
 
-def options(meter):
+def options(meter) -> EnergyOptions:
     return {"meter": meter, "repeats": 2, "duration_s": 0.002}
 
 
@@ -104,5 +106,9 @@ def test_a_search_with_energy(network, images, tmp_path):
 def test_wrong_options_of_energy(network, images, tmp_path):
     with pytest.raises(VirtualPoolError, match="energy has no option watts; it takes meter, idle"):
         vp.search(
-            network, images[:1], evaluate=lambda model: 0.5, run_dir=tmp_path, energy={"watts": 3}
+            network,
+            images[:1],
+            evaluate=lambda model: 0.5,
+            run_dir=tmp_path,
+            energy={"watts": 3},  # pyright: ignore[reportArgumentType]
         )

@@ -8,11 +8,12 @@ import virtualpool as vp
 from virtualpool import VirtualPoolError
 from virtualpool.fuse import report_of
 from virtualpool.measure import Latency, Setting
+from virtualpool.measure.latency import LatencyOptions
 from virtualpool.search.run import forms
 from virtualpool.search.run.forms import Times, fused_if_possible, timed
 
 SETTING = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
-ONCE = {"repeats": 1, "threads": 1}
+ONCE: LatencyOptions = {"repeats": 1, "threads": 1}
 
 
 def took(*samples: float) -> Latency:
@@ -48,7 +49,7 @@ def test_all_forms_are_timed_by_turns(network, images):
     fused, report = fused_if_possible(pooled, images)
     assert fused is not None
     assert report == report_of(fused)
-    times = timed(network, images[:1], ONCE | {"batch": 2}, unfused=pooled, fused=fused)
+    times = timed(network, images[:1], {**ONCE, "batch": 2}, unfused=pooled, fused=fused)
     found = [times.unmodified, times.unfused, times.fused, times.half]
     assert {latency.setting for latency in found if latency} == {times.unmodified.setting}
     assert [latency is None for latency in found] == [False] * 4
@@ -81,5 +82,5 @@ def test_no_error_of_fusing_ends_a_search(network, images, monkeypatch):
 def test_the_inputs_of_half_are_halved_before_the_batch_is_made(network):
     seen = []
     network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
-    timed(network, torch.rand(1, 3, 13, 12), ONCE | {"batch": 3})
+    timed(network, torch.rand(1, 3, 13, 12), {**ONCE, "batch": 3})
     assert (3, 3, 7, 6) in seen

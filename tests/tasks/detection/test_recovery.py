@@ -46,7 +46,7 @@ def mean_loss(loss, model) -> float:
 def test_by_its_own_losses(make_round):
     _, pooled = pooled_detector()
     before = mean_loss(detector_loss, pooled)
-    settings = SETTINGS | {"learning_rate": 5e-3}
+    settings: Any = SETTINGS | {"learning_rate": 5e-3}
     by_labels(batches(), loss=detector_loss, **settings)(pooled, make_round())
     assert mean_loss(detector_loss, pooled) < 0.8 * before
     assert [it for it in read_records(make_round().journal) if "loss" in it]
