@@ -29,6 +29,7 @@ from benchmarks.accuracy.ablation.variant import Variant
 from benchmarks.common.arguments import add_timing, parser
 from benchmarks.common.setting import command
 from benchmarks.common.tables import show
+from virtualpool.measure.latency import LatencyOptions
 
 TIMED_REPEATS = 50
 
@@ -38,7 +39,11 @@ Trainings = Mapping[str, Mapping[int, Training]]
 def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
-    latency = {"mode": options.mode, "repeats": TIMED_REPEATS, "duration_s": options.duration_s}
+    latency: LatencyOptions = {
+        "mode": options.mode,
+        "repeats": TIMED_REPEATS,
+        "duration_s": options.duration_s,
+    }
     setup = set_up(options, options.batch, latency)
     with setup.run.started(config(options, setup, "ablations", "seeds")):
         chosen = {
