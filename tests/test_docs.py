@@ -64,3 +64,10 @@ def test_make_has_every_target_that_a_page_names():
 def test_links_lead_somewhere(page: Path):
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_map_of_files_names_each_file_once():
+    package = ROOT / "src" / "virtualpool"
+    files = [path.relative_to(package).as_posix() for path in package.rglob("*.py")]
+    named = re.findall(r"^\| `([\w/]+\.py)` \|", (ROOT / "docs/architecture.md").read_text(), re.M)
+    assert sorted(named) == sorted(it for it in files if not it.endswith("__.py"))
