@@ -57,6 +57,8 @@ class Snapshot:
             # what is written to its `num_batches_tracked`.
             beside = [each for each in vars(holder)["_buffers"].values() if each is not None]
             tensors.update((id(tensor), tensor) for tensor in (owner, *beside))
+        if not all(map(_has_values, tensors.values())):
+            return None
         try:
             stamped = [(each, version_of(each), each.data_ptr()) for each in tensors.values()]
         except RuntimeError:  # one has no version, or no values of its own
@@ -86,6 +88,11 @@ class Snapshot:
     def __reduce__(self) -> Any:
         # A copy of the module has other tensors: of them nothing is known. This gives None.
         return type(None), ()
+
+
+def _has_values(tensor: Tensor) -> bool:
+    """Whether a tensor's memory is its own: a fake one warns that its address means nothing."""
+    return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
 
 
 def _place(owner: Any, name: str) -> tuple[dict[str, Any], str, Any] | None:
