@@ -92,7 +92,9 @@ class Snapshot:
 
 def _has_values(tensor: Tensor) -> bool:
     """Whether a tensor's memory is its own: a fake one warns that its address means nothing."""
-    return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
+    kind: Any = type(tensor)  # PyTorch's stubs do not know the attribute
+    plain: Any = Tensor
+    return kind.__torch_dispatch__ is plain.__torch_dispatch__
 
 
 def _place(owner: Any, name: str) -> tuple[dict[str, Any], str, Any] | None:
