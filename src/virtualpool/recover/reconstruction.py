@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import report_of
-from virtualpool.graph.inputs import as_call, map_tensors, tensors
+from virtualpool.graph.inputs import call, map_tensors, tensors
 from virtualpool.graph.parts import evaluating
 from virtualpool.graph.state import copy_of
+from virtualpool.measure.bench import device_of
 from virtualpool.observer import Observer, unobserved
 from virtualpool.operator.pool import virtual_pool
 from virtualpool.plan import plan_of
@@ -133,9 +134,8 @@ def _pair(solved: nn.Module, teacher: nn.Module, images: Any) -> Pair:
 
 
 def _call(model: nn.Module, images: Any) -> Any:
-    device = next(model.parameters()).device
-    positional, keywords = as_call(map_tensors(lambda tensor: tensor.to(device), images))
-    return model(*positional, **keywords)
+    device = device_of(model)
+    return call(model, map_tensors(lambda tensor: tensor.to(device), images))
 
 
 class _Solver:

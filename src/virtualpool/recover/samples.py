@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from virtualpool.graph.geometry import padding_sides, size_arguments
+
 Positions = tuple[Tensor, Tensor]
 """Rows and columns of some positions of a map."""
 
@@ -38,7 +40,7 @@ def patches(layer: nn.Conv2d, x: Tensor, where: Positions) -> Tensor:
     """
     padded = _padded(layer, x)
     (rows, columns), (taps_y, taps_x) = where, layer.kernel_size
-    (stride_y, stride_x), (spread_y, spread_x) = _pair(layer.stride), _pair(layer.dilation)
+    _, (stride_y, stride_x), _, (spread_y, spread_x) = size_arguments(layer)
     reads_y = (rows * stride_y).unsqueeze(1) + spread_y * torch.arange(taps_y)
     reads_x = (columns * stride_x).unsqueeze(1) + spread_x * torch.arange(taps_x)
     read = padded[:, :, reads_y.to(x.device)[:, :, None], reads_x.to(x.device)[:, None, :]]
@@ -73,18 +75,5 @@ def targets(x: Tensor, where: Positions, step: int, *, blurred: bool) -> Tensor:
 
 
 def _padded(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    if isinstance(layer.padding, str):
-        spread = _pair(layer.dilation)
-        total = [
-            spread[axis] * (layer.kernel_size[axis] - 1) if layer.padding == "same" else 0
-            for axis in (1, 0)
-        ]
-        sides = [side for each in total for side in (each // 2, each - each // 2)]
-    else:
-        sides = [side for each in reversed(_pair(layer.padding)) for side in (each, each)]
     mode: Any = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    return functional.pad(x, sides, mode=mode)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+    return functional.pad(x, padding_sides(layer), mode=mode)
