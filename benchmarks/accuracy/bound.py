@@ -25,10 +25,11 @@ from benchmarks.common.tables import show, table
 from virtualpool.bound import Bound, error_bounds
 from virtualpool.graph.parts import evaluating
 from virtualpool.measure.score import Evaluate
-from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD, all_cnn_c
+from virtualpool.models import all_cnn_c
 from virtualpool.models.faster_rcnn_vgg16 import VGG16Trunk
 from virtualpool.search import Score, sensitivity
 from virtualpool.tasks.classification import Preprocessing, evaluator, load_data
+from virtualpool.tasks.preprocessing import CIFAR10
 
 COLUMNS: dict[str, Callable[[Bound], Tensor]] = {
     "paper's bound": lambda it: it.paper / it.output,
@@ -62,8 +63,7 @@ def _trunk(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _all_cnn_c(options: argparse.Namespace) -> Iterator[str]:
-    preparation = Preprocessing(size=32, mean=CIFAR10_MEAN, std=CIFAR10_STD)
-    batches = list(_batches(options.cifar10, preparation, options.judged_small))
+    batches = list(_batches(options.cifar10, CIFAR10, options.judged_small))
     title = f"All-CNN-C, {options.bounded_small} images; accuracy on {options.judged_small}"
     network = all_cnn_c("cifar10").eval()
     yield from _section(title, network, batches, evaluator(batches), options.bounded_small)

@@ -9,6 +9,7 @@ network on smaller images with about as many multiply-accumulates, without train
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ import virtualpool as vp
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from virtualpool.files import write_text
-from virtualpool.models.all_cnn_c import CIFAR10_MEAN, CIFAR10_STD, all_cnn_c
+from virtualpool.models import all_cnn_c
 from virtualpool.search import resized
-from virtualpool.tasks.classification import Preprocessing, evaluator, load_data
+from virtualpool.tasks.classification import evaluator, load_data
+from virtualpool.tasks.preprocessing import CIFAR10
 
 PLANS = {
     "convs.1, 4": (["convs.1", "convs.4"], 0.75),
@@ -41,7 +43,7 @@ def main() -> None:
     parser.add_argument("--subset", type=int, help="judge on so many test images alone")
     parser.add_argument("--output", type=Path, help="a Markdown file; without, it is printed")
     given = parser.parse_args()
-    preparation = Preprocessing(size=32, mean=CIFAR10_MEAN, std=CIFAR10_STD)
+    preparation = replace(CIFAR10, augmentation="none")
     torch.manual_seed(0)
     data = load_data(given.folder, preprocessing=preparation, batch_size=50, subset=given.subset)
     assert data.train is not None

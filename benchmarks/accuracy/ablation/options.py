@@ -11,12 +11,12 @@ from torch.utils.data import Subset
 from benchmarks.accuracy.ablation.setup import Setup
 from virtualpool.fingerprint import fingerprint
 from virtualpool.measure.latency import LatencyOptions
-from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD, AllCNNC, all_cnn_c
+from virtualpool.models import AllCNNC, all_cnn_c
 from virtualpool.search import Run
-from virtualpool.tasks.classification import Batches, Preprocessing, evaluator, load_data
+from virtualpool.tasks.classification import Batches, evaluator, load_data
 from virtualpool.tasks.loading import loader
+from virtualpool.tasks.preprocessing import CIFAR10
 
-PREPROCESSING = Preprocessing(32, mean=CIFAR10_MEAN, std=CIFAR10_STD, augmentation="crop")
 BATCH = 128
 LEARNING_RATE = 3e-4  # at three times that some diverge, without batch norm as they are
 CLIP = 5.0
@@ -43,7 +43,7 @@ def setup(options: argparse.Namespace, batch: int, latency: LatencyOptions) -> S
         batch: images per call that is timed, at most `BATCH`.
         latency: the options of `virtualpool.measure.latency`.
     """
-    load = partial(load_data, options.data, preprocessing=PREPROCESSING, batch_size=BATCH)
+    load = partial(load_data, options.data, preprocessing=CIFAR10, batch_size=BATCH)
     data = load(subset=options.test_images)
     if data.train is None:
         raise SystemExit(f"{options.data}: no training images; variants are trained on them.")

@@ -12,7 +12,7 @@ from virtualpool.apply import choose
 from virtualpool.bound.errors import ErrorSize
 from virtualpool.bound.measuring import DISTANCE, Measured, measure, output_of
 from virtualpool.bound.propagation import Operations, followed, propagate
-from virtualpool.bound.recording import inline, make_pure, record
+from virtualpool.bound.recording import make_pure, record, take_apart
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import for_model, tensors
 from virtualpool.graph.parts import Part, Traced, evaluating, run, trace
@@ -116,7 +116,7 @@ def error_bounds(model: nn.Module, sites: Sequence[str] | str, images: Tensor) -
     ends = {name: _end(part, name) for name in chosen}
     graph, module = part.evaluation, part.module
     with evaluating(examined):
-        inline(graph, module, ends.values())
+        take_apart(graph, module, ends.values())
         make_pure(graph, module, first)
         operations = record(graph, module, first)
         _check_same(output_of(operations).result, run(module, ((first,), {})), model)

@@ -10,11 +10,12 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.passes.in_place import without_changes_in_place
 from virtualpool.fuse.questions.sizes import even_positions, size_of
 from virtualpool.fuse.questions.values import UnfusableError, Values
+from virtualpool.graph.inlining import inline
 from virtualpool.graph.operations import is_hooked
 from virtualpool.operator.pool import virtual_pool
 
 
-def inline(graph: fx.Graph, module: nn.Module, but: Collection[fx.Node]) -> None:
+def take_apart(graph: fx.Graph, module: nn.Module, but: Collection[fx.Node]) -> None:
     """Replaces modules without a rule, `Sequential` and the user's own, by what they are made of.
 
     Args:
@@ -32,19 +33,8 @@ def inline(graph: fx.Graph, module: nn.Module, but: Collection[fx.Node]) -> None
             inner = fx.Tracer().trace(called)
         except Exception:
             continue  # it stays an operation without a rule
-        inputs = inner.find_nodes(op="placeholder")
-        if len(inputs) == len(node.args) and not node.kwargs:
-            _replace(node, inner, dict(zip(inputs, node.args, strict=True)))
-
-
-def _replace(node: fx.Node, inner: fx.Graph, values: dict[fx.Node, Any]) -> None:
-    for each in inner.nodes:
-        if each.op in ("call_module", "get_attr"):
-            each.target = f"{node.target}.{each.target}"
-    with node.graph.inserting_before(node):
-        result: Any = node.graph.graph_copy(inner, values)
-    node.replace_all_uses_with(result)
-    node.graph.erase_node(node)
+        if len(inner.find_nodes(op="placeholder")) == len(node.args) and not node.kwargs:
+            inline(node, inner)
 
 
 def make_pure(graph: fx.Graph, module: nn.Module, image: Tensor) -> None:

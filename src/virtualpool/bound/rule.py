@@ -9,6 +9,7 @@ from torch import fx, nn
 
 from virtualpool.bound.errors import ErrorSize, Gain
 from virtualpool.bound.lipschitz import activation_name, argument_names, constant
+from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.inputs import tensors
 from virtualpool.graph.operations import is_frozen_batch_norm, is_hooked, registered_for
 from virtualpool.operator.pool import output_size
@@ -56,12 +57,10 @@ class Operation:
         Args:
             names: of the arguments in the order of the function.
         """
-        given = dict(zip(names, self.node.args, strict=False)) | self.node.kwargs
-        found = {name: self.values.get(value, value) if isinstance(value, fx.Node) else value
-                 for name, value in given.items()}  # fmt: skip
-        if self.module is not None:
-            found |= {n: getattr(self.module, n) for n in names[1:] if hasattr(self.module, n)}
-        return found
+        return {
+            name: self.values.get(value, value) if isinstance(value, fx.Node) else value
+            for name, value in arguments_of(self.node, names, self.module).items()
+        }
 
     @property
     def input(self) -> Any:

@@ -13,7 +13,7 @@ from torchvision.models import WeightsEnum
 from virtualpool.cli.user_code import network_from
 from virtualpool.cli.weights import SUFFIXES, are_in_file, with_weights
 from virtualpool.errors import VirtualPoolError
-from virtualpool.tasks.preprocessing import Preprocessing
+from virtualpool.tasks.preprocessing import CIFAR10, Preprocessing
 from virtualpool.words import nearest
 
 _FORMS = "torchvision:NAME, timm:NAME, virtualpool:NAME or path/to/file.py:function"
@@ -194,9 +194,7 @@ def _virtualpool(name: str, weights: str | None) -> Network:
             f"virtualpool:faster_rcnn_vgg16 (for the {_VOC_CLASSES} classes of VOC; for others "
             "write a function that builds it)."
         )
-    mean, std = models.CIFAR10_MEAN, models.CIFAR10_STD
-    preprocessing = Preprocessing(32, mean=mean, std=std, augmentation="crop")
-    return Network(models.all_cnn_c(weights), 32, preprocessing)  # type: ignore[arg-type]
+    return Network(models.all_cnn_c(weights), 32, CIFAR10)  # type: ignore[arg-type]
 
 
 _SOURCES: dict[str, Callable[[str, str | None], Network]] = {

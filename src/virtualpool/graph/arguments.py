@@ -1,14 +1,15 @@
-"""Arguments that a trace holds fixed, and the checks in a pooled model's code that they still are.
+"""Arguments of operations by name, and checks of those that a trace holds fixed.
 
 A trace follows one way through `if mask is not None`. Which way depends on the arguments that are
 not tensors, so those must be at every call what they were in the example inputs.
 """
 
 import enum
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
 from torch.fx.node import has_side_effect
 
 from virtualpool.errors import VirtualPoolError
@@ -18,6 +19,28 @@ _PLAIN = (
     bool, int, float, complex, str, type(None),
     torch.dtype, torch.device, torch.layout, torch.memory_format,
 )  # fmt: skip
+
+
+def arguments_of(
+    node: fx.Node, names: Sequence[str], module: nn.Module | None = None
+) -> dict[str, Any]:
+    """The arguments of an operation by name; those that are not given are not there.
+
+    Args:
+        node: the operation.
+        names: of its arguments, in the order of the function.
+        module: what it calls, if that is a module. Its attributes stand for the arguments after
+            the first.
+
+    >>> graph = fx.Graph()
+    >>> call = graph.call_function(torch.mean, (graph.placeholder("x"), 1), {"keepdim": True})
+    >>> arguments_of(call, ("input", "dim"))
+    {'input': x, 'dim': 1, 'keepdim': True}
+    """
+    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    if module is not None:
+        given |= {name: getattr(module, name) for name in names[1:] if hasattr(module, name)}
+    return given
 
 
 def can_be_checked(value: Any) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.state import state_kept
 from virtualpool.torch_private import (
     NORM_WITH_STATISTICS,
@@ -95,7 +96,7 @@ def is_mean_over_space(node: fx.Node) -> bool:
     """Whether a node is `map.mean((2, 3))`: global average pooling, written as arithmetic."""
     if (node.op, node.target) not in (("call_function", torch.mean), ("call_method", "mean")):
         return False
-    given = node.kwargs | dict(zip(("input", "dim"), node.args, strict=False))
+    given = arguments_of(node, ("input", "dim"))
     axes: Any = given.get("dim", given.get("axis"))
     if not isinstance(axes, list | tuple) or not all(isinstance(axis, int) for axis in axes):
         return False

@@ -9,6 +9,8 @@ import torch
 from torch import fx
 from torch.fx.proxy import Attribute
 
+from virtualpool.graph.arguments import arguments_of
+
 
 class Known(fx.Proxy):
     """Stands in for a value whose kind, and whose length where it is a shape, are known."""
@@ -56,7 +58,7 @@ def count_of_parts(node: fx.Node) -> int | None:
     """
     if node.target not in ("chunk", "split", torch.chunk, torch.split):
         return None
-    given = dict(zip(("map", "parts"), node.args, strict=False)) | dict(node.kwargs)
+    given = arguments_of(node, ("map", "parts"))
     if node.target in ("chunk", torch.chunk):
         count = given.get("parts", given.get("chunks"))
         return count if isinstance(count, int) else None

@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,20 @@ def restore(states: States) -> None:
     random.setstate(states[0])
     np.random.set_state(states[1])
     torch.set_rng_state(states[2])
+
+
+def of_pytorch(device: torch.device) -> list[Tensor]:
+    """Where PyTorch's random numbers are, of the CPU and of a device."""
+    on_gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *on_gpu]
+
+
+def restore_pytorch(states: Sequence[Tensor], device: torch.device) -> None:
+    """Puts back what `of_pytorch` gave."""
+    cpu, *on_gpu = states
+    torch.set_rng_state(cpu)
+    if on_gpu:
+        torch.cuda.set_rng_state(on_gpu[0], device)
 
 
 def are_drawn_since(before: States) -> bool:

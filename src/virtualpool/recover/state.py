@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from virtualpool.graph import random_numbers
+from virtualpool.measure.bench import device_of
 from virtualpool.recover.checkpoint import Checkpoint
 from virtualpool.recover.settings import Training
 
@@ -29,7 +31,7 @@ class TrainingState:
         self._checkpoint = checkpoint
         self._clip = training.clip
         self._optimizer = training.make_optimizer(model, learning_rate)
-        self._device = next(model.parameters()).device
+        self._device = device_of(model)
         self._scaler = torch.amp.GradScaler(
             self._device.type, enabled=training.mixed_precision == "fp16"
         )
@@ -86,7 +88,7 @@ class TrainingState:
             state["optimizer"] = self._optimizer.state_dict()
             state["scaler"] = self._scaler.state_dict()
             state["average"] = self._average and self._average.state_dict()
-            state["random numbers"] = self._random_numbers()
+            state["random numbers"] = random_numbers.of_pytorch(self._device)
         self._checkpoint.save(state)
 
     def load(self) -> bool:
@@ -109,14 +111,7 @@ class TrainingState:
 
     def restore_random_numbers(self) -> None:
         """Draws go on as after the step that was written last."""
-        cpu, *cuda = self._saved_random_numbers
-        torch.set_rng_state(cpu)
-        if cuda:
-            torch.cuda.set_rng_state(cuda[0], self._device)
-
-    def _random_numbers(self) -> list[Tensor]:
-        cuda = [torch.cuda.get_rng_state(self._device)] if self._device.type == "cuda" else []
-        return [torch.get_rng_state(), *cuda]
+        random_numbers.restore_pytorch(self._saved_random_numbers, self._device)
 
 
 def _warming_up(decay: float) -> Any:

@@ -209,8 +209,7 @@ class _Trained(nn.Module):
         self._precision: Precision = precision
 
     def forward(self, batch: Any) -> Tensor:
-        device = next(self.model.parameters()).device
-        with autocast(device, self._precision):
+        with autocast(device_of(self.model), self._precision):
             return _checked(self._loss, self._loss(self.model, batch))
 
 

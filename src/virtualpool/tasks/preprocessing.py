@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import CenterCrop, RandomResizedCrop, Resize
 from torchvision.transforms.v2 import functional as transforms
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD
 from virtualpool.tasks.decoding import in_colour
 from virtualpool.torch_private import is_for_classification
 
@@ -111,6 +112,12 @@ class Preprocessing:
         images = images.contiguous(memory_format=torch.channels_last)
         scaled = transforms.to_dtype(images, torch.float32, scale=True)
         return transforms.normalize(scaled, list(self.mean), list(self.std), inplace=True)
+
+
+CIFAR10 = Preprocessing(32, mean=CIFAR10_MEAN, std=CIFAR10_STD, augmentation="crop")
+CIFAR100 = Preprocessing(
+    32, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762), augmentation="crop"
+)
 
 
 def _check_shape(image: Image, side: int) -> None:

@@ -8,17 +8,12 @@ from torchvision import datasets
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import cache_folder
-from virtualpool.models import CIFAR10_MEAN, CIFAR10_STD
 from virtualpool.tasks.decoding import opened
 from virtualpool.tasks.folders import ClassFolders
 from virtualpool.tasks.images import LabelledImages
-from virtualpool.tasks.preprocessing import Preprocessing
+from virtualpool.tasks.preprocessing import CIFAR10, CIFAR100, Preprocessing
 from virtualpool.tasks.sample import cifar10_sample
 
-_CIFAR10 = Preprocessing(32, mean=CIFAR10_MEAN, std=CIFAR10_STD, augmentation="crop")
-_CIFAR100 = Preprocessing(
-    32, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762), augmentation="crop"
-)
 _IMAGENET = Preprocessing(224, resize=256, augmentation="resized crop")
 _LAYOUT = "<folder>/{train,test}/<class>/<image> (or val in place of test)"
 
@@ -45,7 +40,7 @@ def open_source(source: str | Path) -> Source:
     """
     text = str(source)
     if text == "sample:cifar10":
-        return _folder(cifar10_sample(), _CIFAR10)
+        return _folder(cifar10_sample(), CIFAR10)
     if text.startswith("sample:"):
         raise VirtualPoolError(f"{text}: the only sample in the package is sample:cifar10.")
     if text.startswith("torchvision:"):
@@ -71,7 +66,7 @@ def _torchvision(text: str) -> Source:
             "torchvision:ImageNet:<root>; give other data as a folder."
         )
     kind, preprocessing = (
-        (datasets.CIFAR10, _CIFAR10) if name == "CIFAR10" else (datasets.CIFAR100, _CIFAR100)
+        (datasets.CIFAR10, CIFAR10) if name == "CIFAR10" else (datasets.CIFAR100, CIFAR100)
     )
     train, test = (_opened(kind, root, train=part, download=True) for part in (True, False))
     return Source(train, test, preprocessing)

@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse.questions.values import Values
+from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.geometry import padding_sides, pair, runs_as_conv2d
 from virtualpool.graph.operations import is_frozen_batch_norm, is_hooked
 
@@ -47,7 +48,7 @@ def groups_as_numbers(graph: fx.Graph, values: Values) -> None:
     How many channels a map has is fixed by the weights.
     """
     for convolution in graph.find_nodes(op="call_function", target=torch.conv2d):
-        arguments: Any = dict(zip(_NAMES, convolution.args, strict=False)) | convolution.kwargs
+        arguments = arguments_of(convolution, _NAMES)
         shapes = [values.shape(arguments[name]) for name in ("input", "weight")]
         groups = arguments.get("groups")
         if not isinstance(groups, fx.Node) or None in shapes:
@@ -91,9 +92,7 @@ def _added_zeros(node: fx.Node, values: Values) -> tuple[int, int] | None:
     if type(module) in (nn.ZeroPad2d, nn.ConstantPad2d) and not is_hooked(module):
         sides, mode, value = module.padding, "constant", module.value
     elif node.target is functional.pad:
-        given: Any = (
-            dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | node.kwargs
-        )
+        given = arguments_of(node, ("input", "pad", "mode", "value"))
         sides, mode, value = given["pad"], given.get("mode", "constant"), given.get("value")
     else:
         return None

@@ -13,12 +13,11 @@ from torch import fx, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.questions.rule import is_known
 from virtualpool.fuse.questions.values import Values
-from virtualpool.graph.arguments import check_value
+from virtualpool.graph.inlining import inline
 from virtualpool.graph.inputs import Call, for_model
 from virtualpool.graph.operations import is_hooked, is_of_pytorch
 from virtualpool.graph.parts import run, trace_part
 from virtualpool.graph.state import state_kept
-from virtualpool.plan import join
 from virtualpool.torch_private import version_of
 
 
@@ -39,9 +38,7 @@ def take_apart(graph: fx.Graph, values: Values) -> bool:
     found = False
     for node in graph.find_nodes(op="call_module"):
         inner = _operations(node, values) if _is_candidate(node, values) else None
-        if inner is not None:
-            _replace(node, inner)
-            found = True
+        found |= inner is not None and inline(node, inner)
     without_identities(graph, values.module)
     return found
 
@@ -68,9 +65,7 @@ def _operations(node: fx.Node, values: Values) -> fx.Graph | None:
             return None
     except VirtualPoolError:  # it does not run on any values, or in any dtype
         return None
-    graph = part.training if values.training else part.evaluation
-    result: Any = next(iter(graph.find_nodes(op="output"))).args[0]
-    return graph if isinstance(result, fx.Node) else None
+    return part.training if values.training else part.evaluation
 
 
 def _keeps_its_state(module: nn.Module, call: Call) -> bool:
@@ -90,20 +85,3 @@ def _keeps_its_state(module: nn.Module, call: Call) -> bool:
 
 def _versions(module: nn.Module) -> list[int]:
     return [version_of(buffer) for buffer in module.buffers(recurse=False)]
-
-
-def _replace(node: fx.Node, inner: fx.Graph) -> None:
-    placeholders = list(inner.find_nodes(op="placeholder"))
-    # What is not given has its default, for which the graph was traced.
-    new: dict[fx.Node, Any] = {each: next(iter(each.args), None) for each in placeholders}
-    new.update(zip(placeholders, node.args, strict=False))
-    with node.graph.inserting_before(node):
-        for each in inner.nodes:
-            if each.op == "output":
-                node.replace_all_uses_with(new[each.args[0]])
-            elif each.op != "placeholder" and each.target is not check_value:
-                new[each] = node.graph.node_copy(each, new.__getitem__)
-                new[each].meta = dict(node.meta)
-                if each.op in ("get_attr", "call_module"):
-                    new[each].target = join(str(node.target), str(each.target))
-    node.graph.erase_node(node)

@@ -11,6 +11,7 @@ from torch.nn import functional
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
 from virtualpool.fuse.questions.sizes import even_positions, sliced, sliced_size
 from virtualpool.fuse.questions.values import Values
+from virtualpool.graph.arguments import arguments_of
 from virtualpool.operator.pool import Axes
 
 
@@ -191,7 +192,7 @@ class Padding(_Channels):
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
         module: Any = values.submodule(node)
-        given: Any = dict(zip(("input", "pad", "mode"), node.args, strict=False)) | node.kwargs
+        given: Any = arguments_of(node, ("input", "pad", "mode"))
         sides = given.get("pad") if module is None else module.padding
         source, *numbers = node.all_input_nodes
         return (

@@ -12,6 +12,7 @@ from virtualpool.fuse.kernels.folded import folded_convolution
 from virtualpool.fuse.kernels.folding import axes, fold, spread
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
 from virtualpool.fuse.questions.values import Values
+from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.geometry import pair
 from virtualpool.operator.pool import Axes, window_size
 
@@ -30,7 +31,7 @@ class _Convolution:
     @classmethod
     def of(cls, node: fx.Node, values: Values) -> "_Convolution | None":
         """What a node computes; none where it is not a plain one of a batch of maps."""
-        given = dict(zip(_NAMES, node.args, strict=False)) | node.kwargs
+        given = arguments_of(node, _NAMES)
         numbers = [pair(given.get(name, default)) for name, default in _DEFAULTS.items()]
         shape, source = values.shape(given["weight"]), given["input"]
         if None in numbers or shape is None or values.size(source) is None:

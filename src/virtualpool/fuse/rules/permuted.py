@@ -14,6 +14,7 @@ from virtualpool.fuse.kernels.layer_norm import centred, divided
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, fallback, rule, rule_of
 from virtualpool.fuse.questions.values import CHANNELS_FIRST, Values
 from virtualpool.fuse.rules.pointwise import Pointwise
+from virtualpool.graph.arguments import arguments_of
 from virtualpool.operator.pool import Axes
 
 
@@ -88,9 +89,8 @@ class ChannelNorm(OverChannels):
 
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
-        module: Any = values.submodule(node)
-        given = dict(zip(("input", "normalized_shape"), node.args, strict=False)) | node.kwargs
-        shape: Any = given.get("normalized_shape") if module is None else module.normalized_shape
+        given = arguments_of(node, ("input", "normalized_shape"), values.submodule(node))
+        shape = given.get("normalized_shape")
         is_one_axis = isinstance(shape, tuple | list) and len(shape) == 1
         return is_one_axis and super().answers_even(node, values)
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, fallback, rule
 from virtualpool.fuse.questions.sizes import even_positions
 from virtualpool.fuse.questions.values import CHANNELS_FIRST, Shape, Values
+from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.inputs import for_model
 from virtualpool.graph.operations import kind_of
 from virtualpool.graph.state import state_kept
@@ -187,7 +188,7 @@ def _is_permuted(node: fx.Node, values: Values) -> bool:
 
 def _is_off(dropout: fx.Node) -> bool:
     """Whether a function has been told to drop nothing."""
-    given = dict(zip(("input", "p", "train"), dropout.args, strict=False)) | dropout.kwargs
+    given = arguments_of(dropout, ("input", "p", "train"))
     return given.get("training", given.get("train")) is False
 
 
@@ -197,7 +198,7 @@ def _is_frozen(node: fx.Node, values: Values) -> bool:
         # In a training graph it may be in either mode when it runs.
         return module.running_mean is not None and not values.training
     names = ("input", "running_mean", "running_var", "weight", "bias", "training")
-    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    given = arguments_of(node, names)
     return not values.training and given.get("training", False) is False
 
 

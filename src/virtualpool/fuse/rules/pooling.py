@@ -13,6 +13,7 @@ from virtualpool.fuse.kernels.max_pooling import max_pool, max_pool_from_cells, 
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
 from virtualpool.fuse.questions.sizes import sliced
 from virtualpool.fuse.questions.values import Values
+from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.geometry import pair
 from virtualpool.graph.operations import is_mean_over_space
 from virtualpool.operator.pool import Axes, virtual_pool, window_size
@@ -104,7 +105,7 @@ class MaxPool(_Pooling):
 
     def window(self, node: fx.Node, values: Values) -> _Window | None:
         """See `_Pooling`."""
-        given = _arguments(node, values, _MAX_POOL)
+        given = arguments_of(node, _MAX_POOL, values.submodule(node))
         it = _window(given, values)
         if it is None or given.get("return_indices"):
             return None
@@ -146,7 +147,7 @@ class AveragePool(_Pooling):
 
     def window(self, node: fx.Node, values: Values) -> _Window | None:
         """See `_Pooling`."""
-        given = _arguments(node, values, _AVERAGE_POOL)
+        given = arguments_of(node, _AVERAGE_POOL, values.submodule(node))
         it = _window(given, values)
         if it is None or given.get("divisor_override"):
             return None
@@ -196,14 +197,6 @@ _AVERAGE_POOL = (
     "input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad",
     "divisor_override",
 )  # fmt: skip
-
-
-def _arguments(node: fx.Node, values: Values, names: tuple[str, ...]) -> dict[str, Any]:
-    given = dict(zip(names, node.args, strict=False)) | node.kwargs
-    module = values.submodule(node)
-    if module is not None:
-        given |= {name: getattr(module, name) for name in names[1:] if hasattr(module, name)}
-    return given
 
 
 def _window(given: dict[str, Any], values: Values) -> _Window | None:
