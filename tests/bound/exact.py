@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from virtualpool.bound.recording import record
-from virtualpool.bound.rule import Operation
+from virtualpool.bound.rule import Operation, knows
 
 
 def matrix(function: Callable[[Tensor], Tensor], example: Tensor) -> Tensor:
@@ -20,6 +20,13 @@ def norms(function: Callable[[Tensor], Tensor], example: Tensor) -> tuple[float,
     """By how much a linear function can multiply the largest value, and the norm."""
     whole = matrix(function, example)
     return whole.abs().sum(1).max().item(), torch.linalg.svdvals(whole)[0].item()
+
+
+class _Tracer(fx.Tracer):
+    """Leaves whole what there is a rule for, as the library's own does."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return knows(m) or super().is_leaf_module(m, module_qualified_name)
 
 
 def operations_of(*steps: Callable[[Tensor], Tensor], example: Tensor) -> list[Operation]:
@@ -36,5 +43,5 @@ def operations_of(*steps: Callable[[Tensor], Tensor], example: Tensor) -> list[O
             return x
 
     module = Steps().eval()
-    operations = record(fx.Tracer().trace(module), module, example)
+    operations = record(_Tracer().trace(module), module, example)
     return [it for node, it in operations.items() if node.op.startswith("call")]

@@ -5,7 +5,12 @@ from torch.nn import functional
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import FrozenBatchNorm2d, StochasticDepth
 
-from virtualpool.graph.operations import kind_of, module_kind
+from virtualpool.graph.operations import (
+    is_frozen_batch_norm,
+    kind_of,
+    module_kind,
+    numbers_of_channels,
+)
 
 
 class Swish(nn.Module):
@@ -255,6 +260,72 @@ class Traces(nn.Module):
         self.last = x
         self.calls += 1
         return torch.relu(x)
+
+
+class Uncentred(FrozenElsewhere):
+    """Has a running mean, which it does not subtract."""
+
+    def forward(self, x):
+        return x * self.scale_and_shift()[0]
+
+
+class OfParameters(FrozenElsewhere):
+    """Its mean is trained, and nothing measures it."""
+
+    def __init__(self):
+        super().__init__()
+        mean = self.running_mean
+        del self.running_mean
+        self.running_mean = nn.Parameter(mean)
+
+
+class Counting(FrozenElsewhere):
+    """Its running mean is a plain tensor, and its state changes at every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+        mean = self.running_mean
+        del self.running_mean
+        self.running_mean = mean
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x)
+
+
+FROZEN = [
+    nn.BatchNorm2d(3), FrozenBatchNorm2d(1), FrozenBatchNorm2d(3), FrozenElsewhere(),
+    FrozenElsewhere().double(), FrozenAsksForGradients(), Counting(), nn.SyncBatchNorm(3),
+    nn.InstanceNorm2d(3, track_running_stats=True),
+]  # fmt: skip
+NOT_FROZEN = [
+    nn.BatchNorm2d(3, track_running_stats=False), nn.InstanceNorm2d(3), nn.GroupNorm(1, 3),
+    NormWithActivation(3), Uncentred(), OfParameters(), Scale(3, 1, 1), nn.Identity(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "is_frozen"),
+    [*((each, True) for each in FROZEN), *((each, False) for each in NOT_FROZEN)],
+    ids=lambda value: str(value) if isinstance(value, bool) else type(value).__name__,
+)
+def test_batch_norm_under_any_name(module, is_frozen):
+    module.train()
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    assert is_frozen_batch_norm(module) == is_frozen
+    assert module.training
+    assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("module", FROZEN, ids=lambda module: type(module).__name__)
+def test_numbers_of_channels(module):
+    like = module.eval().running_mean
+    numbers = numbers_of_channels(module, like)
+    assert numbers is not None
+    scale, shift = (each.view(1, -1, 1, 1) for each in numbers)
+    x = torch.randn(2, like.numel(), 4, 5).to(like)
+    torch.testing.assert_close(module(x), x * scale + shift)
 
 
 def test_to_look_at_a_module_changes_nothing_in_it():

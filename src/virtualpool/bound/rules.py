@@ -11,9 +11,9 @@ from torch.nn import functional
 from virtualpool.bound.errors import ErrorSize, Gain, repeated, side_by_side, sum_of
 from virtualpool.bound.norms import averaging_gain, convolution_norm, matrix_norm, repetitions
 from virtualpool.bound.rule import Errors, Operation, UnboundedError, gain_of, join_of
-from virtualpool.fuse.passes.convolutions import norm_scale, scaled_weight
+from virtualpool.fuse.passes.convolutions import scaled_weight
 from virtualpool.graph.geometry import padding_sides, pair, size_arguments
-from virtualpool.graph.operations import is_frozen_batch_norm
+from virtualpool.graph.operations import is_frozen_batch_norm, numbers_of_channels
 from virtualpool.operator.pool import virtual_pool
 
 
@@ -63,7 +63,9 @@ def batch_norm(operation: Operation) -> Gain:
 
 
 def _scale(norm: Any) -> Tensor:
-    return norm_scale(norm.weight, norm.running_var, norm.eps)
+    found = numbers_of_channels(norm, norm.running_mean)
+    assert found is not None
+    return found[0]
 
 
 def _norm_after(node: fx.Node, owner: nn.Module) -> nn.Module | None:

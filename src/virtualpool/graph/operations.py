@@ -141,15 +141,50 @@ def registered_for(module: nn.Module, registry: Mapping[Any, T]) -> T | None:
 
 
 def is_frozen_batch_norm(module: nn.Module) -> bool:
-    """Whether a module in eval mode multiplies each channel by a number and adds another.
+    """Whether a module in eval mode is batch norm, under any name.
+
+    It subtracts its `running_mean`, multiplies each channel by a number and adds another.
 
     >>> is_frozen_batch_norm(nn.BatchNorm2d(8).eval()), is_frozen_batch_norm(nn.GroupNorm(1, 8))
     (True, False)
     """
-    # Of the classes with that name, some keep their epsilon to themselves.
-    is_frozen = type(module).__name__ == "FrozenBatchNorm2d" and hasattr(module, "eps")
-    has_statistics = getattr(module, "running_mean", None) is not None
-    return has_statistics and (is_frozen or runs_forward_of(module, nn.BatchNorm2d))
+    mean = getattr(module, "running_mean", None)
+    if not isinstance(mean, torch.Tensor) or isinstance(mean, nn.Parameter):
+        return False
+    if runs_forward_of(module, nn.BatchNorm2d):
+        return True
+    with state_kept(module):
+        return _subtracts_its_mean(module.eval())
+
+
+def _subtracts_its_mean(module: Any) -> bool:
+    mean = module.running_mean
+    before = numbers_of_channels(module, mean)
+    module.running_mean = mean + 1
+    after = numbers_of_channels(module, mean)
+    if before is None or after is None:
+        return False
+    (scale, shift), (same, moved) = before, after
+    return _is_close(scale, same) and _is_close(shift - scale, moved)
+
+
+def numbers_of_channels(
+    module: nn.Module, like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """What a module in eval mode multiplies each channel by, and what it adds then, as runs show.
+
+    Args:
+        module: takes maps (N, C, H, W).
+        like: a tensor with a number for each of the C channels, in the dtype of the maps.
+
+    Returns:
+        Two tensors (C,); None for a module that does something else.
+
+    >>> numbers_of_channels(nn.BatchNorm2d(2, eps=3).eval(), torch.ones(2))
+    (tensor([0.5000, 0.5000]), tensor([0., 0.]))
+    """
+    ran = _ran_on_channels(module, like)
+    return ran[:2] if ran is not None and ran[2] else None
 
 
 def _kind_by_code(module: nn.Module) -> Kind:
@@ -214,8 +249,21 @@ def _kind_by_run(module: nn.Module) -> Kind:
     lengths = {each.numel() for each in tensors}
     if len(lengths) != 1 or not tensors[0].is_floating_point():
         return "other"
+    ran = _ran_on_channels(module, tensors[0])
+    return "other" if ran is None else "norm" if ran[2] else "activation"
+
+
+def _ran_on_channels(
+    module: nn.Module, like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, bool] | None:
+    """What a module that treats all positions alike does to each channel.
+
+    Returns:
+        What it multiplies each channel by and what it adds, each (C,), and whether that is all it
+        does; None if positions or channels are not treated each by itself.
+    """
     generator = torch.Generator().manual_seed(0)
-    x = 10 * torch.randn(2, *lengths, 5, 6, generator=generator).to(tensors[0])
+    x = 10 * torch.randn(2, like.numel(), 5, 6, generator=generator).to(like)
     part = x[:1, :, 1:3, 2:5].clone()
     part[:, 1:] = 0  # nor may a channel have to do with another
     try:
@@ -225,13 +273,14 @@ def _kind_by_run(module: nn.Module) -> Kind:
             shift, given, of_part = run(torch.zeros_like(x)), run(x.clone()), run(part.clone())
             scale = run(torch.ones_like(x)) - shift
         if given.shape != x.shape or not _is_close(of_part[:, 0], given[:1, 0, 1:3, 2:5]):
-            return "other"
+            return None
         is_alike = all(torch.equal(it, it[:1, :, :1, :1].expand_as(x)) for it in (scale, shift))
         if not is_alike:
-            return "other"
-        return "norm" if _is_close(given, x * scale + shift) else "activation"
+            return None
+        is_all = _is_close(given, x * scale + shift)
+        return scale[0, :, 0, 0], shift[0, :, 0, 0], is_all
     except Exception:  # it does not take such a map, or gives none
-        return "other"
+        return None
 
 
 def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -10,7 +10,7 @@ from torch.nn import functional
 from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.geometry import padding_sides, pair, runs_as_conv2d
-from virtualpool.graph.operations import is_frozen_batch_norm, is_hooked
+from virtualpool.graph.operations import is_hooked, runs_forward_of
 
 
 def as_functions(graph: fx.Graph, values: Values) -> None:
@@ -114,7 +114,8 @@ def fold_batch_norms(graph: fx.Graph, values: Values) -> None:
             or convolution.target is not torch.conv2d
             or len(convolution.args) < 3  # written in another way by the user
             or len(convolution.users) > 1
-            or not is_frozen_batch_norm(norm)
+            or not runs_forward_of(norm, nn.BatchNorm2d)
+            or norm.running_mean is None
             or is_hooked(norm)
         ):
             continue

@@ -114,8 +114,7 @@ class Dropout(Affine):
         return not values.training and super().is_interpolated(node, values)
 
 
-_POINTWISE, _AFFINE, _DROPOUT = Pointwise(), Affine(), Dropout()
-_AFFINE_MODULES = ("FrozenBatchNorm2d",)
+_POINTWISE, _DROPOUT = Pointwise(), Dropout()
 _PER_IMAGE_DROPOUT = ("StochasticDepth", "DropPath")
 _PER_POSITION_MODULES = ("LayerNorm2d", "LayerNormAct2d", "LayerNorm2dFp32")
 
@@ -139,8 +138,6 @@ def _by_kind(node: fx.Node, values: Values) -> Rule | None:
     name = type(module).__name__
     if name in _PER_POSITION_MODULES:
         return _POINTWISE
-    if name in _AFFINE_MODULES:
-        return _AFFINE
     if name in _PER_IMAGE_DROPOUT:
         return _DROPOUT
     kind = kind_of(node, values.module)
