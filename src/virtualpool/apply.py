@@ -7,7 +7,7 @@ from typing import Any
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.forward import rewrite_forward
+from virtualpool.graph.forward import name_pooled_sites, rewrite_forward
 from virtualpool.graph.geometry import double_stride, size_arguments
 from virtualpool.graph.inputs import describe
 from virtualpool.graph.parts import Part, calls, evaluating, trace
@@ -116,6 +116,7 @@ def _insert(part: Part, names: list[str]) -> None:
                 _recover(graph, node, convolution, part.module)
         double_stride(convolution)
     rewrite_forward(part.module, *graphs)
+    name_pooled_sites(part.module, [part.own_name(name) for name in names])
 
 
 def _recover(graph: fx.Graph, node: fx.Node, convolution: nn.Conv2d, module: nn.Module) -> None:

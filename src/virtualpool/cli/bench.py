@@ -8,7 +8,7 @@ import typer
 from virtualpool.cli import options
 from virtualpool.cli.grouped import grouped
 from virtualpool.cli.groups import Metering, Timing
-from virtualpool.cli.terminal import messages, results, table
+from virtualpool.cli.terminal import Columns, messages, results, table_of
 from virtualpool.errors import VirtualPoolError
 
 if TYPE_CHECKING:
@@ -58,13 +58,7 @@ def bench(
         setting: Conditions = {**timing.conditions(), "device": where}
         latencies = virtualpool.measure.latency(timed, images, **setting, repeats=timing.repeats)
         energies = _energies(timed, images, setting, asked)
-        value = {
-            name: {"macs": macs[name], "latency": latency.to_json()}
-            | {"speedup": latency.speedup_over(latencies["unmodified"]).to_json()}
-            | ({"energy": energies[name].to_json()} if name in energies else {})
-            | ({"fusing": reports[name].to_json()} if name in reports else {})
-            for name, latency in latencies.items()
-        }
+        value = _as_json(latencies, macs, energies, reports)
         show(value, lambda: _print(latencies, macs, energies))
 
 
@@ -126,34 +120,44 @@ def _energies(
         return {}
 
 
+def _as_json(
+    latencies: "dict[str, Latency]",
+    macs: dict[str, int],
+    energies: "dict[str, Energy]",
+    reports: "dict[str, Report]",
+) -> dict[str, Any]:
+    first = latencies["unmodified"]
+    return {
+        name: {"macs": macs[name], "latency": latency.to_json()}
+        | {"speedup": latency.speedup_over(first).to_json()}
+        | ({"energy": energies[name].to_json()} if name in energies else {})
+        | ({"fusing": reports[name].to_json()} if name in reports else {})
+        for name, latency in latencies.items()
+    }
+
+
 def _print(
     latencies: "dict[str, Latency]", macs: dict[str, int], energies: "dict[str, Energy]"
 ) -> None:
     first = latencies["unmodified"]
-    rows = [
-        [
-            name,
-            f"{latency.median_ms:.3g} ms",
-            f"{latency.lower_ms:.3g} to {latency.upper_ms:.3g}",
-            str(latency.speedup_over(first)),
-            f"{macs[name] / 1e6:,.1f}",
-            *(_energy_cells(energies[name], energies["unmodified"]) if energies else []),
-        ]
-        for name, latency in latencies.items()
+    columns: Columns[str] = [
+        ("model", str),
+        (">latency", lambda name: f"{latencies[name].median_ms:.3g} ms"),
+        (">quartiles", lambda name: _range(latencies[name].lower_ms, latencies[name].upper_ms)),
+        (">speed-up", lambda name: str(latencies[name].speedup_over(first))),
+        (">MMACs", lambda name: f"{macs[name] / 1e6:,.1f}"),
     ]
-    columns = ["model", ">latency", ">quartiles", ">speed-up", ">MMACs"]
-    columns += [">J/image", ">quartiles", ">of unmodified", ">W"] if energies else []
-    table(columns, rows)
+    of_energy: Columns[str] = [
+        (">J/image", lambda name: f"{energies[name].median_j:.3g}"),
+        (">quartiles", lambda name: _range(energies[name].lower_j, energies[name].upper_j)),
+        (">of unmodified", lambda name: str(energies[name].share_of(energies["unmodified"]))),
+        (">W", lambda name: f"{energies[name].watts:.3g}"),
+    ]
+    table_of([*columns, *(of_energy if energies else [])], latencies)
     print(f"\n{len(first.samples_ms)} samples each, interleaved; {first.setting}")
     if energies:
         print(f"Energy: {energies['unmodified'].how}")
 
 
-def _energy_cells(energy: "Energy", first: "Energy") -> list[str]:
-    quartiles = f"{energy.lower_j:.3g} to {energy.upper_j:.3g}"
-    return [
-        f"{energy.median_j:.3g}",
-        quartiles,
-        str(energy.share_of(first)),
-        f"{energy.watts:.3g}",
-    ]
+def _range(lower: float, upper: float) -> str:
+    return f"{lower:.3g} to {upper:.3g}"

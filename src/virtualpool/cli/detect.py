@@ -11,6 +11,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
 
 if TYPE_CHECKING:
+    from virtualpool.cli.detectors import Detectors
     from virtualpool.tasks.detection.comparison import Comparison, Seen
     from virtualpool.tasks.detection.objects import Objects
 
@@ -63,8 +64,6 @@ def detect(
     _check_usage(model, file, run_dir, point, data)
     with results(as_json) as show:
         from virtualpool.cli.detectors import of_file, of_run
-        from virtualpool.tasks.detection import drawing
-        from virtualpool.tasks.detection.comparison import compared
 
         if run_dir:
             detectors = of_run(run_dir, point, model, weights, data or [], device)
@@ -73,21 +72,31 @@ def detect(
         images = detectors.images[:limit]
         if len(images) < len(detectors.images):
             messages().print(f"The first {limit} of {len(detectors.images)} images; see --limit.")
-        pictures = _pictures(images, output)
-        rows: list[dict[str, Any]] = []
-        with progress() as observe:
-            for done, each in enumerate(compared(detectors.models, images, min_score)):
-                picture = pictures[each.objects.path]
-                observe("images", done, len(images), picture.name)
-                with replacing(picture) as beside:
-                    drawing.side_by_side(each, detectors.classes, beside, "jpeg")
-                rows.append(_row(each, detectors.classes, picture))
-            observe("images", len(images), len(images), "done")
-        if not rows:
-            raise VirtualPoolError(f"None of the images can be read, such as {images[0].path}.")
+        rows = _drawn(detectors, images, _pictures(images, output), min_score)
         names = list(detectors.models)
         value = {"models": names, "min_score": min_score, "images": rows}
         show(value, lambda: _print(names, rows, min_score, output))
+
+
+def _drawn(
+    detectors: "Detectors", images: "list[Objects]", pictures: dict[Path, Path], min_score: float
+) -> list[dict[str, Any]]:
+    """Writes the pictures; gives what is found in each."""
+    from virtualpool.tasks.detection import drawing
+    from virtualpool.tasks.detection.comparison import compared
+
+    rows: list[dict[str, Any]] = []
+    with progress() as observe:
+        for done, each in enumerate(compared(detectors.models, images, min_score)):
+            picture = pictures[each.objects.path]
+            observe("images", done, len(images), picture.name)
+            with replacing(picture) as beside:
+                drawing.side_by_side(each, detectors.classes, beside, "jpeg")
+            rows.append(_row(each, detectors.classes, picture))
+        observe("images", len(images), len(images), "done")
+    if not rows:
+        raise VirtualPoolError(f"None of the images can be read, such as {images[0].path}.")
+    return rows
 
 
 def _check_usage(

@@ -1,5 +1,6 @@
 """`virtualpool sensitivity`: what each site costs when it alone is pooled."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,10 +9,12 @@ import typer
 from virtualpool.cli import options
 from virtualpool.cli.grouped import grouped
 from virtualpool.cli.groups import Judged
-from virtualpool.cli.terminal import progress, results, resumable, table
+from virtualpool.cli.terminal import Columns, progress, results, resumable, table_of
 
 if TYPE_CHECKING:
+    from virtualpool.cli.task import Task
     from virtualpool.search import Sensitivity
+    from virtualpool.search.sensitivity import SiteSensitivity
 
 _RECALIBRATION_BATCHES = 50
 
@@ -42,47 +45,48 @@ def sensitivity(
             "leave it out."
         )
     with results(as_json) as show:
-        from dataclasses import replace
-
-        from virtualpool.search import by_recalibration, output_agreement, sensitivity
-
         opened = judged.opened()
-        evaluate = (
-            opened.evaluator() if labels else output_agreement(opened.module, opened.data.test)
-        )
-        renew = (
-            by_recalibration(opened.training_batches, batch_count=_RECALIBRATION_BATCHES)
-            if recalibrate
-            else None
-        )
-        kept = f"{output} with the sites so far" if output else "Nothing (see --output)"
-        with resumable(kept), progress() as observer:
-            found = sensitivity(
-                opened.module,
-                opened.images,
-                evaluate,
-                recalibrate=renew,
-                path=output,
-                observer=observer,
-            )
+        found = _ranked(opened, labels, recalibrate, output)
         opened.say_skipped()
-        found = replace(found, baseline=found.baseline.summary)
         show(found.to_json(), lambda: _print(found))
 
 
+def _ranked(opened: "Task", labels: bool, recalibrate: bool, output: Path | None) -> "Sensitivity":
+    from virtualpool.search import by_recalibration, output_agreement, sensitivity
+
+    evaluate = opened.evaluator() if labels else output_agreement(opened.module, opened.data.test)
+    renew = None
+    if recalibrate:
+        renew = by_recalibration(opened.training_batches, batch_count=_RECALIBRATION_BATCHES)
+    kept = f"{output} with the sites so far" if output else "Nothing (see --output)"
+    with resumable(kept), progress() as observer:
+        found = sensitivity(
+            opened.module,
+            opened.images,
+            evaluate,
+            recalibrate=renew,
+            path=output,
+            observer=observer,
+        )
+    return replace(found, baseline=found.baseline.summary)
+
+
 def _print(found: "Sensitivity") -> None:
-    rows = [
-        [
-            site.name,
-            f"{site.score:.4f}",
-            f"{site.drop:+.4f}",
-            "" if site.standard_error is None else f"± {site.standard_error:.4f}",
-            "yes" if site.before_pool else "",
-            f"{site.macs / 1e6:,.1f}",
-        ]
-        for site in found.sites
-    ]
-    table(["site", ">score", ">drop", ">error", "before pool", ">MMACs"], rows)
+    table_of(_COLUMNS, found.sites)
     samples = f" on {found.baseline.samples:,} images" if found.baseline.samples else ""
     unit = f" {found.baseline.unit.name}" if found.baseline.unit else ""
     print(f"\nUnmodified: {found.baseline}{unit}{samples}; {found.method}.")
+
+
+def _error(site: "SiteSensitivity") -> str:
+    return "" if site.standard_error is None else f"± {site.standard_error:.4f}"
+
+
+_COLUMNS: "Columns[SiteSensitivity]" = [
+    ("site", lambda site: site.name),
+    (">score", lambda site: f"{site.score:.4f}"),
+    (">drop", lambda site: f"{site.drop:+.4f}"),
+    (">error", _error),
+    ("before pool", lambda site: "yes" if site.before_pool else ""),
+    (">MMACs", lambda site: f"{site.macs / 1e6:,.1f}"),
+]

@@ -6,10 +6,10 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +18,7 @@ from virtualpool.observer import Observer
 from virtualpool.processes import command, is_main
 from virtualpool.progress import bars
 
+T = TypeVar("T")
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as a shell gives it."""
 
@@ -83,6 +84,16 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = Console(highlight=False, markup=False)
     console.width = console.width if console.is_terminal else _NO_TERMINAL_WIDTH
     console.print(drawn)
+
+
+Columns = Sequence[tuple[str, Callable[[T], str]]]
+"""The titles of a table's columns, as for `table`, each with what it says of a thing."""
+
+
+def table_of(columns: Columns[T], things: Iterable[T]) -> None:
+    """Prints a table with a row for each thing."""
+    rows = [[cell(thing) for _, cell in columns] for thing in things]
+    table([title for title, _ in columns], rows)
 
 
 @contextmanager

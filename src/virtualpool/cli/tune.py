@@ -1,5 +1,6 @@
 """`virtualpool tune`: the whole of the paper's Algorithm 1."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,7 +9,7 @@ import typer
 from virtualpool.cli import options
 from virtualpool.cli.grouped import grouped
 from virtualpool.cli.groups import Judged, Metering, Timing
-from virtualpool.cli.terminal import progress, results, resumable, table
+from virtualpool.cli.terminal import Columns, progress, results, resumable, table_of
 from virtualpool.cli.tuning import Recovery, Rounds
 
 if TYPE_CHECKING:
@@ -97,71 +98,78 @@ def _reported(opened: "Task", run_dir: Path) -> Path:
 
 
 def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
+    columns = [*_columns(frontier), (f"file in {run_dir}", lambda point: point.weights or "")]
+    table_of(columns, (*frontier.points, *frontier.smaller))
+    print()
+    print(*_notes(frontier), f"Report: {page}", sep="\n")
+
+
+def _columns(frontier: "Frontier") -> "Columns[Point]":
     from virtualpool.report.wording import measures
 
-    points = (*frontier.points, *frontier.smaller)
-    others = measures(points)
-    has_energy = any(point.energy for point in frontier.points)
-    best = [point.name for point in frontier.pareto]
-    unit = frontier.unit
-    rows = [
-        [
-            point.name + ("*" if point.name in best else ""),
-            unit.number(point.accuracy) + unit.plus_minus(point.standard_error),
-            *(unit.number(point.metrics[name]) for name in others),
-            unit.number(point.drop) + unit.plus_minus(point.drop_standard_error)
-            if point.weights
-            else "",
-            f"{point.latency.median_ms:.3g} ms",
-            f"{point.latency.lower_ms:.3g} to {point.latency.upper_ms:.3g}",
-            f"{point.speedup.median:.2f}x",
-            *(_times(point, each) for each in (point.unfused, point.fused, point.half)),
-            f"{point.macs / 1e6:,.1f}",
-            *(_energy_cells(point) if has_energy else []),
-            point.weights or "",
-        ]
-        for point in points
-    ]
+    best, unit = [point.name for point in frontier.pareto], frontier.unit
     per_cent = " %" if unit.percent else ""
-    columns = [
-        f">{unit.name}{per_cent}",
-        *(f">{title}{per_cent}" for title in others.values()),
-        ">drop",
-        ">latency",
-        ">quartiles",
-        ">speed-up",
+    others = measures((*frontier.points, *frontier.smaller))
+
+    def of_metric(name: str) -> "Callable[[Point], str]":
+        return lambda point: unit.number(point.metrics[name])
+
+    def score(point: "Point") -> str:
+        return unit.number(point.accuracy) + unit.plus_minus(point.standard_error)
+
+    def drop(point: "Point") -> str:
+        drop = unit.number(point.drop) + unit.plus_minus(point.drop_standard_error)
+        return drop if point.weights else ""
+
+    has_energy = any(point.energy for point in frontier.points)
+    return [
+        ("model", lambda point: point.name + ("*" if point.name in best else "")),
+        (f">{unit.name}{per_cent}", score),
+        *((f">{title}{per_cent}", of_metric(name)) for name, title in others.items()),
+        (">drop", drop),
+        *_SPEED,
+        *(_ENERGY if has_energy else []),
     ]
-    columns += [">unfused", ">fused", ">half resolution", ">MMACs"]
-    columns += [">J/image", ">of original"] if has_energy else []
-    table(["model", *columns, f"file in {run_dir}"], rows)
-    print("\n* no other model on whole images is both faster and better")
-    print("speed-up: over the original, of the faster of a model's two forms, which its file gives")
-    print("half resolution: the original on it, the practical limit; its score is not measured")
-    if frontier.smaller or frontier.missing:
-        _print_comparison(frontier)
-    print(f"Timed interleaved with the original: {frontier.original.latency.setting}")
-    if energy := frontier.original.energy:
-        print(f"Energy interleaved with the original's: {energy.how}")
-    if why := frontier.original.missing.get("energy"):
-        print(f"Energy is not measured: {why}")
-    print(f"Report: {page}")
-
-
-def _print_comparison(frontier: "Frontier") -> None:
-    from virtualpool.report.wording import beside_smaller
-
-    print("smaller: the original on images of that part of the side, fine-tuned for as long")
-    for name, reason in frontier.missing.items():
-        print(f"{name} is not there: {reason}")
-    print(beside_smaller(frontier))
-
-
-def _energy_cells(point: "Point") -> list[str]:
-    share = point.energy_share
-    joules = f"{point.energy.median_j:.3g}" if point.energy else ""
-    return [joules, f"{share.median:.0%}" if share else ""]
 
 
 def _times(point: "Point", latency: "Latency | None") -> str:
     speedup = point.speedup_of(latency)
     return f"{speedup.median:.2f}x" if speedup else ""
+
+
+def _share(point: "Point") -> str:
+    return f"{point.energy_share.median:.0%}" if point.energy_share else ""
+
+
+_SPEED: "Columns[Point]" = [
+    (">latency", lambda point: f"{point.latency.median_ms:.3g} ms"),
+    (">quartiles", lambda point: f"{point.latency.lower_ms:.3g} to {point.latency.upper_ms:.3g}"),
+    (">speed-up", lambda point: f"{point.speedup.median:.2f}x"),
+    (">unfused", lambda point: _times(point, point.unfused)),
+    (">fused", lambda point: _times(point, point.fused)),
+    (">half resolution", lambda point: _times(point, point.half)),
+    (">MMACs", lambda point: f"{point.macs / 1e6:,.1f}"),
+]
+_ENERGY: "Columns[Point]" = [
+    (">J/image", lambda point: f"{point.energy.median_j:.3g}" if point.energy else ""),
+    (">of original", _share),
+]
+
+
+def _notes(frontier: "Frontier") -> Iterator[str]:
+    """What is said below the table, a line each."""
+    from virtualpool.report.wording import beside_smaller
+
+    yield "* no other model on whole images is both faster and better"
+    yield "speed-up: over the original, of the faster of a model's two forms, which its file gives"
+    yield "half resolution: the original on it, the practical limit; its score is not measured"
+    if frontier.smaller or frontier.missing:
+        yield "smaller: the original on images of that part of the side, fine-tuned for as long"
+        for name, reason in frontier.missing.items():
+            yield f"{name} is not there: {reason}"
+        yield beside_smaller(frontier)
+    yield f"Timed interleaved with the original: {frontier.original.latency.setting}"
+    if energy := frontier.original.energy:
+        yield f"Energy interleaved with the original's: {energy.how}"
+    if why := frontier.original.missing.get("energy"):
+        yield f"Energy is not measured: {why}"

@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from virtualpool.plan import record_of
 from virtualpool.torch_private import CONSTANT
 
+_SITES = "_virtualpool_sites"
 _numbers = itertools.count()
 
 
@@ -56,13 +57,23 @@ class Rewritten:
     training_code: ForwardCode
 
     def extra_repr(self) -> str:
-        """What the original class says of itself, and which sites are pooled."""
+        """What the original class says of itself, and which sites are pooled.
+
+        >>> import torch
+        >>> from virtualpool import apply
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+        >>> apply(model, torch.zeros(1, 3, 16, 16))
+        PooledSequential(
+          pooled sites: 0
+          (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(2, 2))
+          (1): ReLU()
+        )
+        """
         said = super().extra_repr()  # pyright: ignore[reportAttributeAccessIssue]
         record = record_of(self)  # pyright: ignore[reportArgumentType]
-        if record is None:
-            return said
-        pooled = f"pooled sites: {', '.join(record.plan.names)}"
-        return f"{said}\n{pooled}" if said else pooled
+        names = vars(self).get(_SITES, []) if record is None else record.plan.names
+        pooled = f"pooled sites: {', '.join(names)}"
+        return "\n".join(each for each in (said, pooled if names else "") if each)
 
     def for_evaluation(self, inputs: Any) -> tuple[Any, Any]:
         """What the code of eval mode reads attributes from, and the inputs that it is given.
@@ -109,6 +120,11 @@ def rewrite_forward(
     _keep_constants(module, evaluation, training)
     codes = ForwardCode.of(evaluation), ForwardCode.of(training)
     module.__class__ = _rewritten_class(original_class(module), *codes, base)
+
+
+def name_pooled_sites(module: nn.Module, names: list[str]) -> None:
+    """Lets a rewritten part of a model say, where it is shown, which of its sites are pooled."""
+    vars(module)[_SITES] = [*vars(module).get(_SITES, []), *names]
 
 
 def _rewritten_class(

@@ -3,7 +3,7 @@
 import copy
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -22,7 +22,7 @@ from virtualpool.processes import agreed, join
 from virtualpool.progress import shows_progress
 from virtualpool.recover.limits import Limits
 from virtualpool.recover.round import LIMITS, Finetune, Round
-from virtualpool.search.frontier import Frontier
+from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.resizing import check_resizable
 from virtualpool.search.run import Run
 from virtualpool.search.run.code import parts_of
@@ -163,12 +163,18 @@ def search(
         if schedule.needs_time:
             saved_ms = steps.saved_ms(candidates)
         decided = steps.decided(candidates, lambda: schedule.rounds(ranking, saved_ms))
-        for index, added in enumerate(decided, 1):
-            points.append(steps.round(index, added, len(decided)))
-            if points[-1].over_limit:
-                break
+        points += _rounds(steps, decided)
         smaller, missing = smaller_images(steps, len(points) - 1) if compare else ([], {})
         return steps.frontier(points, smaller, missing)
+
+
+def _rounds(steps: Steps, decided: list[list[str]]) -> Iterator[Point]:
+    """The models of the rounds, up to the first that loses too much."""
+    for index, added in enumerate(decided, 1):
+        point = steps.round(index, added, len(decided))
+        yield point
+        if point.over_limit:
+            return
 
 
 def _check_comparison(compare: str | None, model: nn.Module, example_inputs: Any) -> None:
