@@ -1,6 +1,7 @@
 """What `summary` says of models in each form."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -57,6 +58,28 @@ def test_sites_of_a_model_inside_a_model_have_its_name_before_theirs():
     outer = nn.Sequential(vp.fuse(vp.apply(chain(), IMAGE), IMAGE), nn.ReLU())
     assert [each.site for each in vp.summary(outer).sites] == ["0.0", "0.2"]
     assert vp.summary(outer).sites[1].why == "output needs it in full"
+
+
+class Whole(nn.Module):
+    """Its own code cannot be traced, so each of its parts is pooled by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.then = chain(), nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.then(x if float(x.sum()) > 0 else -x)
+
+
+def test_parts_name_their_sites_when_a_model_is_shown_that_is_pooled_in_parts():
+    torch.manual_seed(0)
+    pooled = vp.apply(vp.apply(Whole(), IMAGE, ["first.0", "then.0"]), IMAGE, "first.2")
+    for same in (pooled, copy.deepcopy(pooled), pickle.loads(pickle.dumps(pooled))):
+        assert "pooled" not in repr(same).partition("\n")[0]
+        assert "pooled sites: 0, 2\n" in repr(same.first)
+        assert "pooled sites: 0\n" in repr(same.then)
+    assert "pooled sites: 0, 2\n" in repr(vp.fuse(pooled, IMAGE).first)
 
 
 @pytest.mark.parametrize("sites", [["0"], ["2", "0"]])

@@ -7,6 +7,7 @@ from torch.nn import functional
 from torchvision.ops import FrozenBatchNorm2d
 
 from tests.bound.exact import norms, operations_of
+from tests.norms import FrozenNorm
 from virtualpool.bound.rule import UnboundedError
 from virtualpool.operator.pool import virtual_pool
 
@@ -76,25 +77,8 @@ def test_no_less_than_the_exact_norms(step):
     assert gain.norm <= 4 * norm  # no better than that with padding that repeats values
 
 
-class Frozen(nn.Module):
-    """Batch norm under a name of its own."""
-
-    weight: torch.Tensor
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-
-    def __init__(self, channels):
-        super().__init__()
-        for number, name in enumerate(["weight", "running_mean", "running_var"]):
-            self.register_buffer(name, torch.linspace(0.5, 1 + number, channels))
-
-    def forward(self, x):
-        mean, variance = self.running_mean.view(-1, 1, 1), self.running_var.view(-1, 1, 1)
-        return (x - mean) / variance.sqrt() * self.weight.view(-1, 1, 1)
-
-
 @pytest.mark.parametrize("convolution", CONVOLUTIONS, ids=str)
-@pytest.mark.parametrize("kind", [nn.BatchNorm2d, FrozenBatchNorm2d, Frozen])
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, FrozenBatchNorm2d, FrozenNorm])
 def test_a_batch_norm_is_part_of_the_convolution_before_it(convolution, kind):
     norm = kind(convolution.out_channels)
     nn.init.uniform_(norm.weight, -3, 3)

@@ -433,3 +433,34 @@ def networks(
     form = draw(st.sampled_from(["one", "one", "tuple", "dict"]))
     network = Network(net.steps, [*outputs, net.last], form)
     return network.double().eval(), net.images
+
+
+class Body(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(3, 4, 3, padding=1, bias=False),
+            with_statistics(nn.BatchNorm2d(4)),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(4, 4, 5, stride=2, padding=2),
+            with_statistics(nn.BatchNorm2d(4)),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = Body()
+        self.last = nn.Conv2d(4, 2, 3, stride=2, padding=1)
+
+    def forward(self, x):
+        return self.last(self.body(x))
+
+
+class Untraceable(Net):
+    """Its body is a part by itself."""
+
+    def forward(self, x):
+        while x.abs().max() > 0.5:
+            x = x / 2
+        return super().forward(x)

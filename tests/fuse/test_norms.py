@@ -8,33 +8,11 @@ from torch.nn import functional
 import virtualpool as vp
 from tests.fuse.checks import assert_same, images, pooled_and_fused, run
 from tests.fuse.networks import with_statistics
+from tests.norms import FrozenNorm
 
 
-class Frozen(nn.Module):
-    """Batch norm whose statistics stay, under a name that nobody knows."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        for number, name in enumerate(("weight", "bias", "running_mean", "running_var")):
-            self.register_buffer(name, torch.linspace(0.5, 1 + number, channels))
-
-    def scale_and_shift(self):
-        scale = self.weight * (self.running_var + 1e-5).rsqrt()
-        shift = self.bias - self.running_mean * scale
-        return scale.reshape(1, -1, 1, 1), shift.reshape(1, -1, 1, 1)
-
-    def forward(self, x):
-        scale, shift = self.scale_and_shift()
-        return x * scale + shift
-
-
-class Centred(Frozen):
-    """The same, written otherwise."""
+class Centred(FrozenNorm):
+    """The same, in another order."""
 
     def forward(self, x):
         deviation = torch.sqrt(self.running_var[:, None, None] + 1e-3)
@@ -71,7 +49,7 @@ class InFunctions(nn.BatchNorm2d):
 
 
 LAYERS = {
-    "frozen": lambda: [Frozen(4), nn.ReLU()],
+    "frozen": lambda: [FrozenNorm(4), nn.ReLU()],
     "frozen, written otherwise": lambda: [Centred(4), nn.SiLU()],
     "a scale": lambda: [Scale(4), nn.ReLU()],
     "in one": lambda: [InOne(4)],

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tests.norms import FrozenNorm
 from torch import fx, nn
 from torch.nn import functional
 from torchvision.models.convnext import LayerNorm2d
@@ -154,30 +155,7 @@ class OfItsBase(nn.BatchNorm2d):
         return functional.leaky_relu(super().forward(input), 0.1)
 
 
-class FrozenElsewhere(nn.Module):
-    """Batch norm whose statistics stay, under another name than torchvision's."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-
-    def __init__(self):
-        super().__init__()
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            self.register_buffer(name, torch.linspace(0.5, 1.5, 3))
-
-    def scale_and_shift(self):
-        scale = self.weight * (self.running_var + 1e-5).rsqrt()
-        shift = self.bias - self.running_mean * scale
-        return scale.reshape(1, -1, 1, 1), shift.reshape(1, -1, 1, 1)
-
-    def forward(self, x):
-        scale, shift = self.scale_and_shift()
-        return x * scale + shift
-
-
-class FrozenAsksForGradients(FrozenElsewhere):
+class FrozenAsksForGradients(FrozenNorm):
     """Its code cannot be followed: what it computes shows in a run."""
 
     def forward(self, x):
@@ -196,7 +174,7 @@ class FrozenOfPlainTensors(nn.Module):
         return x * self.scale
 
 
-class MixesChannels(FrozenElsewhere):
+class MixesChannels(FrozenNorm):
     def forward(self, x):
         return (x + x.flip(1)) * self.weight.view(-1, 1, 1)
 
@@ -221,7 +199,7 @@ MODULES = {
         Star(),
         InOne(nn.BatchNorm2d(3), nn.ReLU()), InOne(nn.GroupNorm(1, 3), Swish()),
         InOne(nn.Sequential(nn.Dropout(), nn.InstanceNorm2d(3)), nn.PReLU()),
-        InOne(FrozenBatchNorm2d(3), nn.ELU()), InOne(FrozenElsewhere(), nn.ReLU()),
+        InOne(FrozenBatchNorm2d(3), nn.ELU()), InOne(FrozenNorm(3), nn.ReLU()),
         Sequence(nn.BatchNorm2d(3), nn.ReLU()), InFunctions(3), InFunctions(3).eval(), OfItsBase(3),
         Sequence(nn.InstanceNorm2d(3), nn.Dropout(), nn.PReLU()),
     ],
@@ -229,7 +207,7 @@ MODULES = {
         nn.BatchNorm2d(3), nn.SyncBatchNorm(3), nn.GroupNorm(1, 3), nn.InstanceNorm2d(3),
         nn.LocalResponseNorm(2), LayerNorm2d(3), FrozenBatchNorm2d(3),
         Scale(1, -1, 1, 1), Scale(3, 1, 1, inplace=True),
-        FrozenElsewhere(), FrozenAsksForGradients(), FrozenAsksForGradients().double(),
+        FrozenNorm(3), FrozenAsksForGradients(3), FrozenAsksForGradients(3).double(),
         FrozenOfPlainTensors(), InOne(nn.BatchNorm2d(3), nn.Identity()),
         Sequence(nn.GroupNorm(1, 3), nn.Dropout()),
     ],
@@ -242,7 +220,7 @@ MODULES = {
         nn.LayerNorm([3, 8, 8]), nn.LayerNorm(8), nn.RMSNorm(8),
         Half(), OverSpace(), Gate(), Positions(), Branching(), nn.Sequential(),
         Scale(3), Sum(), Crop(),
-        OwnStatistics(), MixesChannels(), InOne(nn.BatchNorm2d(3), nn.MaxPool2d(2)),
+        OwnStatistics(), MixesChannels(3), InOne(nn.BatchNorm2d(3), nn.MaxPool2d(2)),
         InOne(nn.BatchNorm2d(3), nn.Softmax2d()), Sequence(nn.Conv2d(3, 3, 1), nn.ReLU()),
     ],
 }  # fmt: skip
@@ -262,28 +240,28 @@ class Traces(nn.Module):
         return torch.relu(x)
 
 
-class Uncentred(FrozenElsewhere):
+class Uncentred(FrozenNorm):
     """Has a running mean, which it does not subtract."""
 
     def forward(self, x):
         return x * self.scale_and_shift()[0]
 
 
-class OfParameters(FrozenElsewhere):
+class OfParameters(FrozenNorm):
     """Its mean is trained, and nothing measures it."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, channels):
+        super().__init__(channels)
         mean = self.running_mean
         del self.running_mean
         self.running_mean = nn.Parameter(mean)
 
 
-class Counting(FrozenElsewhere):
+class Counting(FrozenNorm):
     """Its running mean is a plain tensor, and its state changes at every call."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, channels):
+        super().__init__(channels)
         self.register_buffer("calls", torch.zeros(()))
         mean = self.running_mean
         del self.running_mean
@@ -295,13 +273,13 @@ class Counting(FrozenElsewhere):
 
 
 FROZEN = [
-    nn.BatchNorm2d(3), FrozenBatchNorm2d(1), FrozenBatchNorm2d(3), FrozenElsewhere(),
-    FrozenElsewhere().double(), FrozenAsksForGradients(), Counting(), nn.SyncBatchNorm(3),
+    nn.BatchNorm2d(3), FrozenBatchNorm2d(1), FrozenBatchNorm2d(3), FrozenNorm(3),
+    FrozenNorm(3).double(), FrozenAsksForGradients(3), Counting(3), nn.SyncBatchNorm(3),
     nn.InstanceNorm2d(3, track_running_stats=True),
 ]  # fmt: skip
 NOT_FROZEN = [
     nn.BatchNorm2d(3, track_running_stats=False), nn.InstanceNorm2d(3), nn.GroupNorm(1, 3),
-    NormWithActivation(3), Uncentred(), OfParameters(), Scale(3, 1, 1), nn.Identity(),
+    NormWithActivation(3), Uncentred(3), OfParameters(3), Scale(3, 1, 1), nn.Identity(),
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from torchvision.models import WeightsEnum
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.evaluation import evaluator
 from virtualpool.tasks.images import SMALL, Images
-from virtualpool.tasks.loading import loader
+from virtualpool.tasks.loading import loader, skipped_by
 from virtualpool.tasks.preprocessing import Preprocessing
 from virtualpool.tasks.sources import open_source
 
@@ -35,8 +35,7 @@ class Classification:
     @property
     def skipped(self) -> list[str]:
         """The files that were met so far and could not be read."""
-        loaders = [loader for loader in (self.train, self.test) if loader is not None]
-        return [name for loader in loaders for name in _images(loader).skipped]
+        return skipped_by(self.train, self.test)
 
 
 def load_data(
@@ -90,12 +89,6 @@ def load_data(
         test=_loader(test, batch_size, workers, training=False),
         classes=test.classes,
     )
-
-
-def _images(loader: Batches) -> Images:
-    dataset = loader.dataset
-    assert isinstance(dataset, Images)
-    return dataset
 
 
 def _loader(images: Images, batch_size: int, workers: int, *, training: bool) -> Batches:

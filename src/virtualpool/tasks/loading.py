@@ -31,3 +31,9 @@ def loader(
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def skipped_by(*loaders: DataLoader[Any] | None) -> list[str]:
+    """The files that the data sets of loaders met so far and could not read."""
+    datasets: list[Any] = [each.dataset for each in loaders if each is not None]
+    return [name for dataset in datasets for name in dataset.skipped]

@@ -8,36 +8,10 @@ from typing import Any
 import pytest
 import torch
 from tests.fuse.checks import assert_same, images, pooled_and_fused, run
-from tests.fuse.networks import with_statistics
+from tests.fuse.networks import Net, Untraceable
 from torch import nn
 
 import virtualpool as vp
-
-
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1, bias=False),
-            with_statistics(nn.BatchNorm2d(4)),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(4, 4, 5, stride=2, padding=2),
-            with_statistics(nn.BatchNorm2d(4)),
-            nn.ReLU(inplace=True),
-        )
-        self.last = nn.Conv2d(4, 2, 3, stride=2, padding=1)
-
-    def forward(self, x):
-        return self.last(self.body(x))
-
-
-class Untraceable(Net):
-    """Its body is a part by itself."""
-
-    def forward(self, x):
-        while x.abs().max() > 0.5:
-            x = x / 2
-        return super().forward(x)
 
 
 @pytest.fixture(params=[Net, Untraceable])

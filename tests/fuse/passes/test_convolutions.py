@@ -6,9 +6,11 @@ import pytest
 import torch
 from tests.fuse.checks import assert_same, fused_alike, images, pooled_and_fused, run
 from tests.fuse.networks import with_statistics
+from tests.norms import with_values
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
+from torchvision.ops import FrozenBatchNorm2d
 
 from virtualpool.fuse.passes.convolutions import norm_scale, scaled_weight, shifted_bias
 
@@ -57,27 +59,6 @@ def test_modules_that_are_used_twice():
     fused_alike(Uses().double().eval(), images(), others=[images(9, 8)])
 
 
-class Frozen(nn.Module):
-    """Batch norm as detectors have it, with an epsilon of its own making."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        for number, name in enumerate(("weight", "bias", "running_mean", "running_var")):
-            self.register_buffer(name, torch.linspace(0.5, 1 + number, channels))
-
-    def forward(self, x):
-        scale = self.weight * (self.running_var + 1e-5).rsqrt()
-        return x * scale.view(1, -1, 1, 1) + (self.bias - self.running_mean * scale).view(-1, 1, 1)
-
-
-Frozen.__name__ = "FrozenBatchNorm2d"
-
-
 def doubled(module: nn.Module, arguments: Any, out: torch.Tensor) -> torch.Tensor:
     return out * 2
 
@@ -102,7 +83,7 @@ class Own(nn.BatchNorm2d):
 
 
 LAYERS = {
-    "frozen, as in torchvision's detectors": lambda: Frozen(4),
+    "frozen, as in torchvision's detectors": lambda: with_values(FrozenBatchNorm2d(4)),
     "without statistics": lambda: nn.BatchNorm2d(4, track_running_stats=False),
     "with a hook": lambda: hooked(norm()),
     "with a forward of its own": lambda: with_statistics(Own(4)),

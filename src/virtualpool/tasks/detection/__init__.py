@@ -14,7 +14,7 @@ from virtualpool.tasks.detection.images import Augmentation, Images, as_lists
 from virtualpool.tasks.detection.listing import read_marked
 from virtualpool.tasks.detection.loss import detector_loss
 from virtualpool.tasks.detection.objects import Split
-from virtualpool.tasks.loading import loader
+from virtualpool.tasks.loading import loader, skipped_by
 
 __all__ = [
     "Augmentation",
@@ -48,8 +48,7 @@ class Detection:
     @property
     def skipped(self) -> list[str]:
         """The files that were left out, or met so far and could not be read."""
-        loaders = [loader for loader in (self.train, self.test) if loader is not None]
-        return [name for loader in loaders for name in _images(loader).skipped]
+        return skipped_by(self.train, self.test)
 
 
 def load_data(
@@ -100,12 +99,6 @@ def load_data(
         classes=classes,
         splits={name: split for name, split in (("train", train), ("test", test)) if split},
     )
-
-
-def _images(loader: Batches) -> Images:
-    dataset = loader.dataset
-    assert isinstance(dataset, Images)
-    return dataset
 
 
 def _drawn(available: int, count: int, seed: int) -> list[int]:
