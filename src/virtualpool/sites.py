@@ -250,7 +250,7 @@ def _nodes_by_name(traced: Traced) -> dict[str, _Nodes]:
 
 
 def _pooled_site(seen: _Observed, nodes: _Nodes | None) -> Site:
-    arguments = size_arguments(seen.module, factor=(2, 2))
+    arguments = size_arguments(seen.module, is_pooled=True)
     site = replace(_placed(seen, nodes, POOLED), stride=arguments[1])
     if not seen.in_shapes:
         return site

@@ -55,7 +55,7 @@ def test_a_doubled_stride_gives_the_even_positions(options, size):
     assert doubled.stride == tuple(2 * steps for steps in convolution.stride)
     torch.testing.assert_close(doubled(map), full[..., ::2, ::2])
     # From the doubled convolution, the size is that of before.
-    assert output_size(map, *size_arguments(doubled, factor=(2, 2))) == tuple(full.shape[2:])
+    assert output_size(map, *size_arguments(doubled, is_pooled=True)) == tuple(full.shape[2:])
 
 
 CHANGED = {

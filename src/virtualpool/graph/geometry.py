@@ -12,20 +12,22 @@ from virtualpool.operator.pool import Axes, output_size
 from virtualpool.torch_private import runs_convolution_of, set_sides_of_padding, sides_of_padding
 
 
-def size_arguments(convolution: nn.Conv2d, factor: Axes = (1, 1)) -> tuple[Axes, Axes, Axes, Axes]:
+def size_arguments(
+    convolution: nn.Conv2d, *, is_pooled: bool = False
+) -> tuple[Axes, Axes, Axes, Axes]:
     """The kernel, stride, sum of paddings and dilation that `output_size` takes.
 
     Args:
         convolution: a two-dimensional convolution.
-        factor: by how much its stride was multiplied; the stride before that is returned.
+        is_pooled: whether its stride was doubled; the stride before that is returned.
 
-    >>> size_arguments(nn.Conv2d(3, 8, 3, stride=4, padding=1), factor=(2, 2))
+    >>> size_arguments(nn.Conv2d(3, 8, 3, stride=4, padding=1), is_pooled=True)
     ((3, 3), (2, 2), (2, 2), (1, 1))
     """
     # What is computed goes by the shape of the weight; `kernel_size` may be another by now.
     kernel = convolution.weight.shape[2], convolution.weight.shape[3]
     rows, columns = _pair(convolution.stride)
-    stride = (rows // factor[0], columns // factor[1])
+    stride = (rows // 2, columns // 2) if is_pooled else (rows, columns)
     left, right, top, bottom = padding_sides(convolution)
     return kernel, stride, (top + bottom, left + right), _pair(convolution.dilation)
 
