@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Value = TypeVar("Value")
 
@@ -103,6 +106,15 @@ def gathered(value: Value) -> list[Value]:
     values: list[Any] = [None] * count()
     distributed.all_gather_object(values, value)
     return values
+
+
+def add_up(tensors: "list[Tensor]") -> None:
+    """Makes each tensor, in place, the sum of every process's."""
+    if is_connected():
+        from torch import distributed
+
+        for tensor in tensors:
+            distributed.all_reduce(tensor)
 
 
 def wait_for_all() -> None:

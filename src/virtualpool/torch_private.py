@@ -19,7 +19,10 @@ from torch.multiprocessing.reductions import StorageWeakRef
 # Arguments and results may be any nesting of tuples, lists and dicts; fx flattens them by this.
 from torch.utils import _pytree as pytree
 
-__all__ = ["PH", "StorageWeakRef", "pytree"]
+# What sees each operation of a forward, below autograd: only PyTorch's own modes are public.
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["PH", "StorageWeakRef", "TorchDispatchMode", "pytree"]
 
 CONVOLUTION = nn.modules.conv._ConvNd
 """What all convolutions derive from, transposed ones too: there is no public class for it."""
@@ -44,6 +47,16 @@ def is_exporting() -> bool:
 def version_of(x: Tensor) -> int:
     """How often a tensor was changed in place: who has changed it is told by nothing else."""
     return x._version
+
+
+def changes_its_inputs(operation: Any) -> bool:
+    """Whether an operation below autograd writes into what it is given; only its schema says."""
+    return operation._schema.is_mutable
+
+
+def storage_at(reference: StorageWeakRef) -> torch.UntypedStorage | None:
+    """The memory that a weak reference is of, while somebody uses it."""
+    return torch.UntypedStorage._new_with_weak_ptr(reference.cdata)
 
 
 def own_parameters(module: nn.Module) -> dict[str, Any]:

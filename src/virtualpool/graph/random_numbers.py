@@ -1,4 +1,4 @@
-"""The random numbers of Python, NumPy and PyTorch (CPU), all of which a model may draw from."""
+"""The random numbers of Python, NumPy and PyTorch, all of which a model may draw from."""
 
 import hashlib
 import random
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-States = tuple[Any, Any, Tensor]
+States = tuple[Any, Any, Tensor, list[Tensor]]
 
 
 def states() -> States:
     """Where the random numbers are."""
-    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
 
 
 def restore(states: States) -> None:
@@ -23,6 +24,8 @@ def restore(states: States) -> None:
     random.setstate(states[0])
     np.random.set_state(states[1])
     torch.set_rng_state(states[2])
+    if states[3]:
+        torch.cuda.set_rng_state_all(states[3])
 
 
 def of_pytorch(device: torch.device) -> list[Tensor]:
@@ -54,6 +57,7 @@ def are_drawn_since(before: States) -> bool:
         now[0] == before[0]
         and all(map(np.array_equal, now[1], before[1]))
         and torch.equal(now[2], before[2])
+        and all(map(torch.equal, now[3], before[3]))
     )
 
 
@@ -109,7 +113,7 @@ def drawn(batches: Iterable[Any], seed: int) -> Iterator[Any]:
             generator = getattr(owner, name, None)
             if isinstance(generator, torch.Generator):
                 generator.manual_seed(seed)
-    stream = _Stream(seed)
+    stream = Stream(seed)
     with stream.current():
         iterator = iter(batches)
     end = object()
@@ -121,19 +125,32 @@ def drawn(batches: Iterable[Any], seed: int) -> Iterator[Any]:
         yield batch
 
 
-class _Stream:
-    """The state of Python's, NumPy's and PyTorch's (CPU) random numbers, kept apart."""
+class Stream:
+    """Random numbers of Python, NumPy and PyTorch that go on by themselves.
+
+    >>> stream, other = Stream(0), Stream(0)
+    >>> with stream.current():
+    ...     first = random.random()
+    >>> with stream.current():
+    ...     second = random.random()
+    >>> with other.current():
+    ...     print([random.random(), random.random()] == [first, second])
+    True
+    """
 
     def __init__(self, seed: int) -> None:
         outside = states()
         random.seed(seed)
         np.random.seed(seed)
         torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
         self._states = states()
         restore(outside)
 
     @contextmanager
     def current(self) -> Iterator[None]:
+        """Draws from this stream within, and from the caller's afterwards."""
         outside = states()
         restore(self._states)
         try:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -21,11 +22,17 @@ class PausedForward:
     ...     forward = PausedForward(lambda: model(torch.ones(1, 1)))
     ...     print([pause[0] for pause in iter(forward.advance, None)])
     ['0', '2']
+
+    Args:
+        call: the call.
+        within: a context that the call runs in.
     """
 
-    def __init__(self, call: Callable[[], Any]) -> None:
+    def __init__(
+        self, call: Callable[[], Any], within: AbstractContextManager[Any] | None = None
+    ) -> None:
         self.result: Any = None
-        self._call = call
+        self._call, self._within = call, within or nullcontext()
         self._at: tuple[str, Tensor] | None = None
         self._error: BaseException | None = None
         self._is_given_up = False
@@ -67,7 +74,7 @@ class PausedForward:
         self._turn.acquire()
         try:
             if not self._is_given_up:
-                with torch.no_grad():
+                with torch.no_grad(), self._within:
                     self.result = self._call()
         except _GivenUpError:
             pass
@@ -108,10 +115,19 @@ class pausing_at:  # noqa: N801  (read as a statement)
             handle.remove()
 
 
+def read_by(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor:
+    """The map among the arguments of a convolution or linear layer.
+
+    >>> read_by((), {"input": 1}), read_by((2,), {})
+    (1, 2)
+    """
+    return arguments[0] if arguments else keywords["input"]
+
+
 def _before(name: str) -> Callable[..., None]:
     def hook(module: nn.Module, arguments: Any, keywords: Any) -> None:
         if (forward := getattr(_running, "forward", None)) is not None:
-            forward.pause(name, arguments[0] if arguments else keywords["input"])
+            forward.pause(name, read_by(arguments, keywords))
 
     return hook
 

@@ -1,18 +1,26 @@
 """The layers that reconstruction solves, and the code that follows each of them."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, fx, nn
 
+from virtualpool.graph.forward import original_class
+from virtualpool.graph.geometry import size_arguments
 from virtualpool.graph.operations import is_frozen_batch_norm, runs_forward_of
 from virtualpool.graph.parts import Part, trace
 from virtualpool.graph.placement import placement
+from virtualpool.graph.random_numbers import are_drawn_since, states
 from virtualpool.graph.state import copy_of
+from virtualpool.operator.pool import output_size
 from virtualpool.plan import plan_of
+from virtualpool.recover.forwards import read_by
+from virtualpool.recover.memories import Memories
+from virtualpool.recover.selections import Selections
 from virtualpool.recover.site_maps import activation_of
+from virtualpool.torch_private import CONVOLUTION
 
 
 @dataclass
@@ -53,6 +61,10 @@ class Layer:
         """Whether something can be added to its output."""
         return self.module.bias is not None or self.norm is not None
 
+    def size_for(self, x: Tensor) -> tuple[int, int]:
+        """The size of what a convolution gives for an input (N, C, H, W)."""
+        return output_size(x, *size_arguments(self.module))
+
     def set(self, weight: Tensor, shift: Tensor) -> None:
         """Takes weights and what is added to the output; a layer without bias tells its norm."""
         self.module.weight.data.copy_(weight.reshape(self.module.weight.shape))
@@ -81,11 +93,15 @@ class Order:
 
     Attributes:
         calls: the names of the layers, in the order of their calls.
-        largest: bytes of what a layer reads and gives, of the layer with the most.
+        held: bytes that a forward holds while a layer is called, of the call with the most.
+        selected: the layers that read what was selected by value, such as the best boxes.
+        draws: whether the forward draws random numbers.
     """
 
     calls: list[str]
-    largest: int
+    held: int
+    selected: set[str]
+    draws: bool
 
 
 def is_solvable(module: nn.Module) -> bool:
@@ -101,22 +117,53 @@ def call_order(model: nn.Module, call: Callable[[], Any]) -> Order:
     """The layers that a call of a model reaches, in the order of their calls."""
     calls: list[str] = []
     sizes: list[int] = []
+    selected: set[str] = set()
+    memories, selections = Memories(), Selections()
 
-    def note(name: str, read: Any, out: Tensor) -> None:
+    def note(name: str, read: Tensor) -> None:
         calls.append(name)
-        sizes.append(sum(each.numel() * each.element_size() for each in (read[0], out)))
+        sizes.append(memories.size)
+        if selections.has_made(read):
+            selected.add(name)
 
     handles = [
-        module.register_forward_hook(lambda _, read, out, name=name: note(name, read, out))
+        module.register_forward_hook(
+            lambda _, given, named, __, name=name: note(name, read_by(given, named)),
+            with_kwargs=True,
+        )
         for name, module in model.named_modules()
         if is_solvable(module)
     ]
+    before = states()
     try:
-        call()
+        with memories, selections:
+            call()
     finally:
         for handle in handles:
             handle.remove()
-    return Order(calls, max(sizes, default=1))
+    return Order(calls, max(sizes, default=1), selected, are_drawn_since(before))
+
+
+def unsolvable(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Of all layers with weights that a model has, why reconstruction leaves some as they are.
+
+    Args:
+        model: the pooled model.
+        names: the solvable layers that a forward reaches.
+    """
+    reached, users = set(names), _users_of_weights(model)
+    reasons: dict[str, str] = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, (nn.Linear, CONVOLUTION)):
+            continue
+        if not is_solvable(module):
+            kind = original_class(module).__name__
+            reasons[name] = f"it is no plain convolution or linear layer but a {kind}"
+        elif name not in reached:
+            reasons[name] = "the first batch does not reach it"
+        elif users[id(module.weight)] > 1:
+            reasons[name] = "it shares its weight"
+    return reasons
 
 
 def layers_of(
@@ -130,33 +177,59 @@ def layers_of(
         images: an example of what both take.
         order: the calls of layers.
     """
-    names, calls = set(plan_of(solved).names), Counter(order.calls)
-    shared = Counter(
-        id(its) for module in solved.modules() for its in module.parameters(recurse=False)
+    sites, calls, users = (
+        set(plan_of(solved).names),
+        Counter(order.calls),
+        _users_of_weights(solved),
     )
     layers = {
-        name: Layer(name, solved.get_submodule(name), calls[name], name in names)
+        name: Layer(name, solved.get_submodule(name), calls[name], name in sites)
         for name in dict.fromkeys(order.calls)
-        if shared[id(solved.get_submodule(name).weight)] == 1
+        if users[id(solved.get_submodule(name).weight)] == 1
     }
     for part in trace(copy_of(original), images).parts:
         for name, layer in layers.items():
-            for node in part.calls(part.evaluation, name):
-                _look_behind(layer, node, part, solved, original)
+            nodes = part.calls(part.evaluation, name)
+            # What follows one call alone is neither solved behind nor judged behind.
+            if len({_names_behind(node, part) for node in nodes}) == 1:
+                _look_behind(layer, nodes, part, solved, original)
     return layers
 
 
-def _look_behind(
-    layer: Layer, node: fx.Node, part: Part, solved: nn.Module, original: nn.Module
-) -> None:
-    """Finds the batch norm and the activation behind one call of a layer."""
+def _users_of_weights(model: nn.Module) -> Counter[int]:
+    """How many modules have each parameter."""
+    return Counter(id(its) for each in model.modules() for its in each.parameters(recurse=False))
+
+
+def _names_behind(node: fx.Node, part: Part) -> tuple[str | None, ...]:
+    """The norm and the activation behind a call, to compare calls by."""
+    norm, activation = _behind(node, part)
+    if activation is None:
+        return norm, None
+    return norm, str(activation.target), str(activation.args[1:]), str(activation.kwargs)
+
+
+def _behind(node: fx.Node, part: Part) -> tuple[str | None, fx.Node | None]:
+    """The batch norm and the activation behind a call of a layer."""
     end, _ = placement(node, part.module)
-    last, norm = node, None
-    if (name := _batch_norm_behind(node, part)) is not None:
+    norm, last = _batch_norm_behind(node, part), node
+    if norm is not None:
         (last,) = node.users
-        layer.norm, norm = solved.get_submodule(name), original.get_submodule(name)
     is_activated = end is not last and end.all_input_nodes == [last]
-    activation = activation_of(part, end) if is_activated else None
+    return norm, end if is_activated else None
+
+
+def _look_behind(
+    layer: Layer, nodes: list[fx.Node], part: Part, solved: nn.Module, original: nn.Module
+) -> None:
+    """Finds what follows all calls of a layer."""
+    name, end = _behind(nodes[0], part)
+    norm = None
+    if name is not None:
+        if len(part.calls(part.evaluation, name)) != len(nodes):
+            return  # a norm of other layers too, which takes no shift of one
+        layer.norm, norm = solved.get_submodule(name), original.get_submodule(name)
+    activation = None if end is None else activation_of(part, end)
 
     def behind(model: nn.Module, norm: nn.Module | None) -> Callable[[Tensor], Tensor]:
         def after(x: Tensor) -> Tensor:

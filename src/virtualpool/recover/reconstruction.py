@@ -7,34 +7,36 @@ form. It needs images and no labels.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import report_of
-from virtualpool.graph.inputs import call, map_tensors, tensors
+from virtualpool.graph.inputs import batch_size, call, describe, for_model
 from virtualpool.graph.parts import evaluating
+from virtualpool.graph.random_numbers import drawn, mixed_seed
 from virtualpool.graph.state import copy_of
 from virtualpool.measure.bench import device_of
 from virtualpool.observer import Observer, unobserved
-from virtualpool.operator.pool import virtual_pool
 from virtualpool.plan import plan_of
 from virtualpool.recover.batches import images_of
-from virtualpool.recover.layers import Layer, call_order, layers_of
-from virtualpool.recover.least_squares import NormalEquations
-from virtualpool.recover.samples import patches, positions, targets
+from virtualpool.recover.judging import Judgement, judged, take_best
+from virtualpool.recover.layers import call_order, layers_of, unsolvable
+from virtualpool.recover.solver import Solver
 from virtualpool.recover.walk import Pair, Walk
 
 logger = logging.getLogger("virtualpool")
 
-_RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
-_BLURS = (0.5, 0.0)
-"""Of a site's target, the share that is blurred."""
 _HELD_OUT = 0.2
 """The share of the images that choose, and enter no solve."""
+_FEW_BATCHES = 5
+"""With fewer ones, some images of each are held out, else whole batches."""
 
 
 @torch.no_grad()
@@ -54,23 +56,30 @@ def reconstruct(
     squares with a ridge towards its weights. At a site the target is the original's map at the
     even positions, half of it blurred by [1 2 1] / 4 per axis. A fifth of the images is held out of
     the solve. On these the ridge and the blur of each layer are chosen, by the error after
-    activation and interpolation, and a layer is changed only where that error falls. If the outputs
-    are then further from the original's, the model is returned with the weights that it had.
+    activation and interpolation. Beside them stand its own weights times a number for each channel,
+    as if batch norm were measured anew. A layer is changed only where that error falls. At the end
+    the model goes part of the way from the given weights to the solved ones: as far as its outputs
+    come nearest to the original's, and nowhere if they do not, or if fewer images have the
+    original's first class.
+
+    Run by `accelerate launch`, each process takes its share of the batches, and all end with the
+    same weights. All are to be given the same batches.
 
     Args:
         pooled: a model of `virtualpool.apply`, unfused; it is not changed.
         original: the unmodified model.
         batches: batches of images, or of tuples that start with images, on any device: a few
-            hundred images to a few thousand. Labels are not read.
+            hundred images to a few thousand. Gone through once, and kept. Labels are not read.
         samples: positions of each map that enter the solve, for each image.
-        memory_gib: about how many GiB the maps of all images may take. The forwards of images
-            beyond that are repeated for each layer.
-        seed: decides the positions.
+        memory_gib: about how many GiB the maps that wait at a layer may take. What is beyond that
+            waits in temporary files. A layer whose equations take more, and more than one GiB,
+            keeps its weights.
+        seed: decides the positions, and what a model draws that draws random numbers.
         observer: is told of progress.
 
     Raises:
         VirtualPoolError: the model has no virtual pool or is fused, there are fewer than two
-            images, or a map is not finite.
+            images, a model does not take a batch, or a map is not finite.
 
     >>> from virtualpool import apply
     >>> _ = torch.manual_seed(0)
@@ -84,22 +93,41 @@ def reconstruct(
     True
     """
     _check(pooled)
+    device = device_of(pooled)
+    processes.join(on_cpu=device.type == "cpu")
     start, solved, teacher = copy_of(pooled), copy_of(pooled), copy_of(original)
-    solving, judging = _split(batches)
-    with evaluating(start), evaluating(solved), evaluating(teacher):
-        pairs = [_pair(solved, teacher, images) for images in (*solving, *judging)]
-        order = call_order(solved, pairs[0].solved)
-        layers = layers_of(solved, teacher, solving[0], order)
-        solver = _Solver(layers, len(solving), samples, torch.Generator().manual_seed(seed))
-        walk = Walk(solved, teacher, pairs, order, memory_gib)
-        for index, name, paused in walk.steps():
-            observer("reconstruction", index, len(order.calls), name)
-            if name in layers:
-                solver.step(layers[name], paused, walk)
-        observer("reconstruction", len(order.calls), len(order.calls), "")
-        before, after = (_error_of_outputs(it, teacher, judging) for it in (start, solved))
-    _tell(solver, layers, before, after)
-    return solved if after <= before else start
+    solving, judging = _split(_usable(drawn(batches, seed)))
+    with (
+        evaluating(start), evaluating(solved), evaluating(teacher),
+        torch.autocast(device.type, enabled=False),
+    ):  # fmt: skip
+        order = call_order(solved, _called(solved, solving[0]))
+        layers = layers_of(solved, teacher, solving[0][1], order)
+
+        def pairs(model: nn.Module, batches: list[_Numbered]) -> list[Pair]:
+            return [
+                Pair(
+                    batch[0], _called(model, batch), _called(teacher, batch),
+                    mixed_seed(seed, batch[0]) if order.draws else None,
+                )
+                for batch in _share(batches)
+            ]  # fmt: skip
+
+        both = pairs(solved, solving), pairs(solved, judging)
+        with Walk(solved, teacher, *both, order, memory_gib) as walk:
+            solver = Solver(walk, order, samples, memory_gib, seed)
+            for done, (name, layer) in enumerate(layers.items()):
+                observer("reconstruction", done, len(layers), name)
+                solver.solve(layer)
+        observer("reconstruction", len(layers), len(layers), "")
+        judgements = take_best(
+            solved, start, lambda it, share: judged(pairs(it, judging), device, share)
+        )
+    _tell(solver, len(layers), *judgements)
+    for name, reason in (unsolvable(solved, layers) | solver.left).items():
+        logger.info("%s keeps its weights: %s", name, reason)
+    _tell_of_few(solver, sum(batch_size((images,)) for _, images in solving))
+    return solved
 
 
 def _check(pooled: nn.Module) -> None:
@@ -114,169 +142,92 @@ def _check(pooled: nn.Module) -> None:
         )
 
 
-def _split(batches: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+_Numbered = tuple[int, Any]
+"""The number of a batch, and its images."""
+
+
+def _usable(batches: Iterable[Any]) -> list[Any]:
+    return [images for images in map(images_of, batches) if batch_size((images,))]
+
+
+def _split(given: list[Any]) -> tuple[list[_Numbered], list[_Numbered]]:
     """Images for the solve, and those that are held out of it."""
-    given = [images_of(batch) for batch in batches]
-    if len(given) == 1 and len(given[0]) > 1:
-        held = max(1, round(_HELD_OUT * len(given[0])))
-        return [given[0][:-held]], [given[0][-held:]]
-    if len(given) < 2:
+    if sum(batch_size((images,)) for images in given) < 2:
         raise VirtualPoolError(
             "Reconstruction needs two images at least, one to solve with and one to judge by; "
             "give a few hundred."
         )
-    held = max(1, round(_HELD_OUT * len(given)))
-    return given[:-held], given[-held:]
+    if len(given) < _FEW_BATCHES and all(batch_size((images,)) > 1 for images in given):
+        halves = [_split_batch(images) for images in given]
+        solving, judging = ([each[part] for each in halves] for part in range(2))
+    else:
+        held = _held_out(len(given))
+        solving = [images for number, images in enumerate(given) if number not in held]
+        judging = [given[number] for number in sorted(held)]
+    numbered = [*enumerate([*solving, *judging])]
+    return numbered[: len(solving)], numbered[len(solving) :]
 
 
-def _pair(solved: nn.Module, teacher: nn.Module, images: Any) -> Pair:
-    return Pair(lambda: _call(solved, images), lambda: _call(teacher, images))
+def _held_out(count: int) -> set[int]:
+    """A fifth of so many numbers, spread evenly: images often come class by class."""
+    held = max(1, round(_HELD_OUT * count))
+    return {(2 * number + 1) * count // (2 * held) for number in range(held)}
 
 
-def _call(model: nn.Module, images: Any) -> Any:
-    device = device_of(model)
-    return call(model, map_tensors(lambda tensor: tensor.to(device), images))
+def _split_batch(images: Any) -> tuple[Any, Any]:
+    held = _held_out(batch_size((images,)))
+    rest = [number for number in range(batch_size((images,))) if number not in held]
+
+    def some(numbers: list[int]) -> Any:
+        return images[numbers] if isinstance(images, Tensor) else [images[it] for it in numbers]
+
+    return some(rest), some(sorted(held))
 
 
-class _Solver:
-    """Solves layer after layer.
-
-    Attributes:
-        changed: how many layers have new weights.
-        left: of the other layers from the first site on, why they have not.
-    """
-
-    def __init__(
-        self, layers: dict[str, Layer], solving: int, samples: int, generator: torch.Generator
-    ) -> None:
-        self.changed = 0
-        self.left: dict[str, str] = {}
-        self._is_behind_site = False
-        self._done: set[str] = set()
-        self._solving, self._samples, self._generator = solving, samples, generator
-
-    def step(self, layer: Layer, paused: list[tuple[Tensor, Tensor]], walk: Walk) -> None:
-        """Solves a layer at its first call.
-
-        Args:
-            layer: the layer.
-            paused: of each batch, what the layer reads and what the original gave.
-            walk: gives the same for later calls.
-        """
-        self._is_behind_site |= layer.is_site
-        if not self._is_behind_site or layer.name in self._done:
-            return
-        self._done.add(layer.name)
-        calls = [[pair] for pair in paused] if layer.calls == 1 else walk.all_calls(layer.name)
-        equations = self._equations(layer, calls[: self._solving])
-        if equations is None:
-            self.left[layer.name] = "it reads other positions than in the original"
-        elif self._choose(layer, equations, [it for each in calls[self._solving :] for it in each]):
-            self.changed += 1
-        else:
-            self.left[layer.name] = "no solution is better on the held-out images"
-
-    def _equations(
-        self, layer: Layer, calls: list[list[tuple[Tensor, Tensor]]]
-    ) -> NormalEquations | None:
-        equations = None
-        for x, target in (pair for each in calls for pair in each):
-            rows, outputs = self._rows(layer, x, target)
-            if rows.shape[1] != outputs.shape[1]:
-                return None
-            if equations is None:
-                shape = layer.groups, rows.shape[2], outputs.shape[2]
-                equations = NormalEquations(*shape, rows.device)
-            equations.add(rows, outputs)
-        assert equations is not None  # there are images, and the layer is called for each
-        if not all(bool(each.isfinite().all()) for each in equations.tensors):
-            raise VirtualPoolError(
-                f"{layer.name} reads, or gives in the original, what is not finite; look for NaN "
-                "in the images and the weights."
-            )
-        return equations
-
-    def _rows(self, layer: Layer, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and outputs of a layer; of a site the outputs and, beside them, blurred ones."""
-        module = layer.module
-        if isinstance(module, nn.Linear):
-            return x.reshape(1, -1, x.shape[-1]), target.reshape(1, -1, target.shape[-1])
-        step = 2 if layer.is_site else 1
-        size = -(-target.shape[-2] // step), -(-target.shape[-1] // step)
-        where = positions(size, self._samples, self._generator)
-        outputs = [
-            targets(target, where, step, blurred=blurred)
-            for blurred in ((False, True) if layer.is_site else (False,))
-        ]
-        grouped = [each.unflatten(1, (layer.groups, -1)).transpose(0, 1) for each in outputs]
-        return patches(module, x, where), torch.cat(grouped, 2)
-
-    def _choose(
-        self, layer: Layer, equations: NormalEquations, judging: list[tuple[Tensor, Tensor]]
-    ) -> bool:
-        """Gives a layer the best of its solutions; says whether one is better than its weights."""
-        before, best = layer.state(), None
-        least = _error_of(layer, judging)
-        for weight, shift in _candidates(layer, equations):
-            layer.set(weight, shift)
-            if (error := _error_of(layer, judging)) < least:
-                best, least = (weight, shift), error
-            layer.restore(before)
-        if best is not None:
-            layer.set(*best)
-        return best is not None
+def _share(batches: list[_Numbered]) -> list[_Numbered]:
+    """The batches of this process."""
+    if not processes.is_connected():
+        return batches
+    return batches[processes.rank() :: processes.count()]
 
 
-def _candidates(layer: Layer, equations: NormalEquations) -> Iterator[tuple[Tensor, Tensor]]:
-    weight = layer.weight
-    towards = torch.cat([weight, weight], 1) if layer.is_site else weight
-    for ridge in _RIDGES:
-        found = equations.solve(towards, ridge, has_shift=layer.takes_shift)
-        if found is None:
-            continue
-        solved, shift = found
-        if not layer.is_site:
-            yield solved, shift
-            continue
-        (plain, blurred), (its, others) = solved.chunk(2, 1), shift.chunk(2, 1)
-        for blur in _BLURS:
-            yield torch.lerp(plain, blurred, blur), torch.lerp(its, others, blur)
+def _called(model: nn.Module, batch: _Numbered) -> Callable[[], Any]:
+    return partial(_call, model, batch)
 
 
-def _error_of(layer: Layer, judging: list[tuple[Tensor, Tensor]]) -> float:
-    """The square error of a layer's maps, after activation and interpolation."""
-    error = 0.0
-    for x, target in judging:
-        out, wanted = layer.after(layer.module(x)), layer.after_original(target)
-        if layer.is_site:
-            out = virtual_pool(out, (wanted.shape[-2], wanted.shape[-1]))
-        if out.shape == wanted.shape:
-            error += float((out - wanted).square().sum(dtype=torch.float64))
-    return error
+def _call(model: nn.Module, batch: _Numbered) -> Any:
+    number, images = batch
+    try:
+        return call(model, for_model((images,), model))
+    except VirtualPoolError:
+        raise
+    except Exception as error:
+        raise VirtualPoolError(
+            f"{type(model).__name__} does not take batch {number}, {describe(images)}: {error}. "
+            "Give images of the size and channels that the network takes."
+        ) from error
 
 
-def _error_of_outputs(model: nn.Module, original: nn.Module, judging: list[Any]) -> float:
-    """The square error of a model's outputs, in parts of the original's."""
-    error = scale = 0.0
-    for images in judging:
-        given, wanted = (_numbers(_call(it, images)) for it in (model, original))
-        for one, other in zip(given, wanted, strict=False):
-            if one.shape == other.shape:
-                error += float((one - other).square().sum())
-                scale += float(other.square().sum())
-    return error / scale if scale else 0.0
-
-
-def _numbers(output: Any) -> list[Tensor]:
-    return [tensor.double() for tensor in tensors(output) if tensor.is_floating_point()]
-
-
-def _tell(solver: _Solver, layers: dict[str, Layer], before: float, after: float) -> None:
+def _tell(solver: Solver, count: int, before: Judgement, after: Judgement) -> None:
     logger.info(
-        "reconstructed %d of %d layers; square error of the outputs %.4f, before %.4f",
-        solver.changed, len(layers), after, before,
+        "reconstructed %d of %d layers; square error of the outputs %.4f, before %.4f; %d %% of "
+        "the way from the given weights",
+        solver.changed, count, after.error, before.error, 100 * after.share,
     )  # fmt: skip
-    for name, reason in solver.left.items():
-        logger.info("%s keeps its weights: %s", name, reason)
-    if after > before:
-        logger.warning("Reconstruction raises the error of the outputs: the weights stay.")
+    if after.share == 0:
+        logger.warning(
+            "Reconstruction makes the outputs no better: the weights stay. Give more images, of "
+            "the kind that the network is for."
+        )
+
+
+def _tell_of_few(solver: Solver, images: int) -> None:
+    if not solver.shares:
+        return
+    name, share = min(solver.shares.items(), key=lambda item: item[1])
+    needed = math.ceil(images / share / (1 - _HELD_OUT))
+    logger.warning(
+        "%d layers have fewer rows than weights of an output, so the ridge decides: %s. About %d "
+        "images would do for %s, which has fewest.",
+        len(solver.shares), ", ".join(solver.shares), needed, name,
+    )  # fmt: skip

@@ -1,5 +1,6 @@
 """Rows of a layer's least-squares problem: patches that it reads, outputs that it is to give."""
 
+import math
 from typing import Any
 
 import torch
@@ -23,6 +24,24 @@ def positions(size: tuple[int, int], count: int, generator: torch.Generator) -> 
     return chosen // size[1], chosen % size[1]
 
 
+def rows_of(maps: list[Tensor], count: int, generator: torch.Generator) -> list[Tensor]:
+    """At most so many rows of each image, the same ones of all maps (N, ..., C).
+
+    >>> [
+    ...     each.shape
+    ...     for each in rows_of(
+    ...         [torch.zeros(2, 5, 5, 8), torch.zeros(2, 5, 5, 3)], 9, torch.Generator()
+    ...     )
+    ... ]
+    [torch.Size([18, 8]), torch.Size([18, 3])]
+    """
+    if maps[0].ndim == 1:
+        return [each.unsqueeze(0) for each in maps]
+    flat = [each.reshape(len(each), math.prod(each.shape[1:-1]), each.shape[-1]) for each in maps]
+    chosen = torch.randperm(flat[0].shape[1], generator=generator)[:count].to(flat[0].device)
+    return [each[:, chosen].flatten(0, 1) for each in flat]
+
+
 def patches(layer: nn.Conv2d, x: Tensor, where: Positions) -> Tensor:
     """What a convolution reads for the outputs at some positions.
 
@@ -39,8 +58,8 @@ def patches(layer: nn.Conv2d, x: Tensor, where: Positions) -> Tensor:
     tensor([[[3., 4., 6., 7.]]])
     """
     padded = _padded(layer, x)
-    (rows, columns), (taps_y, taps_x) = where, layer.kernel_size
-    _, (stride_y, stride_x), _, (spread_y, spread_x) = size_arguments(layer)
+    rows, columns = where
+    (taps_y, taps_x), (stride_y, stride_x), _, (spread_y, spread_x) = size_arguments(layer)
     reads_y = (rows * stride_y).unsqueeze(1) + spread_y * torch.arange(taps_y)
     reads_x = (columns * stride_x).unsqueeze(1) + spread_x * torch.arange(taps_x)
     read = padded[:, :, reads_y.to(x.device)[:, :, None], reads_x.to(x.device)[:, None, :]]

@@ -1,37 +1,64 @@
 """Two models walked together over all images, from layer to layer."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from virtualpool.errors import VirtualPoolError
-from virtualpool.recover.forwards import PausedForward, pausing_at
+from virtualpool.graph.random_numbers import Stream
+from virtualpool.recover.forwards import PausedForward, pausing_at, read_by
 from virtualpool.recover.layers import Order
+from virtualpool.recover.memories import Files, Memories
 
-Paused = tuple[Tensor, Tensor]
+Maps = tuple[Tensor, Tensor]
 """What a layer of the pooled model reads, and what the original's gives."""
 _GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The calls of both models with one batch of images."""
+    """The calls of both models with one batch of images.
 
+    Attributes:
+        number: the number of the batch.
+        solved: calls the pooled model.
+        original: calls the original.
+        seed: of the random numbers that each of the calls draws; none where they draw none.
+    """
+
+    number: int
     solved: Callable[[], Any]
     original: Callable[[], Any]
+    seed: int | None = None
+
+    def streams(self) -> "list[Callable[[], AbstractContextManager[None]]]":
+        """The random numbers of each call: the same of both."""
+        if self.seed is None:
+            return [nullcontext, nullcontext]
+        return [Stream(self.seed).current, Stream(self.seed).current]
+
+    def results(self) -> list[Any]:
+        """What both calls give."""
+        found = []
+        for call, stream in zip((self.solved, self.original), self.streams(), strict=True):
+            with stream():
+                found.append(call())
+        return found
 
 
 class Walk:
-    """The forwards of all batches, which wait at the same layer.
+    """The forwards of batches, each of which waits at a layer until its maps are asked for again.
 
-    Forwards that do not fit into the memory are begun anew for each layer, and end there.
+    What waiting forwards hold beyond the memory is in temporary files. A forward that takes another
+    path than the first batch's is repeated for each layer from there on.
 
     Args:
         solved: the pooled model.
         original: the unmodified model.
-        pairs: the calls, one pair a batch.
+        solving: the calls, one pair a batch.
+        judging: those with images that are held out.
         order: in which layers are called.
         memory_gib: what waiting forwards may hold, about.
     """
@@ -40,79 +67,128 @@ class Walk:
         self,
         solved: nn.Module,
         original: nn.Module,
-        pairs: list[Pair],
+        solving: list[Pair],
+        judging: list[Pair],
         order: Order,
         memory_gib: float,
     ) -> None:
         self._models = solved, original
-        self._pairs, self._order = pairs, order
-        # Both models wait with what a layer reads and gives, and a shortcut as large.
-        a_batch = 4 * order.largest
-        self._held = min(len(pairs), int(memory_gib * _GIB / a_batch))
+        self._parts, self._order = (solving, judging), order
+        self._held = int(memory_gib * _GIB / (2 * order.held))
+        self._stack = ExitStack()
+        self._waiting: tuple[list[_Waiting], list[_Waiting]] = [], []
 
-    def steps(self) -> Iterator[tuple[int, str, list[Paused]]]:
-        """Each call of a layer: its index, the layer's name, and the maps of each batch.
-
-        The layer runs, with the weights that it has then, when the next step is asked for.
-        """
+    def __enter__(self) -> "Walk":
         watched = list(dict.fromkeys(self._order.calls))
         solved, original = self._models
-        forwards: list[tuple[PausedForward, PausedForward]] = []
-        with pausing_at(solved, before=watched), pausing_at(original, after=watched):
-            try:
-                forwards = [_begun(pair) for pair in self._pairs[: self._held]]
-                for index, name in enumerate(self._order.calls):
-                    paused = [(_next(one, name), _next(two, name)) for one, two in forwards]
-                    paused += [self._repeated(pair, index) for pair in self._pairs[self._held :]]
-                    yield index, name, paused
-            finally:
-                for pair in forwards:
-                    for forward in pair:
-                        forward.give_up()
+        self._stack.enter_context(pausing_at(solved, before=watched))
+        self._stack.enter_context(pausing_at(original, after=watched))
+        files = None
+        if self._held < sum(map(len, self._parts)):
+            files = Files()
+            self._stack.callback(files.close)
+        for pairs, waiting in zip(self._parts, self._waiting, strict=True):
+            for pair in pairs:
+                self._held -= 1
+                waiting.append(_Waiting(pair, files if self._held < 0 else None))
+                self._stack.callback(waiting[-1].end)
+        return self
 
-    def all_calls(self, name: str) -> list[list[Paused]]:
-        """What a layer reads and the original's gives, of each batch, in all calls of a forward."""
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def maps(self, index: int, *, judging: bool) -> Iterator[tuple[int, list[Maps]]]:
+        """The number of each batch and its maps at a layer, of all calls of the layer.
+
+        Layers before it run with the weights that they have when they are first gone past.
+
+        Args:
+            index: of the layer's first call, in the order; not less than at the last time.
+            judging: of the images that are held out.
+        """
+        calls = self._order.calls
+        is_shared = calls.count(calls[index]) > 1
+        for waiting in self._waiting[judging]:
+            if not is_shared and not waiting.is_astray:
+                with waiting.awake():
+                    if waiting.go_to(calls[: index + 1]):
+                        yield waiting.pair.number, [waiting.maps]
+                        continue
+            yield waiting.pair.number, self._all_calls(waiting.pair, calls[index])
+
+    def _all_calls(self, pair: Pair, name: str) -> list[Maps]:
+        """The maps of all calls in a forward of its own; none if the models differ in number."""
         solved, original = self._models
-        module, its = solved.get_submodule(name), original.get_submodule(name)
-        found: list[list[Paused]] = []
-        for pair in self._pairs:
-            reads: list[Tensor] = []
-            gives: list[Tensor] = []
-            handles = [
-                module.register_forward_hook(lambda _, given, __, to=reads: to.append(given[0])),
-                its.register_forward_hook(lambda _, __, out, to=gives: to.append(out)),
-            ]
-            try:
-                pair.solved()
-                pair.original()
-            finally:
-                for handle in handles:
-                    handle.remove()
-            found.append([*zip(reads, gives, strict=False)])
-        return found
-
-    def _repeated(self, pair: Pair, index: int) -> Paused:
-        one, two = forwards = _begun(pair)
+        reads: list[Tensor] = []
+        gives: list[Tensor] = []
+        # Copies: the code that follows may change a map in place.
+        handles = [
+            solved.get_submodule(name).register_forward_pre_hook(
+                lambda _, given, named: reads.append(read_by(given, named).clone()),
+                with_kwargs=True,
+            ),
+            original.get_submodule(name).register_forward_hook(
+                lambda _, __, out: gives.append(out.clone())
+            ),
+        ]
         try:
-            for name in self._order.calls[:index]:
-                for forward in forwards:
-                    _next(forward, name)
-            name = self._order.calls[index]
-            return _next(one, name), _next(two, name)
+            pair.results()
         finally:
-            for forward in forwards:
-                forward.give_up()
+            for handle in handles:
+                handle.remove()
+        return [*zip(reads, gives, strict=True)] if len(reads) == len(gives) else []
 
 
-def _begun(pair: Pair) -> tuple[PausedForward, PausedForward]:
-    return PausedForward(pair.solved), PausedForward(pair.original)
+class _Waiting:
+    """Both forwards of a batch.
 
+    Attributes:
+        pair: their calls.
+        maps: those of the layer at which they wait.
+        is_astray: whether they have left the path of the first batch.
+    """
 
-def _next(forward: PausedForward, name: str) -> Tensor:
-    paused = forward.advance()
-    if paused is None or paused[0] != name:
-        raise VirtualPoolError(
-            f"{name} is not the next layer for all images, so the model cannot be reconstructed; "
-            "give images for which its forward takes the same path."
-        )
-    return paused[1]
+    def __init__(self, pair: Pair, files: Files | None) -> None:
+        self.pair, self._streams = pair, pair.streams()
+        self.is_astray = False
+        self.maps: Any = None
+        self._at = 0
+        self._memories = [Memories(files), Memories(files)] if files else []
+        within = self._memories or [None, None]
+        self._forwards = [
+            PausedForward(call, its)
+            for call, its in zip((pair.solved, pair.original), within, strict=True)
+        ]
+
+    def go_to(self, calls: list[str]) -> bool:
+        """Goes on to the last of some calls; says whether these were the calls on the way."""
+        for name in calls[self._at :]:
+            paused = [self._advance(number) for number in range(2)]
+            if any(each is None or each[0] != name for each in paused):
+                self.end()
+                self.is_astray = True
+                return False
+            self.maps = paused[0][1], paused[1][1]
+        self._at = len(calls)
+        return True
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Has what the forwards hold in memory, within."""
+        for memories in self._memories:
+            memories.from_files()
+        yield
+        for memories in self._memories:
+            memories.to_files()
+
+    def end(self) -> None:
+        """Ends the forwards. What the models keep of them has its contents."""
+        self.maps = None
+        for forward in self._forwards:
+            forward.give_up()
+        for memories in self._memories:
+            memories.from_files()
+
+    def _advance(self, number: int) -> Any:
+        with self._streams[number]():
+            return self._forwards[number].advance()

@@ -1,0 +1,174 @@
+"""Layers solved one after another, each on images of its own and judged on others."""
+
+import logging
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from virtualpool import processes
+from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.random_numbers import mixed_seed
+from virtualpool.operator.pool import virtual_pool
+from virtualpool.recover.layers import Layer, Order
+from virtualpool.recover.least_squares import NormalEquations
+from virtualpool.recover.samples import patches, positions, rows_of, targets
+from virtualpool.recover.walk import Maps, Walk
+
+logger = logging.getLogger("virtualpool")
+
+_RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
+_BLURS = (0.5, 0.0)
+"""Of a site's target, the share that is blurred."""
+_GIB = 2**30
+
+Solution = tuple[Tensor, Tensor]
+"""Weights, and what is added to the output."""
+
+
+class Solver:
+    """Solves layer after layer.
+
+    All sums are those of all processes, so all of them find the same.
+
+    Args:
+        walk: both models, over the batches of this process.
+        order: in which layers are called.
+        samples: positions of each map that enter the solve, for each image.
+        memory_gib: what the equations of one layer may take.
+        seed: decides the positions.
+
+    Attributes:
+        changed: how many layers have new weights.
+        left: of the other layers from the first site on, why they have not.
+        shares: of the layers that have fewer rows than unknowns, the rows for each unknown.
+    """
+
+    def __init__(
+        self, walk: Walk, order: Order, samples: int, memory_gib: float, seed: int
+    ) -> None:
+        self.changed = 0
+        self.left: dict[str, str] = {}
+        self.shares: dict[str, float] = {}
+        self._walk, self._order = walk, order
+        self._samples, self._seed = samples, seed
+        self._memory = max(1.0, memory_gib) * _GIB
+
+    def solve(self, layer: Layer) -> None:
+        """Solves a layer; those called earlier have been solved, or never will be."""
+        index = self._order.calls.index(layer.name)
+        reason = self._reason_against(layer) or self._solve(layer, index)
+        if reason is None:
+            self.changed += 1
+        else:
+            self.left[layer.name] = reason
+
+    def _reason_against(self, layer: Layer) -> str | None:
+        if layer.name in self._order.selected:
+            return "it reads what is selected by value, and the original's selection is another"
+        groups, outputs, unknowns = layer.weight.shape
+        needed = 8 * groups * unknowns * (3 * unknowns + 3 * outputs * (1 + layer.is_site))
+        if needed > self._memory:
+            return f"its equations take {needed / _GIB:.0f} GiB; raise memory_gib"
+        return None
+
+    def _solve(self, layer: Layer, index: int) -> str | None:
+        """Solves a layer; says why it keeps its weights where it does."""
+        groups, outputs, unknowns = layer.weight.shape
+        equations = NormalEquations(
+            groups, unknowns, outputs * (1 + layer.is_site), layer.weight.device
+        )
+        is_unlike = False
+        for number, calls in self._walk.maps(index, judging=False):
+            for call, maps in enumerate(calls):
+                rows = self._rows(layer, maps, mixed_seed(self._seed, index, number, call))
+                is_unlike |= rows is None
+                if rows is not None:
+                    equations.add(*rows)
+        unlike = equations.rows.new_full((1,), float(is_unlike))
+        processes.add_up([unlike, *equations.tensors])
+        if not all(bool(each.isfinite().all()) for each in equations.tensors):
+            raise VirtualPoolError(
+                f"{layer.name} reads, or gives in the original, what is not finite; look for NaN "
+                "in the images and the weights."
+            )
+        if bool(unlike) or not bool(equations.rows):
+            return "it reads other positions than in the original"
+        if (share := float(equations.rows) / unknowns) < 1:
+            self.shares[layer.name] = share
+        best = self._best(layer, index, [*_candidates(layer, equations)])
+        if best is None:
+            return "no solution is better on the held-out images"
+        layer.set(*best)
+        return None
+
+    def _rows(self, layer: Layer, maps: Maps, seed: int) -> tuple[Tensor, Tensor] | None:
+        """Inputs and outputs of a layer; of a site the outputs and, beside them, blurred ones.
+
+        None where the layer gives another map than the original's.
+        """
+        x, target = maps
+        generator = torch.Generator().manual_seed(seed)
+        if isinstance(layer.module, nn.Linear):
+            if x.shape[:-1] != target.shape[:-1]:
+                return None
+            x, target = rows_of([x, target], self._samples, generator)
+            return x.unsqueeze(0), target.unsqueeze(0)
+        x, target = (each if each.ndim == 4 else each.unsqueeze(0) for each in (x, target))
+        step = 2 if layer.is_site else 1
+        size = -(-target.shape[-2] // step), -(-target.shape[-1] // step)
+        if len(x) != len(target) or size != layer.size_for(x):
+            return None
+        where = positions(size, self._samples, generator)
+        outputs = [
+            targets(target, where, step, blurred=blurred)
+            for blurred in ((False, True) if layer.is_site else (False,))
+        ]
+        grouped = [each.unflatten(1, (layer.groups, -1)).transpose(0, 1) for each in outputs]
+        return patches(layer.module, x, where), torch.cat(grouped, 2)
+
+    def _best(self, layer: Layer, index: int, candidates: list[Solution]) -> Solution | None:
+        """The solution with the least error on the held-out images; none if that grows by all."""
+        before = layer.state()
+        errors = torch.zeros(1 + len(candidates), dtype=torch.float64, device=layer.weight.device)
+        for _, calls in self._walk.maps(index, judging=True):
+            for x, target in calls:
+                wanted = layer.after_original(target)
+                errors[0] += _error(layer, x, wanted)
+                for number, candidate in enumerate(candidates, 1):
+                    layer.set(*candidate)
+                    errors[number] += _error(layer, x, wanted)
+                    layer.restore(before)
+        processes.add_up([errors])
+        least = int(errors.nan_to_num(math.inf).argmin())
+        return candidates[least - 1] if errors[least] < errors[0] else None
+
+
+def _candidates(layer: Layer, equations: NormalEquations) -> Iterator[Solution]:
+    weight = layer.weight
+    towards = torch.cat([weight, weight], 1) if layer.is_site else weight
+    solutions = [equations.rescaled(towards, has_shift=layer.takes_shift)]
+    solutions += [
+        solution
+        for ridge in _RIDGES
+        if (solution := equations.solve(towards, ridge, has_shift=layer.takes_shift))
+    ]
+    for solved, shift in solutions:
+        if not layer.is_site:
+            yield solved.to(weight), shift
+            continue
+        (plain, blurred), (its, others) = solved.chunk(2, 1), shift.chunk(2, 1)
+        for blur in _BLURS:
+            yield torch.lerp(plain, blurred, blur).to(weight), torch.lerp(its, others, blur)
+
+
+def _error(layer: Layer, x: Tensor, wanted: Tensor) -> Tensor | float:
+    """The square error of a layer's map, after activation and interpolation."""
+    out = layer.after(layer.module(x))
+    if layer.is_site:
+        out = virtual_pool(out, (wanted.shape[-2], wanted.shape[-1]))
+    if out.shape != wanted.shape:
+        return 0.0
+    out, wanted = (each if each.dtype is torch.float64 else each.float() for each in (out, wanted))
+    return (out - wanted).square().sum(dtype=torch.float64)
