@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 
 from virtualpool.graph.forward import original_class
 from virtualpool.graph.geometry import size_arguments
+from virtualpool.graph.inputs import tensors
 from virtualpool.graph.operations import is_frozen_batch_norm, runs_forward_of
 from virtualpool.graph.parts import Part, trace
 from virtualpool.graph.placement import placement
@@ -96,12 +97,14 @@ class Order:
         held: bytes that a forward holds while a layer is called, of the call with the most.
         selected: the layers that read what was selected by value, such as the best boxes.
         draws: whether the forward draws random numbers.
+        heads: where outputs are selected by value, the layers that give what they are selected of.
     """
 
     calls: list[str]
     held: int
     selected: set[str]
     draws: bool
+    heads: list[str]
 
 
 def is_solvable(module: nn.Module) -> bool:
@@ -120,15 +123,16 @@ def call_order(model: nn.Module, call: Callable[[], Any]) -> Order:
     selected: set[str] = set()
     memories, selections = Memories(), Selections()
 
-    def note(name: str, read: Tensor) -> None:
+    def note(name: str, read: Tensor, out: Tensor) -> None:
         calls.append(name)
         sizes.append(memories.size)
         if selections.has_made(read):
             selected.add(name)
+        selections.called(name, read, out)
 
     handles = [
         module.register_forward_hook(
-            lambda _, given, named, __, name=name: note(name, read_by(given, named)),
+            lambda _, given, named, out, name=name: note(name, read_by(given, named), out),
             with_kwargs=True,
         )
         for name, module in model.named_modules()
@@ -137,11 +141,14 @@ def call_order(model: nn.Module, call: Callable[[], Any]) -> Order:
     before = states()
     try:
         with memories, selections:
-            call()
+            outputs = tensors(call())
     finally:
         for handle in handles:
             handle.remove()
-    return Order(calls, max(sizes, default=1), selected, are_drawn_since(before))
+    heads = []
+    if any(map(selections.has_made, outputs)):
+        heads = selections.are_last(name for name in dict.fromkeys(calls) if name not in selected)
+    return Order(calls, max(sizes, default=1), selected, are_drawn_since(before), heads)
 
 
 def unsolvable(model: nn.Module, names: Iterable[str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from virtualpool.measure.bench import device_of
 from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import plan_of
 from virtualpool.recover.batches import images_of
-from virtualpool.recover.judging import Judgement, judged, take_best
+from virtualpool.recover.judging import Judgement, judged, results_of, take_best
 from virtualpool.recover.layers import call_order, layers_of, unsolvable
 from virtualpool.recover.solver import Solver
 from virtualpool.recover.walk import Pair, Walk
@@ -104,16 +104,19 @@ def reconstruct(
         order = call_order(solved, _called(solved, solving[0]))
         layers = layers_of(solved, teacher, solving[0][1], order)
 
-        def pairs(model: nn.Module, batches: list[_Numbered]) -> list[Pair]:
+        def pairs(model: nn.Module, batches: list[_Numbered], heads: list[str]) -> list[Pair]:
+            def called(its: nn.Module, batch: _Numbered) -> Callable[[], Any]:
+                return partial(results_of, its, heads, _called(its, batch))
+
             return [
                 Pair(
-                    batch[0], _called(model, batch), _called(teacher, batch),
+                    batch[0], called(model, batch), called(teacher, batch),
                     mixed_seed(seed, batch[0]) if order.draws else None,
                 )
                 for batch in _share(batches)
             ]  # fmt: skip
 
-        both = pairs(solved, solving), pairs(solved, judging)
+        both = pairs(solved, solving, []), pairs(solved, judging, [])
         with Walk(solved, teacher, *both, order, memory_gib) as walk:
             solver = Solver(walk, order, samples, memory_gib, seed)
             for done, (name, layer) in enumerate(layers.items()):
@@ -121,7 +124,7 @@ def reconstruct(
                 solver.solve(layer)
         observer("reconstruction", len(layers), len(layers), "")
         judgements = take_best(
-            solved, start, lambda it, share: judged(pairs(it, judging), device, share)
+            solved, start, lambda it, share: judged(pairs(it, judging, order.heads), device, share)
         )
     _tell(solver, len(layers), *judgements)
     for name, reason in (unsolvable(solved, layers) | solver.left).items():

@@ -1,5 +1,6 @@
 """What of a forward comes of a selection by value, such as the best boxes."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -26,22 +27,48 @@ class Selections(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._made: dict[int, StorageWeakRef] = {}
+        self._made: set[int] = set()
+        self._layers: dict[int, frozenset[str]] = {}
+        self._references: dict[int, StorageWeakRef] = {}
+        self._read: set[str] = set()
 
     def has_made(self, x: Tensor) -> bool:
         """Whether a tensor comes of a selection."""
-        return StorageWeakRef(x.untyped_storage()).cdata in self._made
+        return _reference(x).cdata in self._made
+
+    def called(self, layer: str, read: Tensor, out: Tensor) -> None:
+        """Is told of each layer that is called."""
+        if not self.has_made(read):
+            self._read |= self._layers.get(_reference(read).cdata, frozenset())
+        self._layers[self._kept(out)] = frozenset([layer])
+
+    def are_last(self, layers: Iterable[str]) -> list[str]:
+        """Those of some layers that no other layer reads, but for what is selected."""
+        return [layer for layer in layers if layer not in self._read]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = tensors([args, kwargs or {}])
         selects = _selects(func, args) or any(map(self.has_made, given))
+        empty: frozenset[str] = frozenset()
+        layers = empty.union(*(self._layers.get(_reference(each).cdata, empty) for each in given))
         out = func(*args, **(kwargs or {}))
-        if selects:
-            references = [StorageWeakRef(each.untyped_storage()) for each in tensors(out)]
-            self._made |= {each.cdata: each for each in references}
+        for each in tensors(out):
+            key = self._kept(each)
+            self._layers[key] = layers
+            if selects:
+                self._made.add(key)
         return out
+
+    def _kept(self, x: Tensor) -> int:
+        # With a reference to it, no other memory has its address.
+        reference = _reference(x)
+        return self._references.setdefault(reference.cdata, reference).cdata
+
+
+def _reference(x: Tensor) -> StorageWeakRef:
+    return StorageWeakRef(x.untyped_storage())
 
 
 def _selects(func: Any, args: Any) -> bool:
