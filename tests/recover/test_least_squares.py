@@ -59,3 +59,55 @@ def test_sums_of_processes_add_up():
 def test_what_has_no_solution_gives_none(rows):
     equations = equations_of(torch.full((1, 6, 3), rows), torch.zeros(1, 6, 1))
     assert equations.solve(torch.zeros(1, 1, 3), 1e-300, has_shift=False) is None or rows == 0
+
+
+@pytest.mark.parametrize("has_shift", [True, False])
+@pytest.mark.parametrize("constant", [0.0, 1.0, 1e4])
+def test_a_constant_input_keeps_its_weight_where_a_shift_says_the_same(constant, has_shift):
+    inputs, before = torch.randn(1, 30, 3), torch.randn(1, 2, 3)
+    inputs[..., 1] = constant
+    wanted = torch.randn(1, 2, 3)
+    equations = equations_of(inputs, inputs @ wanted.mT)
+    solved = equations.solve(before, 1e-6, has_shift=has_shift)
+    assert solved is not None
+    expected = before if has_shift or constant == 0 else wanted
+    torch.testing.assert_close(solved[0][..., 1].float(), expected[..., 1], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(solved[0][..., 0].float(), wanted[..., 0], rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("constant", [0.0, 1e-20, 1.0, 1e4])
+def test_inputs_that_are_all_constant_keep_all_weights(constant):
+    before = torch.randn(1, 2, 3)
+    equations = equations_of(torch.full((1, 30, 3), constant), torch.randn(1, 30, 2))
+    for found in (
+        equations.solve(before, 1e-3, has_shift=True),
+        equations.rescaled(before, has_shift=True),
+    ):
+        assert found is not None
+        torch.testing.assert_close(found[0].float(), before)
+        mean = (equations.outputs / equations.rows).unsqueeze(2)
+        shift = mean - found[0] @ (equations.inputs / equations.rows).unsqueeze(2)
+        torch.testing.assert_close(found[1], shift.squeeze(2))
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e3, 1e5])
+def test_a_large_mean_hides_no_variance(mean):
+    inputs = torch.randn(1, 300, 3) + mean
+    wanted = torch.randn(1, 2, 3)
+    outputs = (inputs.double() - mean) @ wanted.double().mT
+    solved = equations_of(inputs, outputs.float()).solve(0 * wanted, 1e-6, has_shift=True)
+    assert solved is not None
+    torch.testing.assert_close(solved[0].float(), wanted, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("has_shift", [True, False])
+def test_rescaled_weights_give_the_mean_and_variance_of_the_targets(has_shift):
+    inputs, weight = torch.randn(2, 50, 4).double() + 1, torch.randn(2, 3, 4).double()
+    outputs = torch.randn(2, 50, 3).double() * 3 + 2
+    solved, shift = equations_of(inputs, outputs).rescaled(weight, has_shift=has_shift)
+    given = inputs @ solved.mT + shift.unsqueeze(1)
+    if has_shift:
+        torch.testing.assert_close(given.mean(1), outputs.mean(1))
+        torch.testing.assert_close(given.var(1), outputs.var(1))
+    torch.testing.assert_close(given.square().mean(1), outputs.square().mean(1))
+    torch.testing.assert_close(solved / weight, (solved / weight)[..., :1].expand_as(weight))

@@ -156,7 +156,7 @@ def unsolvable(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
     Args:
         model: the pooled model.
-        names: the solvable layers that a forward reaches.
+        names: of the layers that a forward reaches.
     """
     reached, users = set(names), _users_of_weights(model)
     reasons: dict[str, str] = {}

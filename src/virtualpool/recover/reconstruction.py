@@ -102,7 +102,7 @@ def reconstruct(
         torch.autocast(device.type, enabled=False),
     ):  # fmt: skip
         order = call_order(solved, _called(solved, solving[0]))
-        layers = layers_of(solved, teacher, solving[0][1], order)
+        layers = layers_of(solved, teacher, for_model(solving[0][1], solved), order)
 
         def pairs(model: nn.Module, batches: list[_Numbered], heads: list[str]) -> list[Pair]:
             def called(its: nn.Module, batch: _Numbered) -> Callable[[], Any]:
@@ -127,7 +127,7 @@ def reconstruct(
             solved, start, lambda it, share: judged(pairs(it, judging, order.heads), device, share)
         )
     _tell(solver, len(layers), *judgements)
-    for name, reason in (unsolvable(solved, layers) | solver.left).items():
+    for name, reason in (unsolvable(solved, order.calls) | solver.left).items():
         logger.info("%s keeps its weights: %s", name, reason)
     _tell_of_few(solver, sum(batch_size((images,)) for _, images in solving))
     return solved
