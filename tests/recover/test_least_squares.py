@@ -62,7 +62,7 @@ def test_what_has_no_solution_gives_none(rows):
 
 
 @pytest.mark.parametrize("has_shift", [True, False])
-@pytest.mark.parametrize("constant", [0.0, 1.0, 1e4])
+@pytest.mark.parametrize("constant", [0.0, 1.0])
 def test_a_constant_input_keeps_its_weight_where_a_shift_says_the_same(constant, has_shift):
     inputs, before = torch.randn(1, 30, 3), torch.randn(1, 2, 3)
     inputs[..., 1] = constant

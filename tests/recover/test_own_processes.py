@@ -73,25 +73,26 @@ save_file({name: value.contiguous() for name, value in network.state_dict().item
 
 
 def start(
-    folder: Path, batches: str, moment: str = "never", **environment: str
+    folder: Path, batches: str, moment: str = "never", code: str = TRAINING, **environment: str
 ) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", TRAINING, str(folder), moment, batches],
+        [sys.executable, "-W", "ignore", "-c", code, str(folder), moment, batches],
         env=os.environ | environment,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def start_two(folder: Path, batches: str) -> list[subprocess.Popen[str]]:
+def start_two(folder: Path, batches: str, code: str = TRAINING) -> list[subprocess.Popen[str]]:
     """Two processes, as `accelerate launch` starts them."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     return [
-        start(folder, batches, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(2)
+        start(folder, batches, code=code, RANK=str(rank), LOCAL_RANK=str(rank), **shared)
+        for rank in range(2)
     ]
 
 
@@ -146,3 +147,45 @@ def test_two_processes_take_the_steps_of_one_with_larger_batches(tmp_path):
     alone, together = end(tmp_path / "one"), end(tmp_path / "two")
     for name, value in alone.items():
         torch.testing.assert_close(together[name], value, msg=name)
+
+
+RECONSTRUCTION = """
+import os, sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import virtualpool as vp
+from virtualpool.processes import leave
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+noise = torch.randn(28, 3, 4, 4, dtype=torch.float64)
+images = nn.functional.interpolate(noise, (12, 12), mode="bicubic")
+model = nn.Sequential(
+    nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
+    nn.Conv2d(6, 6, 3, padding=1, groups=2), nn.ReLU(),
+    nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 4),
+).double().eval()
+pooled = vp.apply(model, images[:1])
+# Seven batches, of which one is held out: neither number can be halved.
+solved = vp.reconstruct(pooled, model, images.split(4), memory_gib=float(sys.argv[3]))
+assert not torch.equal(solved.get_parameter("0.weight"), pooled.get_parameter("0.weight"))
+rank = os.environ.get("RANK", "0")
+save_file(solved.state_dict(), Path(sys.argv[1]) / f"end-{rank}.safetensors")
+leave()
+"""
+
+
+def test_two_processes_reconstruct_what_one_does(tmp_path):
+    alone, together = tmp_path / "one", tmp_path / "two"
+    processes = [
+        *start_two(together, "4.0", code=RECONSTRUCTION),
+        start(alone, "4.0", code=RECONSTRUCTION),
+    ]
+    assert [code_of(process) for process in processes] == [0, 0, 0]
+    for name, value in end(alone).items():
+        assert torch.equal(end(together, 0)[name], end(together, 1)[name])
+        torch.testing.assert_close(end(together)[name], value, rtol=1e-9, atol=1e-9, msg=name)
