@@ -181,18 +181,19 @@ def test_no_network_is_worse(make):
 
 
 def test_a_detector_is_judged_by_what_its_boxes_are_selected_of():
-    original = made(Detector)
+    original: Any = made(Detector)
     batches = [([x[:, : 16 - step], x[:, :, : 12 + step]],) for step, x in enumerate(images(9))]
     pooled = vp.apply(original, batches[0])
     solved = reconstruct(pooled, original, batches)
     assert torch.equal(solved.get_parameter("refined.weight"), original.refined.weight)
     distances = []
-    for model in (solved, pooled):
+    both: list[Any] = [solved, pooled]
+    for model in both:
         with torch.no_grad():
             found = [
                 model.head(model.body(x[None])) - original.head(original.body(x[None]))
-                for (both,) in batches
-                for x in both
+                for (given,) in batches
+                for x in given
             ]
         distances.append(sum(float(each.square().sum()) for each in found))
     assert distances[0] < 0.95 * distances[1]
