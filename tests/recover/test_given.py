@@ -75,7 +75,7 @@ def test_wrong_batches_are_refused(case):
 
 def test_weights_that_are_not_finite_are_refused():
     original = chain()
-    original[2].weight.data[0] = torch.inf
+    original.get_parameter("2.weight").data[0].fill_(torch.inf)
     with pytest.raises(vp.VirtualPoolError, match=r"2 reads, or gives.*not finite"):
         reconstruct(vp.apply(original, images(1)), original, [images()])
 
