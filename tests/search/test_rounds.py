@@ -589,6 +589,30 @@ def test_refusals_come_before_any_work(start, case):
         start(**{"evaluate": lambda _: pytest.fail("evaluated")} | options)
 
 
+FORMER = {
+    "latency": {"rounds": 1, "seconds": 0.5, "threads": 1},
+    "energy": {"rounds": 1, "seconds": 0.5},
+}
+
+
+@pytest.mark.parametrize("options", FORMER)
+def test_options_of_0_1_are_taken_under_their_names_now(start, tmp_path, options):
+    now = FORMER[options] | {"repeats": 1, "duration_s": 0.5}
+    with pytest.warns(
+        FutureWarning, match=r"named (repeats|duration_s) since .* goes in 0\.3"
+    ) as told:
+        start(rounds=1, **{options: FORMER[options]})
+    assert {warning.filename for warning in told} == {__file__}
+    assert len(told) == 2
+    kept = json.loads((tmp_path / "run/config.json").read_text())[options]
+    assert kept == {name: now[name] for name in now if name not in ("rounds", "seconds")}
+
+
+def test_an_option_under_both_names_is_refused(start):
+    with pytest.raises(VirtualPoolError, match="latency has rounds and repeats, which are one"):
+        start(rounds=1, latency={"rounds": 1, "repeats": 2})
+
+
 def test_a_bad_latency_setting_can_be_put_right(start):
     with pytest.raises(VirtualPoolError, match="mode"):
         start(rounds=1, latency={"mode": "egaer"}, evaluate=lambda _: pytest.fail("evaluated"))

@@ -1,11 +1,11 @@
 """The paper's Algorithm 1: pool the robust sites first, fine-tune, evaluate, time, and go on."""
 
-import copy
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from torch import nn
 
@@ -38,6 +38,8 @@ OneARound = float | Sequence[float] | None
 Number = TypeVar("Number", int, float)
 Options = TypeVar("Options", LatencyOptions, EnergyOptions)
 _DROP = Limits(-math.inf)
+_FORMER = {"rounds": "repeats", "seconds": "duration_s"}
+"""Options of measuring as virtualpool 0.1 named them, and their names now."""
 
 
 @shows_progress
@@ -225,9 +227,24 @@ def _one_a_round(
 
 def _options_of(measure: Callable[..., Any], name: str, options: Options) -> Options:
     known = list(inspect.signature(measure).parameters)[2:]
-    unknown = [option for option in options if option not in known]
+    given = {**options}
+    for former in _FORMER.keys() & given.keys() - {*known}:
+        now = _FORMER[former]
+        if now in given:
+            raise VirtualPoolError(f"{name} has {former} and {now}, which are one; give {now}.")
+        _warn_of(name, former, now)
+        given[now] = given.pop(former)
+    unknown = [option for option in given if option not in known]
     if unknown:
         raise VirtualPoolError(
             f"{name} has no option {', '.join(unknown)}; it takes {', '.join(known)}."
         )
-    return copy.copy(options)
+    return cast("Options", given)
+
+
+def _warn_of(name: str, former: str, now: str) -> None:
+    warnings.warn(
+        f"{former} of {name} is named {now} since virtualpool 0.2; the former name goes in 0.3.",
+        FutureWarning,
+        stacklevel=5,  # who called search
+    )
