@@ -2,6 +2,7 @@
 
 import copy
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from tests import fuzzing
 from virtualpool import Frontier, VirtualPoolError, apply, fuse, load, plan_of, save
 from virtualpool.fuse import report_of
 from virtualpool.storage import _digest
@@ -276,9 +278,10 @@ def golden_network():
     ).eval()  # fmt: skip
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("name", ["fused", "unfused"])
-def test_files_of_version_1_give_what_they_gave(name, tmp_path):
-    folder = GOLDEN / "version-1"
+def test_files_of_each_version_give_what_they_gave(name, version, tmp_path):
+    folder = GOLDEN / f"version-{version}"
     expected = load_file(folder / "expected.safetensors")
     loaded = load(golden_network(), folder / f"{name}.safetensors")
     torch.testing.assert_close(loaded(expected["images"]), expected["output"])
@@ -288,8 +291,76 @@ def test_files_of_version_1_give_what_they_gave(name, tmp_path):
     assert torch.equal(again(expected["images"]), loaded(expected["images"]))
 
 
-def test_a_run_of_version_1_is_read():
-    frontier = Frontier.load(GOLDEN / "version-1" / "run" / "frontier.json")
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_frontier_of_each_version_is_read(version):
+    frontier = Frontier.load(GOLDEN / f"version-{version}" / "run" / "frontier.json")
     assert [point.plan.names for point in frontier.points] == [[], ["3"], ["3", "0"]]
     assert all(point.unfused is not None for point in frontier.points[1:])
     assert frontier.restore(golden_network(), "round-02")(torch.rand(1, 3, 12, 12)).shape == (1, 4)
+
+
+class Gate(nn.Module):
+    def forward(self, x):
+        return x * torch.sigmoid(x)
+
+
+class Norm(nn.BatchNorm2d):
+    """One of the user's own, and yet PyTorch's."""
+
+
+def saved_by_0_1(model, path):
+    """A file as virtualpool 0.1 wrote it: without a hash, a schema, and the places of pools."""
+    save(apply(model, IMAGES, "all"), path)
+    header = header_of(path)
+    sites = [{"name": site["name"], "factor": [2, 2]} for site in header["plan"]["sites"]]
+    del header["sha256"], header["schema"]
+    header["plan"] = {"version": 1, "sites": sites}
+    save_file(load_file(path), path, metadata={"virtualpool": json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    "after", [[Gate()], [nn.BatchNorm2d(4), Gate()], [nn.Identity(), Gate()], [Gate(), nn.ReLU()]]
+)
+def test_of_version_1_places_that_are_not_sure_are_named(tmp_path, after):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), *after, nn.Conv2d(4, 4, 3), nn.ReLU()).eval()
+    path = tmp_path / "old.safetensors"
+    saved_by_0_1(model, path)
+    with pytest.warns(UserWarning, match="pool of 0 elsewhere beside Gate") as told:
+        loaded = load(model, path)
+    assert [warning.filename for warning in told] == [__file__]
+    save(loaded, path)
+    load(model, path)  # says no more
+
+
+@pytest.mark.parametrize(
+    "after", [[], [nn.ReLU()], [Norm(4), nn.SiLU()], [nn.Dropout(), nn.GroupNorm(1, 4), nn.ReLU6()]]
+)
+def test_of_version_1_places_that_are_sure_are_not(tmp_path, after):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), *after, nn.MaxPool2d(2), Gate()).eval()
+    saved_by_0_1(model, tmp_path / "old.safetensors")
+    assert plan_of(load(model, tmp_path / "old.safetensors")).names == ["0"]
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.pth", "a", "a.safetensors.bak", ".safetensors"])
+def test_another_suffix_is_refused(tmp_path, name):
+    with pytest.raises(VirtualPoolError, match=r"give it a name that ends in \.safetensors"):
+        save(network(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_becomes_of_a_file_it_is_refused_or_as_it_was(saved, seed):
+    rng = random.Random(seed)
+    if seed % 2:
+        saved_by_0_1(network(), saved)  # which no hash holds
+        text = fuzzing.rewritten(header_of(saved), rng)
+        save_file(load_file(saved), saved, metadata={"virtualpool": text})
+    else:
+        saved.write_bytes(fuzzing.garbled(saved.read_bytes(), rng))
+    try:
+        loaded = load(network(), saved)
+    except VirtualPoolError as error:
+        assert str(error).startswith(f"{saved}: ")  # noqa: PT017
+    else:
+        expected = apply(network(), IMAGES, "all").state_dict()
+        assert all(torch.equal(expected[name], it) for name, it in loaded.state_dict().items())

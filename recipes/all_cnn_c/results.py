@@ -9,7 +9,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from virtualpool import Frontier
-from virtualpool.files import read_json, replacing
+from virtualpool.documents import read_document
+from virtualpool.files import replacing
 from virtualpool.search import Sensitivity, read_records
 
 NAME = "all_cnn_c"
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     options = parser.parse_args()
     frontier = Frontier.load(options.run_dir / "frontier.json")
-    ranking = Sensitivity.from_json(read_json(options.run_dir / "sensitivity.json"))
+    ranking = read_document(options.run_dir / "sensitivity.json", Sensitivity.from_json)
     frontier.plot(options.output / f"{NAME}_frontier.svg")
     draw_sensitivity(ranking, options.output / f"{NAME}_sensitivity.svg")
     print(tables(frontier, ranking))

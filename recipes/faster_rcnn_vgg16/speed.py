@@ -8,7 +8,6 @@ on what they find, so its time is not that of a trained one.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from results import HALF, ORIGINAL, speed, split
@@ -16,6 +15,7 @@ from torch import nn
 from train import SIDE, detector
 
 from virtualpool import apply, fuse
+from virtualpool.documents import read_document
 from virtualpool.tasks.detection import load_data
 
 ROUNDS = Path(__file__).with_name("rounds.json")
@@ -31,7 +31,7 @@ def main() -> None:
     images = [next(iter(test))[0][0].to(options.device)]
     model = original.to(options.device)
     models: dict[str, nn.Module] = {ORIGINAL: original, HALF: half.eval().to(options.device)}
-    for index, names in enumerate(json.loads(options.rounds_file.read_text()), 1):
+    for index, names in enumerate(read_document(options.rounds_file), 1):
         model = apply(model, images, names)
         models[f"round-{index:02d}, unfused"] = model
         models[f"round-{index:02d}, fused"] = fuse(model, images)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 def write_document(path: Path | str, value: Any) -> None:
     """Writes a JSON-able value with the version of its schema, whole or not at all."""
-    write_json(path, {"schema": SCHEMA} | (value if isinstance(value, dict) else {_CONTENT: value}))
+    write_json(path, with_schema(value))
 
 
 def read_document(path: Path | str, parse: Callable[[Any], T] = lambda value: value) -> T:
@@ -34,24 +34,35 @@ def read_document(path: Path | str, parse: Callable[[Any], T] = lambda value: va
     >>> read_document(path)
     ['a']
     """
-    document = read_json(path)
+    document = read_json(path, finite=True)
     with naming(path):
-        return parse(_content(document))
+        return parse(without_schema(document))
 
 
-def _content(document: Any) -> Any:
-    if not isinstance(document, dict) or "schema" not in document:
+def with_schema(value: Any) -> dict[str, Any]:
+    """A JSON-able value that says the version of its schema.
+
+    >>> with_schema({"seed": 0}), with_schema([1])
+    ({'schema': 2, 'seed': 0}, {'schema': 2, 'content': [1]})
+    """
+    has_names = isinstance(value, dict) and not value.keys() & {_SCHEMA, _CONTENT}
+    return {_SCHEMA: SCHEMA} | (value if has_names else {_CONTENT: value})
+
+
+def without_schema(document: Any) -> Any:
+    """The value of what `with_schema` gave, or of a document of version 1, which says none."""
+    if not isinstance(document, dict) or _SCHEMA not in document:
         return document
-    schema = document["schema"]
-    if not isinstance(schema, int) or schema > SCHEMA:
+    schema = document[_SCHEMA]
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
         raise VirtualPoolError(
             f"has schema {schema!r:.20}; this virtualpool knows {SCHEMA} and older. Install a "
             "newer virtualpool."
         )
     if _CONTENT in document:
         return document[_CONTENT]
-    return {name: value for name, value in document.items() if name != "schema"}
+    return {name: value for name, value in document.items() if name != _SCHEMA}
 
 
-# What is no dict cannot say its schema beside its own names.
-_CONTENT = "content"
+# What has no names of its own, or these two, is written under the second.
+_SCHEMA, _CONTENT = "schema", "content"

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import re
 import stat
@@ -107,8 +108,22 @@ def made_folder(path: Path) -> Path:
 
 def unwritable(path: Path, error: Exception) -> VirtualPoolError:
     """The error of a file that cannot be written, in a line that names it."""
-    why = getattr(error, "strerror", None) or error
+    why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
     return VirtualPoolError(f"{path}: cannot be written ({why}); choose another place.")
+
+
+def check_suffix(path: Path | str, suffix: str) -> None:
+    """Refuses a name that promises another format than is written.
+
+    >>> check_suffix("fast.safetensors", ".safetensors")
+    >>> check_suffix("fast.pt", ".safetensors")
+    Traceback (most recent call last):
+    virtualpool.errors.VirtualPoolError: fast.pt: what is written is a safetensors file; give it ...
+    """
+    if Path(path).suffix != suffix:
+        raise VirtualPoolError(
+            f"{path}: what is written is a {suffix[1:]} file; give it a name that ends in {suffix}."
+        )
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -139,14 +154,22 @@ def naming(path: Path | str) -> Iterator[None]:
         raise VirtualPoolError(f"{path}: {error}") from error
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, *, finite: bool = False) -> Any:
     """The value of a JSON text; what is none, or nested more than 100 deep, is a `ValueError`.
+
+    Args:
+        text: of a file, say.
+        finite: whether numbers that no float holds are refused, too: nan, infinity and larger ones.
 
     >>> parse_json("[1, 2]")
     [1, 2]
+    >>> parse_json("[1, 2e999]", finite=True)
+    Traceback (most recent call last):
+    ValueError: the number 2e999 is out of range
     """
+    checked = {"parse_float": _finite, "parse_int": _finite_int, "parse_constant": _finite}
     try:
-        value = json.loads(text)
+        value = json.loads(text, **checked if finite else {})
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     level = [value]
@@ -157,15 +180,27 @@ def parse_json(text: str) -> Any:
     raise ValueError("nested too deeply")
 
 
-def read_json(path: Path | str) -> Any:
+def read_json(path: Path | str, *, finite: bool = False) -> Any:
     """Reads a JSON file; a missing or a broken one is a `VirtualPoolError` that names it."""
     path = Path(path)
     try:
-        return parse_json(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"), finite=finite)
     except OSError as error:
         raise VirtualPoolError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
         raise VirtualPoolError(f"{path}: not a JSON file ({error}).") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text:.20} is out of range")
+    return value
+
+
+def _finite_int(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 def _below(value: Any) -> Iterable[Any]:

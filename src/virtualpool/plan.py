@@ -49,12 +49,14 @@ class Plan:
     Attributes:
         sites: the pooled sites.
         library: the version of virtualpool that pooled them; None where a file does not say.
+        version: of the plan in the file that it was read from, else today's.
     """
 
     sites: tuple[PooledSite, ...] = ()
     library: str | None = field(
         default_factory=lambda: metadata.version("virtualpool"), compare=False
     )
+    version: int = field(default=PLAN_VERSION, compare=False, repr=False)
 
     @property
     def names(self) -> list[str]:
@@ -103,7 +105,7 @@ class Plan:
         if len({site.name for site in written.sites}) != len(written.sites):
             raise VirtualPoolError("The plan names a site twice; every site can be pooled once.")
         sites = tuple(PooledSite(site.name, site.follows) for site in written.sites)
-        return cls(sites, written.virtualpool)
+        return cls(sites, written.virtualpool, version)
 
 
 @dataclass(frozen=True)

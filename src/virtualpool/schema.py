@@ -2,13 +2,24 @@
 
 import reprlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from virtualpool.errors import VirtualPoolError
 
 T = TypeVar("T")
+
+# Beyond this nothing is measured, and what is computed of it is finite.
+_MOST = 1e30
+Finite = Annotated[float, msgspec.Meta(ge=-_MOST, le=_MOST)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=_MOST)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+Whole = Annotated[int, msgspec.Meta(ge=1, le=1 << 62)]
+"""Numbers of a file in the range of what they are."""
+Some = msgspec.Meta(min_length=1)
+"""Annotates what is never empty."""
 
 
 def converted(value: Any, kind: type[T], what: str | None = None) -> T:
@@ -37,6 +48,19 @@ def converted(value: Any, kind: type[T], what: str | None = None) -> T:
         raise VirtualPoolError(f"Not {what}: {reprlib.repr(value)} ({error}).") from error
 
 
+def is_a(value: Any, kind: type) -> bool:
+    """Whether `converted` takes a value.
+
+    >>> is_a(1, int), is_a("1", int)
+    (True, False)
+    """
+    try:
+        converted(value, kind)
+    except VirtualPoolError:
+        return False
+    return True
+
+
 def parsed(value: Any, **parts: Callable[[Any], Any]) -> Any:
     """A JSON value with some of its fields parsed, where it has them.
 
@@ -52,8 +76,8 @@ def parsed(value: Any, **parts: Callable[[Any], Any]) -> Any:
 def renamed(value: Any, **names: str) -> Any:
     """A JSON value of an older version with the names that its fields have now.
 
-    >>> renamed({"as_written": 1, "half": 2}, as_written="unfused")
-    {'unfused': 1, 'half': 2}
+    >>> renamed({"as_written": 1, "fused": 2}, as_written="unfused")
+    {'unfused': 1, 'fused': 2}
     """
     if not isinstance(value, dict):
         return value

@@ -6,6 +6,7 @@ inputs it was fused. A virtualpool that does not know that word loads the pooled
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,22 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from virtualpool.apply import apply
+from virtualpool.documents import with_schema, without_schema
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import naming, parse_json, replacing
+from virtualpool.files import check_suffix, naming, parse_json, replacing, unwritable
 from virtualpool.fingerprint import fingerprint
 from virtualpool.fuse import fuse
 from virtualpool.graph.forward import original_class
 from virtualpool.graph.inputs import check_size, for_model, from_description
+from virtualpool.graph.operations import is_known_by_class
+from virtualpool.graph.parts import trace
+from virtualpool.graph.placement import decided_by
 from virtualpool.graph.state import copy_of
 from virtualpool.plan import Plan, plan_of, record_of, unwrapped
 from virtualpool.schema import converted
 from virtualpool.sites import check_model
 
-_KEY = "virtualpool"
+_KEY, _SUFFIX = "virtualpool", ".safetensors"
 
 
 def save(model: nn.Module, path: Path | str) -> None:
@@ -35,7 +40,12 @@ def save(model: nn.Module, path: Path | str) -> None:
 
     Args:
         model: a pooled model, fused or unfused, or an unmodified one (its plan is empty).
-        path: where to; an existing file is replaced when the new one is complete.
+        path: where to, a name that ends in `.safetensors`; an existing file is replaced when the
+            new one is complete.
+
+    Raises:
+        VirtualPoolError: the name ends otherwise, nothing can be written there, or the model's
+            state or example inputs are none that a file can hold.
 
     >>> import tempfile
     >>> from virtualpool import apply, plan_of
@@ -45,6 +55,7 @@ def save(model: nn.Module, path: Path | str) -> None:
     >>> plan_of(load(model, path)).names
     ['0']
     """
+    check_suffix(path, _SUFFIX)
     model = unwrapped(model)
     plan, record = plan_of(model), record_of(model)
     if plan.sites and record is None:
@@ -52,12 +63,14 @@ def save(model: nn.Module, path: Path | str) -> None:
             f"{type(model).__name__} is pooled inside a submodule ({plan.names[0]}), of which it "
             "does not know the inputs; save that submodule, or pool the model as a whole."
         )
-    header = {
-        "plan": plan.to_json(),
-        "inputs": record.inputs if record else None,
-        "fused": record.fused_with if record else None,
-        "model": original_class(model).__name__,
-    }
+    header = with_schema(
+        {
+            "plan": plan.to_json(),
+            "inputs": record.inputs if record else None,
+            "fused": record.fused_with if record else None,
+            "model": original_class(model).__name__,
+        }
+    )
     for description in (header["inputs"], (header["fused"] or {}).get("inputs")):
         if description is not None:
             check_size(description)
@@ -71,9 +84,7 @@ def save(model: nn.Module, path: Path | str) -> None:
         with replacing(path) as beside:
             save_file(weights, beside, metadata={_KEY: json.dumps(header)})
     except SafetensorError as error:
-        raise VirtualPoolError(
-            f"{path}: cannot be written ({error}); choose another place."
-        ) from error
+        raise unwritable(Path(path), error) from error
 
 
 def load(model: nn.Module, path: Path | str, *, unfused: bool = False) -> nn.Module:
@@ -92,6 +103,10 @@ def load(model: nn.Module, path: Path | str, *, unfused: bool = False) -> nn.Mod
     Raises:
         VirtualPoolError: the file is missing, cut off, changed, not of `save`, of a newer version,
             or of another model.
+
+    Warns:
+        UserWarning: the file is of virtualpool 0.1, which did not record where virtual pools are,
+            and a module of the user's own decides that.
     """
     path = Path(path)
     header, weights = _read(path)
@@ -152,16 +167,22 @@ def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
             "load_state_dict and pool with virtualpool.apply."
         )
     with naming(path):
-        header = converted(written | {"plan": Plan.from_json(written.get("plan"))}, _Header)
-        _check_hash(written, weights)
+        header = _parsed(without_schema(written))
+        _check_hash(written, header.plan, weights)
         if header.plan.sites and header.inputs is None:
             raise VirtualPoolError("The header has sites and no inputs; copy or save it again.")
     return header, weights
 
 
-def _check_hash(written: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Refuses what is not as it was saved; a file of version 1 cannot be checked."""
-    if written["plan"]["version"] == 1:
+def _parsed(written: Any) -> _Header:
+    if not isinstance(written, dict):
+        raise VirtualPoolError("The header is not as virtualpool.save writes it; save it again.")
+    return converted(written | {"plan": Plan.from_json(written.get("plan"))}, _Header)
+
+
+def _check_hash(written: dict[str, Any], plan: Plan, weights: dict[str, Tensor]) -> None:
+    """Refuses what is not as it was saved; a file of version 1 has no hash to check it by."""
+    if plan.version == 1 and not written.keys() & {"sha256", "schema"}:
         return
     known = {name: value for name, value in written.items() if name != "sha256"}
     if written.get("sha256") != _digest(known, weights):
@@ -205,7 +226,10 @@ def _check_names(header: _Header, model: nn.Module, weights: dict[str, Tensor]) 
 
 
 def _pooled(header: _Header, model: nn.Module) -> nn.Module:
-    pooled = apply(model, for_model(from_description(header.inputs), model), header.plan.names)
+    inputs = for_model(from_description(header.inputs), model)
+    pooled = apply(model, inputs, header.plan.names)
+    if header.plan.version == 1:
+        _warn_of_places(header.plan, model, inputs)
     now = {site.name: site.follows for site in plan_of(pooled).sites}
     for site in header.plan.sites:
         if site.follows not in (None, now[site.name]):
@@ -215,6 +239,25 @@ def _pooled(header: _Header, model: nn.Module) -> nn.Module:
                 f"its {now[site.name]}. Load it with that version and the model as it was then."
             )
     return pooled
+
+
+def _warn_of_places(plan: Plan, model: nn.Module, inputs: Any) -> None:
+    """Says of a plan that does not record its places where they may have been others.
+
+    What a virtual pool follows is found as virtualpool 0.1 found it, but that it read the code of
+    modules of the user's own less well.
+    """
+    for part in trace(copy_of(model), inputs).parts:
+        for name in plan.names:
+            for node in part.calls(part.evaluation, name):
+                own = [it for it in decided_by(node, part.module) if not is_known_by_class(it)]
+                if own:
+                    warnings.warn(
+                        f"The file is of virtualpool 0.1, which may have had the virtual pool of "
+                        f"{name} elsewhere beside {type(own[0]).__name__}, a module of your own. "
+                        "Compare what the model gives with what it gave, and save it again.",
+                        stacklevel=4,  # who called load
+                    )
 
 
 def _set_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:

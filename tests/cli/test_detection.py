@@ -37,7 +37,7 @@ def test_tune(as_json: Run, detector: str, boxes: Path, tmp_path: Path, recover:
         *["--augment", "flip both", "--optimizer", "adamw"],
     )
     assert [len(point["plan"]["sites"]) for point in found["points"]] == [0, 2]
-    assert found["points"][1]["half"]["setting"]["batch"] == 1
+    assert found["points"][1]["half_resolution"]["setting"]["batch"] == 1
     settings = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
     assert settings["task"] == "detection"
     assert settings["metric"] == "voc"

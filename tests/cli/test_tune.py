@@ -30,7 +30,7 @@ def test_a_run_from_its_command_to_the_picked_file(
         "speed-up",
         "unfused",
         "fused",
-        "half",
+        "half resolution",
         f"Report: {folder}/report.html",
     ):
         assert said in result.stdout

@@ -1,8 +1,10 @@
+import base64
 import copy
 import json
 import math
 import pickle
 import statistics
+import zlib
 
 import pytest
 import torch
@@ -148,3 +150,23 @@ def test_judge_refuses_what_is_not_finite(value):
 def test_judge_refuses_what_is_no_number(value):
     with pytest.raises(VirtualPoolError, match=r"for the model of round-02|is nan"):
         judge(lambda _: value, nn.Identity(), "the model of round-02")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_metric_that_is_not_finite_is_refused_by_name(value):
+    score = Score.of(0.5, metrics={"top1": 0.5, "top5": value})
+    with pytest.raises(VirtualPoolError, match=r"metric top5 of round-02 is -?(nan|inf)"):
+        judge(lambda _: score, nn.Identity(), "round-02")
+
+
+@pytest.mark.parametrize("samples", [0, 3, 5, 10**15, None])
+def test_scores_of_another_number_of_samples_are_refused(samples):
+    value = Score.of(torch.ones(4)).to_json() | {"samples": samples}
+    with pytest.raises(VirtualPoolError, match="Not the scores of samples"):
+        Score.from_json(value)
+
+
+def test_a_small_file_does_not_take_much_memory():
+    bomb = base64.b64encode(zlib.compress(bytes(1 << 24))).decode()
+    with pytest.raises(VirtualPoolError, match="not those of 4"):
+        Score.from_json(Score.of(torch.ones(4)).to_json() | {"per_sample": bomb})

@@ -1,3 +1,5 @@
+import zipfile
+
 import pytest
 import torch
 
@@ -61,4 +63,29 @@ def test_a_flipped_byte_of_a_checkpoint_is_noticed(tmp_path):
     content[content.index(torch.full((64,), 1.5).numpy().tobytes()) + 100] ^= 1
     path.write_bytes(content)
     with pytest.raises(VirtualPoolError, match=f"{path}: not a checkpoint, or a broken one"):
+        checkpoint.load()
+
+
+def test_a_full_disk_is_one_line_with_the_name(checkpoint, monkeypatch):
+    checkpoint.save({"step": 1})
+
+    def fail(value, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576")
+
+    monkeypatch.setattr("torch.save", fail)
+    with pytest.raises(VirtualPoolError, match=r"training\.pt: cannot be written .*full"):
+        checkpoint.save({"step": 2})
+    assert checkpoint.load() == {"step": 1}
+    assert [path.name for path in checkpoint.path.parent.iterdir()] == ["training.pt"]
+
+
+def test_what_is_larger_in_memory_than_in_its_file_is_refused(checkpoint):
+    checkpoint.save({"step": 1, "weights": torch.zeros(1000)})
+    with zipfile.ZipFile(checkpoint.path) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(checkpoint.path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in parts.items():
+            file.writestr(name, content)
+    with pytest.raises(VirtualPoolError, match=r"training\.pt: .*parts are compressed"):
         checkpoint.load()

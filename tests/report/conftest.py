@@ -32,7 +32,7 @@ def took(speedup: float) -> Latency:
 
 def forms(fused: float, unfused: float, half: float = 3.9) -> dict[str, Latency]:
     """The latencies of a model in both of its forms, and of its limit, from their speed-ups."""
-    return {"fused": took(fused), "unfused": took(unfused), "half": took(half)}
+    return {"fused": took(fused), "unfused": took(unfused), "half_resolution": took(half)}
 
 
 def point(name: str, drop: float, speedup: float, pooled: list[str], **values: Any) -> Point:
@@ -54,7 +54,7 @@ def point(name: str, drop: float, speedup: float, pooled: list[str], **values: A
 
 
 POINTS = [
-    point("original", 0.0, 1.0, [], half=took(3.8)),
+    point("original", 0.0, 1.0, [], half_resolution=took(3.8)),
     point("round-01", 0.003, 1.44, ROUNDS[0], **forms(fused=1.38, unfused=1.44)),
     point("round-02", 0.008, 2.31, ROUNDS[0] + ROUNDS[1], **forms(fused=2.31, unfused=1.7)),
     point(

@@ -64,7 +64,7 @@ def test_figures_and_tables_are_there(opened: Callable[..., Any], width: int) ->
     assert page.locator("#rounds tbody tr").count() == 3
     assert page.locator("#frontier svg:visible circle.dot").count() == 4
     assert page.locator("#frontier svg:visible circle.written").count() == 2
-    assert page.locator("#frontier svg:visible line.half").count() == 1
+    assert page.locator("#frontier svg:visible line.half-resolution").count() == 1
     assert page.locator("#models strong").all_inner_texts() == ["1.44×", "2.31×", "2.87×"]
     assert page.locator("#fusing li").count() == 2
     assert page.locator("#sensitivity svg:visible rect").count() == 9

@@ -46,13 +46,13 @@ def test_the_frontier_marks_and_names_every_model(count: int, width: float) -> N
 def test_what_a_model_was_before_fusing_and_the_limit_are_marked() -> None:
     original, first, second = dots(3)
     fused = replace(second, unfused=1.05)
-    root = parsed(charts.frontier([original, first, fused], 940, SCORE, half=1.5))
+    root = parsed(charts.frontier([original, first, fused], 940, SCORE, half_resolution=1.5))
     (ring,) = named(root, "written")
     own = named(root, "dot")[2]
     assert float(ring.get("cx", 0)) < float(own.get("cx", 0))
     assert ring.get("cy") == own.get("cy")
     assert ring.findtext("title") == "round 2, unfused: 1.05×"
-    (limit,) = named(root, "half")
+    (limit,) = named(root, "half-resolution")
     assert limit.get("x1") == limit.get("x2")
     assert float(limit.get("x1", 0)) > float(own.get("cx", 0))
     assert [item.text for item in named(root, "limit")] == ["half resolution"]

@@ -92,7 +92,7 @@ def test_a_run_from_before_there_was_fusing_is_shown_unfused(make_run: MakeRun) 
     run = make_run()
     for path in run.glob("round-*/point.json"):
         point = read_json(path)
-        for name in ("unfused", "fused", "half", "missing", "unit"):
+        for name in ("unfused", "fused", "half_resolution", "missing", "unit"):
             del point[name]
         write_json(path, point)
     for path in run.glob("round-*/fusing.json"):
@@ -126,9 +126,9 @@ def test_a_score_is_named_and_written_in_its_unit(make_run: MakeRun) -> None:
 def test_why_there_is_no_half_is_said(make_run: MakeRun) -> None:
     run = make_run()
     path = run / "round-00" / "point.json"
-    missing = {"half": "Vit takes images of one size."}
-    write_json(path, read_json(path) | {"half": None, "missing": missing})
-    assert "Half is not there: Vit takes images of one size." in page_of(run)
+    missing = {"half_resolution": "Vit takes images of one size."}
+    write_json(path, read_json(path) | {"half_resolution": None, "missing": missing})
+    assert "Half resolution is not there: Vit takes images of one size." in page_of(run)
 
 
 def test_smaller_images_are_beside_the_models(make_run: MakeRun) -> None:

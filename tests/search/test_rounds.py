@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import virtualpool as vp
 from virtualpool import VirtualPoolError
+from virtualpool.documents import read_document
 from virtualpool.fuse import Interpolation, Report, report_of
 from virtualpool.measure import Latency, Setting
 from virtualpool.measure.latency import LatencyOptions, Timed
@@ -103,15 +104,17 @@ def test_each_round_pools_more_from_the_robust_end(start, tmp_path, images, netw
         restored = frontier.restore(network, point)
         assert vp.measure.macs(restored, images) == point.macs
         assert (report_of(restored) is not None) == point.is_fused
-        for measured in (point.unfused, point.fused, point.half):
+        for measured in (point.unfused, point.fused, point.half_resolution):
             assert len(measured.samples_ms) == 1
     assert frontier.points[0].speedup.median == 1
-    assert frontier.half == frontier.points[3].speedup_of(frontier.points[3].half)
+    assert frontier.half_resolution == frontier.points[3].speedup_of(
+        frontier.points[3].half_resolution
+    )
 
     run = tmp_path / "run"
     assert Frontier.load(run / "frontier.json") == frontier
-    assert json.loads((run / "rounds.json").read_text()) == [["2"], ["5"], ["0"]]
-    assert Sensitivity.from_json(json.loads((run / "sensitivity.json").read_text())).names == [
+    assert read_document(run / "rounds.json") == [["2"], ["5"], ["0"]]
+    assert read_document(run / "sensitivity.json", Sensitivity.from_json).names == [
         "2", "5", "0",
     ]  # fmt: skip
     assert read_records(run / "round-02" / "training.jsonl") == [{"step": 1, "loss": 0.5}]
@@ -125,10 +128,10 @@ def test_the_frontier_is_that_of_fused_models_beside_what_they_are_judged_by(
 ):
     original, first, second = start(rounds=[["2", "5"], ["0"]]).points
     assert (original.unfused, original.fused, original.is_fused) == (None, None, False)
-    assert original.half.median_ms == pytest.approx(2.1)
-    assert [p.median_ms for p in (first.fused, first.unfused, first.half)] == pytest.approx(
-        [4.2, 6.3, 2.1]
-    )
+    assert original.half_resolution.median_ms == pytest.approx(2.1)
+    assert [
+        p.median_ms for p in (first.fused, first.unfused, first.half_resolution)
+    ] == pytest.approx([4.2, 6.3, 2.1])
     assert (first.latency, first.speedup.median) == (first.fused, 2)
     assert first.speedup_of(first.unfused).median == pytest.approx(8 / 6)
     assert str(first).endswith("2 pooled, fused (unfused 1.33x, half resolution 4.00x)")
@@ -137,7 +140,7 @@ def test_the_frontier_is_that_of_fused_models_beside_what_they_are_judged_by(
     run = tmp_path / "run"
     for folder in ("round-01", "round-02"):
         loaded = vp.load(network, run / folder / "model.safetensors")
-        kept = Report.from_json(json.loads((run / folder / "fusing.json").read_text()))
+        kept = read_document(run / folder / "fusing.json", Report.from_json)
         assert report_of(loaded) == kept
     assert "round-01: 2 sites fused; 0 maps are still interpolated" in (run / "log.txt").read_text()
 
@@ -146,7 +149,7 @@ def test_the_frontier_is_that_of_fused_models_beside_what_they_are_judged_by(
 def test_what_could_not_be_fused_is_said(start, tmp_path, network):
     del network[7:]  # the last site's map is then an output
     start(rounds=[["2", "5"]])
-    kept = Report.from_json(json.loads((tmp_path / "run" / "round-01" / "fusing.json").read_text()))
+    kept = read_document(tmp_path / "run/round-01/fusing.json", Report.from_json)
     assert (kept.fused, kept.interpolations) == (("2",), (Interpolation(("5",), ("output",)),))
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "round-01: 1 site fused; 1 map is still interpolated" in log
@@ -201,11 +204,11 @@ def test_a_network_of_one_size_has_no_half(start, tmp_path, network):
     network[7] = nn.Identity()
     network[9] = nn.Linear(6 * 36, 4)
     frontier = start(rounds=[["2"]])
-    assert [point.half for point in frontier.points] == [None, None]
-    assert "(1, 3, 6, 6)" in frontier.points[1].missing["half"]
-    assert frontier.half is None
+    assert [point.half_resolution for point in frontier.points] == [None, None]
+    assert "(1, 3, 6, 6)" in frontier.points[1].missing["half_resolution"]
+    assert frontier.half_resolution is None
     assert (
-        "round-00: half is not timed: Sequential does not run on"
+        "round-00: half resolution is not timed: Sequential does not run on"
         in (tmp_path / "run" / "log.txt").read_text()
     )
 
@@ -335,10 +338,7 @@ def test_by_time_saved(start, tmp_path):
     # Milliseconds per accuracy lost: 2 saves 15, 5 saves 12.5 and 0 saves 3.3.
     assert frontier.points[-1].plan.names == ["2", "5", "0"]
     assert [point.speedup.median for point in frontier.points] == [1, 8 / 6.5, 2, 8 / 3]
-    times = {
-        path.stem: json.loads(path.read_text())
-        for path in (tmp_path / "run" / "time-saved").iterdir()
-    }
+    times = {path.stem: read_document(path) for path in (tmp_path / "run" / "time-saved").iterdir()}
     assert times == pytest.approx({"0": 1.05, "2": 1.575, "5": 2.625})
 
 
@@ -604,7 +604,7 @@ def test_options_of_0_1_are_taken_under_their_names_now(start, tmp_path, options
         start(rounds=1, **{options: FORMER[options]})
     assert {warning.filename for warning in told} == {__file__}
     assert len(told) == 2
-    kept = json.loads((tmp_path / "run/config.json").read_text())[options]
+    kept = read_document(tmp_path / "run/config.json")[options]
     assert kept == {name: now[name] for name in now if name not in ("rounds", "seconds")}
 
 
@@ -655,7 +655,8 @@ left = None
 
 # Which form of a model is faster must not differ from one run to the other.
 setting = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
-milliseconds = {"unmodified": 8.0, "unfused": 6.0, "fused": 4.0, "half": 2.0, "smaller": 3.0}
+milliseconds = {"unmodified": 8.0, "unfused": 6.0, "fused": 4.0, "smaller": 3.0}
+milliseconds["half_resolution"] = 2.0
 forms.latency = smaller.latency = lambda models, *_, **__: {
     name: Latency((milliseconds[name],), setting) for name in models
 }

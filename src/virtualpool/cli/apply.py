@@ -7,6 +7,8 @@ import typer
 
 from virtualpool.cli import options
 from virtualpool.cli.terminal import results
+from virtualpool.errors import VirtualPoolError
+from virtualpool.files import check_suffix
 
 
 def apply(
@@ -21,11 +23,10 @@ def apply(
     as_json: options.AsJson = False,
 ) -> None:
     """Pool sites of a network, without fine-tuning, fuse it, and save it with its plan."""
-    if output.suffix != ".safetensors":
-        raise typer.BadParameter(
-            f"--output {output}: what is written is a safetensors file; give it a name that ends "
-            "in .safetensors."
-        )
+    try:
+        check_suffix(output, ".safetensors")
+    except VirtualPoolError as error:
+        raise typer.BadParameter(f"--output {error}") from error
     with results(as_json) as show:
         import logging
 

@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import typer
 
+from virtualpool.documents import read_document
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import read_json
 from virtualpool.search import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
 
 USUAL_ROUNDS = 3
@@ -116,7 +116,7 @@ def _listed(text: str) -> Listed:
     if not file.exists() and ":" in text:
         name, _, key = text.rpartition(":")
         file = Path(name)
-    value: Any = read_json(file)
+    value: Any = read_document(file)
     if key is not None:
         if not isinstance(value, dict) or key not in value:
             known = ", ".join(value) if isinstance(value, dict) else "none, it holds a list"

@@ -147,7 +147,7 @@ _SPEED: "Columns[Point]" = [
     (">speed-up", lambda point: f"{point.speedup.median:.2f}x"),
     (">unfused", lambda point: _times(point, point.unfused)),
     (">fused", lambda point: _times(point, point.fused)),
-    (">half resolution", lambda point: _times(point, point.half)),
+    (">half resolution", lambda point: _times(point, point.half_resolution)),
     (">MMACs", lambda point: f"{point.macs / 1e6:,.1f}"),
 ]
 _ENERGY: "Columns[Point]" = [

@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import fx, nn
 
+from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.choice.ways import taken
 from virtualpool.fuse.kernels.sites import NAME
 from virtualpool.fuse.passes.convolutions import MODULE
 from virtualpool.fuse.questions.builder import GraphBuilder
 from virtualpool.fuse.questions.decisions import Answers
 from virtualpool.operator.pool import virtual_pool
-from virtualpool.schema import converted
+from virtualpool.schema import Finite, converted
 from virtualpool.torch_private import modules_around
 
 
@@ -50,7 +51,11 @@ class Choice:
 
     operation: str
     taken: str
-    milliseconds: dict[str, float]
+    milliseconds: dict[str, Finite]
+
+    def __post_init__(self) -> None:
+        if self.taken not in self.milliseconds:
+            raise VirtualPoolError(f"{self.operation}: {self.taken} was taken and not timed.")
 
     def __str__(self) -> str:
         """In words.

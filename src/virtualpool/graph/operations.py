@@ -92,6 +92,18 @@ def module_kind(module: nn.Module) -> Kind:
     return "other" if is_of_pytorch(module) else _kind_by_code(module)
 
 
+def is_known_by_class(module: nn.Module) -> bool:
+    """Whether the kind of a module follows from its class: virtualpool 0.1 gave it the same.
+
+    >>> is_known_by_class(nn.BatchNorm2d(8)), is_known_by_class(type("Own", (nn.Module,), {})())
+    (True, False)
+    """
+    if isinstance(module, _NORM_MODULES):
+        inner = any(isinstance(child, _ACTIVATION_MODULES) for child in module.modules())
+        return module_kind(module) in ("other", "activation" if inner else "norm")
+    return is_of_pytorch(module) or isinstance(module, _ACTIVATION_MODULES)
+
+
 def is_mean_over_space(node: fx.Node) -> bool:
     """Whether a node is `map.mean((2, 3))`: global average pooling, written as arithmetic."""
     if (node.op, node.target) not in (("call_function", torch.mean), ("call_method", "mean")):

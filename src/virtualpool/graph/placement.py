@@ -28,6 +28,21 @@ def placement(convolution: fx.Node, module: nn.Module) -> tuple[fx.Node, Follows
     return end, follows
 
 
+def decided_by(convolution: fx.Node, module: nn.Module) -> list[nn.Module]:
+    """The modules whose kind decides where the virtual pool of a convolution goes.
+
+    Args:
+        convolution: the node that calls the convolution.
+        module: what the graph was traced from.
+    """
+    found: list[nn.Module] = []
+    node = _following(convolution, module)
+    while node is not None and node.op == "call_module" and len(found) < 2:
+        found.append(module.get_submodule(str(node.target)))
+        node = _following(node, module) if _kind_of(node, module) == "norm" else None
+    return found
+
+
 def is_before_pool(convolution: fx.Node, module: nn.Module) -> bool:
     """Whether a pooling layer is the first that sees the recovered map."""
     following = _following(placement(convolution, module)[0], module)

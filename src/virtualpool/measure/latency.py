@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from virtualpool.measure.prepared import Conditions, Mode, Timed, check, prepare
 from virtualpool.measure.setting import Setting
 from virtualpool.measure.spread import quartiles, rounded_quartiles
 from virtualpool.measure.timing import interleaved
-from virtualpool.schema import converted
+from virtualpool.schema import Positive, Some, converted
 from virtualpool.words import count
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ class Speedup:
     1.83x (1.80 to 1.87)
     """
 
-    median: float
-    lower: float
-    upper: float
+    median: Positive
+    lower: Positive
+    upper: Positive
 
     def __str__(self) -> str:
         return f"{self.median:.2f}x ({self.lower:.2f} to {self.upper:.2f})"
@@ -57,7 +57,7 @@ class Latency:
     12.3 ms (12.1 to 12.6, 3 runs; cpu Xeon, float32, batch 1, 2 threads, eager, channels_last)
     """
 
-    samples_ms: tuple[float, ...]
+    samples_ms: Annotated[tuple[Positive, ...], Some]
     setting: Setting
 
     @property

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.parts import evaluating
 from virtualpool.measure.unit import Unit
-from virtualpool.schema import converted
+from virtualpool.schema import Count, Finite, NotNegative, converted
 
 Evaluate = Callable[[nn.Module], float]
 """What a user gives to judge a model: higher is better. It may return a `Score`."""
@@ -139,7 +139,7 @@ class Score(float):
             written.value,
             standard_error=written.standard_error,
             samples=written.samples,
-            per_sample=None if written.per_sample is None else _unpack(written.per_sample),
+            per_sample=_unpack(written.per_sample, written.samples or 0),
             metrics=written.metrics,
             unit=written.unit,
         )
@@ -149,10 +149,10 @@ class Score(float):
 class _Written:
     """A score in a file; files from before scores had units have none."""
 
-    value: float
-    standard_error: float | None = None
-    samples: int | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
+    value: Finite
+    standard_error: NotNegative | None = None
+    samples: Count | None = None
+    metrics: dict[str, Finite] = field(default_factory=dict)
     unit: Unit | None = None
     per_sample: str | None = None
 
@@ -161,7 +161,8 @@ def judge(evaluate: Evaluate, model: nn.Module, subject: str) -> Score:
     """The score that `evaluate` gives a model in eval mode; its training flags are restored.
 
     Raises:
-        VirtualPoolError: what it gives is no finite number; the message names `subject`.
+        VirtualPoolError: what it gives, or a metric of it, is no finite number; the message
+            names `subject`.
     """
     with evaluating(model):
         value = evaluate(model)
@@ -177,6 +178,12 @@ def judge(evaluate: Evaluate, model: nn.Module, subject: str) -> Score:
             f"The score of {subject} is {float(score)}: a model or an evaluation that gives no "
             "finite number cannot be ranked. Look at its outputs."
         )
+    for name, metric in score.metrics.items():
+        if not math.isfinite(metric):
+            raise VirtualPoolError(
+                f"The metric {name} of {subject} is {metric}, which is no finite number. Leave it "
+                "out of the score, or look at the model's outputs."
+            )
     return score
 
 
@@ -194,9 +201,18 @@ def _pack(each: Tensor) -> str:
     return base64.b64encode(zlib.compress(each.numpy().astype("<f4").tobytes())).decode()
 
 
-def _unpack(text: str) -> Tensor:
+def _unpack(text: str | None, samples: int) -> Tensor | None:
+    if text is None:
+        return None
     try:
-        content = zlib.decompress(base64.b64decode(text))
+        # Some bytes can stand for a thousand times as many: no more than are meant are made.
+        most = min(4 * samples, _LARGEST) + 1
+        content = zlib.decompressobj().decompress(base64.b64decode(text), most)
+        if len(content) != 4 * samples:
+            raise ValueError(f"not those of {samples}")
         return torch.from_numpy(np.frombuffer(content, "<f4").copy())
     except (ValueError, zlib.error) as error:
         raise VirtualPoolError(f"Not the scores of samples: {text!r:.40} ({error}).") from error
+
+
+_LARGEST = 1 << 29

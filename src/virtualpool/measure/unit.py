@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from virtualpool.schema import converted
 
@@ -28,7 +30,7 @@ class Unit:
 
     name: str
     percent: bool = True
-    decimals: int = 1
+    decimals: Annotated[int, msgspec.Meta(ge=0, le=12)] = 1
 
     @classmethod
     def guessed(cls, scores: Iterable[float]) -> "Unit":

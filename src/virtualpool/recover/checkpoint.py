@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import replacing
+from virtualpool.files import replacing, unwritable
 
 
 class Checkpoint:
@@ -20,7 +20,10 @@ class Checkpoint:
     def save(self, state: dict[str, Any]) -> None:
         """Puts a state in the place of the one before."""
         with replacing(self.path) as beside:
-            torch.save({"settings": self._settings, **state}, beside)
+            try:
+                torch.save({"settings": self._settings, **state}, beside)
+            except RuntimeError as error:  # of a write that failed it does not say why
+                raise unwritable(self.path, OSError("the disk may be full")) from error
 
     def load(self) -> dict[str, Any] | None:
         """The state that was saved last, its tensors on the CPU; `None` where there is none.
@@ -56,5 +59,7 @@ class Checkpoint:
 def _check_whole(path: Path) -> None:
     """Compares what a file holds with the checksums in it, which `torch.load` passes over."""
     with zipfile.ZipFile(path) as file:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in file.infolist()):
+            raise ValueError("its parts are compressed, so it can be larger in memory")
         if name := file.testzip():
             raise ValueError(f"{name} has changed since it was saved")

@@ -84,7 +84,12 @@ class Round:
         """Drops the records of later steps: a training that goes on from `step` logs them again."""
         if is_main():
             records = read_records(self.journal)
-            write_records(self.journal, [it for it in records if it.get("step", step) <= step])
+            write_records(self.journal, [it for it in records if _step(it, step) <= step])
+
+
+def _step(record: dict[str, Any], otherwise: float) -> float:
+    step = record.get("step")
+    return step if isinstance(step, int | float) else otherwise
 
 
 def _number(value: Any) -> float:

@@ -56,7 +56,7 @@ def frontier(
     dots: Sequence[Dot],
     width: float,
     unit: Unit,
-    half: float | None = None,
+    half_resolution: float | None = None,
     smaller: Sequence[Dot] = (),
 ) -> Markup:
     """The score against measured speed, with error bars and the line through the Pareto set.
@@ -65,13 +65,13 @@ def frontier(
         dots: the models, the original first.
         width: in pixels.
         unit: of the scores.
-        half: the speed of the original at half resolution, which is marked by a line.
+        half_resolution: the speed of the original at half resolution, which is marked by a line.
         smaller: the original on smaller images, fine-tuned, which have a line of their own.
     """
     everything = [*dots, *smaller]
     height = round(width * 0.4 + 100)
     left, top, right, bottom = 48, 34, width - 16, height - 46
-    across = svg.scale(_speeds(everything, half), left, right)
+    across = svg.scale(_speeds(everything, half_resolution), left, right)
     heights = [limit for dot in everything for limit in _limits(dot.score, dot.error)]
     up = svg.scale(heights, bottom, top)
     root = svg.figure(
@@ -79,7 +79,7 @@ def frontier(
         height,
         f"{unit.title} against measured speed",
         "; ".join(_described(dot, unit) for dot in everything)
-        + (f"; half resolution: {half:.2f}x" if half else ""),
+        + (f"; half resolution: {half_resolution:.2f}x" if half_resolution else ""),
     )
     svg.axis_left(root, up, left, right, title(unit), svg.plain)
     svg.axis_below(root, across, top, bottom, "speed-up, measured", lambda tick: f"{tick:g}×")
@@ -89,14 +89,15 @@ def frontier(
     if smaller:
         _line(root, smaller, across, up, "smaller")
     taken = [around(across(dot.speed), up(dot.score), 7) for dot in everything]
-    if half is not None:
-        svg.line(root, (across(half), top), (across(half), bottom), "half")
+    if half_resolution is not None:
+        x = across(half_resolution)
+        svg.line(root, (x, top), (x, bottom), "half-resolution")
     for dot in dots:
         taken += _unfused(root, dot, across, up)
     for dot in everything:
         _dot(root, dot, across, up, unit)
-    if half is not None:
-        taken.append(_name_half(root, across(half), bottom))
+    if half_resolution is not None:
+        taken.append(_name_half_resolution(root, across(half_resolution), bottom))
     inside = (left, top, right, bottom)
     for dot in everything:
         name = shortened(dot.label, width, len(everything))
@@ -177,9 +178,9 @@ def points(unit: Unit) -> str:
     return " (points)" if unit.percent else ""
 
 
-def _speeds(dots: Sequence[Dot], half: float | None) -> list[float]:
+def _speeds(dots: Sequence[Dot], half_resolution: float | None) -> list[float]:
     speeds = [limit for dot in dots for limit in dot.speed_range]
-    others = [dot.unfused for dot in dots] + [half]
+    others = [dot.unfused for dot in dots] + [half_resolution]
     return speeds + [speed for speed in others if speed is not None]
 
 
@@ -201,7 +202,7 @@ def _kind(dot: Dot) -> str:
     return " picked" if dot.picked else " on-smaller" if dot.on_smaller else ""
 
 
-def _name_half(root: svg.Element, x: float, bottom: float) -> Box:
+def _name_half_resolution(root: svg.Element, x: float, bottom: float) -> Box:
     """Names the line for the original at half resolution; gives where the name is."""
     name = "half resolution"
     svg.add(root, "text", name, x=x - 6, y=bottom - 7, text_anchor="end", class_="limit")

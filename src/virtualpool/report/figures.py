@@ -22,11 +22,11 @@ def figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
     if run.frontier:
         dots = _dots(run.points, run.frontier.pareto, picked, unit)
         smaller = _dots(run.frontier.smaller, unbeaten(run.frontier.smaller), picked, unit)
-        half = run.frontier.half and run.frontier.half.median
+        half_resolution = run.frontier.half_resolution and run.frontier.half_resolution.median
         drawn["frontier"] = _drawn(
-            lambda width: charts.frontier(dots, width, unit, half, smaller), WIDE
+            lambda width: charts.frontier(dots, width, unit, half_resolution, smaller), WIDE
         )
-        drawn["half_is_marked"] = half is not None
+        drawn["half_resolution_is_marked"] = half_resolution is not None
         drawn["any_fused"] = any(point.is_fused for point in run.points)
     if marks := _marks(run, picked, unit):
         title = charts.title(unit)

@@ -64,7 +64,9 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         "models": [_model(run, point, said.point, unit, path) for point in run.points],
         "energy_how": _energy_how(run),
         "energy_missing": run.points[0].missing.get("energy") if run.points else None,
-        "half_missing": run.points[0].missing.get("half") if run.points else None,
+        "half_resolution_missing": run.points[0].missing.get("half_resolution")
+        if run.points
+        else None,
         "comparison": _comparison(run, unit, path),
         "fusing": _fusing(run),
         "pictures": run.pictures,
@@ -128,9 +130,9 @@ def _model(
 
 
 def _forms(point: Point) -> list[Latency | None]:
-    """Unfused, fused, half; what was measured before there was fusing is unfused."""
+    """Unfused, fused, half resolution; what was measured before there was fusing is unfused."""
     is_old = point.weights is not None and point.unfused is None
-    return [point.latency if is_old else point.unfused, point.fused, point.half]
+    return [point.latency if is_old else point.unfused, point.fused, point.half_resolution]
 
 
 def _form(point: Point, latency: Latency | None) -> dict[str, Any]:

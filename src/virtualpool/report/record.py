@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from virtualpool.documents import read_document
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import Report
 from virtualpool.measure.unit import Unit
 from virtualpool.records import read_records
 from virtualpool.report.wording import Claim, claim
+from virtualpool.schema import Finite, NotNegative, is_a
 from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.run import contents
 from virtualpool.search.sensitivity import Sensitivity
 from virtualpool.search.smaller import SIDES
 
@@ -109,43 +110,56 @@ def read(run_dir: Path | str) -> Record:
             f"{directory}: no run lives here (it has no config.json); give the --run-dir of "
             "virtualpool tune, or the run_dir of virtualpool.search."
         )
-    sensitivity = _optional(directory / "sensitivity.json")
-    rounds = _optional(directory / "rounds.json") or []
+    rounds = _optional(directory, "rounds.json") or []
     points, missing = _points(directory, "round-*"), _missing(directory)
     smaller = _points(directory, "smaller-*")[::-1]  # the largest images first, as they were tried
     return Record(
         directory=directory,
-        config=read_document(directory / "config.json"),
-        environment=_optional(directory / "environment.json") or {},
+        config=contents.read(directory, directory / "config.json"),
+        environment=_optional(directory, "environment.json") or {},
         frontier=Frontier(points, directory, smaller, missing) if points else None,
-        sensitivity=sensitivity and Sensitivity.from_json(sensitivity),
+        sensitivity=_optional(directory, "sensitivity.json"),
         rounds=rounds,
         fusing=_fusing(directory),
         training=[
-            read_records(directory / f"round-{index:02d}" / "training.jsonl")
+            _measured(directory / f"round-{index:02d}" / "training.jsonl")
             for index in range(1, len(rounds) + 1)
         ],
-        pictures=_optional(directory / PICTURES),
+        pictures=_optional(directory, PICTURES),
     )
 
 
 def _points(directory: Path, folders: str) -> tuple[Point, ...]:
     # A round's point is the last of its files: the rounds that have one are those that are done.
     files = sorted(directory.glob(f"{folders}/point.json"))
-    return tuple(read_document(path, Point.from_json) for path in files)
+    return tuple(contents.read(directory, path) for path in files)
 
 
 def _missing(directory: Path) -> dict[str, str]:
     """Of the smaller images that there is no model of, why."""
     files = sorted(directory.glob("smaller-*/missing.json"), reverse=True)
-    reasons = {path.parent.name: read_document(path) for path in files}
+    reasons = {path.parent.name: contents.read(directory, path) for path in files}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _fusing(directory: Path) -> dict[str, Report]:
     files = sorted(directory.glob("round-*/fusing.json"))
-    return {path.parent.name: read_document(path, Report.from_json) for path in files}
+    return {path.parent.name: contents.read(directory, path) for path in files}
 
 
-def _optional(path: Path) -> Any:
-    return read_document(path) if path.is_file() else None
+def _optional(directory: Path, name: str) -> Any:
+    path = directory / name
+    return contents.read(directory, path) if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A line of a training that the page shows; others are the user's own."""
+
+    step: NotNegative
+    accuracy: Finite | None = None
+    loss: Finite | None = None
+
+
+def _measured(path: Path) -> list[dict[str, Any]]:
+    return [line for line in read_records(path) if is_a(line, _Measured)]

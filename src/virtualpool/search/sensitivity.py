@@ -17,7 +17,7 @@ from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer, unobserved
 from virtualpool.processes import agreed, is_main
 from virtualpool.progress import shows_progress
-from virtualpool.schema import converted, parsed
+from virtualpool.schema import Count, Finite, NotNegative, converted, parsed
 from virtualpool.sites import Site, check_eligible, named, sites
 
 Recalibrate = Callable[[nn.Module], object]
@@ -38,10 +38,10 @@ class SiteSensitivity:
 
     name: str
     score: Score
-    drop: float
-    standard_error: float | None
+    drop: Finite
+    standard_error: NotNegative | None
     before_pool: bool
-    macs: int
+    macs: Count
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value."""

@@ -7,13 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from virtualpool.measure.latency import Latency, latency
+from virtualpool.measure.latency import latency
 from virtualpool.measure.macs import macs
 from virtualpool.plan import Plan
 from virtualpool.processes import agreed, is_main, wait_for_all
 from virtualpool.recover.round import Round
 from virtualpool.search.frontier import Point
 from virtualpool.search.resizing import refusal, resized, shrunk
+from virtualpool.search.run.forms import SmallerTimes
 from virtualpool.search.steps import Steps
 from virtualpool.storage import load
 
@@ -82,7 +83,7 @@ class _Smaller:
             self.steps.run.log(str(point))
             return point.to_json()
 
-        return self.steps.run.remember(self.folder / "point.json", measure, Point.from_json)
+        return self.steps.run.remember(self.folder / "point.json", measure)
 
     def _recover(self) -> None:
         """Fine-tunes as the rounds did, one after the other, so for exactly as long."""
@@ -123,9 +124,9 @@ class _Smaller:
             name=self.name,
             accuracy=float(score),
             standard_error=score.standard_error,
-            latency=times["smaller"],
-            baseline=times["unmodified"],
-            speedup=times["smaller"].speedup_over(times["unmodified"]),
+            latency=times.smaller,
+            baseline=times.unmodified,
+            speedup=times.smaller.speedup_over(times.unmodified),
             macs=macs(model, self.inputs),
             plan=Plan(),
             weights=self._file(self.rounds).relative_to(self.steps.run.directory).as_posix(),
@@ -139,16 +140,15 @@ class _Smaller:
             side=self.side,
         )
 
-    def _times(self, model: nn.Module) -> dict[str, Latency]:
+    def _times(self, model: nn.Module) -> SmallerTimes:
         """How long the model takes, interleaved with the unmodified one on images of full size."""
 
         def compute() -> Any:
             models = {"unmodified": self.steps.model, "smaller": (model, self.inputs)}
             found = latency(models, self.steps.example_inputs, **self.steps.latency)
-            return {name: each.to_json() for name, each in found.items()}
+            return SmallerTimes(**found).to_json()
 
-        found = self.steps.run.remember(self.folder / "times.json", compute, alone=True)
-        return {name: Latency.from_json(each) for name, each in found.items()}
+        return self.steps.run.remember(self.folder / "times.json", compute, alone=True)
 
     def _loaded(self, index: int) -> nn.Module:
         """The model as it was after so many rounds of fine-tuning."""

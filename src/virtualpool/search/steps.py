@@ -12,8 +12,8 @@ from torch import nn
 
 from virtualpool import processes
 from virtualpool.apply import apply
+from virtualpool.documents import write_document
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import write_json
 from virtualpool.fingerprint import fingerprint, name_of
 from virtualpool.graph.inputs import describe
 from virtualpool.graph.random_numbers import seeded
@@ -26,7 +26,6 @@ from virtualpool.observer import Observer
 from virtualpool.plan import plan_of
 from virtualpool.processes import is_main, wait_for_all
 from virtualpool.recover.round import Finetune, Round
-from virtualpool.schema import converted
 from virtualpool.search.finite import finite_values
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.run import Run
@@ -86,7 +85,7 @@ class Steps:
 
     def given(self, ranking: Sensitivity) -> Sensitivity:
         """Keeps a ranking that the user brought."""
-        return self.run.remember("sensitivity.json", ranking.to_json, Sensitivity.from_json)
+        return self.run.remember("sensitivity.json", ranking.to_json)
 
     def sensitivity(self, names: list[str], recalibrate: Recalibrate | None) -> Sensitivity:
         """Ranks the sites by what each costs alone."""
@@ -109,7 +108,7 @@ class Steps:
         for done, name in enumerate(names):
             self.observer("time saved", done, len(names), name)
             measure = functools.partial(self.models.saved_ms, name)
-            saved[name] = self.run.remember(f"time-saved/{name}.json", measure, _number, alone=True)
+            saved[name] = self.run.remember(f"time-saved/{name}.json", measure, alone=True)
         self.observer("time saved", len(names), len(names), "done")
         return saved
 
@@ -125,16 +124,13 @@ class Steps:
                 self.run.log(f"no round will pool {', '.join(left)}")
             return decided
 
-        def parse(value: Any) -> Rounds:
-            kept = converted(value, Rounds, "a list of rounds, each a list of sites")
-            if not kept or not all(kept) or {site for added in kept for site in added} - {*names}:
-                raise VirtualPoolError(
-                    f"Not the rounds of this run: {value!r:.100}; each adds some of its sites. "
-                    "Remove the file for them to be decided anew."
-                )
-            return kept
-
-        return self.run.remember("rounds.json", decide, parse)
+        kept = self.run.remember("rounds.json", decide)
+        if not kept or not all(kept) or {site for added in kept for site in added} - {*names}:
+            raise VirtualPoolError(
+                f"{self.run.directory / 'rounds.json'}: not the rounds of this run: {kept!r:.100}; "
+                "each adds some of its sites. Remove the file for them to be decided anew."
+            )
+        return kept
 
     def round(self, index: int, added: list[str], count: int) -> Point:
         """Pools more sites on top of the last round's model, fine-tunes, evaluates and times."""
@@ -184,7 +180,7 @@ class Steps:
         is_original = folder == self.run.folder(0)
         subject = "the unmodified model" if is_original else f"the model of {folder}"
         return self.run.remember(
-            folder / "score.json", lambda: self.judge(model, subject).to_json(), Score.from_json
+            folder / "score.json", lambda: self.judge(model, subject).to_json()
         )
 
     def judge(self, model: nn.Module, subject: str) -> Score:
@@ -213,14 +209,7 @@ class Steps:
             self.run.log(str(point))
             return point.to_json()
 
-        path = self.run.folder(index) / "point.json"
-        point = self.run.remember(path, measure, Point.from_json)
-        if index and not self.models.exists(index):
-            raise VirtualPoolError(
-                f"{self.models.path(index)}: is gone, though its round is finished. Put it back, "
-                f"or remove {path.parent} for that round to be made anew."
-            )
-        return point
+        return self.run.remember(self.run.folder(index) / "point.json", measure)
 
     def _tune(self, index: int, added: list[str]) -> None:
         pooled = apply(self.models.unfused(index - 1), self.example_inputs, added)
@@ -236,7 +225,7 @@ class Steps:
             observer=self.observer,
         )
         if is_main():
-            write_json(current.directory / "plan.json", current.plan.to_json())
+            write_document(current.directory / "plan.json", current.plan.to_json())
         self.recover(pooled, current, self.models.path(index), current.name)
 
     def _measured(self, index: int) -> Point:
@@ -262,16 +251,12 @@ class Steps:
             over_limit=self.max_drop is not None and drop > self.max_drop,
             unfused=times.unfused,
             fused=times.fused,
-            half=times.half,
+            half_resolution=times.half_resolution,
             energy=energies.kept,
             energy_baseline=energies.unmodified,
             missing=times.missing | energies.reasons,
             unit=score.unit,
         )
-
-
-def _number(value: Any) -> float:
-    return converted(value, float, "a number of milliseconds")
 
 
 def _all_named(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 import json
+import random
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.fuzzing import garbled, rewritten
 
 import virtualpool as vp
 from virtualpool import Plan, VirtualPoolError
@@ -217,17 +220,20 @@ def _latency(speedup: float) -> Latency:
 FORMS = {
     "of before there was fusing": ({}, False, ""),
     "fused": (
-        {"unfused": _latency(1.5), "fused": _latency(2), "half": _latency(3)},
+        {"unfused": _latency(1.5), "fused": _latency(2), "half_resolution": _latency(3)},
         True,
         ", fused (unfused 1.50x, half resolution 3.00x)",
     ),
     "unfused, for fused it is slower": (
-        {"unfused": _latency(2), "fused": _latency(1.25), "half": _latency(3)},
+        {"unfused": _latency(2), "fused": _latency(1.25), "half_resolution": _latency(3)},
         False,
         ", unfused (fused 1.25x, half resolution 3.00x)",
     ),
     "neither can be measured": (
-        {"unfused": _latency(2), "missing": {"fused": "it has hooks", "half": "one size"}},
+        {
+            "unfused": _latency(2),
+            "missing": {"fused": "it has hooks", "half_resolution": "one size"},
+        },
         False,
         ", unfused",
     ),
@@ -262,20 +268,49 @@ def test_a_point_says_in_what_unit_its_score_is(frontier, tmp_path):
 def test_a_frontier_from_before_there_was_fusing_still_loads(frontier, tmp_path):
     value = frontier.to_json()
     for point in value["points"]:
-        for name in ("unfused", "fused", "half", "missing", "unit", "side"):
+        for name in ("unfused", "fused", "half_resolution", "missing", "unit", "side"):
             del point[name]
     del value["smaller"], value["missing"]
     (tmp_path / "frontier.json").write_text(json.dumps(value))
     assert Frontier.load(tmp_path / "frontier.json") == frontier
-    assert frontier.half is None
+    assert frontier.half_resolution is None
+
+
+def test_names_of_0_1_are_still_read(frontier, tmp_path):
+    half = replace(
+        frontier.points[1], half_resolution=_latency(3), missing={"half_resolution": "a"}
+    )
+    frontier = replace(frontier, points=(*frontier.points[:1], half))
+    text = json.dumps(frontier.to_json()).replace("half_resolution", "half")
+    (tmp_path / "frontier.json").write_text(text.replace("unfused", "as_written"))
+    assert Frontier.load(tmp_path / "frontier.json") == frontier
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_becomes_of_a_file_it_is_refused_or_shown(compared, tmp_path, seed):
+    rng, path = random.Random(seed), tmp_path / "frontier.json"
+    compared.save(path)
+    if seed % 3:
+        path.write_text(rewritten(json.loads(path.read_text()), rng))
+    else:
+        path.write_bytes(garbled(path.read_bytes(), rng))
+    with suppress(VirtualPoolError):
+        found = Frontier.load(path)
+        assert repr(found)
+        assert found.pareto
+        assert found.pick(max_drop=1e30) in found.points
+        assert all(str(point) for point in (*found.points, *found.smaller))
+        found.save(path)
+        assert Frontier.load(path) == found
 
 
 def test_half_is_that_of_the_last_point_that_has_one(frontier):
     halves = [_latency(3), _latency(3.5), _latency(4), None, None]
     points = [
-        replace(point, half=half) for point, half in zip(frontier.points, halves, strict=True)
+        replace(point, half_resolution=half)
+        for point, half in zip(frontier.points, halves, strict=True)
     ]
-    half = replace(frontier, points=tuple(points)).half
+    half = replace(frontier, points=tuple(points)).half_resolution
     assert half is not None
     assert half.median == pytest.approx(4)
 
@@ -303,8 +338,8 @@ def test_timed_measures_all_models_anew(frontier, network, images, tmp_path):
     before = replace(
         frontier,
         points=(
-            replace(original, half=_latency(3)),
-            replace(r1, unfused=_latency(1.2), fused=r1.latency, half=_latency(3)),
+            replace(original, half_resolution=_latency(3)),
+            replace(r1, unfused=_latency(1.2), fused=r1.latency, half_resolution=_latency(3)),
             replace(r2, unfused=r2.latency, missing={"fused": "it has hooks"}),
         ),
     )
@@ -315,7 +350,7 @@ def test_timed_measures_all_models_anew(frontier, network, images, tmp_path):
         assert len(point.latency.samples_ms) == 2
         assert point.baseline == first.latency
         assert point.speedup == point.latency.speedup_over(first.latency)
-        assert point.half is None
+        assert point.half_resolution is None
         assert point.missing == {}
         assert (point.name, point.accuracy, point.plan) == (old.name, old.accuracy, old.plan)
     assert (first.fused, first.unfused) == (None, None)
@@ -369,7 +404,7 @@ def test_plot_shows_what_fusing_gave_and_the_limit(frontier, tmp_path, monkeypat
 
     monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
     points = [
-        replace(point, fused=point.latency, unfused=_latency(1.2), half=_latency(4))
+        replace(point, fused=point.latency, unfused=_latency(1.2), half_resolution=_latency(4))
         for point in frontier.points
     ]
     replace(frontier, points=tuple(points)).plot(tmp_path / "frontier.svg")

@@ -42,7 +42,7 @@ def test_a_round_is_measured_beside_the_original_once(models, tmp_path):
     assert first.unmodified is not None
     assert first.kept.setting == first.unmodified.setting
     assert first.kept.setting.batch == 2  # as it is timed
-    assert len(first.kept.seconds) == 2
+    assert len(first.kept.duration_s) == 2
     assert (tmp_path / "round-01" / "energy.json").exists()
     meter.is_there = False
     assert made.energies(1) == first
@@ -112,3 +112,13 @@ def test_wrong_options_of_energy(network, images, tmp_path):
             run_dir=tmp_path,
             energy={"watts": 3},  # pyright: ignore[reportArgumentType]
         )
+
+
+def test_names_of_0_1_are_still_read():
+    value = json.loads(
+        json.dumps(Energies(ENERGY, ENERGY).to_json()).replace("duration_s", "seconds")
+    )
+    assert Energies.from_json(value) == Energies(ENERGY, ENERGY)
+    value["kept"]["images"] = [1]
+    with pytest.raises(VirtualPoolError, match="as many joules of each rail as blocks"):
+        Energies.from_json(value)

@@ -33,7 +33,7 @@ CHOICES = {
 
 @pytest.mark.parametrize(("unfused", "fused", "keeps_fused", "kept"), CHOICES.values(), ids=CHOICES)
 def test_the_faster_form_is_kept(unfused, fused, keeps_fused, kept):
-    times = Times(UNMODIFIED, unfused, fused, missing={"half": "one size"})
+    times = Times(UNMODIFIED, unfused, fused, missing={"half_resolution": "one size"})
     assert (times.keeps_fused, times.kept) == (keeps_fused, kept)
     assert Times.from_json(json.loads(json.dumps(times.to_json()))) == times
 
@@ -50,7 +50,7 @@ def test_all_forms_are_timed_by_turns(network, images):
     assert fused is not None
     assert report == report_of(fused)
     times = timed(network, images[:1], {**ONCE, "batch": 2}, unfused=pooled, fused=fused)
-    found = [times.unmodified, times.unfused, times.fused, times.half]
+    found = [times.unmodified, times.unfused, times.fused, times.half_resolution]
     assert {latency.setting for latency in found if latency} == {times.unmodified.setting}
     assert [latency is None for latency in found] == [False] * 4
     assert times.unmodified.setting.batch == 2
@@ -61,10 +61,10 @@ def test_what_cannot_be_timed_is_said_and_the_rest_is_timed(network, images):
     network[7], network[9] = nn.Identity(), nn.Linear(6 * 36, 4)
     broken = nn.Sequential(nn.Conv2d(5, 4, 3))
     times = timed(network, images[:1], ONCE, unfused=network, fused=broken)
-    assert (times.fused, times.half) == (None, None)
+    assert (times.fused, times.half_resolution) == (None, None)
     assert times.unfused is not None
     assert "(1, 3, 12, 12)" in times.missing["fused"]
-    assert "(1, 3, 6, 6)" in times.missing["half"]
+    assert "(1, 3, 6, 6)" in times.missing["half_resolution"]
     with pytest.raises(VirtualPoolError, match="Sequential does not run"):
         timed(broken, images[:1], ONCE)
 

@@ -37,13 +37,13 @@ def test_the_unmodified_model_is_that_of_round_0(kept, network):
     assert [kept.exists(index) for index in (1, 2)] == [True, False]
     times = kept.times(0)
     assert times.kept == times.unmodified
-    assert times.half is not None
+    assert times.half_resolution is not None
     assert not (kept.path(0).parent / "fusing.json").exists()
 
 
 def test_a_round_is_fused_and_timed_once(kept, images, monkeypatch):
     times = kept.times(1)
-    assert None not in (times.unfused, times.fused, times.half)
+    assert None not in (times.unfused, times.fused, times.half_resolution)
     assert is_fused(kept.loaded(1))
     assert not is_fused(kept.unfused(1))
     assert torch.allclose(kept.loaded(1)(images), kept.unfused(1)(images), atol=1e-6)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from virtualpool import VirtualPoolError
-from virtualpool.files import read_json
+from virtualpool.documents import read_document
 from virtualpool.records import append_line
 from virtualpool.search.run import run as run_module
 from virtualpool.search.run.run import Run
@@ -47,7 +47,7 @@ def test_another_config_is_refused(tmp_path, case):
         run.remember("found.json", lambda: 1)
     with pytest.raises(VirtualPoolError, match=message), run.started(config):
         pass
-    assert json.loads((tmp_path / "config.json").read_text()) == CONFIG
+    assert read_document(tmp_path / "config.json") == CONFIG
     with run.started(CONFIG | {"sites": ("a", "b")}):
         assert run.remember("found.json", lambda: 2) == 1
 
@@ -165,16 +165,16 @@ def test_half_written_files_are_swept(tmp_path):
 def test_a_relative_directory_is_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     run = Run("run")
-    run.remember(run.folder(1) / "point.json", lambda: 1)
-    assert read_json(tmp_path / "run" / "round-01" / "point.json") == 1
+    run.remember(run.folder(1) / "found.json", lambda: 1)
+    assert read_document(tmp_path / "run" / "round-01" / "found.json") == 1
     monkeypatch.chdir(tmp_path.parent)
-    assert run.remember(run.folder(1) / "point.json", lambda: 2) == 1
+    assert run.remember(run.folder(1) / "found.json", lambda: 2) == 1
 
 
 def test_a_broken_file_of_a_run_is_named_at_once(tmp_path):
     with Run(tmp_path).started(CONFIG):
-        Run(tmp_path).remember("round-01/times.json", lambda: 1)
-    for name in ("round-01/times.json", "environment.json", "config.json"):
+        Run(tmp_path).remember("round-01/score.json", lambda: {"value": 1})
+    for name in ("round-01/score.json", "environment.json", "config.json"):
         whole = (tmp_path / name).read_text()
         for text in ("{", "[" * 200_000, '{"schema": 99}'):
             (tmp_path / name).write_text(text)

@@ -175,7 +175,7 @@ def _energy(
 ) -> Energy:
     return Energy(
         rails={rail: tuple(work.rails[rail] for work in works) for rail in works[0].rails},
-        seconds=tuple(work.seconds for work in works),
+        duration_s=tuple(work.seconds for work in works),
         images=tuple(work.calls * setting.batch for work in works),
         idle_watts=idle_watts,
         sensor=sensor,
@@ -187,7 +187,7 @@ def _check_positive(name: str, measured: Energy) -> None:
     if min(measured.joules) <= 0:
         raise VirtualPoolError(
             f"{measured.source} gave no more than {min(measured.joules):g} J while {name} ran for "
-            f"{min(measured.seconds):.1f} s: it does not move in that time. Give a longer "
+            f"{min(measured.duration_s):.1f} s: it does not move in that time. Give a longer "
             "duration_s, or another meter."
         )
     if min(measured.samples_j) <= 0:

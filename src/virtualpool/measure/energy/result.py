@@ -1,13 +1,13 @@
 """The energy of a model: joules per image, with all that they depend on."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.energy.sensor import Sensor
 from virtualpool.measure.setting import Setting
 from virtualpool.measure.spread import quartiles, rounded_quartiles
-from virtualpool.schema import converted
+from virtualpool.schema import Finite, Positive, Some, Whole, converted, renamed
 from virtualpool.words import count
 
 Idle = Literal["include", "subtract"]
@@ -35,7 +35,7 @@ class Energy:
 
     Attributes:
         rails: joules of each block as the sensor gave them, by power rail; the sum counts.
-        seconds: how long each block took.
+        duration_s: how many seconds each block took.
         images: how many images each block had.
         idle_watts: the power before, with nothing to do, which is subtracted; None leaves it in.
         sensor: what was read.
@@ -50,12 +50,16 @@ class Energy:
 package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channels_last)
     """
 
-    rails: dict[str, tuple[float, ...]]
-    seconds: tuple[float, ...]
-    images: tuple[int, ...]
-    idle_watts: float | None
+    rails: Annotated[dict[str, tuple[Finite, ...]], Some]
+    duration_s: Annotated[tuple[Positive, ...], Some]
+    images: tuple[Whole, ...]
+    idle_watts: Finite | None
     sensor: Sensor
     setting: Setting
+
+    def __post_init__(self) -> None:
+        if {len(each) for each in (*self.rails.values(), self.images)} != {len(self.duration_s)}:
+            raise VirtualPoolError("An energy has as many joules of each rail as blocks.")
 
     @property
     def joules(self) -> tuple[float, ...]:
@@ -65,7 +69,7 @@ package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channel
     @property
     def samples_j(self) -> tuple[float, ...]:
         """Joules per image, one sample a repeat, without what is subtracted."""
-        blocks = zip(self.joules, self.seconds, self.images, strict=True)
+        blocks = zip(self.joules, self.duration_s, self.images, strict=True)
         idle = self.idle_watts or 0.0
         return tuple((joules - idle * seconds) / images for joules, seconds, images in blocks)
 
@@ -87,7 +91,7 @@ package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channel
     @property
     def watts(self) -> float:
         """The mean power during all blocks, with what is used when idle."""
-        return sum(self.joules) / sum(self.seconds)
+        return sum(self.joules) / sum(self.duration_s)
 
     @property
     def source(self) -> str:
@@ -97,7 +101,7 @@ package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channel
     @property
     def how(self) -> str:
         """How it was measured, apart from the setting."""
-        runs = f"{count(len(self.seconds), 'run')} of {quartiles(self.seconds)[1]:.1f} s"
+        runs = f"{count(len(self.duration_s), 'run')} of {quartiles(self.duration_s)[1]:.1f} s"
         idle = self.idle_watts
         less = "" if idle is None else f", {idle:.1f} W when idle subtracted"
         return f"{runs}{less}; {self.source}"
@@ -119,7 +123,7 @@ package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channel
         pairs = {
             "sensor": (self.source, other.source),
             "watts when idle": (self.idle_watts, other.idle_watts),
-            "runs": (len(self.seconds), len(other.seconds)),
+            "runs": (len(self.duration_s), len(other.duration_s)),
         }
         differences += [f"{name} {a} and {b}" for name, (a, b) in pairs.items() if a != b]
         if differences:
@@ -138,4 +142,4 @@ package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channel
     @classmethod
     def from_json(cls, value: Any) -> "Energy":
         """The energy of what `to_json` gave; anything else is a `VirtualPoolError`."""
-        return converted(value, cls)
+        return converted(renamed(value, seconds="duration_s"), cls)

@@ -43,8 +43,8 @@ def draw(frontier: "Frontier", path: Path) -> None:
         zorder=1,
     )
     axes.axhline(frontier.original.accuracy, color=_FAINT, linestyle=(0, (1, 3)), zorder=0)
-    if frontier.half is not None:
-        _mark_half(axes, frontier.half.median)
+    if frontier.half_resolution is not None:
+        _mark_half_resolution(axes, frontier.half_resolution.median)
     ends = frontier.original, max(frontier.points, key=lambda point: point.speedup.median)
     between = [point for point in frontier.pareto if point not in ends]
     for point in frontier.points:
@@ -80,7 +80,7 @@ def _draw_smaller(axes: "Axes", smaller: "Sequence[Point]") -> None:
     axes.legend(loc="lower left", frameon=False, fontsize=8.5, labelcolor=_INK)
 
 
-def _mark_half(axes: "Axes", speedup: float) -> None:
+def _mark_half_resolution(axes: "Axes", speedup: float) -> None:
     """A line for the unmodified model at half resolution, whose accuracy is not measured."""
     axes.axvline(speedup, color=_LIMIT, linestyle=(0, (2, 3)), linewidth=1.5, zorder=0)
     axes.annotate(

@@ -5,17 +5,16 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from torch import nn
 
 from virtualpool.documents import read_document, write_document
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import naming
 from virtualpool.measure.latency import Latency, LatencyOptions, Speedup, latency
 from virtualpool.measure.prepared import Timed
 from virtualpool.measure.unit import Unit
-from virtualpool.schema import converted
+from virtualpool.schema import Some, converted
 from virtualpool.search.frontier.lead import lead
 from virtualpool.search.frontier.pareto import unbeaten
 from virtualpool.search.frontier.point import Point
@@ -63,13 +62,14 @@ class Frontier:
         return self.original.unit or Unit.guessed(point.accuracy for point in self.points)
 
     @property
-    def half(self) -> Speedup | None:
+    def half_resolution(self) -> Speedup | None:
         """How much faster the unmodified model is at half resolution, if that was measured.
 
         With all sites pooled a model has as much work as that, so it is the practical limit. It is
         that of the last point, the one nearest to it, which was timed interleaved with it.
         """
-        return next((p.speedup_of(p.half) for p in reversed(self.points) if p.half), None)
+        found = (p.speedup_of(p.half_resolution) for p in reversed(self.points))
+        return next((speedup for speedup in found if speedup), None)
 
     @property
     def pareto(self) -> tuple[Point, ...]:
@@ -199,14 +199,16 @@ class Frontier:
     @classmethod
     def load(cls, path: Path | str) -> "Frontier":
         """Reads what `save` wrote; a file that is missing or is no frontier is refused."""
-        path = Path(path)
-        written = read_document(path, lambda value: converted(value, _Written, "a frontier"))
-        with naming(path):
-            if not written.points:
-                raise VirtualPoolError("not a frontier; expected what Frontier.save writes.")
-            points = tuple(map(Point.from_json, written.points))
-            smaller = tuple(map(Point.from_json, written.smaller))
-        return cls(points, path.parent, smaller, written.missing)
+        folder = Path(path).parent
+        return replace(read_document(path, cls.from_json), directory=folder)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Frontier":
+        """The frontier of a JSON value, in no directory yet; one that is none is refused."""
+        written = converted(value, _Written, "a frontier")
+        points = tuple(map(Point.from_json, written.points))
+        smaller = tuple(map(Point.from_json, written.smaller))
+        return cls(points, Path(), smaller, written.missing)
 
     def plot(self, path: Path | str) -> None:
         """Draws the score against measured speedup; the file's suffix says whether PNG, SVG or PDF.
@@ -231,7 +233,7 @@ class Frontier:
 class _Written:
     """A frontier in a file; those from before there was a comparison have the points only."""
 
-    points: list[dict[str, Any]]
+    points: Annotated[list[dict[str, Any]], Some]
     smaller: list[dict[str, Any]] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
 
@@ -248,7 +250,7 @@ def _timed(point: Point, measured: Latency, baseline: Latency) -> Point:
         speedup=measured.speedup_over(baseline),
         unfused=measured if point.unfused and not point.is_fused else None,
         fused=measured if point.is_fused else None,
-        half=None,
+        half_resolution=None,
         energy=None,
         energy_baseline=None,
         missing={},

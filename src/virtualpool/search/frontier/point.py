@@ -7,14 +7,22 @@ from virtualpool.measure.energy import Energy, Share
 from virtualpool.measure.latency import Latency, Speedup
 from virtualpool.measure.unit import Unit
 from virtualpool.plan import Plan
-from virtualpool.schema import converted, parsed, renamed
+from virtualpool.schema import (
+    Finite,
+    NotNegative,
+    Positive,
+    Whole,
+    converted,
+    parsed,
+    renamed,
+)
 
 _MEASURED: dict[str, type[Latency] | type[Energy]] = {
     "latency": Latency,
     "baseline": Latency,
     "unfused": Latency,
     "fused": Latency,
-    "half": Latency,
+    "half_resolution": Latency,
     "energy": Energy,
     "energy_baseline": Energy,
 }
@@ -41,36 +49,36 @@ class Point:
         unfused: how long it takes with its maps interpolated, as the paper writes it.
         fused: how long it takes fused. `latency` is one of the two: that of the fused form, unless
             this is slower or not there; the file gives the same form.
-        half: how long the unmodified model takes at half resolution, whose accuracy is not
-            measured. All four are interleaved, and None where they were not measured.
+        half_resolution: how long the unmodified model takes there, whose accuracy is not measured.
+            All four are interleaved, and None where they were not measured.
         energy: the joules that it takes, where they were measured.
         energy_baseline: the joules that the unmodified model takes, measured interleaved with it.
-        missing: of `fused`, `half` and `energy`, why they could not be measured.
+        missing: of `fused`, `half_resolution` and `energy`, why they could not be measured.
         unit: what the score measures and how that is written, or None where it is not known.
         side: what part of the images' side the model sees; 1 but for those on smaller images.
     """
 
     name: str
-    accuracy: float
-    standard_error: float | None
+    accuracy: Finite
+    standard_error: NotNegative | None
     latency: Latency
     baseline: Latency
     speedup: Speedup
-    macs: int
+    macs: Whole
     plan: Plan
     weights: str | None
-    metrics: dict[str, float] = field(default_factory=dict)
-    drop: float = 0.0
-    drop_standard_error: float | None = None
+    metrics: dict[str, Finite] = field(default_factory=dict)
+    drop: Finite = 0.0
+    drop_standard_error: NotNegative | None = None
     over_limit: bool = False
     unfused: Latency | None = None
     fused: Latency | None = None
-    half: Latency | None = None
+    half_resolution: Latency | None = None
     energy: Energy | None = None
     energy_baseline: Energy | None = None
     missing: dict[str, str] = field(default_factory=dict)
     unit: Unit | None = None
-    side: float = 1.0
+    side: Positive = 1.0
 
     @property
     def is_fused(self) -> bool:
@@ -99,7 +107,13 @@ class Point:
     @classmethod
     def from_json(cls, value: Any) -> "Point":
         """The point of a JSON value; one that is none is refused."""
-        value = parsed(renamed(value, as_written="unfused"), plan=Plan.from_json)
+        value = parsed(
+            renamed(value, as_written="unfused", half="half_resolution"),
+            plan=Plan.from_json,
+            energy=Energy.from_json,
+            energy_baseline=Energy.from_json,
+            missing=lambda missing: renamed(missing, half="half_resolution"),
+        )
         return converted(value, cls, "a point of a frontier")
 
     def __str__(self) -> str:
@@ -112,7 +126,7 @@ class Point:
         beside = {
             "unfused": self.unfused if self.is_fused else None,
             "fused": None if self.is_fused else self.fused,
-            "half resolution": self.half,
+            "half resolution": self.half_resolution,
         }
         others = ", ".join(
             f"{name} {speedup.median:.2f}x"

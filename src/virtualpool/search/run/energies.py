@@ -10,7 +10,7 @@ from virtualpool.measure.energy import Energy, energy
 from virtualpool.measure.energy.measuring import EnergyOptions
 from virtualpool.measure.latency import LatencyOptions
 from virtualpool.measure.prepared import Conditions, Timed
-from virtualpool.schema import converted
+from virtualpool.schema import converted, parsed
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Energies:
     @classmethod
     def from_json(cls, value: Any) -> "Energies":
         """The energies of a JSON value; one that is none is refused."""
+        value = parsed(value, unmodified=Energy.from_json, kept=Energy.from_json)
         return converted(value, cls)
 
 

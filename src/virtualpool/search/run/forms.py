@@ -9,7 +9,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import Report, fuse, report_of
 from virtualpool.measure.half_resolution import at_half_resolution
 from virtualpool.measure.latency import Latency, LatencyOptions, Timed, latency
-from virtualpool.schema import converted, renamed
+from virtualpool.schema import converted, parsed, renamed
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,15 @@ class Times:
         unmodified: of the unmodified model.
         unfused: of the pooled model, which interpolates.
         fused: of the same model, fused.
-        half: of the unmodified model at half resolution, on which it has as much work as
-            with all of its sites pooled.
+        half_resolution: of the unmodified model there, on which it has as much work as with all of
+            its sites pooled.
         missing: of those that could not be measured, by name, why.
     """
 
     unmodified: Latency
     unfused: Latency | None = None
     fused: Latency | None = None
-    half: Latency | None = None
+    half_resolution: Latency | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -53,10 +53,32 @@ class Times:
     @classmethod
     def from_json(cls, value: Any) -> "Times":
         """The times of a JSON value; one that is none is refused."""
-        return converted(renamed(value, as_written="unfused"), cls)
+        value = renamed(value, as_written="unfused", half="half_resolution")
+        return converted(parsed(value, missing=_now_named), cls)
 
 
-_LATENCIES = ("unmodified", "unfused", "fused", "half")
+@dataclass(frozen=True)
+class SmallerTimes:
+    """Latencies of the unmodified model, interleaved: on the images of a search, and on smaller."""
+
+    unmodified: Latency
+    smaller: Latency
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value."""
+        return {"unmodified": self.unmodified.to_json(), "smaller": self.smaller.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "SmallerTimes":
+        """The times of a JSON value; one that is none is refused."""
+        return converted(value, cls, "times on smaller images")
+
+
+def _now_named(missing: Any) -> Any:
+    return renamed(missing, half="half_resolution")
+
+
+_LATENCIES = ("unmodified", "unfused", "fused", "half_resolution")
 
 
 def fused_if_possible(model: nn.Module, example_inputs: Any) -> tuple[nn.Module | None, Report]:
@@ -90,9 +112,9 @@ def timed(
     models: dict[str, Timed] = {name: form for name, form in forms.items() if form is not None}
     missing: dict[str, str] = {}
     try:
-        models["half"] = at_half_resolution(unmodified, example_inputs)
+        models["half_resolution"] = at_half_resolution(unmodified, example_inputs)
     except VirtualPoolError as error:
-        missing["half"] = str(error)
+        missing["half_resolution"] = str(error)
     try:
         latencies = latency(models, example_inputs, **options)
     except VirtualPoolError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from virtualpool.apply import apply
-from virtualpool.files import write_json
+from virtualpool.documents import write_document
 from virtualpool.measure.energy.measuring import EnergyOptions
 from virtualpool.measure.latency import LatencyOptions, latency
 from virtualpool.measure.prepared import Timed
@@ -71,13 +71,14 @@ class Models:
 
         def compute() -> Any:
             times = self._fused_and_timed(index) if index else self._timed()
-            news = "fused" if index else "half"  # of half, the rounds have nothing new to say
+            # Of half resolution the rounds have nothing new to say.
+            news = "fused" if index else "half_resolution"
             if why := times.missing.get(news):
-                self._log(index, f"{news} is not timed: {why}")
+                self._log(index, f"{news.replace('_', ' ')} is not timed: {why}")
             return times.to_json()
 
         path = self.run.folder(index) / "times.json"
-        return self.run.remember(path, compute, Times.from_json, alone=True)
+        return self.run.remember(path, compute, alone=True)
 
     def energies(self, index: int) -> Energies:
         """The energy of a round's model, interleaved with the unmodified one, where asked for."""
@@ -99,7 +100,7 @@ class Models:
                 self.run.log(f"{folder.name}: energy is not measured: {found.missing}")
             return found.to_json()
 
-        return self.run.remember(folder / "energy.json", compute, Energies.from_json, alone=True)
+        return self.run.remember(folder / "energy.json", compute, alone=True)
 
     def saved_ms(self, name: str) -> float:
         """Milliseconds that a site saves when it alone is pooled."""
@@ -115,7 +116,7 @@ class Models:
     def _fused_and_timed(self, index: int) -> Times:
         unfused = self.unfused(index)
         fused, report = fused_if_possible(unfused, self.example_inputs)
-        write_json(self.run.folder(index) / "fusing.json", report.to_json())
+        write_document(self.run.folder(index) / "fusing.json", report.to_json())
         if fused is None:
             times = self._timed(unfused=unfused)
             return replace(times, missing=times.missing | {"fused": report.remaining[0]})

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from filelock import BaseFileLock, FileLock, Timeout
 
-from virtualpool.documents import read_document
+from virtualpool.documents import read_document, write_document
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import made_folder, naming, remove_half_written, unwritable, write_json
+from virtualpool.files import made_folder, naming, remove_half_written, unwritable
 from virtualpool.measure.setting import device_name
 from virtualpool.processes import (
     agreed,
@@ -28,12 +28,14 @@ from virtualpool.processes import (
     wait_for_all,
 )
 from virtualpool.records import append_line
-from virtualpool.schema import converted
+from virtualpool.search.frontier import Point
+from virtualpool.search.run.contents import parser_of, read
 from virtualpool.storage import check_file
 
 _log = logging.getLogger(__name__)
 _CONFIG, _ENVIRONMENT = "config.json", "environment.json"
 _GOES_ON = "; the same command goes on from here"
+_FOLDERS = ("", "round-*/", "smaller-*/", "smaller-*/round-*/", "time-saved/")
 _PACKAGES = ("virtualpool", "torch", "torchvision")
 
 
@@ -84,7 +86,7 @@ class Run:
         with _locked(self.directory):
             if is_main():
                 remove_half_written(self.directory)
-                self._check_files()
+                self.check_files()
             self._check(config)
             self._note_environment(config.get("seed"))
             try:
@@ -100,26 +102,24 @@ class Run:
         self,
         path: Path | str,
         compute: Callable[[], Any],
-        parse: Callable[[Any], Any] = lambda value: value,
         *,
         alone: bool = False,
     ) -> Any:
-        """The JSON value in a file of the run, which is computed and written if it is not there.
+        """What a file of the run holds, which is computed and written if it is not there.
 
         Args:
-            path: in the run's directory.
+            path: in the run's directory; its name says what is made of the value (`contents`).
             compute: gives a JSON-able value.
-            parse: makes of that what is returned; its errors will name the file.
             alone: whether only the main process computes, of several that search together.
         """
         path = self.directory / path
         if not agreed(path.exists()):
             value = compute() if is_main() or not alone else None
             if is_main():
-                write_json(path, value)
+                write_document(path, value)
         value = agreed(read_document(path) if is_main() else None)
         with naming(path):
-            return parse(value)
+            return parser_of(self.directory, path)(value)
 
     def log(self, message: str) -> None:
         """Adds a line with the time to log.txt, and tells `logging`."""
@@ -156,7 +156,7 @@ class Run:
             ) from error
         if is_main() and not self._has_results():
             (self.directory / _CONFIG).unlink(missing_ok=True)
-        before, now = _flat(self.remember(_CONFIG, lambda: asked, _options)), _flat(asked)
+        before, now = _flat(self.remember(_CONFIG, lambda: asked)), _flat(asked)
         changed = [key for key in before | now if before.get(key) != now.get(key)]
         if changed:
             differences = ", ".join(
@@ -167,13 +167,31 @@ class Run:
                 "on, or in another directory."
             )
 
-    def _check_files(self) -> None:
+    def check_files(self) -> None:
         """Refuses a run of which a file is broken, before hours are spent on the rest of it."""
-        for folder in ("", "round-*/", "smaller-*/", "time-saved/"):
+        for folder in _FOLDERS:
             for path in sorted(self.directory.glob(f"{folder}*.json")):
-                read_document(path)
+                found = read(self.directory, path)
+                if isinstance(found, Point):
+                    self._check_weights(path, found)
             for path in sorted(self.directory.glob(f"{folder}*.safetensors")):
                 check_file(path)
+
+    def _check_weights(self, path: Path, point: Point) -> None:
+        """Refuses a model of which there is a point, the last of its files, and no weights."""
+        weights = path.parent / "model.safetensors"
+        if path.parent == self.folder(0):
+            return
+        if point.weights != weights.relative_to(self.directory).as_posix():
+            raise VirtualPoolError(
+                f"{path}: has its weights in {point.weights!r:.80}, where this run keeps "
+                f"{weights.name} beside it. Remove {path.parent} for its model to be made anew."
+            )
+        if not weights.exists():
+            raise VirtualPoolError(
+                f"{weights}: is gone, though its model is finished. Put it back, or remove "
+                f"{path.parent} for that model to be made anew."
+            )
 
     def _has_results(self) -> bool:
         # Until something is found, a wrong setting can still be put right.
@@ -184,7 +202,7 @@ class Run:
     def _note_environment(self, seed: Any) -> None:
         begun = (self.directory / _ENVIRONMENT).exists()
         now = _environment(seed)
-        first = self.remember(_ENVIRONMENT, lambda: now, _options)
+        first = self.remember(_ENVIRONMENT, lambda: now)
         same = [key for key in first if key not in ("command", "started")]
         moved = [key for key in same if now.get(key) != first[key]]
         elsewhere = "".join(f"; {key} was {first[key]}, is {now.get(key)}" for key in moved)
@@ -230,10 +248,6 @@ def _environment(seed: Any) -> dict[str, Any]:
         "seed": seed,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def _options(value: Any) -> dict[str, Any]:
-    return converted(value, dict[str, Any], "settings by name")
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
