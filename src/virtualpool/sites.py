@@ -12,6 +12,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.geometry import keeps_samples, per_axis, size_arguments
+from virtualpool.graph.hooks import unfit_hook
 from virtualpool.graph.inputs import as_call
 from virtualpool.graph.parts import Part, Traced, evaluating, run, trace
 from virtualpool.graph.placement import is_before_pool, placement
@@ -296,6 +297,10 @@ def _why_not_in_graph(seen: _Observed, nodes: _Nodes | None, traced: Traced) -> 
             return f"not used in {mode}"
         if len(calls) > 1 and not seen.reads_pyramid:
             return f"used {'twice' if len(calls) == 2 else f'{len(calls)} times'} in {mode}"
+    part = nodes.part
+    hooked = unfit_hook(nodes.evaluation[0], part.module, seen.in_shape, seen.out_shape)
+    if hooked is not None:
+        return f"with its stride doubled, a hook of {part.full_name(hooked)} gives other samples"
     return None
 
 

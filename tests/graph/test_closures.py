@@ -1,14 +1,18 @@
 """A copy of a model has no function that refers to the original."""
 
 import functools
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from virtualpool import VirtualPoolError, apply, sites
+from virtualpool import Frontier, VirtualPoolError, apply, sites
 from virtualpool.graph.state import copy_of
+from virtualpool.measure.bench import Bench
+from virtualpool.recover.objectives import teacher
 
 IMAGES = torch.rand(1, 3, 8, 8)
 SHARED: dict[str, torch.Tensor] = {}
@@ -87,11 +91,26 @@ REFUSED = [
 ]
 
 
+def restored(model):
+    original: Any = SimpleNamespace(weights=None)
+    return Frontier((original,), Path()).restore(model, original)
+
+
+CALLS = [
+    copy_of,
+    lambda model: sites(model, IMAGES),
+    lambda model: apply(model, IMAGES),
+    lambda model: teacher(model, torch.device("cpu")),
+    Bench.of("cpu", None, channels_last=False).copy_of,
+    restored,
+]
+
+
 @pytest.mark.parametrize(("change", "message"), REFUSED)
 def test_what_refers_to_the_original_is_refused(change, message):
     model = Features()
     change(model)
-    for call in (copy_of, lambda it: sites(it, IMAGES), lambda it: apply(it, IMAGES)):
+    for call in CALLS:
         with pytest.raises(VirtualPoolError, match=message):
             call(model)
 

@@ -1,5 +1,7 @@
 """What one graph can say: it runs like the module that it is of, or there is none."""
 
+import functools
+import inspect
 import random
 from collections import OrderedDict
 from collections.abc import Callable
@@ -345,3 +347,87 @@ def test_convolutions(module, names):
 def test_an_object_among_the_arguments_is_refused():
     with pytest.raises(TraceError, match="shift is a object, which a graph would fix"):
         graph_of(Positional(), (IMAGES, object()))
+
+
+# Signatures: `forward` of a pooled model takes what that of the model takes
+
+
+class Site(Convolved):
+    def run(self, x, scale, shift):
+        return self.conv(x) * scale - shift
+
+
+class Starred(Site):
+    def forward(self, x, *rest, scale=2.0, shift=1.0):
+        return self.run(x, scale, shift)
+
+
+class StarredBetween(Site):
+    def forward(self, x, scale=2.0, *rest, shift=1.0, **options):
+        return self.run(x, scale, shift)
+
+
+class RequiredBehindDefault(Site):
+    def forward(self, x, *rest, scale=2.0, shift, **options):
+        return self.run(x, scale, shift)
+
+
+class KeywordsAlone(Site):
+    def forward(self, x, bias=0.5, *, scale=2.0, shift):
+        return self.run(x + bias, scale, shift)
+
+
+class ByPlaceAlone(Site):
+    def forward(self, x, shift, /, bias=0.5, *rest, scale=2.0):
+        return self.run(x + bias, scale, shift)
+
+
+class Nested(Site):
+    def forward(self, x, pair=(1.0, 3.0), *rest, others=(2.0, 0.5), is_run=True):
+        return self.run(x * pair[0], others[0], others[1] * pair[1]) if is_run else x
+
+
+ONE, OTHER = torch.rand(2, 4, 8, 8), torch.rand(2, 4, 8, 8)
+SIGNATURES = [
+    (Starred, IMAGES),
+    (Starred, {"x": IMAGES, "shift": ONE}),
+    (Starred, {"shift": ONE, "x": IMAGES, "scale": OTHER}),
+    (Starred, {"x": IMAGES, "scale": 3.0}),
+    (StarredBetween, (IMAGES,)),
+    (StarredBetween, (IMAGES, 3.0)),
+    (StarredBetween, (IMAGES, ONE)),
+    (StarredBetween, {"x": IMAGES, "shift": ONE}),
+    (RequiredBehindDefault, {"x": IMAGES, "shift": ONE}),
+    (RequiredBehindDefault, {"x": IMAGES, "shift": 4.0}),
+    (RequiredBehindDefault, {"shift": ONE, "x": IMAGES, "scale": OTHER}),
+    (KeywordsAlone, {"x": IMAGES, "shift": ONE}),
+    (KeywordsAlone, {"x": IMAGES, "shift": ONE, "scale": OTHER}),
+    (KeywordsAlone, {"x": IMAGES, "bias": 2.0, "shift": 4.0}),
+    (ByPlaceAlone, (IMAGES, ONE)),
+    (ByPlaceAlone, (IMAGES, ONE, 3.0)),
+    (Nested, IMAGES),
+    (Nested, {"x": IMAGES, "others": (ONE, 2.0)}),
+    (Nested, {"x": IMAGES, "pair": (2.0, ONE), "others": (OTHER, ONE)}),
+]
+
+
+@pytest.mark.parametrize(("kind", "example"), SIGNATURES)
+def test_each_parameter_has_its_own_value(kind, example):
+    model = kind().eval()
+    function = ForwardCode.of(graph_of(model, example)).function
+    run_code: Any = functools.partial(function, model)
+    found = call(run_code, example)
+    torch.testing.assert_close(found, call(model, example))
+    expected = inspect.signature(kind.forward).parameters
+    parameters = inspect.signature(function).parameters
+    assert list(parameters) == list(expected)
+    if "rest" in expected:
+        defaults = [each.default for each in expected.values()]
+        assert [each.default for each in parameters.values()] == defaults
+
+
+def test_a_keyword_that_is_not_given_is_refused():
+    model = KeywordsAlone().eval()
+    function = ForwardCode.of(graph_of(model, {"x": IMAGES, "shift": ONE})).function
+    with pytest.raises(VirtualPoolError, match="shift is None; the model was pooled with a tensor"):
+        function(model, IMAGES)

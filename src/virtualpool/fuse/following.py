@@ -139,7 +139,7 @@ def _reader(module: Any) -> Any:
         return _reader_when_captured(module, folding)
     snapshot = getattr(module, _SNAPSHOT)
     is_current = bool(snapshot and snapshot.is_current())
-    if is_current and not _learns(tensor for tensor, *_ in snapshot.tensors):
+    if is_current and not _learns(snapshot.tensors):
         return module
     tensors = folding.tensors(module)
     if not is_current:

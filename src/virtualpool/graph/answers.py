@@ -16,7 +16,7 @@ from torch.fx.node import map_arg
 
 from virtualpool.graph import random_numbers
 from virtualpool.graph.inputs import map_tensors
-from virtualpool.graph.operations import is_hooked
+from virtualpool.graph.operations import has_hooks_inside
 
 
 class NoAnswerError(Exception):
@@ -97,7 +97,7 @@ class Answers:
         found = reduce(getattr, str(node.target).split("."), self._module)
         if not isinstance(found, nn.Module):
             return map_tensors(_on_meta, found)
-        if any(map(is_hooked, found.modules())):
+        if has_hooks_inside(found):
             raise NoAnswerError("a hook would be called")
         held = [*found.named_parameters(), *found.named_buffers()]
         weights = {name: _on_meta(weight) for name, weight in held}

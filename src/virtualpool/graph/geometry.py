@@ -115,11 +115,12 @@ def keeps_samples(convolution: nn.Conv2d, x: Tensor, out: Tensor) -> bool:
     return (
         tuple(out.shape[-2:]) == output_size(x, *size_arguments(convolution))
         and reduced.shape == expected.shape
-        and _is_near(reduced, expected)
+        and is_near(reduced, expected)
     )
 
 
-def _is_near(one: Tensor, other: Tensor) -> bool:
+def is_near(one: Tensor, other: Tensor) -> bool:
+    """Whether two maps are the same but for the order in which they were summed."""
     # Another stride may sum in another order: in bfloat16 or over many channels it shows.
     difference, scale = ((one - other).abs().float(), other.abs().float())
     tolerance = max(1e-3, 8 * torch.finfo(other.dtype).eps)

@@ -124,6 +124,11 @@ def runs_forward_of(module: nn.Module, kind: type[nn.Module]) -> bool:
     return type(module).forward is kind.forward and "forward" not in vars(module)
 
 
+def has_hooks_inside(module: nn.Module) -> bool:
+    """Whether somebody wants to know when a module, or one in it, is called."""
+    return any(map(is_hooked, module.modules()))
+
+
 def is_of_pytorch(module: nn.Module) -> bool:
     """Whether the class of a module is PyTorch's, and not a library's or a user's.
 

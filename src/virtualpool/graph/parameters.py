@@ -41,11 +41,15 @@ def example_leaves(module: nn.Module, call: Call, fixed: dict[str, Any]) -> Iter
     """What fx has a placeholder for, in the order of these."""
     bound = inspect.signature(module.forward).bind(*call[0], **call[1])
     bound.apply_defaults()
-    parameters = bound.signature.parameters
-    # fx has `*args` and `**kwargs` last.
-    for name in sorted(bound.arguments, key=lambda name: parameters[name].kind in STARS):
-        value = bound.arguments[name]
-        yield from pytree.tree_leaves(value) if name in fixed else [value]
+    for parameter in in_order_of_fx(module):
+        value = bound.arguments[parameter.name]
+        yield from pytree.tree_leaves(value) if parameter.name in fixed else [value]
+
+
+def in_order_of_fx(module: nn.Module) -> list[inspect.Parameter]:
+    """The parameters of `forward` as fx has them: `*args` and `**kwargs` are last."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return sorted(parameters, key=lambda each: each.kind in STARS)
 
 
 def takes_any_number(module: nn.Module) -> bool:

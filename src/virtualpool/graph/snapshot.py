@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from virtualpool.torch_private import version_of
+from virtualpool.torch_private import versions_of
 
 
 def attribute(module: nn.Module, path: str) -> Any:
@@ -29,11 +29,15 @@ class Snapshot:
 
     Attributes:
         places: of each module and tensor on the way the dict that has it, its key there, and it.
-        tensors: each tensor, its version and the address of its values.
+        tensors: each tensor once.
+        versions: how often each had been written to.
+        addresses: where the values of each were.
     """
 
     places: tuple[tuple[dict[str, Any], str, Any], ...]
-    tensors: tuple[tuple[Tensor, int, int], ...]
+    tensors: tuple[Tensor, ...]
+    versions: list[int]
+    addresses: list[int]
 
     @classmethod
     def of(cls, module: nn.Module, paths: Iterable[str]) -> "Snapshot | None":
@@ -43,7 +47,7 @@ class Snapshot:
         parametrization; of inference tensors; and of those of `torch.func` or of fake ones.
         """
         places: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}
-        tensors: dict[int, Tensor] = {}
+        found: dict[int, Tensor] = {}
         for path in paths:
             holder: Any = module
             owner: Any = module
@@ -56,14 +60,15 @@ class Snapshot:
             # PyTorch does not count what batch norm writes to its statistics, but it does count
             # what is written to its `num_batches_tracked`.
             beside = [each for each in vars(holder)["_buffers"].values() if each is not None]
-            tensors.update((id(tensor), tensor) for tensor in (owner, *beside))
-        if not all(map(_has_values, tensors.values())):
+            found.update((id(tensor), tensor) for tensor in (owner, *beside))
+        tensors = tuple(found.values())
+        if not all(map(_has_values, tensors)):
             return None
         try:
-            stamped = [(each, version_of(each), each.data_ptr()) for each in tensors.values()]
+            versions, addresses = versions_of(tensors), _addresses_of(tensors)
         except RuntimeError:  # one has no version, or no values of its own
             return None
-        return cls(tuple(places.values()), tuple(stamped))
+        return cls(tuple(places.values()), tensors, versions, addresses)
 
     def is_current(self) -> bool:
         """Whether all is in its place, and nothing was written to it.
@@ -76,18 +81,22 @@ class Snapshot:
         >>> snapshot.is_current()
         False
         """
-        # Plain loops: this is asked at every forward.
+        # This is asked at every forward: no function of Python's is called for each tensor.
         for mapping, key, value in self.places:
             if mapping.get(key) is not value:
                 return False
-        for tensor, version, address in self.tensors:
-            if version_of(tensor) != version or tensor.data_ptr() != address:
-                return False
-        return True
+        return (
+            versions_of(self.tensors) == self.versions
+            and _addresses_of(self.tensors) == self.addresses
+        )
 
     def __reduce__(self) -> Any:
         # A copy of the module has other tensors: of them nothing is known. This gives None.
         return type(None), ()
+
+
+def _addresses_of(tensors: Iterable[Tensor]) -> list[int]:
+    return list(map(Tensor.data_ptr, tensors))
 
 
 def _has_values(tensor: Tensor) -> bool:

@@ -29,6 +29,7 @@ from virtualpool.graph.parameters import (
     absent_arguments,
     example_leaves,
     fixed_arguments,
+    in_order_of_fx,
 )
 from virtualpool.graph.proxies import Known, Parts, count_of_parts
 from virtualpool.graph.state import state_kept
@@ -91,6 +92,7 @@ class Tracer(fx.Tracer):
                 self.trace(module, fixed)
                 self._check_nothing_is_left(module)
                 self._restore_parameters(module, fixed)
+                self._order_parameters(module)
                 self._restore_output()
         return self.graph
 
@@ -231,7 +233,8 @@ class Tracer(fx.Tracer):
     def _restore_parameters(self, module: nn.Module, fixed: dict[str, Any]) -> None:
         """Gives the graph the parameters of `forward`, where fx has one per leaf of a fixed one."""
         placeholders = list(self.graph.find_nodes(op="placeholder"))
-        for name, parameter in inspect.signature(module.forward).parameters.items():
+        for parameter in in_order_of_fx(module):
+            name = parameter.name
             if name not in fixed:
                 given, *placeholders = placeholders
                 is_absent = given.target in self._absent
@@ -260,6 +263,25 @@ class Tracer(fx.Tracer):
                     node.replace_all_uses_with(item)
             for node in nodes:
                 self.graph.erase_node(node)
+
+    def _order_parameters(self, module: nn.Module) -> None:
+        """Gives the graph's parameters the order of `forward`, which fx does not keep."""
+        nodes = {
+            str(node.target).lstrip("*"): node for node in self.graph.find_nodes(op="placeholder")
+        }
+        parameters = list(inspect.signature(module.forward).parameters.values())
+        ordered = [nodes[parameter.name] for parameter in parameters]
+        for node in reversed(ordered):
+            next(iter(self.graph.nodes)).prepend(node)
+        if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+            return
+        # fx writes no bare `*`, so behind a default there has to be another.
+        for node, parameter in zip(ordered, parameters, strict=True):
+            if parameter.kind is parameter.KEYWORD_ONLY and not node.args:
+                node.args = (None,)
+                if not any(user.target in _CHECKS for user in node.users):
+                    with self.graph.inserting_before(self._body):
+                        self.graph.call_function(check_tensor, (parameter.name, node))
 
     def _check(self, name: str, node: fx.Node, value: Any) -> None:
         if value is not PH:
@@ -292,6 +314,9 @@ class Tracer(fx.Tracer):
     def _output(self) -> fx.Node:
         (output,) = self.graph.find_nodes(op="output")
         return output
+
+
+_CHECKS = (check_length, check_tensor, check_value)
 
 
 class LeftBehindError(Exception):

@@ -1,6 +1,5 @@
 """The bench: copies of models and inputs on a device, in a dtype and a memory layout."""
 
-import copy
 import itertools
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import map_tensors
+from virtualpool.graph.state import copy_of
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -39,7 +39,7 @@ class Bench:
 
     def copy_of(self, model: nn.Module) -> nn.Module:
         """A copy of a model, put here."""
-        here = copy.deepcopy(model).to(device=self.device, dtype=self.dtype)
+        here = copy_of(model).to(device=self.device, dtype=self.dtype)
         for tensor in itertools.chain(here.parameters(), here.buffers()):
             tensor.data = self._laid_out(tensor.data)
         return here

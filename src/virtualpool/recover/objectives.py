@@ -1,6 +1,5 @@
 """What fine-tuning minimises: a loss by labels, or the distance to the original model."""
 
-import copy
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from torch.nn import functional
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import name_of
 from virtualpool.graph.parts import evaluating
+from virtualpool.graph.state import copy_of
 from virtualpool.recover.batches import images_of
 from virtualpool.recover.distances import distance_of_sites, relative_square
 from virtualpool.recover.site_maps import SiteMap, maps_of, site_maps
@@ -73,7 +73,7 @@ class Distillation:
 
 def teacher(original: nn.Module, device: torch.device) -> nn.Module:
     """A copy of the original that is only looked at: in eval mode, without gradients."""
-    copied = copy.deepcopy(original).eval().requires_grad_(False)
+    copied = copy_of(original).eval().requires_grad_(False)
     return copied.to(device).to(memory_format=torch.channels_last)
 
 

@@ -1,5 +1,6 @@
 """Rules of one's own, and which rule an operation has."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -142,3 +143,66 @@ def test_names_are_no_operations(rest):
     assert_same(run(fused, *inputs), run(pooled, *inputs))
     with pytest.raises(vp.VirtualPoolError, match="mul is 3"):
         run(fused, *inputs[:2], inputs[2] if rest else None, 3, *inputs[4:])
+
+
+def shifted(x: Tensor) -> Tensor:
+    return x.roll(1, -1)
+
+
+def rounded(x: Tensor) -> Tensor:
+    return (x * 16).round() / 16
+
+
+HOOKED: dict[str, Callable[[], nn.Module]] = {
+    "activation": nn.ReLU,
+    "norm": lambda: nn.BatchNorm2d(4),
+    "norm over positions": lambda: nn.GroupNorm(1, 4),
+    "nothing": nn.Identity,
+    "dropout": nn.Dropout,
+    "largest": lambda: nn.MaxPool2d(2),
+    "average": lambda: nn.AvgPool2d(3, 2, 1),
+    "mean": lambda: nn.AdaptiveAvgPool2d(1),
+    "convolution of one tap": lambda: nn.Conv2d(4, 4, 1),
+    "convolution": lambda: nn.Conv2d(4, 4, 3, 2, 1),
+    "shuffling": lambda: nn.ChannelShuffle(2),
+    "sequence": lambda: nn.Sequential(nn.BatchNorm2d(4), nn.ReLU()),
+}
+
+
+class Hooked(nn.Module):
+    """A module with a hook, which a convolution of even positions reads."""
+
+    def __init__(self, hooked: nn.Module) -> None:
+        super().__init__()
+        self.site, self.reads = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1, 2)
+        self.hooked = hooked
+
+    def forward(self, x):
+        x = self.site(x).sigmoid()
+        return self.reads(self.hooked(x + x.mean()))
+
+
+def hooked_after(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    def hook(_: nn.Module, given: Any, out: Any) -> Any:
+        return change(out)
+
+    module.register_forward_hook(hook)
+
+
+def hooked_before(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    module.register_forward_pre_hook(lambda _, given: change(given[0]))
+
+
+@pytest.mark.parametrize("place", [hooked_after, hooked_before])
+@pytest.mark.parametrize("change", [shifted, rounded])
+@pytest.mark.parametrize("make", HOOKED.values(), ids=HOOKED)
+def test_a_hook_is_given_what_it_is_for(make, change, place):
+    model = Hooked(make())
+    place(model.hooked, change)
+    fused_alike(model.double().eval(), images(), ["site"])
+
+
+def test_a_hook_on_each_element_asks_for_no_map_in_full():
+    model: Any = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Sigmoid(), nn.Conv2d(4, 4, 1, 2))
+    hooked_after(model[2], rounded)
+    assert not fused_alike(model.double().eval(), images(), ["0"]).interpolations

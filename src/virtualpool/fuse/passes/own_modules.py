@@ -15,10 +15,10 @@ from virtualpool.fuse.questions.rule import is_known
 from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.inlining import inline
 from virtualpool.graph.inputs import Call, for_model
-from virtualpool.graph.operations import is_hooked, is_of_pytorch
+from virtualpool.graph.operations import has_hooks_inside, is_hooked, is_of_pytorch
 from virtualpool.graph.parts import run, trace_part
 from virtualpool.graph.state import state_kept
-from virtualpool.torch_private import version_of
+from virtualpool.torch_private import versions_of
 
 
 def without_identities(graph: fx.Graph, module: nn.Module) -> None:
@@ -47,8 +47,7 @@ def _is_candidate(node: fx.Node, values: Values) -> bool:
     module = values.module.get_submodule(str(node.target))
     is_own = not is_of_pytorch(module) or type(module) is nn.Sequential
     reads_map = any(values.axes(source) for source in node.all_input_nodes)
-    has_hooks = any(map(is_hooked, module.modules()))
-    return reads_map and is_own and not has_hooks and not is_known(node, values)
+    return reads_map and is_own and not has_hooks_inside(module) and not is_known(node, values)
 
 
 def _operations(node: fx.Node, values: Values) -> fx.Graph | None:
@@ -84,4 +83,4 @@ def _keeps_its_state(module: nn.Module, call: Call) -> bool:
 
 
 def _versions(module: nn.Module) -> list[int]:
-    return [version_of(buffer) for buffer in module.buffers(recurse=False)]
+    return versions_of(module.buffers(recurse=False))

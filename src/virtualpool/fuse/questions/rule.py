@@ -13,7 +13,7 @@ from torch import fx
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.choice.ways import Way
 from virtualpool.fuse.questions.values import CHANNELS_FIRST, Values
-from virtualpool.graph.operations import registered_for
+from virtualpool.graph.operations import has_hooks_inside, registered_for
 from virtualpool.operator.pool import Axes
 
 
@@ -139,7 +139,10 @@ def rule(*targets: Any) -> Callable[[type[Rule]], type[Rule]]:
 
 
 def fallback(find: Callable[[fx.Node, Values], Rule | None]) -> None:
-    """Registers a function that finds the rule of operations which are not registered by name."""
+    """Registers a function that finds the rule of operations which are not registered by name.
+
+    So are modules with hooks.
+    """
     _FALLBACKS.append(find)
 
 
@@ -149,7 +152,11 @@ def rule_of(node: fx.Node, values: Values) -> Rule:
         # What these are named after is no operation.
         return _UNKNOWN
     module = values.submodule(node)
-    found = _RULES.get(node.target) if module is None else registered_for(module, _RULES)
+    if module is None:
+        found = _RULES.get(node.target)
+    else:
+        # What a hook does to a map no rule knows by the module's class.
+        found = None if has_hooks_inside(module) else registered_for(module, _RULES)
     if found is None:
         found = next((r for find in _FALLBACKS if (r := find(node, values)) is not None), None)
     return found or _UNKNOWN

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from virtualpool.graph.inputs import Call, map_tensors, tensors
 from virtualpool.operator.pool import Axes
-from virtualpool.torch_private import StorageWeakRef, version_of
+from virtualpool.torch_private import StorageWeakRef, versions_of
 
 Shape = tuple[int, ...]
 CHANNELS_FIRST: Axes = (2, 3)
@@ -134,7 +134,7 @@ class _Recorder(fx.Interpreter):
 
 
 def _versions(value: Any) -> list[int]:
-    return [version_of(tensor) for tensor in tensors(value)]
+    return versions_of(tensors(value))
 
 
 def _recorded(graph: fx.Graph, module: nn.Module, call: Call) -> _Recorder:

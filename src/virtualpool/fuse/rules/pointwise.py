@@ -13,7 +13,7 @@ from virtualpool.fuse.questions.sizes import even_positions
 from virtualpool.fuse.questions.values import CHANNELS_FIRST, Shape, Values
 from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.inputs import for_model
-from virtualpool.graph.operations import kind_of
+from virtualpool.graph.operations import has_hooks_inside, kind_of, module_kind
 from virtualpool.graph.state import state_kept
 from virtualpool.operator.pool import Axes
 from virtualpool.torch_private import BATCH_NORM
@@ -135,6 +135,9 @@ def _by_kind(node: fx.Node, values: Values) -> Rule | None:
     module = values.submodule(node)
     if module is not None and not _is_pointwise(module, node, values):
         return None
+    if module is not None and has_hooks_inside(module):
+        is_by_position = module_kind(module) in ("activation", "norm", "pass")
+        return _POINTWISE if is_by_position and not values.training else None
     name = type(module).__name__
     if name in _PER_POSITION_MODULES:
         return _POINTWISE
@@ -155,8 +158,12 @@ def _by_kind(node: fx.Node, values: Values) -> Rule | None:
 
 
 def _is_pointwise(module: nn.Module, node: fx.Node, values: Values) -> bool:
-    """Whether a module may be what its name says: others than PyTorch's own are tried."""
-    if type(module).__module__.startswith("torch.nn.") and "forward" not in vars(module):
+    """Whether a module may be what its name says: others than PyTorch's own are tried.
+
+    So are those with hooks, which may do anything to a map.
+    """
+    is_known = type(module).__module__.startswith("torch.nn.") and "forward" not in vars(module)
+    if is_known and not has_hooks_inside(module):
         return True
     source = next(iter(node.all_input_nodes), None)
     shape, axes = values.shape(source), values.axes(source)

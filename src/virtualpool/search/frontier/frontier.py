@@ -1,6 +1,5 @@
 """The models that a search gave, each with its score and its measured speed: the user's knob."""
 
-import copy
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from torch import nn
 
 from virtualpool.documents import read_document, write_document
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.state import copy_of
 from virtualpool.measure.latency import Latency, LatencyOptions, Speedup, latency
 from virtualpool.measure.prepared import Timed
 from virtualpool.measure.unit import Unit
@@ -141,7 +141,7 @@ class Frontier:
         """
         point = self._named(point) if isinstance(point, str) else point
         if point.weights is None:
-            return copy.deepcopy(model)
+            return copy_of(model)
         loaded = load(model, self.directory / point.weights)
         return loaded if point.side == 1 else resized(loaded, point.side)
 
