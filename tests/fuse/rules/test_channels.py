@@ -150,6 +150,9 @@ EVEN: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
     "every fourth": (lambda x: x[..., ::4, ::4], 4),
     "twice": (lambda x: x[..., ::2, ::2][..., ::2, ::2], 4),
     "from a later one": (lambda x: x[..., 2::4, 4::4].mean((2, 3), keepdim=True), 4),
+    "up to some": (lambda x: x[..., :8:2, :7:2].mean((2, 3), keepdim=True), 2),
+    "some of the first": (lambda x: x[..., :8, 2:7][..., ::2, ::2].mean((2, 3), keepdim=True), 2),
+    "no further than there is": (lambda x: x[:, :, : 2**63 - 1 : 2, :99:2], 2),
     "windows of one": (lambda x: functional.avg_pool2d(x, 1, 2), 2),
     "the largest of one": (lambda x: functional.max_pool2d(x, 1, 2, 0, ceil_mode=True), 2),
     "the largest of one, of four": (nn.MaxPool2d(1, 4), 4),
@@ -158,7 +161,8 @@ MIXED: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
     "odd positions": (lambda x: x[..., 1::2, 1::2].mean((2, 3), keepdim=True), 2),
     "every third": (lambda x: x[..., ::3, ::3], 3),
     "some rows": (lambda x: x[..., ::2, :][..., ::2], 2),
-    "up to some": (lambda x: x[..., :8:2, ::2].mean(2, keepdim=True), 2),
+    "up to one of the last": (lambda x: x[..., :-2:2, ::2].mean((2, 3), keepdim=True), 2),
+    "up to a computed one": (lambda x: x[..., : x.shape[2] - 1, :][..., ::2, ::2].mean(2, True), 2),
     "all four": (
         lambda x: (
             x[..., ::2, ::2] + x[..., 1::2, ::2].mean((2, 3), keepdim=True) + x[:, :1, ::2, ::2]

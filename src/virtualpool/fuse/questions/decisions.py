@@ -58,8 +58,5 @@ def decide(graph: fx.Graph, values: Values) -> Answers:
 
 
 def _answer(node: fx.Node, rule: Rule, questions: set[Question], values: Values) -> Question:
-    if node in values.interpolated:
-        return Question.EVEN
-    if Question.FULL not in questions and rule.answers_even(node, values):
-        return Question.EVEN
-    return Question.FULL
+    is_enough = node in values.interpolated or Question.FULL not in questions
+    return Question.EVEN if is_enough and rule.answers_even(node, values) else Question.FULL

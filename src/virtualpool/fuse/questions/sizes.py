@@ -4,6 +4,9 @@ from torch import Tensor
 
 from virtualpool.operator.pool import Axes, virtual_pool
 
+Range = tuple[int, int | None, int]
+"""Some rows or columns: the first, the one to stop before, and the step; none is negative."""
+
 
 def size_of(x: Tensor, axes: Axes = (-2, -1)) -> Axes:
     """The size (H, W) of a map; its rows and columns are the last axes, or others that are told.
@@ -44,31 +47,32 @@ def recovered(reduced: Tensor, size: Axes, axes: Axes) -> Tensor:
 
 
 def sliced(
-    x: Tensor, rows: Axes, columns: Axes, channels: tuple[int | None, ...] = (None, None)
+    x: Tensor, rows: Range, columns: Range, channels: tuple[int | None, ...] = (None, None)
 ) -> Tensor:
     """Every so many rows and columns of a map (N, C, H, W), from one on, of some channels.
 
     Args:
         x: the map.
-        rows: the first row, and how many there are from one to the next.
+        rows: the first row, the one to stop before (None is none) and how many there are from one
+            to the next.
         columns: the same of the columns.
         channels: what `slice` takes.
 
     >>> import torch
-    >>> sliced(torch.arange(12.0).view(1, 1, 3, 4), (1, 2), (0, 3)).flatten()
-    tensor([4., 7.])
+    >>> sliced(torch.arange(12.0).view(1, 1, 3, 4), (1, None, 2), (0, 3, 2)).flatten()
+    tensor([4., 6.])
     """
-    return x[:, slice(*channels), rows[0] :: rows[1], columns[0] :: columns[1]]
+    return x[:, slice(*channels), slice(*rows), slice(*columns)]
 
 
-def sliced_size(size: Axes, rows: Axes, columns: Axes) -> Axes:
+def sliced_size(size: Axes, rows: Range, columns: Range) -> Axes:
     """The size of what `sliced` gives of a map of a size (H, W).
 
-    >>> sliced_size((3, 4), (1, 2), (0, 3))
+    >>> sliced_size((3, 4), (1, None, 2), (0, 3, 2))
     (1, 2)
     """
     height, width = (
-        -(-(length - first) // step)
-        for length, (first, step) in zip(size, (rows, columns), strict=True)
+        -(-((length if stop is None else min(length, stop)) - first) // step)
+        for length, (first, stop, step) in zip(size, (rows, columns), strict=True)
     )
     return height, width

@@ -2,6 +2,7 @@
 
 from virtualpool.fuse.rules import (
     channels,
+    constants,
     convolution,
     permuted,
     pointwise,
@@ -10,4 +11,13 @@ from virtualpool.fuse.rules import (
     regions,
 )
 
-__all__ = ["channels", "convolution", "permuted", "pointwise", "pooling", "recovery", "regions"]
+__all__ = [
+    "channels",
+    "constants",
+    "convolution",
+    "permuted",
+    "pointwise",
+    "pooling",
+    "recovery",
+    "regions",
+]

@@ -9,10 +9,9 @@ from torch import fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
-from virtualpool.fuse.questions.sizes import even_positions, sliced, sliced_size
+from virtualpool.fuse.questions.sizes import Range, even_positions, sliced, sliced_size
 from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.arguments import arguments_of
-from virtualpool.operator.pool import Axes
 
 
 class _Channels(Rule):
@@ -120,27 +119,27 @@ class Item(_Channels):
 
 @dataclass(frozen=True)
 class _Cut:
-    """Channels, rows and columns of a map: of the last two the first, and the step to the next."""
+    """Channels, rows and columns of a map."""
 
     source: fx.Node
     channels: tuple[int | None, ...]
-    rows: Axes
-    columns: Axes
+    rows: Range
+    columns: Range
 
     @property
     def is_of_channels(self) -> bool:
         """Whether all positions are taken."""
-        return self.rows == self.columns == (0, 1)
+        return self.rows == self.columns == _ALL
 
     @property
     def reads_even(self) -> bool:
         """Whether no position is taken but even ones."""
-        return all(number % 2 == 0 for number in (*self.rows, *self.columns))
+        return all(first % 2 == step % 2 == 0 for first, _, step in (self.rows, self.columns))
 
     def strided(self, question: Question) -> "_Cut":
         """What is taken of the source to answer a question."""
-        row_step, column_step = question.strided((self.rows[1], self.columns[1]))
-        rows, columns = (self.rows[0], row_step), (self.columns[0], column_step)
+        steps = question.strided((self.rows[2], self.columns[2]))
+        rows, columns = (*self.rows[:2], steps[0]), (*self.columns[:2], steps[1])
         return replace(self, rows=rows, columns=columns)
 
 
@@ -148,10 +147,16 @@ def _taken(cut: _Cut, builder: Builder) -> fx.Node:
     if not cut.reads_even:
         return builder.call(sliced, builder.full(cut.source), cut.rows, cut.columns, cut.channels)
     source = builder.even(cut.source)
-    rows, columns = ((first // 2, step // 2) for first, step in (cut.rows, cut.columns))
-    if (rows, columns, set(cut.channels)) == ((0, 1), (0, 1), {None}):
+    rows, columns = map(_halved, (cut.rows, cut.columns))
+    if (rows, columns, set(cut.channels)) == (_ALL, _ALL, {None}):
         return source
     return builder.call(sliced, source, rows, columns, cut.channels)
+
+
+def _halved(positions: Range) -> Range:
+    """Which cells stand at even positions."""
+    first, stop, step = positions
+    return first // 2, None if stop is None else (stop + 1) // 2, step // 2
 
 
 def _cut_of(node: fx.Node, values: Values) -> _Cut | None:
@@ -162,8 +167,8 @@ def _cut_of(node: fx.Node, values: Values) -> _Cut | None:
     slices = _four(index) if values.size(source) is not None else None
     if slices is None or slices[0] != slice(None):
         return None
-    rows, columns = ((each.start or 0, each.step or 1) for each in slices[2:])
-    if any(each.stop is not None for each in slices[2:]) or min(*rows, *columns) < 0:
+    rows, columns = ((each.start or 0, each.stop, each.step or 1) for each in slices[2:])
+    if any(number is not None and number < 0 for number in (*rows, *columns)):
         return None
     channels = slices[1].start, slices[1].stop, slices[1].step
     return _Cut(source, channels, rows, columns)
@@ -213,6 +218,7 @@ class Shuffle(_Channels):
         return values.size(node) is not None
 
 
+_ALL: Range = (0, None, 1)
 _CHANNELS = (1, -3)
 _PARTS = (torch.chunk, "chunk", torch.split, "split")
 

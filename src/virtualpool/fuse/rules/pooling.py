@@ -71,7 +71,7 @@ class _Pooling(Rule, ABC):
         stride = question.strided(it.stride)
         if self._reads_reduced(it, question, builder.values):
             if _is_slice(it):
-                rows, columns = (0, stride[0] // 2), (0, stride[1] // 2)
+                rows, columns = (0, None, stride[0] // 2), (0, None, stride[1] // 2)
                 return builder.call(sliced, builder.even(it.source), rows, columns)
             return self.build_reduced(it, stride, builder)
         if question is Question.FULL:
