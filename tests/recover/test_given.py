@@ -238,3 +238,14 @@ def test_shared_layers_and_norms_take_no_shift_of_one_call(sites):
         wanted = original(images())[level]
         distances = [(model(images())[level] - wanted).norm() for model in (solved, pooled)]
         assert distances[0] < distances[1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("memory", [0.0, 4.0])
+@pytest.mark.parametrize("make", [chain, Noisy])
+def test_a_model_on_a_gpu_stays_there(make, memory):
+    original = make().eval().cuda()
+    pooled = vp.apply(original, images(1).cuda())
+    solved = reconstruct(pooled, original, images().split(4), memory_gib=memory)
+    assert all(each.is_cuda for each in solved.parameters())
+    assert not torch.equal(weights(solved), weights(pooled))
