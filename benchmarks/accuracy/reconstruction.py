@@ -1,83 +1,219 @@
-"""Accuracy of All-CNN-C on CIFAR-10 pooled, reconstructed without labels, and at a smaller image.
+"""Accuracy of a pooled classifier, reconstructed without labels, then trained, and smaller images.
 
-    python -m benchmarks.accuracy.reconstruction CIFAR10 [--images 1000] [--subset COUNT]
+    python -m benchmarks.accuracy.reconstruction virtualpool:all_cnn_c --weights cifar10 \
+        --data cifar10 --run-dir runs/reconstruction --plan "five sites" convs.1 convs.3 ...
 
-CIFAR10 is a folder `<split>/<class>/<image>`. Every plan is reconstructed with the same training
-images, whose labels are not read, and judged on the test images. Beside it stands the unmodified
-network on smaller images with about as many multiply-accumulates, without training too.
+Each plan is reconstructed with the same training images, whose labels are not read, and judged on
+the test images. Beside it stands the unmodified network on smaller images, with as many
+multiply-accumulates. With `--epochs` both are then trained alike, towards the original's outputs
+and maps. Every number is kept in the run's directory: stopped, the program goes on.
 """
 
-import argparse
 import time
-from dataclasses import replace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Subset
 
 import virtualpool as vp
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
+from virtualpool.cli.data import Preparation
+from virtualpool.cli.task import Task, open_task
 from virtualpool.files import write_text
-from virtualpool.models import all_cnn_c
-from virtualpool.search import resized
-from virtualpool.tasks.classification import evaluator, load_data
-from virtualpool.tasks.preprocessing import CIFAR10
+from virtualpool.search import Round, Run, by_distillation, resized
+from virtualpool.tasks.classification import evaluator
+from virtualpool.tasks.loading import loader
 
-PLANS = {
-    "convs.1, 4": (["convs.1", "convs.4"], 0.75),
-    "convs.1, 3, 4": (["convs.1", "convs.3", "convs.4"], 0.65),
-    "convs.1, 3, 4, 5, 6": ([f"convs.{index}" for index in (1, 3, 4, 5, 6)], 0.57),
-    "all nine": ("all", 0.5),
-}
-"""Of each plan its sites, and the image scale with about as many multiply-accumulates."""
-HEAD = ("plan", "MACs", "pooled", "reconstructed", "seconds", "smaller image")
-IMAGE = torch.zeros(1, 3, 32, 32)
+HEAD = ["plan", "sites", "MACs", "pooled", "reconstructed", "seconds"]
+SMALLER = ["side", "MACs", "smaller images"]
+_PART = 100
+"""Images of a batch that solves."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--images", type=int, default=1000, help="training images to solve with")
-    parser.add_argument("--subset", type=int, help="judge on so many test images alone")
-    parser.add_argument("--output", type=Path, help="a Markdown file; without, it is printed")
-    given = parser.parse_args()
-    preparation = replace(CIFAR10, augmentation="none")
-    torch.manual_seed(0)
-    data = load_data(given.folder, preprocessing=preparation, batch_size=50, subset=given.subset)
-    assert data.train is not None
-    batches = [
-        images for (images, _), _ in zip(data.train, range(given.images // 50), strict=False)
-    ]
-    model, accuracy = all_cnn_c("cifar10").eval(), evaluator(data.test)
-    rows = [
-        row(name, sites, scale, model, batches, accuracy) for name, (sites, scale) in PLANS.items()
-    ]
+    given = arguments()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    task = opened(given, "none")
+    subject = Subject(task, given)
+    rows = [subject.row(name, sites) for name, sites in plans(given, task)]
+    trained = [f"trained, {given.epochs:g} epochs"] if given.epochs else []
     text = (
-        f"{given.images} training images without labels, {accuracy(model).samples} test images. "
-        f"Unmodified: {100 * float(accuracy(model)):.1f} %.\n\n"
-        f"{table(HEAD, rows)}\n{setting(torch.get_num_threads(), ['torch'])}\n\n    {command()}\n"
+        f"{given.model}: {given.images} training images without labels solve, "
+        f"{subject.judged} test images judge. Unmodified: {subject.original:.1f} %.\n\n"
+        f"{table([*HEAD, *trained, *SMALLER, *trained], rows)}\n"
+        f"{setting(torch.get_num_threads(), ['torch'])}, seed {given.seed}\n\n    {command()}\n"
     )
-    write_text(given.output, text) if given.output else print(text)
+    print(text)
+    write_text(given.run_dir / "table.md", text)
 
 
-def row(
-    name: str, sites: Any, scale: float, model: nn.Module, batches: list[Any], accuracy: Any
-) -> list[str]:
-    pooled = vp.apply(model, IMAGE, sites)
-    started = time.perf_counter()
-    solved = vp.reconstruct(pooled, model, batches)
-    seconds = time.perf_counter() - started
-    whole, part = (vp.measure.macs(it, IMAGE) for it in (model, pooled))
-    side = round(scale * 32)
-    smaller = vp.measure.macs(model, torch.zeros(1, 3, side, side))
-    scores = [accuracy(it) for it in (pooled, solved, resized(model, side / 32))]
-    cells = [f"{100 * float(score):.1f} %" for score in scores]
-    return [
-        name, f"1/{whole / part:.2f}", *cells[:2], f"{seconds:.0f}",
-        f"{cells[2]}, {side} pixels, 1/{whole / smaller:.2f}",
-    ]  # fmt: skip
+def arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="as MODEL of the command")
+    parser.add_argument("--weights", help="as of the command")
+    parser.add_argument("--data", required=True, help="as of the command")
+    parser.add_argument("--run-dir", type=Path, required=True, help="of all that is found")
+    parser.add_argument(
+        "--plan",
+        nargs="+",
+        action="append",
+        metavar=("NAME", "SITE"),
+        help="a plan and its sites; all sites if not given",
+    )
+    parser.add_argument("--images", type=int, default=1000, help="training images that solve")
+    parser.add_argument("--subset", type=int, help="judge on so many test images alone")
+    parser.add_argument("--size", type=int, help="side of the images")
+    parser.add_argument("--mean", nargs=3, type=float, help="of the colours")
+    parser.add_argument("--std", nargs=3, type=float, help="of the colours")
+    parser.add_argument("--epochs", type=float, default=0, help="of a training behind")
+    parser.add_argument("--train-images", type=int, help="train on so many images alone")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--clip", type=float, default=1.0)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--threads", type=int, help="of torch; as many as it takes itself")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def opened(given: Namespace, augmentation: str) -> Task:
+    """The network and its data; training images are varied by the augmentation."""
+    mean, std = (each and tuple(each) for each in (given.mean, given.std))
+    return open_task(
+        given.model,
+        given.weights,
+        given.data,
+        Preparation(given.size, None, mean, std, augmentation),
+        task="classification",
+        metric="voc",
+        device="cpu",
+        batch_size=given.batch_size,
+        subset=given.subset,
+        workers=0,
+        seed=given.seed,
+    )
+
+
+def plans(given: Namespace, task: Task) -> list[tuple[str, list[str]]]:
+    """The plans, by name, and their sites."""
+    every = [site.name for site in vp.sites(task.module, task.images) if site.eligible]
+    if not given.plan:
+        return [("all sites", every)]
+    return [(name, sites or every) for name, *sites in given.plan]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How models are distilled from the original."""
+
+    batches: Any
+    settings: dict[str, Any]
+
+    def of(self, model: nn.Module, original: nn.Module, directory: Path, judge: Any) -> None:
+        """Trains a model in place; a training that was stopped goes on."""
+        finetune = by_distillation(original, self.batches, **self.settings)
+        finetune(model, Round(1, (), vp.plan_of(model), directory, None, None, judge))
+
+
+class Subject:
+    """A network, and the rows that are measured of it."""
+
+    def __init__(self, task: Task, given: Namespace) -> None:
+        self.model, self.example = task.module.eval(), task.images
+        self.run = Run(given.run_dir)
+        self.judge = evaluator(task.data.test)
+        self.epochs = given.epochs
+        train = task.training_batches
+        generator = torch.Generator().manual_seed(given.seed)
+        order = torch.randperm(len(train.dataset), generator=generator).tolist()
+        self.solving = DataLoader(
+            Subset(train.dataset, order[: given.images]), _PART, collate_fn=_images
+        )
+        varied = opened(given, "crop").training_batches
+        part = Subset(varied.dataset, order[: given.train_images])
+        self.training = Training(
+            loader(part, given.batch_size, 0, varied.collate_fn, training=True),
+            {
+                "epochs": given.epochs,
+                "learning_rate": given.learning_rate,
+                "clip": given.clip,
+                "optimizer": "adamw",
+                "rate_schedule": "cosine",
+                "seed": given.seed,
+            },
+        )
+        self.original = self._score("original", lambda: self.model)
+        self.judged = self.judge(self.model).samples
+
+    def row(self, name: str, sites: list[str]) -> list[str]:
+        """The cells of a plan, and beside them of the smaller image with as many MACs."""
+        pooled = vp.apply(self.model, self.example, sites)
+        whole = vp.measure.macs(self.model, self.example)
+        macs = vp.measure.macs(pooled, self.example)
+        solved, seconds = self._solved(name, pooled)
+        side = self._side(macs)
+        smaller = resized(self.model, side / self.example.shape[-1])
+        cells = [name, str(len(sites)), f"1/{whole / macs:.2f}"]
+        cells += [f"{self._score(f'{name}, pooled', lambda: pooled):.1f} %"]
+        cells += [f"{self._score(f'{name}, solved', lambda: solved):.1f} %", f"{seconds:.0f}"]
+        cells += self._trained(f"{name}, trained", solved)
+        reduced = vp.measure.macs(self.model, self._images(side))
+        cells += [f"{side} pixels", f"1/{whole / reduced:.2f}"]
+        cells += [f"{self._score(f'side {side}', lambda: smaller):.1f} %"]
+        return cells + self._trained(f"side {side}, trained", smaller)
+
+    def _score(self, name: str, model: Any) -> float:
+        def found() -> float:
+            return 100 * float(self.judge(model()))
+
+        return self.run.remember(f"{name}.json", found)
+
+    def _solved(self, name: str, pooled: nn.Module) -> tuple[nn.Module, float]:
+        path = self.run.directory / f"{name}.safetensors"
+        taken = self.run.directory / f"{name}.seconds.json"
+        if not path.exists():
+            started = time.perf_counter()
+            solved = vp.reconstruct(pooled, self.model, self.solving)
+            write_text(taken, str(time.perf_counter() - started))
+            vp.save(solved, path)
+        return vp.load(self.model, path), float(taken.read_text())
+
+    def _trained(self, name: str, model: nn.Module) -> list[str]:
+        if not self.epochs:
+            return []
+
+        def trained() -> nn.Module:
+            directory = self.run.directory / name
+            directory.mkdir(parents=True, exist_ok=True)
+            self.training.of(model, self.model, directory, self.judge)
+            return model
+
+        return [f"{self._score(name, trained):.1f} %"]
+
+    def _side(self, macs: int) -> int:
+        """The side of square images with the multiply-accumulates that come nearest."""
+        sides = range(8, self.example.shape[-1])
+
+        def distance(side: int) -> float:
+            return abs(vp.measure.macs(self.model, self._images(side)) - macs)
+
+        # Multiply-accumulates rise with the side, so that few sides are looked at.
+        share = (macs / vp.measure.macs(self.model, self.example)) ** 0.5
+        guess = round(share * self.example.shape[-1])
+        return min((each for each in sides if abs(each - guess) < 3), key=distance)
+
+    def _images(self, side: int) -> torch.Tensor:
+        return torch.zeros(1, 3, side, side)
+
+
+def _images(batch: Any) -> Any:
+    images, _ = batch
+    return images
 
 
 if __name__ == "__main__":

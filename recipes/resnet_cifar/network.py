@@ -27,6 +27,7 @@ class Block(nn.Module):
         self.is_identity = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
         out = functional.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         if not self.is_identity:
@@ -53,16 +54,19 @@ class ResNet(nn.Module):
         self.linear = nn.Linear(64, 10)
 
     def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, 32, 32) normalised images to (N, 10) logits."""
         x = functional.relu(self.bn1(self.conv1(images)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(torch.mean(x, (2, 3)))
 
 
 def resnet20() -> ResNet:
+    """20 layers, 41 million multiply-accumulates."""
     return ResNet(3)
 
 
 def resnet56() -> ResNet:
+    """56 layers, 126 million multiply-accumulates."""
     return ResNet(9)
 
 

@@ -3,9 +3,9 @@
     python recipes/resnet_cifar/train.py resnet20 --weights resnet20-cifar10.safetensors \
         --data cifar10 --run-dir runs/resnet20
 
-The published weights were trained on other files: on JPEG images their accuracy is ten points lower.
-Stopped, it goes on when it is started again. At the end `network.safetensors` is in the run's
-directory; the losses, and the accuracy after each epoch, are in `training.jsonl`.
+The published weights were trained on other files: on JPEG images their accuracy is ten points
+lower. Stopped, it goes on when it is started again. At the end `network.safetensors` is in the
+run's directory; the losses, and the accuracy after each epoch, are in `training.jsonl`.
 """
 
 import argparse
