@@ -16,7 +16,7 @@ class Observer(Protocol):
         Args:
             stage: what is going on: "original", "sensitivity", "time saved", "rounds" or
                 "smaller images"; or the name of a round ("round-01", "smaller-0.75 round-01") while
-                a model is fine-tuned.
+                a model is fine-tuned, and with the stage of that ("round-01 reconstruction").
             done: steps of the stage that are done.
             total: steps of the stage in all.
             message: what the next step is about, such as a site's name.

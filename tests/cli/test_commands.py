@@ -48,6 +48,47 @@ def test_apply_says_what_it_changed(run: Run, network: Path, tmp_path: Path) -> 
     assert f"Saved {path}" in result.stdout
 
 
+def test_apply_reconstructs_with_the_images_of_a_folder(
+    run: Run, as_json: Run, network: Path, images: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "fast.safetensors"
+    asked = ["apply", f"{network}:tiny", "all", "--size", "16", "--images", images]
+    found = as_json(*asked, "--output", path, "--images-count", "24")
+    solved = found["reconstruction"]
+    assert (solved["images"], solved["held_out"], solved["skipped"]) == (24, 6, [])
+    before, after = (solved["agreement"][when] for when in ("before", "after"))
+    assert after["cosine"] > before["cosine"]
+    assert 0 <= before["top1"] <= 1
+    module = load_network(f"{network}:tiny").module
+    fast = virtualpool.load(module, path)
+    assert not torch.equal(fast.get_parameter("3.weight"), module.get_parameter("3.weight"))
+
+    result = run(*asked)
+    assert result.exit_code == 0, result.output
+    for said in ("Agreement with the original on 7 others", "top-1", "cosine", "Nothing is saved"):
+        assert said in result.stdout
+
+
+def test_apply_refuses_images_that_do_not_fit(
+    run: Run, refused: Run, network: Path, detector: str, images: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "fast.safetensors"
+    tiny = f"{network}:tiny"
+    asked = ["all", "--size", "16", "--output", path, "--images"]
+    assert "no such folder" in refused("apply", tiny, *asked, tmp_path / "none")
+    assert "can be read; give 3" in refused("apply", tiny, *asked, tmp_path)
+    assert "compared" in refused("apply", detector, *asked, images)
+    assert "say how large the images are" in refused("apply", tiny, "all", "--images", images)
+    assert not path.exists()
+    virtualpool.save(
+        virtualpool.apply(load_network(tiny).module, torch.rand(1, 3, 16, 16), ["3"]), path
+    )
+    said = refused("apply", tiny, "0", "--size", "16", "--weights", path, "--images", images)
+    assert "has 3 pooled already" in said
+    assert run("apply", tiny, "all").exit_code == 2
+    assert run("apply", tiny, "all", "--images", images, "--input-shape", "1,3,8,9").exit_code == 2
+
+
 def test_apply_on_a_pooled_file_goes_on_from_it(
     as_json: Run, network: Path, tmp_path: Path
 ) -> None:
@@ -91,7 +132,12 @@ def test_sensitivity_ranks_goes_on_and_refuses_other_questions(
 
 
 @pytest.mark.parametrize(
-    ("options", "network_function"), [(["--no-labels"], "tiny"), (["--recalibrate"], "normalised")]
+    ("options", "network_function"),
+    [
+        (["--no-labels"], "tiny"),
+        (["--recalibrate"], "normalised"),
+        (["--recoverable", "--no-labels"], "tiny"),
+    ],
 )
 def test_other_ways_to_find_the_sensitivity(
     as_json: Run, network: Path, images: Path, options: list[str], network_function: str
@@ -102,6 +148,9 @@ def test_other_ways_to_find_the_sensitivity(
     if "--no-labels" in options:
         assert found["baseline"]["value"] == 1
         assert all(site["drop"] > 0 for site in found["sites"])
+        key = "recoverable_drop" if "--recoverable" in options else "drop"
+        ranked = [site[key] for site in found["sites"]]
+        assert ranked == sorted(ranked)
     else:
         assert "recalibrated" in found["method"]
 

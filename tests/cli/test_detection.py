@@ -29,7 +29,7 @@ def test_sensitivity_is_that_of_the_mean_average_precision(
     assert "could not be read" not in said
 
 
-@pytest.mark.parametrize("recover", ["labels", "distillation", "both", "none"])
+@pytest.mark.parametrize("recover", ["labels", "reconstruction,distillation+labels", "none"])
 def test_tune(as_json: Run, detector: str, boxes: Path, tmp_path: Path, recover: str) -> None:
     found = as_json(
         *asked("tune", detector, boxes, "--sizes", "2", "--run-dir", tmp_path / "run"),

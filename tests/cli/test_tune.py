@@ -46,6 +46,7 @@ def test_a_run_from_its_command_to_the_picked_file(
 
     config = json.loads((folder / "config.json").read_text())
     assert config["learning_rates"] == [0.01, 0.001]
+    assert config["finetune"] == ["by_reconstruction", "by_distillation"]
     assert config["settings"]["images"]["size"] == 16
     said = refused(*asked, "--optimizer", "adamw")
     assert "optimizer" in said
@@ -147,9 +148,11 @@ def test_pick_and_report_of_an_unfinished_run(run: Run, refused: Run, finished: 
     ("function", "options", "rounds"),
     [
         ("tiny", ["--recover", "distillation", "--rounds", "1", "--rate-schedule", "cosine"], 1),
-        ("tiny", ["--recover", "both", "--optimizer", "adamw", "--rounds", "1", "--ema", "0.9"], 1),
+        ("tiny", ["--recover", "distillation+labels", "--rounds", "1", "--ema", "0.9"], 1),
+        ("normalised", ["--recover", "labels,recalibration,reconstruction", "--rounds", "1"], 1),
         ("normalised", ["--recover", "recalibration", "--rounds", "2"], 2),
         ("tiny", ["--recover", "none", "--per-layer"], 3),
+        ("tiny", ["--recover", "none", "--recoverable", "--rounds", "1"], 1),
         ("tiny", ["--recover", "none", "--by-time", "--rounds", "2"], 2),
         ("tiny", ["--recover", "none", "--thresholds", "1"], 1),
         ("tiny", ["--recover", "none", "--per-layer", "--max-drop", "-1"], 1),
@@ -176,12 +179,31 @@ def test_training_options_reach_the_training(
     asked = [*tune_options, "--run-dir", tmp_path / "run", "--sizes", "1"]
     assert "clip is 0.0; it must be a number above 0" in refused(*asked, "--clip", "0")
     # With gradients this short, only weight decay moves the weights.
-    options = ["--clip", "1e-12", "--learning-rate", "0.1"]
+    options = ["--clip", "1e-12", "--learning-rate", "0.1", "--recover", "labels"]
     (_, point) = as_json(*asked, *options)["points"]
     trained = load_file(tmp_path / "run" / point["weights"])
     original = load_network(tune_options[1]).module.state_dict()
     for name, value in original.items():
         torch.testing.assert_close(trained[name], value, rtol=1e-3, atol=1e-6)
+
+
+def test_reconstruction_alone_trains_nothing(
+    as_json: Run, run: Run, tune_options: list[str], tmp_path: Path
+) -> None:
+    at = tune_options.index("--epochs")
+    asked = [*tune_options[:at], *tune_options[at + 2 :], "--run-dir", tmp_path / "run"]
+    asked += ["--rounds", "1", "--recover", "reconstruction", "--reconstruction-images", "12"]
+    (_, point) = as_json(*asked)["points"]
+    solved = load_file(tmp_path / "run" / point["weights"])
+    original = load_network(tune_options[1]).module.state_dict()
+    assert any(not torch.equal(solved[name], value) for name, value in original.items())
+    assert not (tmp_path / "run" / "round-01" / "training.jsonl").exists()
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["finetune"] == "by_reconstruction"
+    assert config["settings"]["reconstruction images"] == 12
+    for option, value in (("--epochs", "1"), ("--learning-rate", "0.1"), ("--steps", "3")):
+        said = " ".join(run(*asked, option, value).stderr.split())
+        assert f"{option}: --recover reconstruction trains nothing" in said
 
 
 def test_random_weights_are_the_same_when_a_run_goes_on(
@@ -242,6 +264,12 @@ def test_images_that_cannot_be_read_are_named_and_left_out(
         ["--drop-steps", "0.5"],
         ["--sizes", "a,b"],
         ["--recover", "prayer"],
+        ["--recover", "both"],
+        ["--recover", ""],
+        ["--recover", "reconstruction,none"],
+        ["--recover", "reconstruction,,labels"],
+        ["--recover", "reconstruction"],
+        ["--reconstruction-images", "1"],
         ["--rounds", "0"],
         ["--compare", "larger-images"],
     ],

@@ -115,6 +115,29 @@ def test_sensitivity_bars_are_in_order_from_zero_and_marked_before_a_pool() -> N
     assert root.findtext(".//title") == "late <site>, before a pooling layer: 4.0 ± 1.0 (points)"
 
 
+def test_sensitivity_draws_the_recoverable_drop_below_the_drop() -> None:
+    bars = [
+        Bar("a", 4.0, 1.0, before_pool=True, recoverable=1.0, recoverable_error=0.5),
+        Bar("b", 2.0, None, before_pool=False, recoverable=0.5),
+        Bar("c", 2.0, None, before_pool=False),
+    ]
+    root = parsed(charts.sensitivity(bars, 940, ACCURACY))
+    rectangles = named(root, "bar")
+    pale = ["before-recovery" in item.get("class", "") for item in rectangles]
+    assert pale == [True, False, True, False, False]
+    widths = [float(item.get("width", 0)) for item in rectangles]
+    assert widths[0] == pytest.approx(4 * widths[1], abs=0.05)
+    tops = [float(item.get("y", 0)) for item in rectangles]
+    assert tops[1] == tops[0] + float(rectangles[0].get("height", 0))
+    assert len(named(root, "before-pool")) == 2
+    assert root.findtext("desc") == (
+        "a: 4.0 ± 1.0, recoverable drop 1.0 ± 0.5; b: 2.0, recoverable drop 0.5; c: 2.0"
+    )
+    assert root.findtext(".//title") == (
+        "a, before a pooling layer: 4.0 ± 1.0, recoverable drop 1.0 ± 0.5 (points)"
+    )
+
+
 def test_numbers_are_written_in_their_unit() -> None:
     original = Dot("original", 1.0, (1.0, 1.0), 0.7132, 0.01)
     root = parsed(charts.frontier([original, replace(original, score=0.7)], 940, MAP))

@@ -323,6 +323,32 @@ def test_left_over_sites_are_said(start, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quick")
+def test_rounds_are_formed_by_the_recoverable_drop(start, network, images, tmp_path):
+    drops = {"2": 0.1, "5": 0.0, "0": 0.2}
+
+    def solved(model: nn.Module) -> float:
+        """Pretends that reconstruction, which changes weights, turns the order round."""
+        (name,) = vp.plan_of(model).names or [""]
+        changed = any(
+            not torch.equal(value, network.state_dict()[key])
+            for key, value in model.state_dict().items()
+        )
+        return 0.9 - (drops if changed else COSTS).get(name, 0)
+
+    options = {"evaluate": solved, "rounds": Grouped(sizes=(1,)), "recoverable": images.split(8)}
+    frontier = start(**options)
+    assert frontier.points[1].plan.names == ["5"]
+    kept = json.loads((tmp_path / "run" / "sensitivity.json").read_text())
+    assert [site["recoverable_drop"] for site in kept["sites"]] == pytest.approx([0, 0.1, 0.2])
+    assert [site["drop"] for site in kept["sites"]] == pytest.approx([0.2, 0.1, 0.3])
+    with pytest.raises(VirtualPoolError, match="recoverable true, now null"):
+        start(**options | {"recoverable": None})
+    for given in ({"rounds": [["2"]]}, {"sensitivity": find_sensitivity(network, images, solved)}):
+        with pytest.raises(VirtualPoolError, match="recoverable is for a ranking"):
+            start(**options | given)
+
+
 def test_a_given_sensitivity_is_used(start, network, images, tmp_path):
     other = find_sensitivity(network, images, lambda model: -evaluate(model), names=["0", "2"])
     assert other.names == ["0", "2"]
@@ -415,6 +441,88 @@ def test_a_resumable_training_keeps_its_records(start, tmp_path):
     assert steps == [0, 1, 2, 2, 3]
     records = read_records(tmp_path / "run" / "round-01" / "training.jsonl")
     assert records == [{"step": step} for step in range(4)]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("stop", [2, 3, 5, 6])
+def test_a_list_of_recoveries_goes_on_where_it_was(start, network, tmp_path, stop):
+    calls: list[str] = []
+
+    def first(model: nn.Module, current: Round) -> None:
+        count("first")
+        assert current.checkpoint == current.directory / "checkpoint"
+        finetune(model, current)
+
+    def second(model: nn.Module, current: Round) -> None:
+        """Goes on from its own first half."""
+        state = current.checkpoint / "half.pt"
+        if not state.exists():
+            count("second")
+            finetune(model, current)
+            current.checkpoint.mkdir(parents=True)
+            torch.save(model.state_dict(), state)
+        count("half")
+        model.load_state_dict(torch.load(state))
+        half(model, current)
+
+    def half(model: nn.Module, current: Round) -> None:
+        model.get_parameter("0.bias").data.mul_(2)
+        current.log(step=1, loss=0.5)
+
+    def count(what: str) -> None:
+        calls.append(what)
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+
+    options = {"finetune": [first, second], "rounds": [["2"], ["5"]]}
+    with pytest.raises(KeyboardInterrupt):
+        start(**options)
+    resumed = start(**options)
+    whole = ["first", "second", "half"] * 2
+    assert calls == whole[:stop] + whole[stop - 1 :]
+    records = [{"step": 1, "loss": 0.5}, *[{"step": 1, "loss": 0.5, "recovery": 2}] * 2]
+    once = start(**options, run_dir=tmp_path / "whole")
+    for one, other in zip(_biases(network, resumed), _biases(network, once), strict=True):
+        assert torch.equal(one, other)
+    for folder in ("run", "whole"):
+        assert read_records(tmp_path / folder / "round-02" / "training.jsonl") == records
+    assert _files(tmp_path / "run") == _files(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_list_of_one_recovery_is_that_recovery(start, network, tmp_path):
+    alone = start(rounds=[["2"]], finetune=finetune)
+    listed = start(rounds=[["2"]], finetune=[finetune], run_dir=tmp_path / "listed")
+    assert all(map(torch.equal, _biases(network, alone), _biases(network, listed)))
+    configs = [(tmp_path / it / "config.json").read_text() for it in ("run", "listed")]
+    assert configs[0] == configs[1]
+
+
+@pytest.mark.usefixtures("quick")
+def test_each_recovery_of_a_list_belongs_to_the_run(start):
+    def at(rate: float) -> Any:
+        return lambda model, current: model.get_parameter("0.bias").data.add_(rate)
+
+    start(rounds=[["2"]], finetune=[at(0.1), at(0.1)])
+    with pytest.raises(VirtualPoolError, match=r"finetune 2's.rate 0.1, now 0.3"):
+        start(rounds=[["2"]], finetune=[at(0.1), at(0.3)])
+    with pytest.raises(VirtualPoolError, match="finetune"):
+        start(rounds=[["2"]], finetune=at(0.1))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "finetune is an empty list"),
+        ([finetune, None], r"finetune\[1\] is None, which cannot be called"),
+        (["labels"], r"finetune\[0\] is 'labels', which cannot be called"),
+        ("labels", "finetune is 'labels'; give"),
+    ],
+)
+def test_what_is_no_recovery_is_refused(start, given, said, tmp_path):
+    with pytest.raises(VirtualPoolError, match=said):
+        start(finetune=given)
+    assert not (tmp_path / "run").exists()
 
 
 CHANGES = {
@@ -683,13 +791,11 @@ def finetune(model, round):
         optimizer.step()
         round.log(step=step, loss=loss)
 
-kinds = {
-    "own": finetune,
-    "by labels": by_labels(
-        [(images[:16], labels[:16]), (images[16:], labels[16:])],
-        log_steps=1, checkpoint_seconds=1e-9, ema=0.9,
-    ),
-}
+trained = by_labels(
+    [(images[:16], labels[:16]), (images[16:], labels[16:])],
+    log_steps=1, checkpoint_seconds=1e-9, ema=0.9,
+)
+kinds = {"own, then by labels": [finetune, trained], "by labels": trained}
 fsync = os.fsync
 def counted_fsync(descriptor):
     event()
@@ -720,7 +826,7 @@ print(*codes)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
-@pytest.mark.parametrize("kind", ["own", "by labels"])
+@pytest.mark.parametrize("kind", ["own, then by labels", "by labels"])
 def test_killed_again_and_again_it_ends_with_the_same_frontier(tmp_path, kind):
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path), kind],

@@ -64,6 +64,21 @@ def test_rounds_by_time_saved(schedule, expected):
     assert schedule.rounds(SITES, SAVED) == expected
 
 
+def test_the_recoverable_drop_ranks_where_it_is_known():
+    solved = Sensitivity(Score(0.9), (), "made up")
+    for name, drop, left in (("a", 0.5, 0.01), ("b", 0.1, 0.05), ("c", 0.01, 0.3)):
+        site = SiteSensitivity(
+            name, Score(0.9 - drop), drop, 0.2, False, 1, Score(0.9 - left), left, 0.001
+        )
+        solved = solved.including(site)
+    assert PerLayer().rounds(solved) == [["a"], ["b"], ["c"]]
+    assert Grouped(thresholds=(0.02, 0.3)).rounds(solved) == [["a"], ["b", "c"]]
+    with pytest.raises(VirtualPoolError, match=r"the most robust, a, drops 0\.01"):
+        Grouped(thresholds=(0.001,)).rounds(solved)
+    same = dict.fromkeys("abc", 1.0)
+    assert ByTimeSaved(count=3).rounds(solved, same) == [["a"], ["b"], ["c"]]
+
+
 def test_a_drop_of_nothing_is_not_worth_everything():
     exact = Sensitivity(
         Score(1.0),

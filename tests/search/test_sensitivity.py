@@ -206,3 +206,59 @@ def test_json_and_limits(network, images):
         found.limited_to(["0", "7.x"])
     with pytest.raises(VirtualPoolError, match="Not the sensitivity of a site"):
         Sensitivity.from_json({"sites": [{"name": "0"}]})
+
+
+def _agrees(model: nn.Module, network: nn.Module, images: torch.Tensor) -> float:
+    with torch.no_grad():
+        return -float((model(images) - network(images)).square().sum())
+
+
+def test_the_recoverable_drop_ranks_and_is_smaller(network, images):
+    before = copy.deepcopy(network.state_dict())
+
+    def evaluate(model: nn.Module) -> float:
+        return _agrees(model, network, images[16:])
+
+    found = sensitivity(network, images[:1], evaluate, recoverable=images[:16].split(4))
+    drops = [site.recoverable_drop for site in found.sites]
+    assert drops == sorted(drops, key=lambda drop: drop or 0.0)
+    assert all(site.cost == site.recoverable_drop for site in found.sites)
+    assert sum(site.cost for site in found.sites) < sum(site.drop for site in found.sites)
+    assert "reconstructed" in found.method
+    nothing = sensitivity(network, images[:1], lambda _: 0.0, recoverable=images[:16].split(4))
+    assert Sensitivity.from_json(json.loads(json.dumps(nothing.to_json()))) == nothing
+    plain = sensitivity(network, images[:1], evaluate)
+    drops = {site.name: site.drop for site in plain.sites}
+    assert {site.name: site.drop for site in found.sites} == drops
+    assert Sensitivity.from_json(found.to_json()) == found
+    assert Sensitivity.from_json(plain.to_json()).sites[0].recoverable_drop is None
+    assert all(map(torch.equal, network.state_dict().values(), before.values()))
+
+
+def test_recoverable_goes_on_site_by_site(network, images, tmp_path):
+    asked: list[list[str]] = []
+    path = tmp_path / "sensitivity.json"
+
+    def evaluate(model: nn.Module) -> float:
+        asked.append(vp.plan_of(model).names)
+        if len(asked) == stop:
+            raise KeyboardInterrupt
+        return _agrees(model, network, images)
+
+    options = {"recoverable": images.split(8), "path": path}
+    stop = 5  # in the second site, between its two evaluations
+    with pytest.raises(KeyboardInterrupt):
+        sensitivity(network, images[:1], evaluate, **options)
+    resumed = sensitivity(network, images[:1], evaluate, **options)
+    assert asked == [[], ["0"], ["0"], ["2"], ["2"], ["2"], ["2"], ["5"], ["5"]]
+    stop = 0
+    whole = sensitivity(network, images[:1], evaluate, recoverable=images.split(8))
+    assert resumed == whole
+    assert json.loads(path.read_text())["schema"] == 2
+    with pytest.raises(VirtualPoolError, match="another method"):
+        sensitivity(network, images[:1], evaluate, path=path)
+
+
+def test_recoverable_needs_images_that_can_be_gone_through_again(network, images):
+    with pytest.raises(VirtualPoolError, match="an iterator can be gone through once"):
+        sensitivity(network, images[:1], evaluate, recoverable=iter([images]))

@@ -135,3 +135,16 @@ def test_the_preprocessing_of_weights(make_folder):
     data = load_data(make_folder(TWO), preprocessing="ResNet18_Weights.IMAGENET1K_V1", workers=0)
     images, _ = next(iter(data.test))
     assert images.shape == (7, 3, 224, 224)
+
+
+def test_some_training_images_come_as_they_are_and_mixed():
+    data = load_data("sample:cifar10", subset=10, batch_size=16)
+    every = list(data.some_training_images(40))
+    labels = torch.cat([labels for _, labels in every])
+    assert labels.bincount().tolist() == [4] * 10
+    assert len(labels[-8:].unique()) > 2  # what is held out is not the last classes alone
+    again = data.some_training_images(40)
+    assert all(torch.equal(one, two) for (one, _), (two, _) in zip(every, again, strict=True))
+    other = torch.cat([images for images, _ in data.some_training_images(40, seed=1)])
+    assert not torch.equal(other, torch.cat([images for images, _ in every]))
+    assert sum(len(it) for it, _ in data.some_training_images(1_000_000)) == 2000

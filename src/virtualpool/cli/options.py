@@ -105,6 +105,15 @@ Workers = Annotated[
     int, typer.Option(min=0, rich_help_panel=DATA, help="Processes that decode images.")
 ]
 
+Recoverable = Annotated[
+    bool,
+    typer.Option(
+        "--recoverable",
+        help="Rank the sites by what each costs once the layers behind it are reconstructed, with "
+        "few training images, without labels.",
+    ),
+]
+
 Mode = Annotated[
     Literal["eager", "compiled", "max-autotune"],
     typer.Option(

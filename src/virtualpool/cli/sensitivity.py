@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,6 +32,7 @@ def sensitivity(
     recalibrate: Annotated[
         bool, typer.Option("--recalibrate", help="Measure batch norm anew before each evaluation.")
     ] = False,
+    recoverable: options.Recoverable = False,
     output: Annotated[
         Path | None,
         typer.Option(help="A JSON file, written after each site; a second start goes on from it."),
@@ -45,13 +46,18 @@ def sensitivity(
             "leave it out."
         )
     with results(as_json) as show:
+        from virtualpool.cli.recovery import few_images_for
+
         opened = judged.opened()
-        found = _ranked(opened, labels, recalibrate, output)
+        few = few_images_for(opened, judged.seed) if recoverable else None
+        found = _ranked(opened, labels, recalibrate, few, output)
         opened.say_skipped()
         show(found.to_json(), lambda: _print(found))
 
 
-def _ranked(opened: "Task", labels: bool, recalibrate: bool, output: Path | None) -> "Sensitivity":
+def _ranked(
+    opened: "Task", labels: bool, recalibrate: bool, recoverable: Any, output: Path | None
+) -> "Sensitivity":
     from virtualpool.search import by_recalibration, output_agreement, sensitivity
 
     evaluate = opened.evaluator() if labels else output_agreement(opened.module, opened.data.test)
@@ -65,6 +71,7 @@ def _ranked(opened: "Task", labels: bool, recalibrate: bool, output: Path | None
             opened.images,
             evaluate,
             recalibrate=renew,
+            recoverable=recoverable,
             path=output,
             observer=observer,
         )
@@ -72,21 +79,26 @@ def _ranked(opened: "Task", labels: bool, recalibrate: bool, output: Path | None
 
 
 def _print(found: "Sensitivity") -> None:
-    table_of(_COLUMNS, found.sites)
+    solved = any(site.recoverable_drop is not None for site in found.sites)
+    table_of([*_COLUMNS, *(_RECOVERABLE if solved else ())], found.sites)
     samples = f" on {found.baseline.samples:,} images" if found.baseline.samples else ""
     unit = f" {found.baseline.unit.name}" if found.baseline.unit else ""
     print(f"\nUnmodified: {found.baseline}{unit}{samples}; {found.method}.")
 
 
-def _error(site: "SiteSensitivity") -> str:
-    return "" if site.standard_error is None else f"± {site.standard_error:.4f}"
+def _written(error: float | None) -> str:
+    return "" if error is None else f"± {error:.4f}"
 
 
 _COLUMNS: "Columns[SiteSensitivity]" = [
     ("site", lambda site: site.name),
     (">score", lambda site: f"{site.score:.4f}"),
     (">drop", lambda site: f"{site.drop:+.4f}"),
-    (">error", _error),
+    (">error", lambda site: _written(site.standard_error)),
     ("before pool", lambda site: "yes" if site.before_pool else ""),
     (">MMACs", lambda site: f"{site.macs / 1e6:,.1f}"),
+]
+_RECOVERABLE: "Columns[SiteSensitivity]" = [
+    (">recoverable drop", lambda site: f"{site.cost:+.4f}"),
+    (">error", lambda site: _written(site.cost_error)),
 ]

@@ -58,7 +58,7 @@ class Task:
         if self.data.train is None:
             raise VirtualPoolError(
                 "The data have no training images; add a folder train beside the test images, or "
-                "leave out what trains (--recover none, no --recalibrate)."
+                "leave out what trains (--recover none, no --recalibrate or --recoverable)."
             )
         return self.data.train
 

@@ -47,6 +47,7 @@ def tune(
     """
     with results(as_json) as show:
         # What is wrong with these is said before images are loaded.
+        recovery.check()
         schedule, energy = rounds.schedule(), metering.asked()
         opened = judged.opened(recovery.augment)
         frontier = _searched(
@@ -55,6 +56,7 @@ def tune(
             recovery,
             run_dir=run_dir,
             rounds=schedule,
+            recoverable=rounds.recoverable,
             max_drop=rounds.max_drop,
             latency=timing.latency(),
             energy=energy,
@@ -65,8 +67,11 @@ def tune(
         show(frontier.to_json() | {"report": str(page)}, lambda: _print(frontier, run_dir, page))
 
 
-def _searched(judged: Judged, opened: "Task", recovery: Recovery, **asked: Any) -> "Frontier":
+def _searched(
+    judged: Judged, opened: "Task", recovery: Recovery, *, recoverable: bool, **asked: Any
+) -> "Frontier":
     """Searches with what the options say; `asked` are arguments of `search` as they are."""
+    from virtualpool.cli.recovery import few_images_for
     from virtualpool.search import search
 
     with resumable(str(asked["run_dir"])), progress() as observer:
@@ -76,6 +81,7 @@ def _searched(judged: Judged, opened: "Task", recovery: Recovery, **asked: Any) 
             evaluate=opened.evaluator(recovery.mixed_precision),
             finetune=recovery.finetune(opened, judged.seed),
             **recovery.lengths(),
+            recoverable=few_images_for(opened, judged.seed) if recoverable else None,
             settings={"model": judged.model, "weights": judged.weights}
             | opened.settings
             | recovery.settings(),

@@ -52,6 +52,7 @@ class Rounds:
             metavar="FILE[:KEY]", rich_help_panel=_ROUNDS, help="JSON: the sites of each round."
         ),
     ] = None
+    recoverable: options.Recoverable = False
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -84,13 +85,24 @@ class Recovery:
     """How a round's model wins back what pooling has cost."""
 
     recover: Annotated[
-        Literal["labels", "distillation", "both", "recalibration", "none"],
+        str,
         typer.Option(
+            metavar="WAY,WAY",
             rich_help_panel=_RECOVERY,
-            help="Fine-tune by labels, by the original's outputs, or both; or only measure batch "
-            "norm anew.",
+            help="In this order: reconstruction (solves the weights, without training), "
+            "distillation (from the original, without labels), labels, distillation+labels, "
+            "recalibration (only measures batch norm anew); or none.",
         ),
-    ] = "labels"
+    ] = "reconstruction,distillation"
+    reconstruction_images: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            rich_help_panel=_RECOVERY,
+            help="Training images that reconstruction reads, without their labels (default: 1000, "
+            "of detection 100).",
+        ),
+    ] = None
     site_weight: Annotated[
         float,
         typer.Option(
@@ -115,9 +127,12 @@ class Recovery:
         ),
     ] = None
     learning_rate: Annotated[
-        str,
-        typer.Option(rich_help_panel=_RECOVERY, help="At first; one number or one a round."),
-    ] = "0.001"
+        str | None,
+        typer.Option(
+            rich_help_panel=_RECOVERY,
+            help="At first; one number or one a round (default: 0.001).",
+        ),
+    ] = None
     optimizer: Annotated[
         Literal["sgd", "adamw"], typer.Option(rich_help_panel=_RECOVERY, help="What trains.")
     ] = "sgd"
@@ -168,33 +183,60 @@ class Recovery:
             "mixed_precision": self.mixed_precision,
         }
 
-    def finetune(self, task: "Task", seed: int) -> "Finetune | None":
-        """What fine-tunes each round's model; None where nothing is asked for."""
+    def check(self) -> None:
+        """Refuses recoveries that do not exist, and options of a training that is not asked for.
+
+        Raises:
+            typer.BadParameter: by name.
+        """
+        given = {
+            "--epochs": self.epochs,
+            "--steps": self.steps,
+            "--learning-rate": self.learning_rate,
+            "--drop-steps": self.drop_steps,
+            "--ema": self.ema,
+            "--clip": self.clip,
+        }
+        named = [option for option, value in given.items() if value is not None]
+        if self._solves_alone and named:
+            raise typer.BadParameter(
+                f"{' and '.join(named)}: --recover {self.recover} trains nothing. Leave it out, or "
+                "add a way that trains, such as distillation."
+            )
+
+    def finetune(self, task: "Task", seed: int) -> "list[Finetune] | None":
+        """What recovers each round's model, in order; None where nothing is asked for."""
         from virtualpool.cli import recovery
 
-        if self.recover == "none":
-            return None
         training: TrainingOptions = {**self.training(), "seed": seed}
-        return recovery.finetune(
-            self.recover,
-            task.kind,
-            task.module,
-            task.training_batches,
-            sites=self.site_weight,
-            **training,
-        )
+        images, sites = self.reconstruction_images, self.site_weight
+        return [
+            recovery.finetune(way, task, images=images, sites=sites, **training)
+            for way in recovery.ways(self.recover)
+        ] or None
 
     def lengths(self) -> dict[str, Any]:
         """The arguments of `search` for the learning rate and the length of each round."""
         from virtualpool.cli.rounds import length, one_or_each
 
-        rates = one_or_each(self.learning_rate, "--learning-rate")
+        if self._solves_alone:
+            return {}
+        rates = one_or_each(self.learning_rate or "0.001", "--learning-rate")
         return {"learning_rates": rates} | length(self.epochs, self.steps)
+
+    @property
+    def _solves_alone(self) -> bool:
+        """Whether weights are solved, and none are trained."""
+        from virtualpool.cli import recovery
+
+        asked = recovery.ways(self.recover)
+        return recovery.RECONSTRUCTION in asked and not {*asked} & {*recovery.TRAINING}
 
     def settings(self) -> dict[str, Any]:
         """What a run must be given alike when it goes on, besides what `search` is told."""
         return {
             "recovery": self.recover,
+            "reconstruction images": self.reconstruction_images,
             "site weight": self.site_weight,
             "training": self.training(),
         }

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from virtualpool.plan import plan_of
 from virtualpool.recover.batch_norm import by_recalibration
 from virtualpool.recover.limits import ABOVE_ZERO, WEIGHT
 from virtualpool.recover.objectives import Distillation, Labels, Loss, cross_entropy
@@ -114,20 +115,23 @@ def by_reconstruction(
         memory_gib: about how many GiB the maps of all images may take.
 
     Returns:
-        A `finetune(model, round)` for `search`, which changes the model's weights in place.
+        A `finetune(model, round)` for `search`, which changes the model's weights in place. An
+        unmodified model, as those on smaller images are, stays as it is.
 
     Raises (when called):
         VirtualPoolError: see `reconstruct`.
     """
 
     def finetune(model: nn.Module, current: Round) -> None:
+        if not plan_of(model).names:
+            return
         solved = reconstruct(
             model,
             original,
             batches,
             samples=samples,
             memory_gib=memory_gib,
-            observer=lambda _, *told: current.observer(current.name, *told),
+            observer=lambda stage, *told: current.observer(f"{current.name} {stage}", *told),
         )
         model.load_state_dict(solved.state_dict())
 

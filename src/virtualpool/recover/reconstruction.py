@@ -25,6 +25,7 @@ from virtualpool.graph.state import copy_of
 from virtualpool.measure.bench import device_of
 from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import plan_of
+from virtualpool.progress import shows_progress
 from virtualpool.recover.batches import images_of
 from virtualpool.recover.judging import Judgement, judged, results_of, take_best
 from virtualpool.recover.layers import call_order, layers_of, unsolvable
@@ -39,6 +40,7 @@ _FEW_BATCHES = 5
 """With fewer ones, some images of each are held out, else whole batches."""
 
 
+@shows_progress
 @torch.no_grad()
 def reconstruct(
     pooled: nn.Module,
@@ -48,7 +50,7 @@ def reconstruct(
     samples: int = 48,
     memory_gib: float = 4.0,
     seed: int = 0,
-    observer: Observer = unobserved,
+    observer: Observer | None = None,
 ) -> nn.Module:
     """A new pooled model with weights solved so that its maps are those of the original.
 
@@ -75,7 +77,7 @@ def reconstruct(
             waits in temporary files. A layer whose equations take more, and more than one GiB,
             keeps its weights.
         seed: decides the positions, and what a model draws that draws random numbers.
-        observer: is told of progress.
+        observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
 
     Raises:
         VirtualPoolError: the model has no virtual pool or is fused, there are fewer than two
@@ -92,6 +94,7 @@ def reconstruct(
     >>> bool(error(solved) < error(pooled))
     True
     """
+    observer = observer or unobserved
     _check(pooled)
     device = device_of(pooled)
     processes.join(on_cpu=device.type == "cpu")

@@ -1,13 +1,14 @@
 """One step of Algorithm 1, as the fine-tuning of it sees it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.score import Score
 from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import Plan
@@ -26,11 +27,12 @@ class Round:
         added: the sites that this round pools in addition.
         plan: all the sites that the model has pooled.
         directory: the round's folder. A fine-tuning that can go on after a kill keeps its state in
-            the folder's "checkpoint", which is removed when the round is tuned.
+            `checkpoint`, which is removed when the round is tuned.
         learning_rate: as asked of `search` for this round, or None.
         epochs: likewise.
         training_steps: likewise, the length of the fine-tuning in steps of the optimizer; it goes
             before `epochs`.
+        recovery: the place of this fine-tuning in the round's list of them; 1 for the first.
         evaluate: gives a model's score in eval mode; training flags are as before afterwards.
         observer: may be told of progress, with `name` for the stage.
 
@@ -47,6 +49,7 @@ class Round:
     evaluate: Callable[[nn.Module], Score]
     observer: Observer = unobserved
     training_steps: int | None = None
+    recovery: int = 1
 
     def __post_init__(self) -> None:
         for name, allowed in LIMITS.items():
@@ -65,7 +68,8 @@ class Round:
     @property
     def checkpoint(self) -> Path:
         """Where a fine-tuning keeps what it needs to go on after a kill."""
-        return self.directory / "checkpoint"
+        folder = self.directory / "checkpoint"
+        return folder if self.recovery == 1 else folder / f"recovery-{self.recovery}"
 
     @property
     def journal(self) -> Path:
@@ -76,20 +80,38 @@ class Round:
         """Appends a record, such as `step=10, loss=0.3`, to training.jsonl in the round's folder.
 
         A tensor with one value, and anything else that `float` takes, is written as a number.
+        Records of a second recovery and later ones say its number.
         """
+        if self.recovery > 1:
+            record["recovery"] = self.recovery
         if is_main():
             append_line(self.journal, json.dumps(record, default=_number))
 
     def rewind(self, step: float) -> None:
         """Drops the records of later steps: a training that goes on from `step` logs them again."""
-        if is_main():
-            records = read_records(self.journal)
-            write_records(self.journal, [it for it in records if _step(it, step) <= step])
+        self._keep(lambda it: _place(it) != self.recovery or _step(it, step) <= step)
+
+    def begin(self) -> None:
+        """Drops the records of an earlier start that has no checkpoint to go on from."""
+        if not self.checkpoint.exists():
+            self._keep(lambda it: _place(it) < self.recovery)
+
+    def _keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        if is_main() and self.journal.exists():
+            write_records(self.journal, [it for it in read_records(self.journal) if wanted(it)])
+
+
+def _place(record: dict[str, Any]) -> float:
+    return _number_in(record, "recovery", 1)
 
 
 def _step(record: dict[str, Any], otherwise: float) -> float:
-    step = record.get("step")
-    return step if isinstance(step, int | float) else otherwise
+    return _number_in(record, "step", otherwise)
+
+
+def _number_in(record: dict[str, Any], name: str, otherwise: float) -> float:
+    value = record.get(name)
+    return value if isinstance(value, int | float) else otherwise
 
 
 def _number(value: Any) -> float:
@@ -105,3 +127,32 @@ LIMITS = {
 
 Finetune = Callable[[nn.Module, Round], object]
 """What a user gives to recover accuracy: it changes the model's weights in place."""
+
+
+def as_recoveries(finetune: Finetune | Sequence[Finetune] | None) -> tuple[Finetune, ...]:
+    """What is given as `finetune`, one callable or a list of them, as a tuple.
+
+    >>> as_recoveries(None), len(as_recoveries([print, print]))
+    ((), 2)
+    >>> as_recoveries(["labels"])
+    Traceback (most recent call last):
+    virtualpool.errors.VirtualPoolError: finetune[0] is 'labels', which cannot be called; give ...
+
+    Raises:
+        VirtualPoolError: the list is empty, or something in it is no callable.
+    """
+    if finetune is None:
+        return ()
+    if callable(finetune):
+        return (finetune,)
+    usual = "a finetune(model, round), such as virtualpool.by_distillation(original, batches)"
+    if not isinstance(finetune, list | tuple):
+        raise VirtualPoolError(f"finetune is {finetune!r:.80}; give {usual}, or a list of such.")
+    if not finetune:
+        raise VirtualPoolError(f"finetune is an empty list; give {usual} in it, or None.")
+    for place, each in enumerate(finetune):
+        if not callable(each):
+            raise VirtualPoolError(
+                f"finetune[{place}] is {each!r:.80}, which cannot be called; give {usual}."
+            )
+    return tuple(finetune)

@@ -36,12 +36,27 @@ class Dot:
 
 @dataclass(frozen=True)
 class Bar:
-    """A site, and what is lost when it alone is pooled, without fine-tuning."""
+    """A site, and what is lost when it alone is pooled, without fine-tuning.
+
+    `recoverable` is what is lost once the layers behind it are reconstructed, with its own error.
+    """
 
     site: str
     drop: float
     error: float | None
     before_pool: bool
+    recoverable: float | None = None
+    recoverable_error: float | None = None
+
+    @property
+    def drops(self) -> list[tuple[str, float, float | None]]:
+        """The drops by the classes of their bars, each with its error."""
+        if self.recoverable is None:
+            return [("bar", self.drop, self.error)]
+        return [
+            ("bar before-recovery", self.drop, self.error),
+            ("bar", self.recoverable, self.recoverable_error),
+        ]
 
 
 @dataclass(frozen=True)
@@ -112,13 +127,14 @@ def sensitivity(bars: Sequence[Bar], width: float, unit: Unit) -> Markup:
     left = 16 + 7 * min(longest, max(len(bar.site) for bar in bars))
     top, row = 8, 20
     bottom = top + row * len(bars)
-    limits = [limit for bar in bars for limit in _limits(bar.drop, bar.error)]
+    drops = [each for bar in bars for each in bar.drops]
+    limits = [limit for _, drop, error in drops for limit in _limits(drop, error)]
     across = svg.scale([0, *limits], left, width - 16)
     root = svg.figure(
         width,
         bottom + 46,
         f"{unit.title} lost by each site pooled alone",
-        "; ".join(f"{bar.site}: {unit.scaled(bar.drop)}" for bar in bars),
+        "; ".join(f"{bar.site}: {_recovered(bar, unit)}" for bar in bars),
     )
     svg.axis_below(root, across, top, bottom, f"{unit.name} lost{points(unit)}", svg.plain)
     for index, bar in enumerate(bars):
@@ -127,11 +143,15 @@ def sensitivity(bars: Sequence[Bar], width: float, unit: Unit) -> Markup:
         svg.add(group, "title", _said(bar, unit))
         name = bar.site if len(bar.site) <= longest else "…" + bar.site[1 - longest :]
         svg.add(group, "text", name, x=left - 8, y=middle + 4, text_anchor="end", class_="site")
-        begin, end = sorted((across(0), across(bar.drop)))
-        class_ = "bar before-pool" if bar.before_pool else "bar"
-        svg.add(group, "rect", x=begin, y=middle - 6, width=end - begin, height=12, class_=class_)
-        low, high = _limits(bar.drop, bar.error)
-        svg.line(group, (across(low), middle), (across(high), middle), "error")
+        height = 12 / len(bar.drops)
+        for place, (class_, drop, error) in enumerate(bar.drops):
+            begin, end = sorted((across(0), across(drop)))
+            class_ += " before-pool" if bar.before_pool else ""
+            y = middle - 6 + place * height
+            svg.add(group, "rect", x=begin, y=y, width=end - begin, height=height, class_=class_)
+            low, high = _limits(drop, error)
+            y += height / 2
+            svg.line(group, (across(low), y), (across(high), y), "error")
     svg.line(root, (across(0), top), (across(0), bottom), "zero")
     return svg.to_markup(root)
 
@@ -232,9 +252,17 @@ def _dot(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale, unit: Un
 
 
 def _said(bar: Bar, unit: Unit) -> str:
-    error = "" if bar.error is None else f" ± {unit.scaled(bar.error)}"
     place = ", before a pooling layer" if bar.before_pool else ""
-    return f"{bar.site}{place}: {unit.scaled(bar.drop)}{error}{points(unit)}"
+    return f"{bar.site}{place}: {_recovered(bar, unit)}{points(unit)}"
+
+
+def _recovered(bar: Bar, unit: Unit) -> str:
+    """A site's drop, and its recoverable drop where that is known."""
+    written = [
+        unit.scaled(drop) if error is None else f"{unit.scaled(drop)} ± {unit.scaled(error)}"
+        for _, drop, error in bar.drops
+    ]
+    return ", recoverable drop ".join(written)
 
 
 def _limits(value: float, error: float | None) -> tuple[float, float]:

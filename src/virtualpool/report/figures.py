@@ -35,6 +35,7 @@ def figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
         bars = _bars(run, unit)
         drawn["sensitivity"] = _drawn(lambda width: charts.sensitivity(bars, width, unit), WIDE)
         drawn["any_before_pool"] = any(bar.before_pool for bar in bars)
+        drawn["any_recoverable"] = any(bar.recoverable is not None for bar in bars)
         samples = run.sensitivity.baseline.samples
         drawn["method"] = run.sensitivity.method + (f"; {samples:,} samples" if samples else "")
     accuracy, loss = _curves(run, "accuracy", unit), _curves(run, "loss", unit)
@@ -113,9 +114,15 @@ def _bars(run: Record, unit: Unit) -> list[charts.Bar]:
             drop=site.drop * unit.factor,
             error=site.standard_error and site.standard_error * unit.factor,
             before_pool=site.before_pool,
+            recoverable=_scaled(site.recoverable_drop, unit),
+            recoverable_error=_scaled(site.recoverable_standard_error, unit),
         )
         for site in sorted(run.sensitivity.sites, key=lambda site: order.get(site.name, len(order)))
     ]
+
+
+def _scaled(value: float | None, unit: Unit) -> float | None:
+    return None if value is None else value * unit.factor
 
 
 def _curves(run: Record, measure: str, unit: Unit) -> list[charts.Curve]:

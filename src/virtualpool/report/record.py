@@ -31,7 +31,8 @@ class Record:
         sensitivity: the sites that were tried so far, or None.
         rounds: the sites that each round adds; empty before that was decided.
         fusing: by the names of the models, what of them was fused and what was not.
-        training: what was logged while fine-tuning, of each round that began.
+        training: what was logged while fine-tuning, of each round that began; of several recoveries
+            in a round the later ones' steps go on from the earlier ones'.
         pictures: what the task drew at the end, to be shown as it is; or None.
     """
 
@@ -122,7 +123,7 @@ def read(run_dir: Path | str) -> Record:
         rounds=rounds,
         fusing=_fusing(directory),
         training=[
-            _measured(directory / f"round-{index:02d}" / "training.jsonl")
+            _joined(_measured(directory / f"round-{index:02d}" / "training.jsonl"))
             for index in range(1, len(rounds) + 1)
         ],
         pictures=_optional(directory, PICTURES),
@@ -133,6 +134,19 @@ def _points(directory: Path, folders: str) -> tuple[Point, ...]:
     # A round's point is the last of its files: the rounds that have one are those that are done.
     files = sorted(directory.glob(f"{folders}/point.json"))
     return tuple(contents.read(directory, path) for path in files)
+
+
+def _joined(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records of recoveries one after the other; the steps of each go on from the last one's."""
+    before = last = 0
+    place = 1
+    joined = []
+    for record in records:
+        if record.get("recovery", 1) != place:
+            before, place = last, record.get("recovery", 1)
+        last = before + record["step"]
+        joined.append(record | {"step": last})
+    return joined
 
 
 def _missing(directory: Path) -> dict[str, str]:
@@ -159,6 +173,7 @@ class _Measured:
     step: NotNegative
     accuracy: Finite | None = None
     loss: Finite | None = None
+    recovery: NotNegative = 1
 
 
 def _measured(path: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,12 @@ from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
 from virtualpool.observer import Observer
 from virtualpool.records import read_records
-from virtualpool.recover import by_distillation, by_labels, by_recalibration
+from virtualpool.recover import (
+    by_distillation,
+    by_labels,
+    by_recalibration,
+    by_reconstruction,
+)
 from virtualpool.search.agreement import output_agreement
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.resizing import resized
@@ -31,6 +36,7 @@ __all__ = [
     "by_distillation",
     "by_labels",
     "by_recalibration",
+    "by_reconstruction",
     "output_agreement",
     "read_records",
     "resized",

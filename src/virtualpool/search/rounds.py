@@ -3,7 +3,7 @@
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
 
@@ -21,7 +21,7 @@ from virtualpool.plan import plan_of
 from virtualpool.processes import agreed, join
 from virtualpool.progress import shows_progress
 from virtualpool.recover.limits import Limits
-from virtualpool.recover.round import LIMITS, Finetune, Round
+from virtualpool.recover.round import LIMITS, Finetune, Round, as_recoveries
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.resizing import check_resizable
 from virtualpool.search.run import Run
@@ -48,12 +48,13 @@ def search(
     example_inputs: Any,
     *,
     evaluate: Evaluate,
-    finetune: Finetune | None = None,
+    finetune: Finetune | Sequence[Finetune] | None = None,
     rounds: int | Sequence[Sequence[str]] | Schedule = 3,
     run_dir: Path | str,
     names: Sequence[str] | None = None,
     sensitivity: Sensitivity | None = None,
     recalibrate: Recalibrate | None = None,
+    recoverable: Iterable[Any] | None = None,
     learning_rates: OneARound = None,
     epochs: OneARound = None,
     training_steps: int | Sequence[int] | None = None,
@@ -81,13 +82,16 @@ def search(
         example_inputs: inputs that it runs on; also what it is timed with.
         evaluate: gives a model's score, higher is better; a float, or a `Score` that knows more.
         finetune: is called with each round's model, in training mode, and the `Round`; it changes
-            the model's weights in place. Without it the models stay as they are pooled.
+            the model's weights in place. Of a list each is called in turn, and its result is kept
+            before the next begins. Without it the models stay as they are pooled.
         rounds: how many rounds, or the sites of each, or a schedule (see `Schedule`). Sites that
             no round takes stay unpooled.
         run_dir: the directory of the run.
         names: the sites to consider; all eligible ones if not given.
         sensitivity: the ranking, if it is known; otherwise it is found, unless `rounds` is a list.
         recalibrate: see `virtualpool.sensitivity`.
+        recoverable: batches of images, without labels, for the sites to be ranked by their
+            recoverable drop (see `virtualpool.sensitivity`).
         learning_rates: handed to `finetune` by the round: one number, or one for each round.
         epochs: likewise.
         training_steps: likewise, in place of `epochs`: the length in steps of the optimizer.
@@ -121,7 +125,13 @@ def search(
     _check_comparison(compare, model, example_inputs)
     if epochs is not None and training_steps is not None:
         raise VirtualPoolError("A round has a length in epochs or in training_steps, not in both.")
+    recoveries = as_recoveries(finetune)
     schedule = as_schedule(rounds)
+    if recoverable is not None and (sensitivity or not schedule.needs_sensitivity):
+        raise VirtualPoolError(
+            "recoverable is for a ranking that search finds; leave it out where the ranking or the "
+            "rounds are given."
+        )
     candidates = _candidates(model, example_inputs, names, schedule, sensitivity)
     count = schedule.most_rounds(len(candidates))
     if max_drop is not None:
@@ -131,7 +141,7 @@ def search(
         model=model,
         example_inputs=example_inputs,
         evaluate=evaluate,
-        finetune=finetune,
+        recoveries=recoveries,
         learning_rates=_one_a_round("learning_rates", learning_rates, count),
         epochs=_one_a_round("epochs", epochs, count),
         training_steps=_one_a_round("training_steps", training_steps, count),
@@ -141,7 +151,7 @@ def search(
         seed=seed,
         observer=observer or unobserved,
     )
-    callables = {"evaluate": evaluate, "finetune": finetune, "recalibrate": recalibrate}
+    callables = {"evaluate": evaluate, **_by_place(recoveries), "recalibrate": recalibrate}
     # The main process decides: others may have closed over their own rank or device.
     parts = agreed({name: parts_of(each) for name, each in callables.items()})
     config = steps.config() | {
@@ -149,6 +159,7 @@ def search(
         "sensitivity": sensitivity and sensitivity.names,
         "schedule": schedule.to_json(),
         "recalibrate": name_of(recalibrate),
+        "recoverable": None if recoverable is None else True,
         "compare": compare,
         **{f"{name}'s": each.compared for name, each in parts.items() if each.compared},
         "settings": dict(settings or {}),
@@ -161,13 +172,20 @@ def search(
         if sensitivity is not None:
             ranking = steps.given(sensitivity.limited_to(candidates))
         elif schedule.needs_sensitivity:
-            ranking = steps.sensitivity(candidates, recalibrate)
+            ranking = steps.sensitivity(candidates, recalibrate, recoverable)
         if schedule.needs_time:
             saved_ms = steps.saved_ms(candidates)
         decided = steps.decided(candidates, lambda: schedule.rounds(ranking, saved_ms))
         points += _rounds(steps, decided)
         smaller, missing = smaller_images(steps, len(points) - 1) if compare else ([], {})
         return steps.frontier(points, smaller, missing)
+
+
+def _by_place(recoveries: Sequence[Finetune]) -> dict[str, Finetune]:
+    """Recoveries by what a run's config calls them; one alone has no number."""
+    if len(recoveries) == 1:
+        return {"finetune": recoveries[0]}
+    return {f"finetune {place}": each for place, each in enumerate(recoveries, 1)}
 
 
 def _rounds(steps: Steps, decided: list[list[str]]) -> Iterator[Point]:

@@ -75,8 +75,8 @@ class Grouped(Schedule):
 
     Attributes:
         sizes: how many sites each round adds.
-        thresholds: rising; each round adds the sites left whose drop is at most this. A round
-            for which there is none is left out.
+        thresholds: rising; each round adds the sites left whose drop (recoverable drop, where that
+            is known) is at most this. A round for which there is none is left out.
         count: how many rounds there are, as even as can be, the earlier ones larger.
     """
 
@@ -110,12 +110,12 @@ class Grouped(Schedule):
         ranked = _needed(sensitivity)
         if self.thresholds is None:
             return _cut(ranked.names, _sizes(self.sizes, self.count, len(ranked.sites)))
-        reached = [sum(site.drop <= step for site in ranked.sites) for step in self.thresholds]
+        reached = [sum(site.cost <= step for site in ranked.sites) for step in self.thresholds]
         sizes = [after - before for before, after in pairwise([0, *reached])]
         if not any(sizes):
             raise VirtualPoolError(
                 f"No site drops as little as {self.thresholds[-1]:g}; the most robust, "
-                f"{ranked.sites[0].name}, drops {ranked.sites[0].drop:.4g}. Raise the thresholds."
+                f"{ranked.sites[0].name}, drops {ranked.sites[0].cost:.4g}. Raise the thresholds."
             )
         return [added for added in _cut(ranked.names, sizes) if added]
 
@@ -181,7 +181,8 @@ class Listed(Schedule):
 class ByTimeSaved(Schedule):
     """Several sites a round, those first that save most time for the accuracy that they cost.
 
-    The order is by milliseconds saved per accuracy lost, each site pooled alone. A drop that is
+    The order is by milliseconds saved per accuracy lost, each site pooled alone (and what is behind
+    it reconstructed, where the recoverable drop is known). A drop that is
     below its own standard error, or below `SMALLEST_DROP`, counts as that; sites that save no
     time come last.
 
@@ -218,7 +219,7 @@ class ByTimeSaved(Schedule):
 
         def worth(site: SiteSensitivity) -> tuple[bool, float]:
             saved = saved_ms[site.name]
-            cost = max(site.drop, site.standard_error or 0, SMALLEST_DROP)
+            cost = max(site.cost, site.cost_error or 0, SMALLEST_DROP)
             return (saved > 0, saved / cost if saved > 0 else -cost)
 
         order = [site.name for site in sorted(ranked.sites, key=worth, reverse=True)]

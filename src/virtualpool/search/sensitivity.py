@@ -1,4 +1,7 @@
-"""How much accuracy each site costs, pooled alone (the paper's Algorithm 1, lines 7 to 11)."""
+"""How much accuracy each site costs, pooled alone (the paper's Algorithm 1, lines 7 to 11).
+
+Beside it the *recoverable drop*: what is lost once the layers behind the site are reconstructed.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +20,7 @@ from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer, unobserved
 from virtualpool.processes import agreed, is_main
 from virtualpool.progress import shows_progress
+from virtualpool.recover.reconstruction import reconstruct
 from virtualpool.schema import Count, Finite, NotNegative, converted, parsed
 from virtualpool.sites import Site, check_eligible, named, sites
 
@@ -34,6 +38,10 @@ class SiteSensitivity:
         standard_error: of the drop (paired where each sample's score is known), or None.
         before_pool: whether a pooling layer comes next.
         macs: multiply-accumulates of the site's convolution per image, before pooling.
+        recoverable_score: of the model with the layers behind this site reconstructed, or None
+            where that was not asked for.
+        recoverable_drop: how much lower that is than the unmodified model's score.
+        recoverable_standard_error: of the recoverable drop.
     """
 
     name: str
@@ -42,15 +50,34 @@ class SiteSensitivity:
     standard_error: NotNegative | None
     before_pool: bool
     macs: Count
+    recoverable_score: Score | None = None
+    recoverable_drop: Finite | None = None
+    recoverable_standard_error: NotNegative | None = None
+
+    @property
+    def cost(self) -> float:
+        """The number that ranks: the recoverable drop where it is known, else the drop."""
+        return self.drop if self.recoverable_drop is None else self.recoverable_drop
+
+    @property
+    def cost_error(self) -> float | None:
+        """The standard error of the cost."""
+        if self.recoverable_drop is None:
+            return self.standard_error
+        return self.recoverable_standard_error
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value."""
-        return asdict(self) | {"score": self.score.to_json()}
+        scores = {"score": self.score, "recoverable_score": self.recoverable_score}
+        # A score of 0 is one, though it is false.
+        known = {name: it.to_json() for name, it in scores.items() if it is not None}
+        return asdict(self) | known
 
     @classmethod
     def from_json(cls, value: Any) -> "SiteSensitivity":
         """The sensitivity of a JSON value."""
-        return converted(parsed(value, score=Score.from_json), cls, "the sensitivity of a site")
+        value = parsed(value, score=Score.from_json, recoverable_score=Score.from_json)
+        return converted(value, cls, "the sensitivity of a site")
 
 
 @dataclass(frozen=True)
@@ -59,7 +86,7 @@ class Sensitivity:
 
     Attributes:
         baseline: the unmodified model's score; it knows on how many samples, if its evaluation did.
-        sites: by rising drop; of two with the same drop, the one with more work first.
+        sites: by rising cost; of two with the same cost, the one with more work first.
         method: how the drops were found, for people to read.
     """
 
@@ -74,7 +101,7 @@ class Sensitivity:
 
     def including(self, site: SiteSensitivity) -> "Sensitivity":
         """The same with one site more, at its place."""
-        ranked = sorted((*self.sites, site), key=lambda site: (site.drop, -site.macs))
+        ranked = sorted((*self.sites, site), key=lambda site: (site.cost, -site.macs))
         return replace(self, sites=tuple(ranked))
 
     def limited_to(self, names: Iterable[str]) -> "Sensitivity":
@@ -110,6 +137,7 @@ def sensitivity(
     *,
     names: Sequence[str] | None = None,
     recalibrate: Recalibrate | None = None,
+    recoverable: Iterable[Any] | None = None,
     baseline: Score | None = None,
     path: Path | str | None = None,
     observer: Observer | None = None,
@@ -117,7 +145,8 @@ def sensitivity(
     """Pools each site alone, without fine-tuning, and ranks the sites by the score that it costs.
 
     This is the paper's Algorithm 1, lines 7 to 11, and its figure 2. Every model is evaluated in
-    eval mode and sees the same random numbers.
+    eval mode and sees the same random numbers. With `recoverable`, each model is evaluated once
+    more with the layers behind its site reconstructed, and ranked by the recoverable drop.
 
     >>> import torch
     >>> from virtualpool.search import output_agreement
@@ -136,19 +165,29 @@ def sensitivity(
         names: the sites to try; all eligible ones if not given.
         recalibrate: is called with each pooled model before it is evaluated, to renew the
             statistics of its batch norms, say.
+        recoverable: batches of images, without labels, to reconstruct with (see
+            `virtualpool.reconstruct`): a list or a `DataLoader`, of few images, for they are gone
+            through for each site.
         baseline: the unmodified model's score, if it is known.
         path: a file that is written after each site; a second start goes on from there.
         observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
 
     Raises:
-        VirtualPoolError: a name is no eligible site, a score is not finite, or `path` holds the
-            answer to another question.
+        VirtualPoolError: a name is no eligible site, a score is not finite, `path` holds the
+            answer to another question, or `recoverable` can be gone through only once.
     """
+    if recoverable is not None and iter(recoverable) is recoverable:
+        raise VirtualPoolError(
+            "recoverable is gone through for every site, and an iterator can be gone through once; "
+            "give a list or a DataLoader."
+        )
     observer = observer or unobserved
     tried = eligible(model, example_inputs, names)
     method = "each site pooled alone, without fine-tuning"
     if recalibrate is not None:
         method += f", recalibrated by {name_of(recalibrate)}"
+    if recoverable is not None:
+        method += "; and with the layers behind it reconstructed"
     asked = {
         "model": fingerprint(model.state_dict()),
         "sites": [site.name for site in tried],
@@ -170,9 +209,17 @@ def sensitivity(
     for done, site in enumerate(tried):
         observer("sensitivity", done, len(tried), site.name)
         if site.name not in result.names:
-            with seeded("sensitivity"):
-                score = _pooled_alone(model, site.name, example_inputs, evaluate, recalibrate)
-            result = keep(result.including(_compared(site, result.baseline, score)))
+            pooled = apply(model, example_inputs, [site.name])
+            solved = None
+            if recoverable is not None:
+                with seeded("reconstruction"):
+                    recovered = reconstruct(pooled, model, recoverable, observer=unobserved)
+                solved = _judged(recovered, site, evaluate)
+            if recalibrate is not None:
+                with seeded("sensitivity"):
+                    recalibrate(pooled)
+            score = _judged(pooled, site, evaluate)
+            result = keep(result.including(_compared(site, result.baseline, score, solved)))
     observer("sensitivity", len(tried), len(tried), "done")
     return result
 
@@ -201,21 +248,14 @@ def eligible(
     return chosen
 
 
-def _pooled_alone(
-    model: nn.Module,
-    name: str,
-    example_inputs: Any,
-    evaluate: Evaluate,
-    recalibrate: Recalibrate | None,
-) -> Score:
-    pooled = apply(model, example_inputs, [name])
-    if recalibrate is not None:
-        recalibrate(pooled)
-    return judge(evaluate, pooled.eval(), f"the model with {name} pooled")
+def _judged(pooled: nn.Module, site: Site, evaluate: Evaluate) -> Score:
+    with seeded("sensitivity"):
+        return judge(evaluate, pooled.eval(), f"the model with {site.name} pooled")
 
 
-def _compared(site: Site, baseline: Score, score: Score) -> SiteSensitivity:
+def _compared(site: Site, baseline: Score, score: Score, solved: Score | None) -> SiteSensitivity:
     drop = baseline - score
+    left = None if solved is None else baseline - solved
     return SiteSensitivity(
         name=site.name,
         score=score.summary,
@@ -223,6 +263,9 @@ def _compared(site: Site, baseline: Score, score: Score) -> SiteSensitivity:
         standard_error=drop.standard_error,
         before_pool=site.before_pool,
         macs=site.macs,
+        recoverable_score=None if solved is None else solved.summary,
+        recoverable_drop=None if left is None else float(left),
+        recoverable_standard_error=None if left is None else left.standard_error,
     )
 
 

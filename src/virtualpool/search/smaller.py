@@ -111,7 +111,7 @@ class _Smaller:
             observer=self._observe,
         )
         name = f"{self.name}, as in {current.name}"
-        self.steps.recover(model, current, self._file(index), name)
+        self.steps.recover(model, current, self._file(index), name, self._again)
 
     def _measured(self) -> Point:
         # Trained and judged on images of full size that it resizes; timed without that.
@@ -153,6 +153,9 @@ class _Smaller:
     def _loaded(self, index: int) -> nn.Module:
         """The model as it was after so many rounds of fine-tuning."""
         return load(self.steps.model, self._file(index)) if index else self.steps.model
+
+    def _again(self, path: Path) -> nn.Module:
+        return resized(load(self.steps.model, path), self.side)
 
     def _file(self, index: int) -> Path:
         folder = self.folder if index == self.rounds else self._directory(index)

@@ -2,8 +2,8 @@
 
 import functools
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from virtualpool.measure.macs import macs
 from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer
 from virtualpool.plan import plan_of
-from virtualpool.processes import is_main, wait_for_all
+from virtualpool.processes import agreed, is_main, wait_for_all
 from virtualpool.recover.round import Finetune, Round
 from virtualpool.search.finite import finite_values
 from virtualpool.search.frontier import Frontier, Point
@@ -32,7 +32,7 @@ from virtualpool.search.run import Run
 from virtualpool.search.run.models import Models
 from virtualpool.search.schedule import Rounds
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, sensitivity
-from virtualpool.storage import save
+from virtualpool.storage import load, save
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Steps:
     model: nn.Module
     example_inputs: Any
     evaluate: Evaluate
-    finetune: Finetune | None
+    recoveries: tuple[Finetune, ...]
     learning_rates: list[float | None]
     epochs: list[float | None]
     training_steps: list[int | None]
@@ -65,7 +65,7 @@ class Steps:
             "weights": fingerprint(self.model.state_dict()),
             "inputs": describe(self.example_inputs),
             "evaluate": name_of(self.evaluate),
-            "finetune": name_of(self.finetune),
+            "finetune": _one_if_alone([name_of(each) for each in self.recoveries]),
             "processes": processes.count(),
             "learning_rates": self.learning_rates,
             "epochs": self.epochs,
@@ -87,7 +87,12 @@ class Steps:
         """Keeps a ranking that the user brought."""
         return self.run.remember("sensitivity.json", ranking.to_json)
 
-    def sensitivity(self, names: list[str], recalibrate: Recalibrate | None) -> Sensitivity:
+    def sensitivity(
+        self,
+        names: list[str],
+        recalibrate: Recalibrate | None,
+        recoverable: Iterable[Any] | None,
+    ) -> Sensitivity:
         """Ranks the sites by what each costs alone."""
         ranking = sensitivity(
             self.model,
@@ -95,6 +100,7 @@ class Steps:
             self.evaluate,
             names=names,
             recalibrate=recalibrate,
+            recoverable=recoverable,
             baseline=self.original_score,
             path=self.run.directory / "sensitivity.json",
             observer=self.observer,
@@ -142,22 +148,54 @@ class Steps:
             self.run.log(f"{name} drops more than {self.max_drop:g}: it is the last round")
         return point
 
-    def recover(self, model: nn.Module, current: Round, path: Path, name: str) -> None:
-        """Fine-tunes a model in place, as a round asks for it, and keeps it.
+    def recover(
+        self,
+        model: nn.Module,
+        current: Round,
+        path: Path,
+        name: str,
+        again: Callable[[Path], nn.Module],
+    ) -> None:
+        """Recovers a model, as a round asks for it, and keeps it.
+
+        Each recovery of several begins from the last one's file, so a round that goes on takes the
+        same path as one that runs through.
 
         Args:
-            model: what is fine-tuned.
+            model: what is recovered.
             current: the round, with a folder for what is needed to go on after a kill.
             path: the file to keep the model in.
             name: what the log calls the model.
+            again: gives the model of such a file.
         """
-        if is_main() and not current.checkpoint.exists():
-            current.journal.unlink(missing_ok=True)
-        if self.finetune is not None:
-            self.run.log(f"{name}: fine-tuning")
+        *earlier, last = self.recoveries or (None,)
+        count = range(1, 1 + len(earlier))
+        kept = [current.directory / f"recovered-{place}.safetensors" for place in count]
+        for place, (finetune, file) in enumerate(zip(earlier, kept, strict=True), 1):
+            if not agreed(file.exists()):
+                self._recover_by(finetune, model, replace(current, recovery=place), file, name)
+            model = again(file)
+        end = replace(current, recovery=1 + len(earlier))
+        self._recover_by(last, model, end, path, name)
+        if is_main():
+            shutil.rmtree(current.checkpoint, ignore_errors=True)
+            for file in kept:
+                file.unlink(missing_ok=True)
+        wait_for_all()
+
+    def _recover_by(
+        self, finetune: Finetune | None, model: nn.Module, current: Round, path: Path, name: str
+    ) -> None:
+        """Changes a model in place by one recovery, if there is one, and keeps it."""
+        if finetune is not None:
+            which = f" by {name_of(finetune)}" if len(self.recoveries) > 1 else ""
+            self.run.log(f"{name}: fine-tuning{which}")
+            current.begin()
             finite = finite_values(model.eval(), self.example_inputs)
-            with seeded(self.seed, "finetune", current.index):
-                self.finetune(model.train(), current)
+            # One recovery alone draws what it draws as the first of several.
+            later = (current.recovery,) if current.recovery > 1 else ()
+            with seeded(self.seed, "finetune", current.index, *later):
+                finetune(model.train(), current)
             if lost := finite - finite_values(model, self.example_inputs):
                 raise VirtualPoolError(
                     f"{name}: after fine-tuning, {min(lost)} holds values that are not finite, so "
@@ -167,7 +205,6 @@ class Steps:
         wait_for_all()
         if is_main():
             save(model, path)
-            shutil.rmtree(current.checkpoint, ignore_errors=True)
         wait_for_all()
 
     @property
@@ -226,7 +263,13 @@ class Steps:
         )
         if is_main():
             write_document(current.directory / "plan.json", current.plan.to_json())
-        self.recover(pooled, current, self.models.path(index), current.name)
+        self.recover(
+            pooled,
+            current,
+            self.models.path(index),
+            current.name,
+            lambda path: load(self.model, path, unfused=True),
+        )
 
     def _measured(self, index: int) -> Point:
         # What is judged is what the user will load.
@@ -257,6 +300,10 @@ class Steps:
             missing=times.missing | energies.reasons,
             unit=score.unit,
         )
+
+
+def _one_if_alone(names: list[str | None]) -> Any:
+    return names if len(names) > 1 else (names or [None])[0]
 
 
 def _all_named(options: Mapping[str, Any]) -> dict[str, Any]:

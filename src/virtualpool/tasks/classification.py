@@ -32,6 +32,24 @@ class Classification:
     test: Batches
     classes: list[str]
 
+    def some_training_images(self, count: int, seed: int = 0) -> Batches:
+        """Batches of at most `count` training images, prepared as for evaluation.
+
+        They come in an order drawn once, as many of each class as can be: `virtualpool.reconstruct`
+        holds the last ones out.
+
+        Raises:
+            VirtualPoolError: there are no training images, or `count` is below 1.
+        """
+        if self.train is None:
+            raise VirtualPoolError("The data have no training images; add a folder train.")
+        images: Any = self.train.dataset
+        chosen = _balanced(images.labels, min(count, len(images)), seed, "training images")
+        order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))
+        plain = images.plain([chosen[place] for place in order.tolist()])
+        size = self.train.batch_size or 1
+        return _loader(plain, size, self.train.num_workers, training=False)
+
     @property
     def skipped(self) -> list[str]:
         """The files that were met so far and could not be read."""
@@ -101,11 +119,11 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _balanced(targets: list[int], count: int, seed: int) -> list[int]:
+def _balanced(targets: list[int], count: int, seed: int, what: str = "test images") -> list[int]:
     """Indices of `count` images: a round takes one of each class, drawn at random."""
     if not 0 < count <= len(targets):
         raise VirtualPoolError(
-            f"A subset of {count} images cannot be taken of {len(targets)} test images."
+            f"A subset of {count} images cannot be taken of {len(targets)} {what}."
         )
     shuffled = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed)).tolist()
     taken: dict[int, int] = {}

@@ -35,7 +35,7 @@ class ClassFolders(ImageFolder):
         found: list[tuple[str, int]] = []
         empty = []
         for name, number in sorted(class_to_idx.items()):
-            images = list(_images_in(Path(directory) / name))
+            images = list(images_in(Path(directory) / name))
             found += [(str(path), number) for path in images]
             if not images:
                 empty.append(name)
@@ -44,7 +44,8 @@ class ClassFolders(ImageFolder):
         return found
 
 
-def _images_in(folder: Path) -> Iterator[Path]:
+def images_in(folder: Path) -> Iterator[Path]:
+    """The image files of a folder and of all folders in it, in order, each once."""
     # A link to a folder around this one leads back here, and past it to other classes.
     seen = {_identity(parent) for parent in folder.resolve().parents}
     for path, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):

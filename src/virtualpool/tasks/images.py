@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -77,6 +78,17 @@ class Images(Dataset[Any]):
         if self._training:
             images = self._preprocessing.augmented(images)
         return self._preprocessing.normalised(images), labels
+
+    @property
+    def labels(self) -> list[int]:
+        """The number of each image's class."""
+        return self._labels.tolist()
+
+    def plain(self, positions: Sequence[int]) -> "Images":
+        """Some of the images for training without augmentation, in the order of `positions`."""
+        prepared = replace(self._preprocessing, augmentation="none")
+        indices = [self._indices[position] for position in positions]
+        return Images(self._source, prepared, training=True, indices=indices)
 
     @property
     def skipped(self) -> list[str]:

@@ -1,6 +1,7 @@
 """`load_data`: which layout, which images, and what was left out."""
 
 import pytest
+import torch
 
 from virtualpool import VirtualPoolError
 from virtualpool.tasks.detection import load_data
@@ -39,6 +40,18 @@ def test_a_subset_is_the_same_each_time(make_voc):
         for seed in (0, 0, 1)
     )  # fmt: skip
     assert len(first) == len(again) == len(other) == 3
+
+
+def test_some_training_images_come_as_they_are(make_voc):
+    folder = make_voc(train={name: [DOG] for name in "abcde"}, test={"f": [DOG]})
+    data = load_data(folder, augmentation="flip both", batch_size=2, workers=0)
+    once, again = ([it for it, _ in data.some_training_images(4)] for _ in range(2))
+    assert [len(images) for images in once] == [2, 2]
+    for one, two in zip(once, again, strict=True):
+        assert all(map(torch.equal, one, two))
+    assert sum(len(images) for images, _ in data.some_training_images(100)) == 5
+    with pytest.raises(VirtualPoolError, match="0 images cannot be taken of 5 training images"):
+        data.some_training_images(0)
 
 
 @pytest.mark.parametrize("count", [0, 2])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.detection.distillation import by_detector_distillation
@@ -44,6 +44,21 @@ class Detection:
     test: Batches
     classes: list[str]
     splits: dict[str, Split]
+
+    def some_training_images(self, count: int, seed: int = 0) -> Batches:
+        """Batches of at most `count` training images with objects, drawn at random, not varied.
+
+        Raises:
+            VirtualPoolError: there are no training images, or `count` is below 1.
+        """
+        if self.train is None:
+            raise VirtualPoolError("The data have no training images; add a split train.")
+        split = self.splits["train"]
+        every = Images(split, self.classes, training=True, augmentation="none")
+        chosen = _drawn(len(every), min(count, len(every)), seed, "training images")
+        images = Subset(every, chosen)
+        workers, size = self.train.num_workers, self.train.batch_size or 1
+        return loader(images, size, workers, as_lists, training=False)
 
     @property
     def skipped(self) -> list[str]:
@@ -101,10 +116,8 @@ def load_data(
     )
 
 
-def _drawn(available: int, count: int, seed: int) -> list[int]:
+def _drawn(available: int, count: int, seed: int, what: str = "test images") -> list[int]:
     if not 0 < count <= available:
-        raise VirtualPoolError(
-            f"A subset of {count} images cannot be taken of {available} test images."
-        )
+        raise VirtualPoolError(f"A subset of {count} images cannot be taken of {available} {what}.")
     order = torch.randperm(available, generator=torch.Generator().manual_seed(seed)).tolist()
     return sorted(order[:count])
