@@ -28,7 +28,7 @@ def apply(model: nn.Module, example_inputs: Any, sites: Sequence[str] | str = "a
     The stride of each site is doubled and its map is recovered after the activation that follows
     it. The model keeps its class (a subclass of it), its attributes and the names of its
     parameters; sizes are computed when it runs, so other input sizes than the example's work.
-    What was done is logged to "virtualpool" at level INFO, and is what `plan_of` returns.
+    Each site is logged to "virtualpool" at level INFO; `plan_of` returns the same.
 
     Args:
         model: any module; it is not changed. If it is pooled already, `sites` come on top.

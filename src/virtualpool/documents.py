@@ -8,7 +8,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.files import naming, read_json, write_json
 
 SCHEMA = 2
-"""Of the files that are written; those of version 1 do not say one."""
+"""Of the files that are written; files of version 1 do not name theirs."""
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def read_document(path: Path | str, parse: Callable[[Any], T] = lambda value: va
 
     Args:
         path: the file.
-        parse: makes of the JSON value what is wanted; its errors will name the file.
+        parse: turns the JSON value into the wanted one; its errors will name the file.
 
     Raises:
         VirtualPoolError: the file is missing, no JSON, of a newer version, or refused by `parse`.
@@ -64,5 +64,5 @@ def without_schema(document: Any) -> Any:
     return {name: value for name, value in document.items() if name != _SCHEMA}
 
 
-# What has no names of its own, or these two, is written under the second.
+# A value without names of its own, or with one of these two, is written under the second.
 _SCHEMA, _CONTENT = "schema", "content"

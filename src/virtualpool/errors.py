@@ -1,2 +1,2 @@
 class VirtualPoolError(Exception):
-    """Every refusal of this library: what is wrong, where, what was expected, what to do next."""
+    """Every refusal of this library: the fault, the place, the expected value, the next step."""

@@ -21,7 +21,7 @@ _DEEPEST = 100
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Gives a path beside `path` to write to; what is there at the end takes the place of `path`.
+    """Gives a path beside `path` to write to; the file there replaces `path` at the end.
 
     If the block raises, `path` stays as it was and nothing is left behind. Of a symbolic link the
     target is written, and the link stays.
@@ -61,7 +61,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def _target(path: Path) -> Path:
-    """What is to be replaced: a file that is there or not, at the end of all links."""
+    """The file to replace, there or not, at the end of all links."""
     target = path
     try:
         target = path.resolve()  # of a link to nothing yet, that place
@@ -84,14 +84,14 @@ def _target(path: Path) -> Path:
 
 
 def _is_about(error: OSError, *paths: Path) -> bool:
-    """Whether an error of a block is one of writing, and not one of what the block reads."""
+    """Whether an error of a block came from writing, not from the block's own reading."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return True
     return error.filename is not None and Path(os.fsdecode(error.filename)) in paths
 
 
 def remove_half_written(folder: Path) -> None:
-    """Removes what a kill has left of `replacing`, in a folder and all below it."""
+    """Removes the files that a killed `replacing` has left in a folder and all below it."""
     for path in list(folder.rglob(".virtualpool-*")):
         if _HALF_WRITTEN.fullmatch(path.name):
             path.unlink(missing_ok=True)
@@ -118,11 +118,11 @@ def check_suffix(path: Path | str, suffix: str) -> None:
     >>> check_suffix("fast.safetensors", ".safetensors")
     >>> check_suffix("fast.pt", ".safetensors")
     Traceback (most recent call last):
-    virtualpool.errors.VirtualPoolError: fast.pt: what is written is a safetensors file; give it ...
+    virtualpool.errors.VirtualPoolError: fast.pt: the format is safetensors; give it a name ...
     """
     if Path(path).suffix != suffix:
         raise VirtualPoolError(
-            f"{path}: what is written is a {suffix[1:]} file; give it a name that ends in {suffix}."
+            f"{path}: the format is {suffix[1:]}; give it a name that ends in {suffix}."
         )
 
 
@@ -155,7 +155,7 @@ def naming(path: Path | str) -> Iterator[None]:
 
 
 def parse_json(text: str, *, finite: bool = False) -> Any:
-    """The value of a JSON text; what is none, or nested more than 100 deep, is a `ValueError`.
+    """The value of a JSON text; other text, or over 100 levels of nesting, is a `ValueError`.
 
     Args:
         text: of a file, say.

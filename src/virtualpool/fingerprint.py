@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of names, dtypes, shapes and values, such as those of a `state_dict`.
+    """A hash of the names, dtypes, shapes and values of tensors, such as a `state_dict`.
 
     >>> weights = {"weight": torch.zeros(2)}
     >>> fingerprint(weights) == fingerprint({"weight": torch.zeros(2)})

@@ -1,6 +1,6 @@
 """A package whose names are imported when they are first used, so that to import it costs nothing.
 
-A name may also be that of a submodule: `virtualpool.search` is the function, though Python sets the
+A name may belong to a submodule too: `virtualpool.search` is the function, though Python sets the
 submodule `virtualpool.search` as an attribute of the package wherever that is imported.
 """
 
@@ -39,7 +39,7 @@ class _LazyPackage(ModuleType):
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # A submodule must not take the place of what is exported under its name.
+        # A submodule must not take the place of the export of the same name.
         if name not in self._homes or not isinstance(value, ModuleType):
             super().__setattr__(name, value)
 

@@ -14,12 +14,12 @@ class Observer(Protocol):
         """Takes note.
 
         Args:
-            stage: what is going on: "original", "sensitivity", "time saved", "rounds" or
+            stage: the work in progress: "original", "sensitivity", "time saved", "rounds" or
                 "smaller images"; or the name of a round ("round-01", "smaller-0.75 round-01") while
                 a model is fine-tuned, and with the stage of that ("round-01 reconstruction").
             done: steps of the stage that are done.
             total: steps of the stage in all.
-            message: what the next step is about, such as a site's name.
+            message: the subject of the next step, such as a site's name.
         """
 
 

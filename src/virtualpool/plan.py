@@ -11,7 +11,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.schema import converted
 
 Follows = Literal["activation", "norm", "conv"]
-"""What a virtual pool comes after: an activation, else a normalisation, else the convolution."""
+"""What stands before a virtual pool: the activation, else the norm, else the convolution."""
 
 PLAN_VERSION = 2
 _BORDER = "exact"
@@ -81,7 +81,7 @@ class Plan:
         """The plan of a JSON value of this version or an older one.
 
         Raises:
-            VirtualPoolError: it is no plan, of a newer version, or of what is not known here.
+            VirtualPoolError: it is no plan, of a newer version, or names something unknown here.
         """
         version = value.get("version") if isinstance(value, dict) else None
         if not isinstance(version, int) or isinstance(version, bool):
@@ -110,7 +110,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _WrittenSite:
-    """A site in a file; only version 1 has a factor, and only later ones say what it follows."""
+    """A site in a file; only version 1 has a factor, and only later ones have `follows`."""
 
     name: str
     follows: Follows | None = None
@@ -126,7 +126,7 @@ class _WrittenPlan:
 
 @dataclass(frozen=True)
 class Record:
-    """What a pooled model carries.
+    """The record that a pooled model carries.
 
     Attributes:
         plan: its plan.
@@ -164,7 +164,7 @@ def record_of(model: nn.Module) -> Record | None:
 
 
 def attach(model: nn.Module, record: Record) -> None:
-    """Makes a model carry a record, in place of those of its submodules."""
+    """Makes a model carry a record, in place of its submodules' records."""
     for module in model.modules():
         vars(module).pop(_RECORD, None)
     setattr(model, _RECORD, record)

@@ -1,7 +1,7 @@
 """Several processes that do one thing together, as `accelerate launch` starts them.
 
 Every process goes through the whole search, since fine-tuning and evaluating may need them all; the
-main one alone prints, writes files and times models, and decides what the others then do as well.
+main one alone prints, writes files and times models; its decisions hold for the others too.
 """
 
 import os
@@ -127,7 +127,7 @@ def wait_for_all() -> None:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """Lets the main process go through the block before the others: what it fetches is there."""
+    """Lets the main process go through the block first, so that its downloads are there."""
     if not is_main():
         wait_for_all()
     try:

@@ -1,4 +1,4 @@
-"""Values of what a file holds: of the types that a dataclass names, or refused."""
+"""Values from a file: of the types that a dataclass names, or refused."""
 
 import reprlib
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from virtualpool.errors import VirtualPoolError
 
 T = TypeVar("T")
 
-# Beyond this nothing is measured, and what is computed of it is finite.
+# No measured number is larger, and computing with it stays finite.
 _MOST = 1e30
 Finite = Annotated[float, msgspec.Meta(ge=-_MOST, le=_MOST)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=_MOST)]
@@ -19,7 +19,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 Whole = Annotated[int, msgspec.Meta(ge=1, le=1 << 62)]
 """Numbers of a file in the range of what they are."""
 Some = msgspec.Meta(min_length=1)
-"""Annotates what is never empty."""
+"""Annotates a value that is never empty."""
 
 
 def converted(value: Any, kind: type[T], what: str | None = None) -> T:
@@ -28,9 +28,9 @@ def converted(value: Any, kind: type[T], what: str | None = None) -> T:
     Fields that the dataclass does not have are left out: a newer version may have added them.
 
     Args:
-        value: numbers, texts, lists and dicts, or what is of the wanted type already.
+        value: numbers, texts, lists and dicts, or a value of the wanted type.
         kind: the type, such as a dataclass or `list[str]`.
-        what: what it is to be called; the name of the type if not given.
+        what: its name in the error; the name of the type if not given.
 
     Raises:
         VirtualPoolError: the value is something else.

@@ -38,7 +38,7 @@ class Site:
             called several times, as by a detector's head for each map of a pyramid, of the first.
         out_shape: shape of its output, full size also of a pooled site; empty if not reached.
         macs: multiply-accumulates per image as the model stands, of all its calls.
-        follows: what the virtual pool would come after: the activation that follows the
+        follows: where the virtual pool would go: behind the activation that follows the
             convolution, else its normalisation, else the convolution itself.
         before_pool: whether a pooling layer comes next (the robust sites; paper, figure 2).
         eligible: whether it can be pooled now.
@@ -155,7 +155,7 @@ class _Observed:
     keeps_samples: bool = True
 
     def record(self, x: Tensor, out: Tensor) -> None:
-        """Notes a call; the shapes are those of the first one."""
+        """Notes a call; the shapes are from the first one."""
         # A transposed convolution works once for each input position, the others for each output.
         positions = (x if self.module.transposed else out).shape[-len(self.kernel) :]
         self.macs += self.module.weight.numel() * math.prod(positions)
@@ -178,7 +178,7 @@ class _Observed:
 
     @property
     def reads_pyramid(self) -> bool:
-        """Whether each map that it read had at most half the side of the one before."""
+        """Whether each map that it read had at most half the height and width of the one before."""
         return all(
             after <= (before + 1) // 2
             for larger, smaller in pairwise(self.in_shapes)

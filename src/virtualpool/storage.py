@@ -133,7 +133,7 @@ def check_file(path: Path) -> None:
 
 @dataclass(frozen=True)
 class _Fused:
-    """What a model was fused with."""
+    """The arguments that a model was fused with."""
 
     inputs: dict[str, Any]
     training: bool
@@ -141,7 +141,7 @@ class _Fused:
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file says besides the weights; one with a plan of version 1 has no hash."""
+    """The rest of a file besides the weights; one with a plan of version 1 has no hash."""
 
     plan: Plan
     inputs: dict[str, Any] | None = None
@@ -181,7 +181,7 @@ def _parsed(written: Any) -> _Header:
 
 
 def _check_hash(written: dict[str, Any], plan: Plan, weights: dict[str, Tensor]) -> None:
-    """Refuses what is not as it was saved; a file of version 1 has no hash to check it by."""
+    """Refuses a file that changed after saving; a file of version 1 has no hash to check it by."""
     if plan.version == 1 and not written.keys() & {"sha256", "schema"}:
         return
     known = {name: value for name, value in written.items() if name != "sha256"}
@@ -244,7 +244,7 @@ def _pooled(header: _Header, model: nn.Module) -> nn.Module:
 def _warn_of_places(plan: Plan, model: nn.Module, inputs: Any) -> None:
     """Says of a plan that does not record its places where they may have been others.
 
-    What a virtual pool follows is found as virtualpool 0.1 found it, but that it read the code of
+    Each virtual pool has the place where virtualpool 0.1 put it, but that 0.1 read the code of
     modules of the user's own less well.
     """
     for part in trace(copy_of(model), inputs).parts:
@@ -255,7 +255,7 @@ def _warn_of_places(plan: Plan, model: nn.Module, inputs: Any) -> None:
                     warnings.warn(
                         f"The file is of virtualpool 0.1, which may have had the virtual pool of "
                         f"{name} elsewhere beside {type(own[0]).__name__}, a module of your own. "
-                        "Compare what the model gives with what it gave, and save it again.",
+                        "Compare the model's output with its earlier output, and save it again.",
                         stacklevel=4,  # who called load
                     )
 

@@ -55,7 +55,7 @@ def versions_of(tensors: Iterable[Tensor]) -> list[int]:
 
 
 def changes_its_inputs(operation: Any) -> bool:
-    """Whether an operation below autograd writes into what it is given; only its schema says."""
+    """Whether an operation below autograd writes into its inputs; only its schema tells."""
     return operation._schema.is_mutable
 
 
@@ -75,12 +75,12 @@ def own_buffers(module: nn.Module) -> dict[str, Any]:
 
 
 def has_forward_hooks(module: nn.Module) -> bool:
-    """Whether somebody wants to know what a module is given or gives; only the dicts say."""
+    """Whether a module has forward hooks or pre-hooks; only the dicts tell."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def forward_pre_hooks(module: nn.Module) -> list[Any]:
-    """What is called before a module, in order: older forms of weight norm are known by it."""
+    """The pre-hooks of a module, in order: older forms of weight norm are known by them."""
     return list(module._forward_pre_hooks.values())
 
 
@@ -98,7 +98,7 @@ def modules_around(node: fx.Node) -> list[str]:
 
 
 def unflattened(graph: fx.Graph) -> pytree.TreeSpec | None:
-    """The structure of what a graph returns, where fx has flattened it; the graph has none then."""
+    """The structure of a graph's result, where fx has flattened it; the graph has none then."""
     code = graph._codegen
     if not isinstance(code, _PyTreeCodeGen):
         return None
@@ -117,7 +117,7 @@ def set_sides_of_padding(convolution: nn.Conv2d, sides: Iterable[int]) -> None:
 
 
 def runs_convolution_of(module: nn.Module, kind: type[nn.Conv2d]) -> bool:
-    """Whether what `nn.Conv2d.forward` calls is that of `kind`, which a class may override."""
+    """Whether `nn.Conv2d.forward` calls the method of `kind`, which a class may override."""
     own = type(module)._conv_forward  # pyright: ignore[reportAttributeAccessIssue]
     return own is kind._conv_forward and "_conv_forward" not in vars(module)
 

@@ -17,7 +17,7 @@ def nearest(name: str, names: Iterable[str], alike: float = 0.6) -> str:
     """The end of a message about an unknown name; all names where there are few.
 
     Args:
-        name: what was given.
+        name: the user's word.
         names: those that there are.
         alike: from 0 to 1, how much like it a name must be to be proposed.
 

@@ -50,7 +50,7 @@ def bench(
 
         asked = metering.asked()
         network, where = load_network(model, weights), device_of(device)
-        # What is chosen while fusing is chosen by times on the device.
+        # Fusing chooses between kernels by their times on the device.
         unmodified = network.module.to(where)
         images = example_images(network, size, input_shape).to(where)
         timed, reports = _candidates(unmodified, _pooled(unmodified, files, every, images), images)
@@ -80,7 +80,7 @@ def _pooled(
 def _candidates(
     network: "nn.Module", pooled: "dict[str, nn.Module]", images: "Tensor"
 ) -> "tuple[dict[str, tuple[nn.Module, Any]], dict[str, Report]]":
-    """What is timed, with its images; and of what is fused the report. What is left out is said."""
+    """The models to time, with images; a report of each fused one. Prints which are left out."""
     from virtualpool.measure import at_half_resolution
     from virtualpool.search.run.forms import fused_if_possible
 

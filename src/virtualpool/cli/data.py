@@ -14,7 +14,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Preparation:
-    """What the user said of how images are prepared; `None` is what was not said."""
+    """How the user wants images prepared; `None` where the user gave no value."""
 
     size: int | None = None
     resize: int | None = None
@@ -25,8 +25,8 @@ class Preparation:
     def for_images(self, source: str, network: Network) -> Preprocessing:
         """How the images of `source` are prepared for `network`.
 
-        What the user said comes first, then what the network's weights were trained with, then what
-        is usual for the data set, then what is usual for the network.
+        The user's options come first, then the values that the weights were trained with, then the
+        usual ones of the data set, then the usual ones of the network.
 
         Raises:
             VirtualPoolError: nothing says how large the images should be, or there is no such data.

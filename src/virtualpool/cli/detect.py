@@ -1,4 +1,4 @@
-"""`virtualpool detect`: what a detector and a pooled one of it find, side by side."""
+"""`virtualpool detect`: the boxes of a detector and of a pooled one of it, side by side."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,7 +35,8 @@ def detect(
     point: Annotated[
         str | None,
         typer.Option(
-            metavar="round-02", help="Which model of the run; else that of its report's headline."
+            metavar="round-02",
+            help="Which model of the run; the one in its report's headline if not given.",
         ),
     ] = None,
     weights: options.Weights = None,
@@ -57,7 +58,7 @@ def detect(
     device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Draw what a detector and a pooled one of it find in images, side by side.
+    """Draw the boxes of a detector and of a pooled one of it, side by side.
 
     Give MODEL, FILE and --data, or --run-dir.
     """
@@ -81,7 +82,7 @@ def detect(
 def _drawn(
     detectors: "Detectors", images: "list[Objects]", pictures: dict[Path, Path], min_score: float
 ) -> list[dict[str, Any]]:
-    """Writes the pictures; gives what is found in each."""
+    """Writes the pictures; returns the boxes in each."""
     from virtualpool.tasks.detection import drawing
     from virtualpool.tasks.detection.comparison import compared
 

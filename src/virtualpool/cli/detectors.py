@@ -26,7 +26,7 @@ class Detectors:
 
     Attributes:
         models: both, on their device, by what people call them; the original first.
-        images: with what is marked in them, where that is known.
+        images: with the marked objects of each, where they are known.
         classes: the names of the labels, from 1 on, where they are known.
     """
 
@@ -38,7 +38,7 @@ class Detectors:
 def of_file(
     model: str, file: Path, weights: str | None, data: Sequence[Path], device: str | None
 ) -> Detectors:
-    """The detector that a user names, and that of a pooled file.
+    """The detector that a user names, and the one in a pooled file.
 
     Raises:
         VirtualPoolError: a model cannot be loaded, or there is no image.
@@ -57,7 +57,7 @@ def of_run(
     data: Sequence[Path],
     device: str | None,
 ) -> Detectors:
-    """The original of a run and one of its models; what is not given is as it was for the run.
+    """The original of a run and one of its models; the run's settings stand for missing options.
 
     Raises:
         VirtualPoolError: there is no run, or not of a detector, or it has no such model; the
@@ -105,7 +105,7 @@ def original_of(
         ) from error
     if fingerprint(network.module.state_dict()) != run.config["weights"]:
         raise VirtualPoolError(
-            f"{run.directory}: was made with other weights than those of {asked[0]} --weights "
+            f"{run.directory}: was made with other weights than {asked[0]} --weights "
             f"{asked[1]}; it had {run.settings['model']} --weights {run.settings['weights']}."
         )
     return network, network.module.to(device_of(device))
@@ -144,7 +144,7 @@ def _with_images(models: dict[str, nn.Module], network: Network, data: Sequence[
 
 
 def classes_of(run: Record) -> list[str]:
-    """What the labels are called in the data of a run, if these are still there."""
+    """The names of the labels in the data of a run, if these are still there."""
     data = run.settings.get("data")
     try:
         return listed(run.path_of(data))[1] if data else []

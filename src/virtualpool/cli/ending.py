@@ -17,9 +17,9 @@ Ends = dict[int, tuple[int, str]]
 
 
 def end(code: int, problem: str = "") -> int:
-    """Says what has gone wrong, once, and gives the exit code that all processes end with.
+    """Prints the first problem, once, and returns the exit code that all processes end with.
 
-    The main process speaks for all, and says what has failed first, here or elsewhere. Another one
+    The main process prints for all: the first problem, here or elsewhere. Another one
     speaks only where the main one cannot, because that waits for it in vain.
 
     Args:
@@ -79,9 +79,9 @@ def _key(rank: int) -> str:
 
 
 def _first(others: Ends, problem: str) -> str:
-    """What is to be said: the problem that another process has ended with, unless it is the same.
+    """The problem to print: another process's first one, unless it is the same.
 
-    What follows here on a failure elsewhere, such as a lost connection, is of no interest.
+    The errors here that follow a failure elsewhere, such as a lost connection, are of no interest.
     """
     for rank, (code, its_problem) in others.items():
         if code and its_problem != problem:

@@ -67,7 +67,7 @@ class Timing:
         return {**self.conditions(), "repeats": self.repeats}
 
     def conditions(self) -> "Conditions":
-        """Those of them that hold for energy, too."""
+        """The conditions that hold for energy, too."""
         return {
             "mode": self.mode,
             "threads": self.threads,

@@ -7,7 +7,7 @@ from typing import Any
 from virtualpool.cli.terminal import INTERRUPTED
 
 _PATIENCE = 3
-"""At which Ctrl-C the process is gone at once: what it keeps is whole at any moment."""
+"""The number of Ctrl-C that ends the process at once: its files are whole at any moment."""
 
 
 class Interrupts:

@@ -132,7 +132,7 @@ def _torchvision(name: str, weights: str | None) -> Network:
     builder = models.get_model_builder(name)
     options: dict[str, Any] = {"weights": chosen}
     if "weights_backbone" in inspect.signature(builder).parameters:
-        # Detectors would fetch those of their backbone.
+        # Detectors would fetch the weights of their backbone.
         options["weights_backbone"] = None
     module = _fetched(lambda: builder(**options), f"torchvision:{name}")
     try:
@@ -143,7 +143,7 @@ def _torchvision(name: str, weights: str | None) -> Network:
 
 
 def classes_of(weights: WeightsEnum | None) -> list[str]:
-    """What the labels of a detector mean, without the first, which is the background."""
+    """The names of a detector's labels, without the first, which is the background."""
     names = weights.meta.get("categories", []) if weights else []
     return names[1:] if names[:1] == ["__background__"] else []
 

@@ -57,7 +57,7 @@ Task = Annotated[
     Literal["classification", "detection"],
     typer.Option(
         rich_help_panel=DATA,
-        help="What the network does: it gives logits, or takes a list of images and gives boxes as "
+        help="The network's task: it gives logits, or takes a list of images and gives boxes as "
         "torchvision's detectors do.",
     ),
 ]

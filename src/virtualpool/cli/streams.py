@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Lasting:
-    """A stream that nobody may be reading any more: what is written then goes nowhere."""
+    """A stream that may have lost its reader: output then goes nowhere."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -24,14 +24,14 @@ class Lasting:
         return len(text)
 
     def flush(self) -> None:
-        """Passes on what is written."""
+        """Passes on the output so far."""
         try:
             self._stream.flush()
         except BrokenPipeError:
             self._drop()
 
     def _drop(self) -> None:
-        # In the place of the pipe itself: Python writes what is left in the buffer at its end.
+        # In the place of the pipe itself: Python writes the rest of the buffer at its end.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)

@@ -36,13 +36,13 @@ class Task:
     """A network and the data that it is judged by.
 
     Attributes:
-        kind: what the network does.
+        kind: the network's task.
         module: the network, on its device.
         data: the images.
         images: example inputs on the same device: (1, 3, size, size), or for detection a list of
             one image.
         metric: by which a detector is judged.
-        settings: what a run must be given alike when it goes on.
+        settings: must be the same when a run goes on.
     """
 
     kind: Kind
@@ -93,7 +93,7 @@ class Task:
             messages().print(f"{images} could not be read and {was} left out: {first}")
 
     def _said(self) -> set[str]:
-        """What was left out, and said, when the data was opened."""
+        """The images left out, and printed, when the data was opened."""
         splits = self.data.splits.values() if isinstance(self.data, detection.Detection) else ()
         return {str(path) for split in splits for path in split.skipped}
 
@@ -155,12 +155,12 @@ def _for_detection(
         if left_out := split.left_out():
             messages().print(f"{source}, {name}: {left_out}")
     _check_classes(network.module, source, data.classes)
-    # How long a detector takes depends on what it finds, so it is timed on a real image.
+    # A detector takes longer the more it finds, so it is timed on a real image.
     images = next((images for images, _ in data.test if images), None)
     if images is None:
         raise VirtualPoolError(f"{source}: no test image can be read.")
     with evaluating(network.module):
-        found_in(images[:1], network.module)  # what is no detector is refused before it is tuned
+        found_in(images[:1], network.module)  # refuses other networks before tuning
     return data, images[:1], {"augmentation": augmentation}
 
 
@@ -175,5 +175,5 @@ def _check_classes(detector: nn.Module, source: str, classes: Sequence[str]) -> 
         )
     messages().print(
         f"{found}, and the detector {count} with the background: label 1 is the first class "
-        "of the data, which may not be what the detector has learned."
+        "of the data, and the detector may have learned another."
     )

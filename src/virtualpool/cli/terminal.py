@@ -1,4 +1,4 @@
-"""What the command line prints: results on standard output, everything else on standard error."""
+"""The command line's output: results on standard output, everything else on standard error."""
 
 import json
 import logging
@@ -87,7 +87,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 Columns = Sequence[tuple[str, Callable[[T], str]]]
-"""The titles of a table's columns, as for `table`, each with what it says of a thing."""
+"""The titles of a table's columns, as for `table`, each with a function for its cells."""
 
 
 def table_of(columns: Columns[T], things: Iterable[T]) -> None:
@@ -109,7 +109,7 @@ def progress() -> Iterator[Observer]:
 
 @contextmanager
 def resumable(kept: str) -> Iterator[None]:
-    """After Ctrl-C, says what is kept and the command that goes on."""
+    """After Ctrl-C, prints where the run is and the command that goes on."""
     try:
         yield
     except KeyboardInterrupt:

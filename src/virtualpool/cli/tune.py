@@ -163,7 +163,7 @@ _ENERGY: "Columns[Point]" = [
 
 
 def _notes(frontier: "Frontier") -> Iterator[str]:
-    """What is said below the table, a line each."""
+    """The notes below the table, a line each."""
     from virtualpool.report.wording import beside_smaller
 
     yield "* no other model on whole images is both faster and better"

@@ -170,7 +170,7 @@ class Recovery:
     augment: options.Augment = None
 
     def training(self) -> "TrainingOptions":
-        """Those of the options that are fields of `virtualpool.recover.Training`."""
+        """The options that are fields of `virtualpool.recover.Training`."""
         from virtualpool.cli.rounds import whole_numbers
 
         drops = self.drop_steps and tuple(whole_numbers(self.drop_steps, "--drop-steps"))
@@ -233,7 +233,7 @@ class Recovery:
         return recovery.RECONSTRUCTION in asked and not {*asked} & {*recovery.TRAINING}
 
     def settings(self) -> dict[str, Any]:
-        """What a run must be given alike when it goes on, besides what `search` is told."""
+        """Options that must be the same when a run goes on, besides the arguments of `search`."""
         return {
             "recovery": self.recover,
             "reconstruction images": self.reconstruction_images,

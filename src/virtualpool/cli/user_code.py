@@ -15,7 +15,7 @@ from virtualpool.words import nearest
 
 
 def network_from(path: Path, function: str) -> nn.Module:
-    """What a function of a Python file returns when it is called without arguments.
+    """The result of a function of a Python file, called without arguments.
 
     Raises:
         VirtualPoolError: there is no such file or function, it raises, or it returns no module.

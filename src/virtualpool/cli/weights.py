@@ -20,7 +20,7 @@ def are_in_file(weights: str | None) -> bool:
 
 
 def with_weights(module: nn.Module, path: Path) -> nn.Module:
-    """A network with the weights of a file, pooled, unfused, if they are those of a pooled one.
+    """A network with the weights of a file; pooled, unfused, if the file holds a pooled one.
 
     Raises:
         VirtualPoolError: the file is missing, broken, or of another network.

@@ -61,7 +61,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Curve:
-    """What was recorded of one round while it was fine-tuned: (step, value) pairs."""
+    """The records of one round's fine-tuning: (step, value) pairs."""
 
     label: str
     points: tuple[tuple[float, float], ...]
@@ -194,7 +194,7 @@ def title(unit: Unit) -> str:
 
 
 def points(unit: Unit) -> str:
-    """What is written behind the name of a difference of scores."""
+    """The text behind the name of a difference of scores."""
     return " (points)" if unit.percent else ""
 
 
@@ -212,7 +212,7 @@ def _described(dot: Dot, unit: Unit) -> str:
 def _line(
     root: svg.Element, dots: Sequence[Dot], across: svg.Scale, up: svg.Scale, class_: str
 ) -> None:
-    """A line through those of some models that no other one of them beats."""
+    """A line through the models that no other one beats."""
     front = sorted((dot for dot in dots if dot.pareto), key=lambda dot: dot.speed)
     svg.polyline(root, [(across(dot.speed), up(dot.score)) for dot in front], class_=class_)
 

@@ -1,4 +1,4 @@
-"""The report's figure of energy: what a model scores against the joules that an image takes."""
+"""The report's figure of energy: a model's score against the joules that an image takes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def energy(marks: Sequence[Mark], width: float, score: str) -> Markup:
     Args:
         marks: the models, the original first.
         width: in pixels.
-        score: what the scores are, with their unit.
+        score: the scores' meaning, with their unit.
     """
     height = round(width * 0.4 + 100)
     left, top, right, bottom = 48, 34, width - 16, height - 46

@@ -17,7 +17,7 @@ WIDE, PANEL, NARROW = 940, 450, 350
 
 
 def figures(run: Record, picked: Point | None, unit: Unit) -> dict[str, Any]:
-    """The page's figures, and what is written beside them; those that have no data are left out."""
+    """The page's figures, with their captions; figures without data are left out."""
     drawn: dict[str, Any] = {}
     if run.frontier:
         dots = _dots(run.points, run.frontier.pareto, picked, unit)

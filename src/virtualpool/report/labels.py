@@ -1,4 +1,4 @@
-"""Where a label in a figure covers least of what is there already."""
+"""Where a label in a figure covers least of the marks already there."""
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -27,7 +27,7 @@ def around(x: float, y: float, radius: float) -> Box:
 def free_place(
     label: str, x: float, y: float, taken: list[Box], inside: Box
 ) -> tuple[float, float]:
-    """Where of eight places a label near (x, y) covers least, of what is taken or not inside.
+    """Which of eight places near (x, y) covers least of the places taken and of those outside.
 
     The place that it gets is taken then, too.
     """

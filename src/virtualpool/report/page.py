@@ -130,7 +130,7 @@ def _model(
 
 
 def _forms(point: Point) -> list[Latency | None]:
-    """Unfused, fused, half resolution; what was measured before there was fusing is unfused."""
+    """Unfused, fused, half resolution; a time from before there was fusing is unfused."""
     is_old = point.weights is not None and point.unfused is None
     return [point.latency if is_old else point.unfused, point.fused, point.half_resolution]
 
@@ -177,7 +177,7 @@ def _comparison(run: Record, unit: Unit, path: Path) -> dict[str, Any] | None:
 
 
 def _fusing(run: Record) -> list[dict[str, Any]]:
-    """Of each model what is still interpolated, or why it is unfused."""
+    """Of each model the maps still interpolated, or why it is unfused."""
     found = []
     for point in run.points:
         report = run.fusing.get(point.name)
@@ -250,7 +250,7 @@ def _command(run: Record) -> str | None:
 
 
 def _facts(run: Record, setting: str | None) -> list[tuple[str, str]]:
-    """What was asked and where it ran, but for what has a place of its own on the page."""
+    """The settings of the run and where it ran, but for those elsewhere on the page."""
     shown_elsewhere = ("command", "seed")
     asked = run.settings | {
         "seed": run.config.get("seed"),

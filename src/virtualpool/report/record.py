@@ -1,4 +1,4 @@
-"""What a run directory holds, finished or not, read into one value."""
+"""The contents of a run directory, finished or not, read into one value."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ class Record:
 
     Attributes:
         directory: where the run lives.
-        config: what was asked.
+        config: the arguments of the search.
         environment: the machine, the versions and the command.
         frontier: the models so far, also on smaller images; None before the original was judged.
         sensitivity: the sites that were tried so far, or None.
@@ -48,7 +48,7 @@ class Record:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the caller of the search noted besides its own arguments."""
+        """The settings that the caller of the search noted besides its own arguments."""
         return self.config.get("settings") or {}
 
     def path_of(self, path: str) -> Path:
@@ -83,7 +83,7 @@ class Record:
 
     @property
     def unit(self) -> Unit:
-        """What the scores measure, and how they are written."""
+        """The meaning of the scores, and how to write them."""
         return self.frontier.unit if self.frontier else Unit.guessed([])
 
     @property

@@ -1,4 +1,4 @@
-"""The report's numbers as text, and its headline: what the run's best model is worth, no more."""
+"""The report's numbers as text, and its headline: the gain of the run's best model, no more."""
 
 import math
 from collections.abc import Sequence
