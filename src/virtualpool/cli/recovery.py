@@ -54,7 +54,7 @@ def images_for(task: "Task", count: int | None, seed: int) -> Any:
     """Batches of the training images that reconstruction reads, without labels.
 
     Args:
-        task: what the network does, and its data.
+        task: the network's task, and its data.
         count: how many images; as usual for the task if not given.
         seed: chooses them.
     """

@@ -46,7 +46,7 @@ def tune(
     RUN_DIR/report.html.
     """
     with results(as_json) as show:
-        # What is wrong with these is said before images are loaded.
+        # Mistakes in these are reported before images are loaded.
         recovery.check()
         schedule, energy = rounds.schedule(), metering.asked()
         opened = judged.opened(recovery.augment)
@@ -70,7 +70,7 @@ def tune(
 def _searched(
     judged: Judged, opened: "Task", recovery: Recovery, *, recoverable: bool, **asked: Any
 ) -> "Frontier":
-    """Searches with what the options say; `asked` are arguments of `search` as they are."""
+    """Searches with the options; `asked` are arguments of `search` as they are."""
     from virtualpool.cli.recovery import few_images_for
     from virtualpool.search import search
 

@@ -70,7 +70,7 @@ def _compile(
     def forward(*arguments: Any, **keywords: Any) -> Any:
         return model(*arguments, **keywords)
 
-    # Dynamo keeps what it compiled by code object, at most eight results to each, and tries them
+    # Dynamo keeps its results by code object, at most eight to each, and tries them
     # one after another. A code object of its own keeps models of one class apart from each other
     # and from the caller's.
     code = forward.__code__.replace()

@@ -14,7 +14,7 @@ def at_half_resolution(model: nn.Module, example_inputs: Any) -> tuple[nn.Module
     """A model and inputs, for it to see images at half resolution, rounded up, that it runs on.
 
     On them a convolution has a quarter of its work, as it has with its stride doubled, and nothing
-    is interpolated. They are for timing: what the model then says is another question.
+    is interpolated. They are for timing: the model's answers on them are another question.
 
     Args:
         model: the unmodified model; it is not changed.

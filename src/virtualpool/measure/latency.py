@@ -50,7 +50,7 @@ class Latency:
 
     Attributes:
         samples_ms: milliseconds per call, one sample a repeat; each is the mean of a block.
-        setting: what it was measured with.
+        setting: the setting of the measurement.
 
     >>> setting = Setting("cpu", "Xeon", "float32", 1, 2, "eager", True, "2.9.0")
     >>> print(Latency((11.9, 12.3, 12.9), setting))
@@ -158,7 +158,7 @@ def latency(
             that with its `max-autotune`, which tries more kernels and runs CUDA graphs on a GPU.
         device: where to run; None is where the first model's parameters are.
         dtype: of parameters and inputs (float16, bfloat16, float32, float64); None is as given.
-        batch: images per call, made by repeating those of the inputs; None is as given.
+        batch: images per call, made by repeating the inputs' images; None is as given.
         threads: of torch, for the time of the measurement; None is as it is set.
         channels_last: memory layout of weights and maps; otherwise they are made contiguous.
         repeats: samples per model, at most.
@@ -170,7 +170,7 @@ def latency(
 
     Raises:
         VirtualPoolError: an argument is out of range, a model does not run on the inputs, or this
-            machine cannot do what was asked.
+            machine lacks a part of the setting.
 
     >>> measured = latency(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 16, 16), repeats=1)
     >>> measured.setting.dtype, measured.setting.batch, len(measured.samples_ms)

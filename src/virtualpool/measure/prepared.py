@@ -34,10 +34,10 @@ class Conditions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is measured.
+    """Models, ready to be measured.
 
     Attributes:
-        device: what is kept busy.
+        device: the device to keep busy.
         functions: of nothing, one a model: each runs its model once on its inputs.
         settings: what each is measured with.
     """

@@ -17,7 +17,7 @@ from virtualpool.measure.unit import Unit
 from virtualpool.schema import Count, Finite, NotNegative, converted
 
 Evaluate = Callable[[nn.Module], float]
-"""What a user gives to judge a model: higher is better. It may return a `Score`."""
+"""A user's function to judge a model: higher is better. It may return a `Score`."""
 
 
 class Score(float):
@@ -38,7 +38,7 @@ class Score(float):
         samples: how many samples the value is the mean of, or None.
         per_sample: (samples,) float32 tensor, the score of each sample, or None.
         metrics: other measures of the same evaluation, by name, such as "top5".
-        unit: what is measured and how that is written, or None where it is not known.
+        unit: the score's meaning and how to write it, or None where it is not known.
     """
 
     standard_error: float | None
@@ -57,7 +57,7 @@ class Score(float):
         metrics: Mapping[str, float] | None = None,
         unit: Unit | None = None,
     ) -> "Score":
-        """A score of which the caller knows what is given."""
+        """A score whose details the caller knows."""
         self = super().__new__(cls, value)
         self.standard_error = standard_error
         self.samples = samples
@@ -161,7 +161,7 @@ def judge(evaluate: Evaluate, model: nn.Module, subject: str) -> Score:
     """The score that `evaluate` gives a model in eval mode; its training flags are restored.
 
     Raises:
-        VirtualPoolError: what it gives, or a metric of it, is no finite number; the message
+        VirtualPoolError: the score, or a metric of it, is no finite number; the message
             names `subject`.
     """
     with evaluating(model):
@@ -209,7 +209,7 @@ def _unpack(text: str | None, samples: int) -> Tensor | None:
         most = min(4 * samples, _LARGEST) + 1
         content = zlib.decompressobj().decompress(base64.b64decode(text), most)
         if len(content) != 4 * samples:
-            raise ValueError(f"not those of {samples}")
+            raise ValueError(f"not {samples} numbers")
         return torch.from_numpy(np.frombuffer(content, "<f4").copy())
     except (ValueError, zlib.error) as error:
         raise VirtualPoolError(f"Not the scores of samples: {text!r:.40} ({error}).") from error

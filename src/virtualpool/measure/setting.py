@@ -1,4 +1,4 @@
-"""What a measured number was measured with."""
+"""The setting of a measurement: device, dtype, batch, threads, mode."""
 
 import platform
 from dataclasses import asdict, dataclass, fields

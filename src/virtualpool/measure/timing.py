@@ -84,7 +84,7 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 def clock(device: torch.device) -> Callable[[], float]:
-    """A clock, in seconds, that waits until a device has done what it was given."""
+    """A clock, in seconds, that waits until a device has finished its work."""
     if device.type == "cpu":
         return time.perf_counter
 

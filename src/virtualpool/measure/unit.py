@@ -1,4 +1,4 @@
-"""What a score measures, and how people write it."""
+"""The meaning of a score, and how people write it."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ _MINUS = "\N{MINUS SIGN}"
 
 @dataclass(frozen=True)
 class Unit:
-    r"""What a score measures, and how people write it: an evaluation says so of its scores.
+    r"""The meaning of a score, and how people write it: an evaluation gives it to its scores.
 
     >>> Unit("accuracy").score(0.8871, 0.0103)
     '88.7\xa0±\xa01.0%'
@@ -22,7 +22,7 @@ class Unit:
     '0.713\xa0±\xa00.010'
 
     Attributes:
-        name: what is measured.
+        name: of the measure, such as "accuracy".
         percent: whether scores are shares of one that are written in per cent, and their
             differences in points; others are written as they are.
         decimals: how many are written.
@@ -53,7 +53,7 @@ class Unit:
 
     @property
     def factor(self) -> float:
-        """What a score is multiplied by for people."""
+        """The factor that turns a score into people's number."""
         return 100.0 if self.percent else 1.0
 
     @property

@@ -49,12 +49,12 @@ def faster_rcnn_vgg16(
     """Faster R-CNN of Ren et al. (2015) with a VGG-16 trunk, as in the paper, section 4.3.
 
     Its sites are the trunk's convolutions, `backbone.features.0` to `backbone.features.28`, and
-    those of the region proposal network: the 3x3 one, `rpn.head.conv.0.0`, is the paper's.
+    the region proposal network's: the 3x3 one, `rpn.head.conv.0.0`, is the paper's.
 
     Like torchvision's detectors it takes a list of (3, H, W) images in [0, 1], of any sizes, and
     gives a dict of losses in training and of each image its boxes, labels and scores in evaluation.
-    It is that of Ren et al. but for three things that torchvision does better: RoIAlign in place of
-    RoI pooling, boxes regressed with a smooth L1 loss of beta 1/9, and no dropout in the heads.
+    It differs from Ren et al. in three things that torchvision does better: RoIAlign instead of RoI
+    pooling, boxes regressed with a smooth L1 loss of beta 1/9, and no dropout in the heads.
 
     Args:
         classes: of the objects, without the background, which has the label 0.

@@ -1,4 +1,4 @@
-"""Autocast: what it would do to a tensor, and how to keep it from that."""
+"""Autocast: its effect on a tensor, and how to keep the tensor from it."""
 
 from contextlib import AbstractContextManager, nullcontext
 

@@ -16,8 +16,8 @@ def joined(x: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:
 
     Args:
         x: (N, C, H, W).
-        before: along rows and columns, what the first is multiplied by: 1, -1, or 0 for none.
-        after: what the last is multiplied by, alike.
+        before: along rows and columns, the factor of the first: 1, -1, or 0 for none.
+        after: the factor of the last, alike.
 
     >>> joined(torch.tensor([[[[1.0, 2.0]]]]), (0, -1), (1, 0))
     tensor([[[[-1.,  1.,  2.],

@@ -43,7 +43,7 @@ def exporting_for(use: Use) -> Iterator[None]:
 
 
 def is_captured() -> bool:
-    """Whether what is computed is captured to be computed again: compiled, exported, or traced."""
+    """Whether operations are captured to run again later: compiled, exported, or traced."""
     return torch.compiler.is_compiling() or is_traced_by_jit()
 
 
@@ -58,7 +58,7 @@ def is_exporting_program() -> bool:
 
 
 def is_exporting_onnx() -> bool:
-    """Whether `torch.export` makes what is written to an ONNX file then."""
+    """Whether `torch.export` makes a program then for an ONNX file."""
     return is_exporting() and _is_in_onnx_export()
 
 

@@ -65,7 +65,7 @@ def by_distillation(
     sites: float = 40.0,
     **settings: "Unpack[TrainingOptions]",
 ) -> Finetune:
-    """Fine-tuning towards what the original model gives; needs no labels.
+    """Fine-tuning towards the original model's outputs; needs no labels.
 
     The loss of logits (N, classes) is their divergence from the original's (Hinton et al., 2015),
     plus the squared relative change of the last feature map: the input of the last layer that

@@ -9,7 +9,7 @@ from virtualpool.errors import VirtualPoolError
 
 
 def images_of(batch: Any) -> Any:
-    """What a model takes of a batch of images or of (images, labels).
+    """A model's inputs in a batch of images or of (images, labels).
 
     A batch (N, C, H, W) is laid out channels last; a list, as detectors take it, stays as it is.
 

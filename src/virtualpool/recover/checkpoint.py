@@ -57,7 +57,7 @@ class Checkpoint:
 
 
 def _check_whole(path: Path) -> None:
-    """Compares what a file holds with the checksums in it, which `torch.load` passes over."""
+    """Compares a file's contents with the checksums in it, which `torch.load` passes over."""
     with zipfile.ZipFile(path) as file:
         if any(part.compress_type != zipfile.ZIP_STORED for part in file.infolist()):
             raise ValueError("its parts are compressed, so it can be larger in memory")

@@ -1,4 +1,4 @@
-"""Distances of a pooled model's maps from those of the original."""
+"""Distances between a pooled model's maps and the original's."""
 
 import torch
 from torch import Tensor

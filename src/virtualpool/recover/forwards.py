@@ -43,7 +43,7 @@ class PausedForward:
     def advance(self) -> tuple[str, Tensor] | None:
         """Goes on to the next layer: its name and map. None when the call has ended.
 
-        What the call raises is raised here.
+        Errors of the call are raised here.
         """
         if not self._thread.is_alive() and self._at is None and self._error is None:
             return None
@@ -91,7 +91,7 @@ class pausing_at:  # noqa: N801  (read as a statement)
     """Makes forwards of a model pause at modules, by name, within.
 
     Args:
-        model: what is called.
+        model: the model to call.
         before: pause with the input, before the module runs.
         after: pause with the output, after it ran.
     """

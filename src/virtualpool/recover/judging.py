@@ -86,7 +86,7 @@ def judged(pairs: list[Pair], device: torch.device, share: float) -> Judgement:
 
 
 def results_of(model: nn.Module, layers: list[str], call: Callable[[], Any]) -> Any:
-    """What a call of a model gives; or its layers of some names, in each call of them."""
+    """The result of a call of a model; or its layers' of some names, in each call of them."""
     found: list[Tensor] = []
     handles = [
         model.get_submodule(name).register_forward_hook(

@@ -63,11 +63,11 @@ class Layer:
         return self.module.bias is not None or self.norm is not None
 
     def size_for(self, x: Tensor) -> tuple[int, int]:
-        """The size of what a convolution gives for an input (N, C, H, W)."""
+        """The size of a convolution's output for an input (N, C, H, W)."""
         return output_size(x, *size_arguments(self.module))
 
     def set(self, weight: Tensor, shift: Tensor) -> None:
-        """Takes weights and what is added to the output; a layer without bias tells its norm."""
+        """Takes weights and the shift of the output; a layer without bias tells its norm."""
         self.module.weight.data.copy_(weight.reshape(self.module.weight.shape))
         if self.module.bias is not None:
             self.module.bias.data.copy_(shift.flatten())
@@ -95,7 +95,7 @@ class Order:
     Attributes:
         calls: the names of the layers, in the order of their calls.
         held: bytes that a forward holds while a layer is called, of the call with the most.
-        selected: the layers that read what was selected by value, such as the best boxes.
+        selected: the layers that read values selected by value, such as the best boxes.
         draws: whether the forward draws random numbers.
         heads: where outputs are selected by value, the layers that give what they are selected of.
     """

@@ -9,7 +9,7 @@ RateSchedule = Literal["paper", "cosine"]
 def factor(
     rate_schedule: RateSchedule, progress: float, *, drops: tuple[float, ...], warm_up: float
 ) -> float:
-    """What the learning rate is multiplied by at a progress between 0 and 1.
+    """The factor on the learning rate at a progress between 0 and 1.
 
     "paper" multiplies it by 0.1 at each of the `drops`; "cosine" raises it in a line over the
     first `warm_up` of the training and lowers it to zero along half a cosine.

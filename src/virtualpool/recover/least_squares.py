@@ -7,7 +7,7 @@ from torch import Tensor
 class NormalEquations:
     """The least-squares problem of one layer, summed up batch by batch.
 
-    Its size is that of one Gram matrix a group, however many rows are added. Sums of several
+    Its size is one Gram matrix a group, however many rows are added. Sums of several
     processes add up: `tensors` are all that there is.
 
     Args:
@@ -37,15 +37,15 @@ class NormalEquations:
         """Adds rows.
 
         Args:
-            inputs: (groups, rows, unknowns), what the layer reads.
-            outputs: (groups, rows, outputs), what it is to give.
+            inputs: (groups, rows, unknowns), the layer's inputs.
+            outputs: (groups, rows, outputs), the outputs that it should have.
         """
         count = inputs.shape[1]
         if count == 0:
             return
         if inputs.dtype is not torch.float64:
             inputs, outputs = inputs.float(), outputs.float()
-        # Products about the mean: in float32, those of a large mean would hide the variance.
+        # Products about the mean: in float32, a large mean's would hide the variance.
         means = [each.mean(1, dtype=torch.float64) for each in (inputs, outputs)]
         x, y = (
             each - mean.unsqueeze(1).to(each)

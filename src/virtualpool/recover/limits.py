@@ -53,7 +53,7 @@ class Limits:
         return f"{above}, {'at most' if self.has_most else 'below'} {self.most:,g}"
 
 
-# The upper ends are far above all that is of use: what is beyond is a slip of the keyboard.
+# The upper ends are far above all use: a larger value is a slip of the keyboard.
 EPOCHS = Limits(0, 1e6)
 STEPS = Limits(1, 1e12, has_least=True, whole=True)
 LEARNING_RATE = Limits(0, 1e3)

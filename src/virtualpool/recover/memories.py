@@ -23,9 +23,9 @@ _SMALLEST = 4096
 
 
 class Memories(TorchDispatchMode):
-    """Notes the memory of what the operations within make, for as long as somebody uses it.
+    """Notes the memory of the tensors that operations within make, for as long as it is used.
 
-    What parameters, buffers and images take is not among it.
+    The memory of parameters, buffers and images does not count.
 
     Args:
         files: where the memory can wait.

@@ -25,7 +25,7 @@ Loss = Callable[[nn.Module, Any], Tensor]
 
 
 class Objective(Protocol):
-    """What a training minimises; as a text, it names all that its loss depends on."""
+    """A quantity to minimise in training; as a text, it names all that its loss depends on."""
 
     def on(self, device: torch.device) -> Loss:
         """The loss on a device."""
@@ -204,7 +204,7 @@ def _input_shapes(model: nn.Module, images: Any) -> dict[str, tuple[int, ...]]:
 
 @contextmanager
 def _input_of(model: nn.Module, layer: str) -> Iterator[list[Tensor]]:
-    """What the layer of that name takes while the block runs; nothing for the name ""."""
+    """The input of the layer of that name while the block runs; nothing for the name ""."""
     inputs: list[Tensor] = []
     if not layer:
         yield inputs

@@ -52,7 +52,7 @@ def reconstruct(
     seed: int = 0,
     observer: Observer | None = None,
 ) -> nn.Module:
-    """A new pooled model with weights solved so that its maps are those of the original.
+    """A new pooled model with weights solved so that its maps come close to the original's.
 
     Every convolution and linear layer from the first site on is solved, pooled or not, by least
     squares with a ridge towards its weights. At a site the target is the original's map at the
@@ -73,10 +73,10 @@ def reconstruct(
         batches: batches of images, or of tuples that start with images, on any device: a few
             hundred images to a few thousand. Gone through once, and kept. Labels are not read.
         samples: positions of each map that enter the solve, for each image.
-        memory_gib: about how many GiB the maps that wait at a layer may take. What is beyond that
-            waits in temporary files. A layer whose equations take more, and more than one GiB,
+        memory_gib: about how many GiB the maps that wait at a layer may take. The others
+            wait in temporary files. A layer whose equations take more, and more than one GiB,
             keeps its weights.
-        seed: decides the positions, and what a model draws that draws random numbers.
+        seed: decides the positions, and the draws of a model that draws random numbers.
         observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
 
     Raises:

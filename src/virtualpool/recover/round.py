@@ -67,13 +67,13 @@ class Round:
 
     @property
     def checkpoint(self) -> Path:
-        """Where a fine-tuning keeps what it needs to go on after a kill."""
+        """The file from which a fine-tuning goes on after a kill."""
         folder = self.directory / "checkpoint"
         return folder if self.recovery == 1 else folder / f"recovery-{self.recovery}"
 
     @property
     def journal(self) -> Path:
-        """The file with what was logged, a JSON object a line."""
+        """The file with the log of fine-tuning, a JSON object a line."""
         return self.directory / "training.jsonl"
 
     def log(self, **record: Any) -> None:
@@ -126,11 +126,11 @@ LIMITS = {
 """Which numbers a round may be given."""
 
 Finetune = Callable[[nn.Module, Round], object]
-"""What a user gives to recover accuracy: it changes the model's weights in place."""
+"""A user's function to recover accuracy: it changes the model's weights in place."""
 
 
 def as_recoveries(finetune: Finetune | Sequence[Finetune] | None) -> tuple[Finetune, ...]:
-    """What is given as `finetune`, one callable or a list of them, as a tuple.
+    """The argument `finetune`, one callable or a list of them, as a tuple.
 
     >>> as_recoveries(None), len(as_recoveries([print, print]))
     ((), 2)

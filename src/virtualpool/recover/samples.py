@@ -43,7 +43,7 @@ def rows_of(maps: list[Tensor], count: int, generator: torch.Generator) -> list[
 
 
 def patches(layer: nn.Conv2d, x: Tensor, where: Positions) -> Tensor:
-    """What a convolution reads for the outputs at some positions.
+    """A convolution's inputs for the outputs at some positions.
 
     Args:
         layer: the convolution.

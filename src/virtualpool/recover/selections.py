@@ -43,7 +43,7 @@ class Selections(TorchDispatchMode):
         self._layers[self._kept(out)] = frozenset([layer])
 
     def are_last(self, layers: Iterable[str]) -> list[str]:
-        """Those of some layers that no other layer reads, but for what is selected."""
+        """The layers that no other layer reads, but through a selection."""
         return [layer for layer in layers if layer not in self._read]
 
     def __torch_dispatch__(

@@ -56,7 +56,7 @@ class Training:
         mixed_precision: "no", "bf16" or "fp16" (GPUs only).
         seed: of the order of the data, augmentation and dropout.
         log_steps: a record of the loss and learning rate after so many steps.
-        checkpoint_seconds: a checkpoint at least so often, besides that of each epoch's end.
+        checkpoint_seconds: a checkpoint at least so often, besides the one at each epoch's end.
     """
 
     epochs: float = 5.0
@@ -113,7 +113,7 @@ class Training:
         return torch.optim.SGD(groups, lr=learning_rate, momentum=self.momentum)
 
     def factor(self, step: int, steps: int) -> float:
-        """What the learning rate is multiplied by after `step` of `steps` steps."""
+        """The factor on the learning rate after `step` of `steps` steps."""
         drops = self.drops
         if self.drop_steps is not None:
             drops = tuple(drop / steps for drop in self.drop_steps)

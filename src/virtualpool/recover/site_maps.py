@@ -1,4 +1,4 @@
-"""The maps that pooled sites give, beside those of the original at their even positions."""
+"""The maps that pooled sites give, beside the original's at their even positions."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,8 +25,8 @@ class SiteMap:
     Attributes:
         name: the site.
         module: the convolution or the normalisation after it, by its qualified name.
-        activation: what the virtual pool comes after: a function of the model and of what `module`
-            gives, which makes a new tensor. The code that follows may change its own in place.
+        activation: the function before the virtual pool, of the model and of the output of
+            `module`; it makes a new tensor. The code that follows may change its own in place.
     """
 
     name: str

@@ -24,19 +24,19 @@ _BLURS = (0.5, 0.0)
 _GIB = 2**30
 
 Solution = tuple[Tensor, Tensor]
-"""Weights, and what is added to the output."""
+"""Weights, and the shift of the output."""
 
 
 class Solver:
     """Solves layer after layer.
 
-    All sums are those of all processes, so all of them find the same.
+    Each process sums over all processes, so all of them find the same.
 
     Args:
         walk: both models, over the batches of this process.
         order: in which layers are called.
         samples: positions of each map that enter the solve, for each image.
-        memory_gib: what the equations of one layer may take.
+        memory_gib: the most memory for the equations of one layer.
         seed: decides the positions.
 
     Attributes:
@@ -66,7 +66,7 @@ class Solver:
 
     def _reason_against(self, layer: Layer) -> str | None:
         if layer.name in self._order.selected:
-            return "it reads what is selected by value, and the original's selection is another"
+            return "it reads a selection by value, and the original selects otherwise"
         groups, outputs, unknowns = layer.weight.shape
         needed = 8 * groups * unknowns * (3 * unknowns + 3 * outputs * (1 + layer.is_site))
         if needed > self._memory:
@@ -90,8 +90,8 @@ class Solver:
         processes.add_up([unlike, *equations.tensors])
         if not all(bool(each.isfinite().all()) for each in equations.tensors):
             raise VirtualPoolError(
-                f"{layer.name} reads, or gives in the original, what is not finite; look for NaN "
-                "in the images and the weights."
+                f"{layer.name} reads, or gives in the original, values that are not "
+                "finite; look for NaN in the images and the weights."
             )
         if bool(unlike) or not bool(equations.rows):
             return "it reads other positions than in the original"

@@ -1,4 +1,4 @@
-"""What a training has reached: weights, optimiser, averages, random numbers, in one file."""
+"""The state of a training: weights, optimiser, averages, random numbers, in one file."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class TrainingState:
     """A model in training; `save` and `load` keep all of it, whole or absent.
 
     Attributes:
-        model: what is trained, in place.
+        model: the model in training, changed in place.
         step: optimiser steps that are done.
         finished: there is nothing left to do; the model has its last weights.
     """
@@ -78,7 +78,7 @@ class TrainingState:
         self.finished = True
 
     def save(self) -> None:
-        """Writes all of it in the place of what was written before."""
+        """Writes all of it in the place of the last state."""
         state: dict[str, Any] = {
             "step": self.step,
             "finished": self.finished,
@@ -92,7 +92,7 @@ class TrainingState:
         self._checkpoint.save(state)
 
     def load(self) -> bool:
-        """Goes on from what was written last; stays as it is, and says so, where nothing was."""
+        """Goes on from the last state written; stays as it is, and says so, where there is none."""
         state = self._checkpoint.load()
         if state is None:
             return False
@@ -110,7 +110,7 @@ class TrainingState:
         self._saved_random_numbers = state["random numbers"]
 
     def restore_random_numbers(self) -> None:
-        """Draws go on as after the step that was written last."""
+        """Draws go on as after the last step written."""
         random_numbers.restore_pytorch(self._saved_random_numbers, self._device)
 
 

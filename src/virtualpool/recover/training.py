@@ -43,10 +43,10 @@ def train(
     that augment are not persistent (these draw on from one epoch to the next).
 
     Args:
-        model: what is trained; its training flags are as before afterwards.
+        model: the model to train; its training flags are as before afterwards.
         current: the round; says how long and how fast, takes the log, has a folder for checkpoints.
         batches: batches of images or (images, labels), gone through once an epoch.
-        objective: what is minimised.
+        objective: the loss to minimise.
         training: the settings.
 
     Raises:
@@ -187,7 +187,7 @@ class _Session:
         self.round.observer(self.round.name, self.state.step, self.steps, message)
 
     def _settings(self, model: nn.Module) -> dict[str, Any]:
-        """What a checkpoint belongs to: another start with other values cannot go on from it."""
+        """The settings of a checkpoint: a start with other settings cannot go on from it."""
         free = ("log_steps", "checkpoint_seconds", "epochs", "learning_rate")
         settings = {name: value for name, value in vars(self.training).items() if name not in free}
         return settings | {
@@ -214,7 +214,7 @@ class _Trained(nn.Module):
 
 
 def _checked(loss: Loss, value: Any) -> Tensor:
-    """What a loss gave, if a training can go by it: a scalar with a gradient."""
+    """A loss that a training can go by: a scalar with a gradient."""
     if not isinstance(value, Tensor):
         found = "nothing (None)" if value is None else f"a {type(value).__name__}"
     elif value.numel() != 1:
@@ -232,7 +232,7 @@ def _checked(loss: Loss, value: Any) -> Tensor:
 
 
 def _trained_in_place_of(model: nn.Module) -> nn.Module:
-    """What is trained: the fused twin of a pooled model, which has the same parameters."""
+    """The model to train: the fused twin of a pooled model, which has the same parameters."""
     record = record_of(model)
     if record is None:
         return model

@@ -13,7 +13,7 @@ from virtualpool.recover.layers import Order
 from virtualpool.recover.memories import Files, Memories
 
 Maps = tuple[Tensor, Tensor]
-"""What a layer of the pooled model reads, and what the original's gives."""
+"""The input of a layer of the pooled model, and the original layer's output."""
 _GIB = 2**30
 
 
@@ -144,7 +144,7 @@ class _Waiting:
 
     Attributes:
         pair: their calls.
-        maps: those of the layer at which they wait.
+        maps: of the layer at which they wait.
         is_astray: whether they have left the path of the first batch.
     """
 
@@ -174,7 +174,7 @@ class _Waiting:
 
     @contextmanager
     def awake(self) -> Iterator[None]:
-        """Has what the forwards hold in memory, within."""
+        """Has the tensors that the forwards hold in memory, within."""
         for memories in self._memories:
             memories.from_files()
         yield
@@ -182,7 +182,7 @@ class _Waiting:
             memories.to_files()
 
     def end(self) -> None:
-        """Ends the forwards. What the models keep of them has its contents."""
+        """Ends the forwards. The tensors that the models keep of them have their contents."""
         self.maps = None
         for forward in self._forwards:
             forward.give_up()

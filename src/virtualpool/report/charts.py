@@ -36,9 +36,9 @@ class Dot:
 
 @dataclass(frozen=True)
 class Bar:
-    """A site, and what is lost when it alone is pooled, without fine-tuning.
+    """A site, and the loss of score when it alone is pooled, without fine-tuning.
 
-    `recoverable` is what is lost once the layers behind it are reconstructed, with its own error.
+    `recoverable` is the loss once the layers behind it are reconstructed, with its own error.
     """
 
     site: str

@@ -30,10 +30,10 @@ class Record:
         frontier: the models so far, also on smaller images; None before the original was judged.
         sensitivity: the sites that were tried so far, or None.
         rounds: the sites that each round adds; empty before that was decided.
-        fusing: by the names of the models, what of them was fused and what was not.
-        training: what was logged while fine-tuning, of each round that began; of several recoveries
+        fusing: the report of fusing each model, by the model's name.
+        training: the log of fine-tuning, of each round that began; of several recoveries
             in a round the later ones' steps go on from the earlier ones'.
-        pictures: what the task drew at the end, to be shown as it is; or None.
+        pictures: the task's pictures, for the page as they are; or None.
     """
 
     directory: Path

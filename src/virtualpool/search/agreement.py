@@ -48,7 +48,7 @@ def agreement(model: nn.Module, original: nn.Module, batches: Iterable[Any]) -> 
 
     Raises:
         VirtualPoolError: there are no batches, or the outputs are no tensors of one shape
-            (samples, ...), as those of detectors.
+            (samples, ...), as a detector's.
 
     >>> network = nn.Linear(3, 4)
     >>> agreement(network, network, [torch.eye(3)])
@@ -78,8 +78,8 @@ def agreement(model: nn.Module, original: nn.Module, batches: Iterable[Any]) -> 
 def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[nn.Module], Score]:
     """Makes an `evaluate(model)` for those who have inputs and no labels.
 
-    The score is 1 - ||y' - y|| / ||y||, where y is what `original` gives now for a sample and y'
-    what the model gives: the mean over all samples, with its standard error. Outputs in tuples,
+    The score is 1 - ||y' - y|| / ||y||, with y the output of `original` now for a sample and y'
+    the model's: the mean over all samples, with its standard error. Outputs in tuples,
     lists and dicts are taken together.
 
     >>> network = nn.Conv2d(3, 4, 3)
@@ -88,7 +88,7 @@ def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
     1.0000 ± 0.0000
 
     Args:
-        original: the network to agree with; what it gives for all samples is kept in memory.
+        original: the network to agree with; its outputs for all samples are kept in memory.
         batches: inputs, or (inputs, labels) pairs of which the labels are not used; they are gone
             through once now and once in each evaluation, and must be the same each time.
 

@@ -1,4 +1,4 @@
-"""What of a model is finite: its parameters, its buffers and what it gives."""
+"""Whether a model is finite: its parameters, its buffers and its outputs."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from virtualpool.graph.parts import evaluating
 def finite_values(model: nn.Module, example_inputs: Any) -> set[str]:
     """The names of the parameters, buffers and outputs that hold nan and infinity nowhere.
 
-    A mask may hold minus infinity by design: what a training has broken was here before it.
+    A mask may hold minus infinity by design: values that were not finite before do not count.
 
     Args:
         model: runs in eval mode, without gradients; its training flags are as before afterwards.
-        example_inputs: what it is called with.
+        example_inputs: the inputs to call it with.
 
     >>> import torch
     >>> model = nn.BatchNorm2d(1)

@@ -68,9 +68,9 @@ def check_resizable(model: nn.Module, example_inputs: Any) -> None:
 
 
 def refusal(model: nn.Module, example_inputs: Any, side: float) -> str | None:
-    """Why a model does not do on smaller images what it does on these; None where it does.
+    """Why a model does another task on smaller images than on these; None where it does not.
 
-    It must run on them, also in training, and what it gives must have the same shape: otherwise
+    It must run on them, also in training, and its output must have the same shape: otherwise
     its score would be another measure.
     """
     given = shrunk(example_inputs, side)

@@ -79,7 +79,7 @@ def search(
 
     Args:
         model: the trained network; it is not changed.
-        example_inputs: inputs that it runs on; also what it is timed with.
+        example_inputs: inputs that it runs on; it is timed with them.
         evaluate: gives a model's score, higher is better; a float, or a `Score` that knows more.
         finetune: is called with each round's model, in training mode, and the `Round`; it changes
             the model's weights in place. Of a list each is called in turn, and its result is kept
@@ -97,18 +97,16 @@ def search(
         training_steps: likewise, in place of `epochs`: the length in steps of the optimizer.
         max_drop: a round that loses more, in the score's own unit, is kept, marked, and the last.
         latency: keyword arguments of `virtualpool.measure.latency`, such as mode and threads.
-        energy: keyword arguments of `virtualpool.measure.energy` for it to be measured, too; what
-            is in `latency`, such as threads, holds for both. Without a sensor the search says so
-            and goes on.
+        energy: keyword arguments of `virtualpool.measure.energy` for it to be measured, too; the
+            options in `latency`, such as threads, hold for both. Without a sensor the search goes
+            on and says so.
         compare: "smaller-images" asks how the unmodified model does on images of 3/4, 5/8 and 1/2
-            of the side, which is what pooling has to beat. It is fine-tuned by `finetune` in the
+            of the side: pooling has to beat it. It is fine-tuned by `finetune` in the
             same way and for as long: once for each round that was made, with that round's epochs
             and learning rate. Training and evaluation see whole images, which the model resizes
-            (see `virtualpool.search.resized`); what is timed,
-            interleaved with the unmodified model, is the model on small images, without the
-            resizing. The result is in
-            `Frontier.smaller` and `Frontier.lead`; why a size is left out, which the model does not
-            take, in `Frontier.missing`.
+            (see `virtualpool.search.resized`); timing uses small images without resizing,
+            interleaved with the unmodified model. The result is in `Frontier.smaller` and
+            `Frontier.lead`; `Frontier.missing` says why a size is left out.
         settings: more that a second start must be given alike; JSON-able.
         seed: of all random numbers.
         observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
@@ -166,7 +164,7 @@ def search(
     }
     with steps.run.started(config):
         if left := [f"{name}'s {each}" for name, found in parts.items() for each in found.left]:
-            steps.run.log(f"not compared with those of another start: {', '.join(left)}")
+            steps.run.log(f"not compared with another start's: {', '.join(left)}")
         points = [steps.original()]
         ranking = saved_ms = None
         if sensitivity is not None:
@@ -182,7 +180,7 @@ def search(
 
 
 def _by_place(recoveries: Sequence[Finetune]) -> dict[str, Finetune]:
-    """Recoveries by what a run's config calls them; one alone has no number."""
+    """Recoveries by their names in a run's config; one alone has no number."""
     if len(recoveries) == 1:
         return {"finetune": recoveries[0]}
     return {f"finetune {place}": each for place, each in enumerate(recoveries, 1)}

@@ -27,7 +27,7 @@ class Schedule(ABC):
 
     @property
     def names(self) -> list[str] | None:
-        """The sites that the schedule itself names, or None if it takes what it is given."""
+        """The sites that the schedule itself names, or None if it takes any."""
         return None
 
     @abstractmethod
@@ -181,7 +181,7 @@ class Listed(Schedule):
 class ByTimeSaved(Schedule):
     """Several sites a round, those first that save most time for the accuracy that they cost.
 
-    The order is by milliseconds saved per accuracy lost, each site pooled alone (and what is behind
+    The order is by milliseconds saved per accuracy lost, each site pooled alone (and the layers behind
     it reconstructed, where the recoverable drop is known). A drop that is
     below its own standard error, or below `SMALLEST_DROP`, counts as that; sites that save no
     time come last.

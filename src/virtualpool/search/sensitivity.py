@@ -1,6 +1,6 @@
 """How much accuracy each site costs, pooled alone (the paper's Algorithm 1, lines 7 to 11).
 
-Beside it the *recoverable drop*: what is lost once the layers behind the site are reconstructed.
+Beside it the *recoverable drop*: the loss once the layers behind the site are reconstructed.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -29,7 +29,7 @@ Recalibrate = Callable[[nn.Module], object]
 
 @dataclass(frozen=True)
 class SiteSensitivity:
-    """What it costs to pool one site alone.
+    """The cost of pooling one site alone.
 
     Attributes:
         name: the site.

@@ -75,7 +75,7 @@ class _Smaller:
         return self.steps.run.remember(self.folder / "missing.json", compute)
 
     def point(self) -> Point:
-        """What is known of the model; its file is the last that is written."""
+        """The results for the model; their file is the last that is written."""
 
         def measure() -> Any:
             self._recover()

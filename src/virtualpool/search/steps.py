@@ -162,10 +162,10 @@ class Steps:
         same path as one that runs through.
 
         Args:
-            model: what is recovered.
-            current: the round, with a folder for what is needed to go on after a kill.
+            model: the model to recover.
+            current: the round, with a folder for the state that a restart after a kill needs.
             path: the file to keep the model in.
-            name: what the log calls the model.
+            name: the model's name in the log.
             again: gives the model of such a file.
         """
         *earlier, last = self.recoveries or (None,)
@@ -192,7 +192,7 @@ class Steps:
             self.run.log(f"{name}: fine-tuning{which}")
             current.begin()
             finite = finite_values(model.eval(), self.example_inputs)
-            # One recovery alone draws what it draws as the first of several.
+            # One recovery alone draws the same numbers as the first of several.
             later = (current.recovery,) if current.recovery > 1 else ()
             with seeded(self.seed, "finetune", current.index, *later):
                 finetune(model.train(), current)
@@ -272,7 +272,7 @@ class Steps:
         )
 
     def _measured(self, index: int) -> Point:
-        # What is judged is what the user will load.
+        # Judge the model that the user will load.
         model, times = self.models.loaded(index), self.models.times(index)
         energies = self.models.energies(index)
         score = self.score(self.run.folder(index), model)
@@ -311,7 +311,7 @@ def _all_named(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(value: Any) -> Any:
-    """Dtypes and devices as texts, for JSON; a meter as what it reads."""
+    """Dtypes and devices as texts, for JSON; a meter as its sensor's name."""
     if isinstance(value, Meter):
         return value.sensor.to_json()
     return str(value) if isinstance(value, torch.dtype | torch.device) else value

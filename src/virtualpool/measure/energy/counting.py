@@ -12,7 +12,7 @@ class Counting:
     """Reads a counter before and after the work.
 
     Attributes:
-        sensor: what is read.
+        sensor: the sensor that is read.
         read: gives the joules of each rail since some moment in the past.
         wraps_at: of rails whose counter begins anew, the joules at which it does. Work must take
             less than that.

@@ -56,7 +56,7 @@ def meter_of(device: torch.device) -> Meter:
     """The meter of a device: on a Jetson its board's, else the GPU's or the processor's own.
 
     Raises:
-        VirtualPoolError: none can be read here; it says what was looked for, and where.
+        VirtualPoolError: none can be read here; it lists the sensors and the places tried.
     """
     candidates: list[Callable[[], Meter]] = [jetson]
     if device.type == "cuda":

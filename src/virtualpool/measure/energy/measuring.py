@@ -60,7 +60,7 @@ def energy(
     """Measures the energy of a forward pass, for one model or for several side by side.
 
     Every repeat runs each model once, in a new order, for a block of calls that is long enough for
-    the sensor. What a sensor sees is more than the model: a processor's or a board's has all other
+    the sensor. A sensor sees more than the model: a processor's or a board's has all other
     programs in it, a wall meter the power supply too. Where there is no sensor there is no number.
 
     Args:
@@ -130,7 +130,7 @@ def energy(
 
 @dataclass(frozen=True)
 class _Work:
-    """What was done in one block, and the joules that it took."""
+    """The work of one block, and the joules that it took."""
 
     rails: dict[str, float]
     seconds: float

@@ -38,8 +38,8 @@ class Energy:
         duration_s: how many seconds each block took.
         images: how many images each block had.
         idle_watts: the power before, with nothing to do, which is subtracted; None leaves it in.
-        sensor: what was read.
-        setting: what it was measured with.
+        sensor: the sensor that was read.
+        setting: the setting of the measurement.
 
     >>> setting = Setting("cpu", "Xeon", "float32", 1, 2, "eager", True, "2.9.0")
     >>> rails = {"package-0": (40.0, 42.0, 41.0), "package-0 dram": (4.0, 4.0, 4.0)}
@@ -63,12 +63,12 @@ package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channel
 
     @property
     def joules(self) -> tuple[float, ...]:
-        """Joules of each block, of all rails, with what was used when idle."""
+        """Joules of each block, of all rails, idle power included."""
         return tuple(map(sum, zip(*self.rails.values(), strict=True)))
 
     @property
     def samples_j(self) -> tuple[float, ...]:
-        """Joules per image, one sample a repeat, without what is subtracted."""
+        """Joules per image, one sample a repeat, idle power subtracted if it was measured."""
         blocks = zip(self.joules, self.duration_s, self.images, strict=True)
         idle = self.idle_watts or 0.0
         return tuple((joules - idle * seconds) / images for joules, seconds, images in blocks)
@@ -90,7 +90,7 @@ package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channel
 
     @property
     def watts(self) -> float:
-        """The mean power during all blocks, with what is used when idle."""
+        """The mean power during all blocks, idle power included."""
         return sum(self.joules) / sum(self.duration_s)
 
     @property

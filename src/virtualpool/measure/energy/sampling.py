@@ -17,7 +17,7 @@ class Sampling:
     """Reads the power in a thread of its own, every `sensor.interval` seconds, and at both ends.
 
     Attributes:
-        sensor: what is read.
+        sensor: the sensor that is read.
         read: gives the watts of each rail at this moment.
     """
 

@@ -12,9 +12,9 @@ class Sensor:
     """A sensor of energy or of power.
 
     Attributes:
-        name: what it is and how it is read, such as `RAPL`.
+        name: the sensor and the way that it is read, such as `RAPL`.
         gives: `joules` that it counts by itself, or `watts` that are sampled and integrated.
-        interval: seconds between two of its readings; what is shorter than that it cannot see.
+        interval: seconds between two of its readings; it cannot see shorter work.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Meter(Protocol):
 
     @property
     def sensor(self) -> Sensor:
-        """What it reads."""
+        """The sensor that it reads."""
         ...
 
     def joules(self, work: Callable[[], object]) -> dict[str, float]:

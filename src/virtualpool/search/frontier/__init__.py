@@ -1,4 +1,4 @@
-"""What a search hands over: its models, the best of them, and their picture."""
+"""The result of a search: its models, the best of them, and their picture."""
 
 from virtualpool.search.frontier.frontier import Frontier
 from virtualpool.search.frontier.point import Point

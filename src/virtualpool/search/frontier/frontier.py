@@ -32,7 +32,7 @@ class Frontier:
 
     Attributes:
         points: the models.
-        directory: what the points' files are relative to.
+        directory: the points' files are relative to it.
         smaller: the unmodified model on smaller images, fine-tuned for as long, where the search
             was asked to compare with them. They are no part of the frontier: none is picked.
         missing: of the smaller images that there is no model of, by its name, why.
@@ -58,15 +58,15 @@ class Frontier:
 
     @property
     def unit(self) -> Unit:
-        """What the scores measure and how they are written; guessed where it is not known."""
+        """The meaning of the scores and how to write them; guessed where it is not known."""
         return self.original.unit or Unit.guessed(point.accuracy for point in self.points)
 
     @property
     def half_resolution(self) -> Speedup | None:
         """How much faster the unmodified model is at half resolution, if that was measured.
 
-        With all sites pooled a model has as much work as that, so it is the practical limit. It is
-        that of the last point, the one nearest to it, which was timed interleaved with it.
+        With all sites pooled a model has as much work as that, so it is the practical limit. It
+        was timed interleaved with the last point, the one nearest to it.
         """
         found = (p.speedup_of(p.half_resolution) for p in reversed(self.points))
         return next((speedup for speedup in found if speedup), None)
@@ -77,7 +77,7 @@ class Frontier:
 
         One model beats another if it is as accurate and as fast at least, and better in one of the
         two. Fast means the measured speedup: each latency is interleaved with the original's,
-        while those of two rounds may be hours apart.
+        while two rounds' may be hours apart.
         """
         return unbeaten(self.points)
 
@@ -87,8 +87,8 @@ class Frontier:
 
         Of either, the models that no other one of them beats make a line of score against measured
         speedup, with straight pieces between them. The result has (speedup, difference) pairs at
-        both ends of what the two lines share and at every bend between, and is empty where they
-        share nothing: see `virtualpool.search.frontier.lead`.
+        both ends of the speedups that both lines have and at every bend between. It is empty where
+        they share none: see `virtualpool.search.frontier.lead`.
         """
         return lead(_line(self.points[1:]), _line(self.smaller))
 
@@ -105,8 +105,8 @@ class Frontier:
             max_drop: how much accuracy may be lost against the original, in the score's own unit
                 (0.01 is one point of an accuracy between 0 and 1).
             min_speedup: how many times faster than the original it must be.
-            max_latency_ms: how long it may take, by the median, in the setting of the search, or in
-                that of `timed`.
+            max_latency_ms: the most milliseconds, by the median, in the setting of the search or of
+                `timed`.
 
         Raises:
             VirtualPoolError: no limit is given, or no model is within all of them.

@@ -12,8 +12,8 @@ def lead(one: Line, other: Line) -> tuple[tuple[float, float], ...]:
     """How much higher one line is than another, at the speeds that both reach.
 
     Args:
-        one: what is ahead where it scores more.
-        other: what it is compared with.
+        one: is ahead where it scores more.
+        other: the line to compare it with.
 
     Returns:
         (speed, difference) pairs at both ends of what they share and at every bend of either

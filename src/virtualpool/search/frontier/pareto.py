@@ -6,7 +6,7 @@ from virtualpool.search.frontier.point import Point
 
 
 def unbeaten(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Those of some models that no other one of them beats, by rising speed."""
+    """The models that no other one beats, by rising speed."""
     best = [point for point in points if not any(_beats(other, point) for other in points)]
     return tuple(sorted(best, key=lambda point: point.speedup.median))
 

@@ -47,15 +47,15 @@ class Point:
         drop_standard_error: of the drop (paired where it can be), or None where it is not known.
         over_limit: whether the drop was more than the search's `max_drop`, which ended it.
         unfused: how long it takes with its maps interpolated, as the paper writes it.
-        fused: how long it takes fused. `latency` is one of the two: that of the fused form, unless
+        fused: how long it takes fused. `latency` is one of the two: the fused form's, unless
             this is slower or not there; the file gives the same form.
         half_resolution: how long the unmodified model takes there, whose accuracy is not measured.
             All four are interleaved, and None where they were not measured.
         energy: the joules that it takes, where they were measured.
         energy_baseline: the joules that the unmodified model takes, measured interleaved with it.
         missing: of `fused`, `half_resolution` and `energy`, why they could not be measured.
-        unit: what the score measures and how that is written, or None where it is not known.
-        side: what part of the images' side the model sees; 1 but for those on smaller images.
+        unit: the score's meaning and how to write it, or None where it is not known.
+        side: the share of the images' side that the model sees; 1 but for those on smaller images.
     """
 
     name: str

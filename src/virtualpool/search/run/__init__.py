@@ -1,4 +1,4 @@
-"""The directory of a run: what was asked, what was found, and the models in their files."""
+"""The directory of a run: its settings, its results, and the models in their files."""
 
 from virtualpool.search.run.run import Run
 

@@ -1,4 +1,4 @@
-"""What a user's callables do, as far as it can be read, to know them again at another start."""
+"""The code of a user's callables, as far as it can be read, to know them at another start."""
 
 import dataclasses
 import dis
@@ -27,11 +27,11 @@ _LONGEST = 40
 
 @dataclass
 class Parts:
-    """What a callable is made of, by the names of its parts.
+    """The parts of a callable, by their names.
 
     Attributes:
-        compared: numbers and texts as they are, code and what is long as a hash. JSON-able.
-        left: what could not be read, with its type: data, models, functions in C.
+        compared: numbers and texts as they are, code and long values as a hash. JSON-able.
+        left: the parts that could not be read, with their type: data, models, functions in C.
     """
 
     compared: dict[str, Any] = field(default_factory=dict)
@@ -39,10 +39,10 @@ class Parts:
 
 
 def parts_of(function: Callable[..., Any] | None) -> Parts:
-    """The code of a callable and of what it calls, with its defaults and closed-over values.
+    """The code of a callable and of its callees, with its defaults and closed-over values.
 
-    Libraries' code is known by its name. What the code itself changes, such as a counter, belongs
-    to no start and is left out, as are objects that hold data.
+    Libraries' code is known by its name. A value that the code itself changes, such as a counter,
+    belongs to no start and is left out, as are objects that hold data.
 
     >>> def make(rate):
     ...     return lambda model, round: rate * 2
@@ -63,7 +63,7 @@ class _Reader:
         self._seen: list[Any] = []  # the objects themselves: an id may be given again
 
     def read(self, name: str, value: Any) -> None:
-        """Takes note of a value: of itself where it is plain, else of what it is made of."""
+        """Takes note of a value: of itself where it is plain, else of its parts."""
         if _is_plain(value):
             self.compared[name] = _short(value)
             return
@@ -199,7 +199,7 @@ def _hash(text: str) -> str:
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """A function's code, and that of the functions in it."""
+    """A function's code, and the code of the functions in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):

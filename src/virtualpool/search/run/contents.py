@@ -21,7 +21,7 @@ Rounds = list[list[str]]
 
 
 def read(directory: Path, path: Path) -> Any:
-    """What a file of the run in a directory holds.
+    """The contents of a file of the run in a directory.
 
     Raises:
         VirtualPoolError: the file is missing, broken, of a newer version, or holds something else.
@@ -30,7 +30,7 @@ def read(directory: Path, path: Path) -> Any:
 
 
 def parser_of(directory: Path, path: Path) -> Callable[[Any], Any]:
-    """What makes of a file's JSON value what the file holds; of an unknown file, the value."""
+    """The parser of a file's JSON value; of an unknown file, it returns the value."""
     name = path.relative_to(directory).as_posix()
     found = (parse for pattern, parse in _PARSERS.items() if fnmatchcase(name, pattern))
     return next(found, lambda value: value)
@@ -38,7 +38,7 @@ def parser_of(directory: Path, path: Path) -> Callable[[Any], Any]:
 
 @dataclass(frozen=True)
 class _Config:
-    """Of what was asked, that which is read from its file by name."""
+    """The settings that are read from their file by name."""
 
     model: str | None = None
     sites: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """What a task has drawn."""
+    """The pictures that a task has drawn."""
 
     title: str
     caption: str

@@ -59,8 +59,8 @@ def energies(
     Args:
         unmodified: the unmodified model.
         kept: a round's model, or the unmodified one, also with inputs of its own.
-        example_inputs: what they are called with.
-        latency: options of `virtualpool.measure.latency`, those of which that are of both hold.
+        example_inputs: the inputs to call them with.
+        latency: options of `virtualpool.measure.latency`; those that both have hold here too.
         options: of `virtualpool.measure.energy`.
     """
     models: dict[str, Timed] = {"unmodified": unmodified}

@@ -82,7 +82,7 @@ _LATENCIES = ("unmodified", "unfused", "fused", "half_resolution")
 
 
 def fused_if_possible(model: nn.Module, example_inputs: Any) -> tuple[nn.Module | None, Report]:
-    """A pooled model fused, if that succeeds, and what was fused and what was not."""
+    """A pooled model fused, if that succeeds, and the report of fusing."""
     try:
         fused = fuse(model, example_inputs)
     # Whatever it is, it must not end a search of hours: the model unfused is there.
@@ -103,7 +103,7 @@ def timed(
 
     Args:
         unmodified: the unmodified model.
-        example_inputs: what the others are timed on.
+        example_inputs: the inputs to time the others on.
         options: of `virtualpool.measure.latency`.
         unfused: a pooled model.
         fused: the same model, fused. Where it alone cannot be timed, the others still are.

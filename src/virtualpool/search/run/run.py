@@ -1,4 +1,4 @@
-"""The directory of a run: what was asked, what was found, and a log; one process at a time."""
+"""The directory of a run: its settings, its results, and a log; one process at a time."""
 
 import json
 import logging
@@ -75,7 +75,7 @@ class Run:
         """Takes the directory for the time of the block.
 
         Args:
-            config: what is asked, JSON-able. An earlier start must have been asked the same.
+            config: the run's settings, JSON-able. An earlier start must have had the same.
 
         Raises:
             VirtualPoolError: another process has the directory, or it was made with another config;
@@ -105,10 +105,10 @@ class Run:
         *,
         alone: bool = False,
     ) -> Any:
-        """What a file of the run holds, which is computed and written if it is not there.
+        """The contents of a file of the run, which is computed and written if it is not there.
 
         Args:
-            path: in the run's directory; its name says what is made of the value (`contents`).
+            path: in the run's directory; its name decides how the value is read (`contents`).
             compute: gives a JSON-able value.
             alone: whether only the main process computes, of several that search together.
         """
@@ -133,7 +133,7 @@ class Run:
         """Refuses a directory that processes elsewhere do not share: they would wait in vain."""
         if not is_connected():
             return
-        # A name that no process has looked for before: network file systems remember what is not.
+        # A name that no process has looked for before: network file systems remember missing ones.
         probe = self.directory / agreed(f".shared.{uuid.uuid4().hex}")
         if is_main():
             probe.touch()
