@@ -38,14 +38,14 @@ def changed_in_place(self, x):
 
 REFUSED = {
     "multiplies or divides two maps": squeeze_excite,
-    "divides by what has the error": lambda self, x: 2 / self.other(x),
+    "divides by the value with the error": lambda self, x: 2 / self.other(x),
     "pow.*no rule": lambda self, x: self.other(x).pow(2),
     "softmax.*no rule": lambda self, x: self.other(x).softmax(1),
     "GroupNorm.*no rule": lambda self, x: self.inside[0](x),
     "BatchNorm2d.*spread": lambda self, x: self.inside[1](x),
     "Threshold.*no rule": lambda self, x: self.inside[2](x),
     "another argument": lambda self, x: torch.flatten(input=self.other(x)),
-    "multiplies what it adds": lambda self, x: torch.add(x, self.other(x), alpha=2),
+    "multiplies one of its summands": lambda self, x: torch.add(x, self.other(x), alpha=2),
     "in place": changed_in_place,
     "argmax": lambda self, x: x.argmax(1),
     "item.*no rule": lambda self, x: self.other(x.mean().item() + self.scale),

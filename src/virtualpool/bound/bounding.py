@@ -38,7 +38,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Bound:
-    """What a pooled site changes in a network's output, at most and in fact.
+    """The change of a network's output by a pooled site, at most and in fact.
 
     Every tensor is (N,) float64, an image each. Norms are roots of sums of squares over all
     elements of a value; outputs in tuples, lists and dicts are taken together.
@@ -46,8 +46,8 @@ class Bound:
     Attributes:
         site: the name of the convolution.
         gradient: L of the paper: the largest slope of the site's map between neighbours, per cell.
-        change: norm of what the virtual pool changes, where operations with weights first read it.
-        read: norm of what those read without it.
+        change: norm of the change by the virtual pool, where operations with weights first read it.
+        read: norm of the values that they read without it.
         factors: of the layers with weights that the error comes through, in their order.
         paper: the bound of the paper's equation 6.
         bound: ours: from `change` by the norms of the operations that follow.

@@ -53,7 +53,7 @@ def constant(name: str, arguments: Mapping[str, Any]) -> float | None:
 def activation_name(target: Any) -> str:
     """One name for a function, a method (by its name) and a module that do the same.
 
-    Empty for what is none of PyTorch's own that have a constant.
+    Empty for any other than PyTorch's own that have a constant.
 
     >>> (
     ...     activation_name(functional.leaky_relu),

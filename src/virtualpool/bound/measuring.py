@@ -1,4 +1,4 @@
-"""What a virtual pool changes in real images: up to the next weights, and at the output."""
+"""The change by a virtual pool in real images: up to the next weights, and at the output."""
 
 import math
 from collections.abc import Mapping, Sequence

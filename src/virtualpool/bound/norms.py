@@ -128,12 +128,12 @@ def repetitions(padded: Callable[[Tensor], Tensor], size: Axes) -> int:
 def averaging_gain(operation: Callable[[Tensor], Any], example: Tensor) -> Gain:
     """The gain of a linear operation whose weights have one sign, from its sums of weights.
 
-    With r the largest sum of weights that make an output and c that of those which an input has,
+    With r the largest sum of the weights of an output and c the largest of the weights of an input,
     no error grows by more than r, and no norm by more than sqrt(r * c) (Schur's test).
 
     Args:
         operation: from a tensor to one or several; it may add a constant.
-        example: what it takes.
+        example: an input of it.
 
     >>> averaging_gain(lambda x: functional.avg_pool2d(x, 2), torch.zeros(1, 3, 8, 8))
     Gain(largest=1.0, norm=0.5)

@@ -1,4 +1,4 @@
-"""From the error of one value of a graph to what it can be of every value after it."""
+"""From the error of one value of a graph to the largest error of every value after it."""
 
 from collections.abc import Mapping
 
@@ -21,13 +21,13 @@ def propagate(
     error: ErrorSize,
     measured: Mapping[fx.Node, Tensor],
 ) -> Errored:
-    """The error that every value of a graph can have, given that of one of them.
+    """The error that every value of a graph can have, given the error of one of them.
 
     Args:
         operations: of the graph, in their order.
-        site: the name of what causes the error.
+        site: the name of the site that causes the error.
         start: the node whose value has the error.
-        error: what it is at most.
+        error: its largest size.
         measured: of the nodes whose error is known, its norm in each image.
 
     Raises:

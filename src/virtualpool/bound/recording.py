@@ -16,11 +16,11 @@ from virtualpool.operator.pool import virtual_pool
 
 
 def take_apart(graph: fx.Graph, module: nn.Module, but: Collection[fx.Node]) -> None:
-    """Replaces modules without a rule, `Sequential` and the user's own, by what they are made of.
+    """Replaces modules without a rule, `Sequential` and the user's own, by their operations.
 
     Args:
-        graph: its modules are what a tracer for other purposes has left whole.
-        module: what it was traced from.
+        graph: its modules are the ones that a tracer for other purposes has left whole.
+        module: the graph was traced from it.
         but: nodes that stay as they are.
     """
     tracer = fx.Tracer()
@@ -69,7 +69,7 @@ def pooled_values(
 
 
 def recovered(x: Tensor) -> Tensor:
-    """What is left of a map (N, C, H, W) if only its even positions are computed."""
+    """A map (N, C, H, W) with only its even positions computed and the others interpolated."""
     return virtual_pool(even_positions(x), size_of(x))
 
 

@@ -1,4 +1,4 @@
-"""Rules: what an operation makes of the error of what it reads, and where such a rule is found."""
+"""Rules: an operation's error from the errors of its inputs, and the place of each rule."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Operation:
     Attributes:
         node: the node.
         module: the module that it calls, if it calls one.
-        owner: what the graph was traced from.
+        owner: the module that the graph was traced from.
         values: of each node that it reads, the value.
-        result: what it gave.
+        result: its result.
         call: does the same with other values in place of some that it reads.
     """
 
@@ -98,7 +98,7 @@ class Operation:
 
     @property
     def gives_size(self) -> bool:
-        """Whether its result depends on the sizes of what it reads alone."""
+        """Whether its result depends on nothing but the sizes of its inputs."""
         target, arguments = self.node.target, self.node.args
         is_size = target in _SIZES or (target is getattr and arguments[1] in _SIZE_ATTRIBUTES)
         return is_size and not tensors(self.result)
@@ -133,7 +133,7 @@ def gain_of(*targets: Any) -> Callable[[GainRule], GainRule]:
 
 
 def join_of(*targets: Any) -> Callable[[JoinRule], JoinRule]:
-    """Registers what a function or method makes of the errors of all that it reads."""
+    """Registers the error of a function or method, given the errors of all its inputs."""
     return _registering(_JOINS, targets)
 
 
@@ -146,7 +146,7 @@ def _registering(rules: dict[Any, AnyRule], targets: Sequence[Any]) -> Callable[
 
 
 def passed_on(operation: Operation, errors: Errors) -> ErrorSize:
-    """What an operation makes of the errors of what it reads.
+    """The error of an operation's result, given the errors of its inputs.
 
     Raises:
         UnboundedError: no bound is known.
@@ -179,6 +179,6 @@ def _rule_of(module: nn.Module) -> GainRule | None:
 
 
 def _slope(operation: Operation) -> float | None:
-    """The Lipschitz constant of an activation; None for what is none."""
+    """The Lipschitz constant of an activation; None for other operations."""
     name = activation_name(operation.module or operation.node.target)
     return constant(name, operation.arguments(("input", *argument_names(name))))

@@ -55,7 +55,7 @@ def batch_norm(operation: Operation) -> Gain:
     """Batch norm in eval mode: a scale per channel, unless the convolution before it has it."""
     module: Any = operation.module
     if not is_frozen_batch_norm(module):
-        raise UnboundedError("it divides by the spread of what it reads, which may be any number")
+        raise UnboundedError("it divides by the spread of its input, which may be any number")
     source = operation.sources[0]
     if _norm_after(source, operation.owner) is module:
         return Gain.lipschitz(1.0)
@@ -167,7 +167,7 @@ def dropout(operation: Operation) -> Gain:
 def addition(operation: Operation, errors: Errors) -> ErrorSize:
     """A sum or a difference."""
     if "alpha" in operation.node.kwargs:
-        raise UnboundedError("it multiplies what it adds")
+        raise UnboundedError("it multiplies one of its summands")
     return sum_of(_broadcast(operation, errors))
 
 
@@ -197,7 +197,7 @@ def scaling(operation: Operation, errors: Errors) -> ErrorSize:
     if len(errors) > 1 or (isinstance(factor, fx.Node) and factor.op != "get_attr"):
         raise UnboundedError("it multiplies or divides two maps, so its slope is another map")
     if factor is first and not is_product:
-        raise UnboundedError("it divides by what has the error")
+        raise UnboundedError("it divides by the value with the error")
     values = torch.as_tensor(operation.values.get(factor, factor)).double().abs()
     scale = values.max().item() if is_product else 1 / values.min().item()
     [error] = _broadcast(operation, errors)

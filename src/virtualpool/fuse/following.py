@@ -1,7 +1,7 @@
-"""What a fused module has folded follows its parameters, whatever is done to them.
+"""The folded values of a fused module follow its parameters, however these change.
 
-It is kept in buffers, and each forward asks whether it is still right. Where it is not, it is
-folded anew. Where gradients are to reach the parameters, they go through the folding.
+They are kept in buffers, and each forward asks whether they are still right. Where not, it folds
+anew. Where gradients are to reach the parameters, they go through the folding.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ _BUFFER = "_virtualpool_folded_"
 
 @dataclass(frozen=True)
 class Folding:
-    """How what a module has folded is computed.
+    """The computation of a module's folded values.
 
     Attributes:
         paths: the parameters and buffers that it is computed from.
@@ -43,7 +43,7 @@ class Folding:
         return [attribute(module, path) for path in self.paths]
 
     def __call__(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """What is folded of tensors in the order of the paths."""
+        """The folded values of tensors in the order of the paths."""
         with without_autocast(tensors[0]):
             return self.code.function(None, *tensors)
 
@@ -90,10 +90,10 @@ def _put(module: nn.Module, name: str, value: Tensor) -> None:
     buffer = module.get_buffer(name)
     if buffer.shape != value.shape:
         raise VirtualPoolError(
-            f"{original_class(module).__name__} is fused, and what it had folded to a shape of "
+            f"{original_class(module).__name__} is fused, and a value that it had folded to "
             f"{tuple(buffer.shape)} now has {tuple(value.shape)}: its parameters have other "
-            "shapes than when it was fused. Prune the model first, or the pooled one as it is "
-            "written, and fuse then: virtualpool.fuse(pruned, example_inputs)."
+            "shapes than when it was fused. Prune the original model, or the unfused pooled one, "
+            "and fuse then: virtualpool.fuse(pruned, example_inputs)."
         )
     is_other_kind = (buffer.dtype, buffer.device) != (value.dtype, value.device)
     if is_other_kind or buffer.is_inference():
@@ -105,7 +105,7 @@ def _put(module: nn.Module, name: str, value: Tensor) -> None:
 
 
 class Folded(Rewritten):
-    """Comes before the class of a fused module: what was folded follows its parameters."""
+    """Comes before the class of a fused module: its folded values follow its parameters."""
 
     def for_evaluation(self, inputs: Any) -> tuple[Any, Any]:
         """See `Rewritten`."""
@@ -116,7 +116,7 @@ class Folded(Rewritten):
         refold(self)  # pyright: ignore[reportArgumentType]
 
     def train(self, mode: bool = True) -> Any:
-        """See `torch.nn.Module`; in eval mode what was learned is folded."""
+        """See `torch.nn.Module`; in eval mode the learned parameters are folded."""
         super().train(mode)  # pyright: ignore[reportAttributeAccessIssue]
         if not mode:
             self.follow_parameters()
@@ -125,13 +125,13 @@ class Folded(Rewritten):
     def _apply(self, fn: Any, *arguments: Any, **keywords: Any) -> Any:
         # A class of somebody else's may take the function alone.
         super()._apply(fn, *arguments, **keywords)  # pyright: ignore[reportAttributeAccessIssue]
-        # From parameters of another dtype, not what was rounded in the one before.
+        # From parameters of another dtype, not the values rounded in the one before.
         self.follow_parameters()
         return self
 
 
 def _reader(module: Any) -> Any:
-    """What the code of eval mode reads a module's attributes from: right for the call at hand."""
+    """The object whose attributes the code of eval mode reads: right for the call at hand."""
     folding = getattr(module, _FOLDING, None)
     if folding is None:
         return module
@@ -167,7 +167,7 @@ def _learns(tensors: Iterable[Tensor]) -> bool:
 
 
 class _Reader:
-    """A module's attributes, with other values in place of its buffers of what is folded."""
+    """A module's attributes, with other values in place of its buffers of folded values."""
 
     def __init__(self, module: nn.Module, folded: Sequence[Tensor]) -> None:
         self._module = module
@@ -179,7 +179,7 @@ class _Reader:
 
 
 class _Remembered(torch.autograd.Function):
-    """What is folded already, as a function of the parameters: folding costs the backward alone."""
+    """Values folded already, as a function of the parameters: folding costs the backward alone."""
 
     @staticmethod
     def forward(folding: Folding, folded: list[Tensor], *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -44,28 +44,28 @@ from virtualpool.sites import check_model
 logger = logging.getLogger("virtualpool")
 
 
-# Where inference mode is on, nobody would see what is changed in place.
+# Where inference mode is on, nobody would see changes in place.
 @torch.inference_mode(False)
 def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn.Module:
-    """A new model, in eval mode, that gives what a pooled one gives without interpolating.
+    """A new model, in eval mode, that gives a pooled one's outputs without interpolating.
 
     Convolutions and poolings that read a recovered map are rewritten, exactly, to read the reduced
-    map that it was recovered from; batch norms are folded into convolutions. What no rule knows is
-    computed in full, of interpolated maps: equal too, only not faster. `report_of` says which, and
-    it is logged to "virtualpool" at level INFO.
+    map that it was recovered from; batch norms are folded into convolutions. Operations without a
+    rule are computed in full, of interpolated maps: equal too, only not faster. `report_of` names
+    them, and they are logged to "virtualpool" at level INFO.
 
-    Parameters keep their names. What is folded of them is folded anew when they have changed, and
+    Parameters keep their names. Their folded values are folded anew when they have changed, and
     gradients reach them; a compiled or exported copy cannot ask: call `eval()` before, and after
-    each change. In training mode the model computes what the unfused one does. To fuse a fused
+    each change. In training mode the model computes the same as the unfused one. To fuse a fused
     model gives a copy.
 
     Args:
         model: a model with virtual pools (`virtualpool.apply`); it is not changed.
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
-        training: fuse what is computed in training mode, too, for fine-tuning. Kernels are then
+        training: fuse the computation in training mode, too, for fine-tuning. Kernels are then
             folded at every call, so that gradients reach the parameters, and batch norm is left as
-            it is: in training its statistics are those of full maps, so one that reads a recovered
-            map has it interpolated. The model stays in the mode in which it was given.
+            it is: in training its statistics need full maps, so a recovered map before it is
+            interpolated. The model stays in the mode in which it was given.
 
     Raises:
         VirtualPoolError: the model has no virtual pool, or does not run on the example inputs.

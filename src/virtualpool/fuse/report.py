@@ -1,4 +1,4 @@
-"""What fusing has done, and what it could not do, and why."""
+"""The report of fusing: the fused sites, the maps still interpolated, and why."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -109,7 +109,7 @@ class Report:
 
     @property
     def sites(self) -> set[str]:
-        """The sites in what was rewritten, whether their maps are still interpolated or not."""
+        """The sites in the rewritten part, whether their maps are still interpolated or not."""
         return {*self.fused, *(site for each in self.interpolations for site in each.sites)}
 
     @property

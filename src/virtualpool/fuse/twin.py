@@ -9,7 +9,7 @@ from virtualpool.torch_private import own_buffers, own_parameters
 
 
 def training_twin(model: nn.Module, example_inputs: Any) -> nn.Module:
-    """A model, fused for training, whose parameters and buffers are those of `model` themselves.
+    """A model, fused for training, that shares its parameters and buffers with `model`.
 
     So to train the one is to train the other, at the fused one's speed.
 

@@ -1,4 +1,4 @@
-"""What a traced code asks about its values, answered from the example inputs.
+"""The questions that traced code asks about its values, answered from the example inputs.
 
 `if x.shape[1] != 3` has one answer for all inputs that a model is for. It is found on the meta
 device, which knows shapes and dtypes and no values: what depends on values has no answer.
@@ -24,10 +24,10 @@ class NoAnswerError(Exception):
 
 
 class Answers:
-    """What the nodes of a graph give on the example inputs, with tensors on the meta device.
+    """The values of a graph's nodes on the example inputs, with tensors on the meta device.
 
     Args:
-        module: what is traced, in the mode (eval or training) that its flags say.
+        module: the module in the trace, in the mode (eval or training) that its flags say.
         example: what stands for each of the graph's placeholders, in their order.
 
     Attributes:
@@ -41,7 +41,7 @@ class Answers:
         self._values: dict[fx.Node, Any] = {}
 
     def of(self, node: fx.Node) -> Any:
-        """What a node gives.
+        """The value of a node.
 
         Raises:
             NoAnswerError: that depends on values.
@@ -62,7 +62,7 @@ class Answers:
         return self._values[node]
 
     def number(self, node: fx.Node) -> Any:
-        """What a node gives, if it is no tensor and no question of the device.
+        """The value of a node, if it is no tensor and no question of the device.
 
         Raises:
             NoAnswerError: it is.
@@ -126,7 +126,7 @@ _SIGNS = {
 
 
 def written(value: Any) -> str:
-    """What a node computes, as code would have it, for a message.
+    """A node's computation, as code would have it, for a message.
 
     >>> graph = fx.symbolic_trace(lambda x: x.shape[1] % 2 == x.dim()).graph
     >>> written(next(iter(reversed(graph.nodes))).args[0])

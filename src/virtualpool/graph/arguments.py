@@ -29,7 +29,7 @@ def arguments_of(
     Args:
         node: the operation.
         names: of its arguments, in the order of the function.
-        module: what it calls, if that is a module. Its attributes stand for the arguments after
+        module: the module that it calls, if any. Its attributes stand for the arguments after
             the first.
 
     >>> graph = fx.Graph()

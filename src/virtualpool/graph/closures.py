@@ -1,7 +1,7 @@
 """Functions on a copied model that still refer to the original.
 
 `copy.deepcopy` copies no function. So a hook that stores a map in the model that it was made in
-does so from a copy too, and the copy reads what is not its own.
+does so from a copy too, and the copy reads another model's map.
 """
 
 import dis
@@ -54,7 +54,7 @@ def _functions(values: Iterable[Any]) -> Iterator[FunctionType]:
 
 
 def _referred_to(function: FunctionType) -> Iterator[Any]:
-    """What a function, and those that it calls, find without being given it."""
+    """The values that a function, and its callees, find without being given them."""
     seen, pending = {function}, [function]
     while pending:
         values = list(held_in(_own_values(pending.pop())))

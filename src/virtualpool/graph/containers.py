@@ -1,4 +1,4 @@
-"""What is inside lists, dicts, sets and tuples."""
+"""The contents of lists, dicts, sets and tuples."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -57,7 +57,7 @@ class Rewritten:
     training_code: ForwardCode
 
     def extra_repr(self) -> str:
-        """What the original class says of itself, and which sites are pooled.
+        """The original class's text for itself, and the pooled sites.
 
         >>> import torch
         >>> from virtualpool import apply
@@ -76,14 +76,14 @@ class Rewritten:
         return "\n".join(each for each in (said, pooled if names else "") if each)
 
     def for_evaluation(self, inputs: Any) -> tuple[Any, Any]:
-        """What the code of eval mode reads attributes from, and the inputs that it is given.
+        """The object that the code of eval mode reads attributes from, and its inputs.
 
         Refuses inputs for which the code does not hold.
         """
         return self, inputs
 
     def follow_parameters(self) -> None:
-        """Makes what was computed from the parameters right for those of now."""
+        """Makes the values that were computed from the parameters right for the present ones."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         new: Any = object.__new__(type(self))

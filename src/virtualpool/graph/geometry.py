@@ -24,7 +24,7 @@ def size_arguments(
     >>> size_arguments(nn.Conv2d(3, 8, 3, stride=4, padding=1), is_pooled=True)
     ((3, 3), (2, 2), (2, 2), (1, 1))
     """
-    # What is computed goes by the shape of the weight; `kernel_size` may be another by now.
+    # The computation goes by the shape of the weight; `kernel_size` may be another by now.
     kernel = convolution.weight.shape[2], convolution.weight.shape[3]
     rows, columns = _pair(convolution.stride)
     stride = (rows // 2, columns // 2) if is_pooled else (rows, columns)
@@ -33,7 +33,7 @@ def size_arguments(
 
 
 def padding_sides(convolution: nn.Conv2d) -> tuple[int, int, int, int]:
-    """What a convolution adds at the left, at the right, above and below a map.
+    """The padding of a convolution at the left, at the right, above and below a map.
 
     >>> padding_sides(nn.Conv2d(3, 8, (4, 3), padding="same"))
     (1, 1, 1, 2)
@@ -109,7 +109,7 @@ def keeps_samples(convolution: nn.Conv2d, x: Tensor, out: Tensor) -> bool:
         return True
     doubled = copy.copy(convolution)
     double_stride(doubled)
-    # Not called as a module: hooks, that of the caller among them, are not meant for it.
+    # Not called as a module: hooks, the caller's among them, are not meant for it.
     reduced = doubled.forward(x)
     expected = out[..., ::2, ::2]
     return (
@@ -128,7 +128,7 @@ def is_near(one: Tensor, other: Tensor) -> bool:
 
 
 def _make_padding_explicit(convolution: nn.Conv2d) -> None:
-    # PyTorch refuses padding="same" with a stride over 1, though what it would do is clear.
+    # PyTorch refuses padding="same" with a stride over 1, though its meaning is clear.
     sides = left, right, top, bottom = padding_sides(convolution)
     if (left, top) == (right, bottom):
         convolution.padding = (top, left)

@@ -23,8 +23,8 @@ def unfit_hook(site: fx.Node, module: nn.Module, given: Shape, out: Shape) -> st
 
     Args:
         site: the node that calls the convolution.
-        module: what the graph was traced from.
-        given: the shape of what the convolution reads.
+        module: the graph was traced from it.
+        given: the shape of the convolution's input.
         out: the shape of its result.
     """
     with evaluating(module):

@@ -29,7 +29,7 @@ def inline(node: fx.Node, inner: fx.Graph) -> bool:
     result: Any = output.args[0]
     if not isinstance(result, fx.Node):
         return False
-    # What is not given has its default, for which the graph was traced.
+    # A missing argument has its default, for which the graph was traced.
     new: dict[fx.Node, Any] = {each: next(iter(each.args), None) for each in placeholders}
     new.update(zip(placeholders, node.args, strict=False))
     with node.graph.inserting_before(node):

@@ -1,4 +1,4 @@
-"""What the operations of a traced graph are, as far as placing a virtual pool asks."""
+"""The kinds of a traced graph's operations, as far as placing a virtual pool asks."""
 
 import copy
 import operator
@@ -49,7 +49,7 @@ _PASS_NAMES = ["dropout", "dropout2d", "feature_dropout", "alpha_dropout"]
 
 
 def kind_of(node: fx.Node, module: nn.Module) -> Kind:
-    """What a node does to a map: the kind that matters to where a virtual pool goes.
+    """A node's effect on a map: the kind that matters to the place of a virtual pool.
 
     Args:
         node: a node of a graph that was traced from `module`.
@@ -116,7 +116,7 @@ def is_mean_over_space(node: fx.Node) -> bool:
 
 
 def runs_forward_of(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether a module has no `forward` but that of `kind`, neither its class nor itself.
+    """Whether a module runs the `forward` of `kind`, overridden by no class nor by itself.
 
     >>> runs_forward_of(nn.BatchNorm2d(8), nn.BatchNorm2d), runs_forward_of(nn.ReLU(), nn.Tanh)
     (True, False)
@@ -144,9 +144,9 @@ def is_hooked(module: nn.Module) -> bool:
 
 
 def registered_for(module: nn.Module, registry: Mapping[Any, T]) -> T | None:
-    """What is registered for the class of a module, or for one that it derives from.
+    """The entry for the class of a module, or for one that it derives from.
 
-    Nothing, where its `forward` is not that of the class.
+    Nothing, where it has another `forward` than the class.
 
     >>> registered_for(nn.ReLU6(), {nn.Hardtanh: "a clamp"})
     'a clamp'
@@ -188,7 +188,7 @@ def _subtracts_its_mean(module: Any) -> bool:
 def numbers_of_channels(
     module: nn.Module, like: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """What a module in eval mode multiplies each channel by, and what it adds then, as runs show.
+    """The factor and the summand of a module in eval mode for each channel, as runs show.
 
     Args:
         module: takes maps (N, C, H, W).
@@ -208,11 +208,11 @@ def _kind_by_code(module: nn.Module) -> Kind:
     """The kind of a user's own module that treats all positions alike, as its code says.
 
     One with an activation in it (`x * sigmoid(x)`, or an activation behind a norm) is one.
-    Arithmetic with tensors, such as a scale for each channel, is to a map what a norm is.
+    Arithmetic with tensors, such as a scale for each channel, counts as a norm.
     """
     if any(not _may_treat_positions_alike(child) for child in module.modules()):
         return "other"
-    # What the code leaves behind, in a trace no values, is not to be found there.
+    # The code may leave state behind, which in a trace holds no values.
     with state_kept(module):
         try:
             traced = copy.copy(module).eval()
@@ -230,7 +230,7 @@ def _may_treat_positions_alike(module: nn.Module) -> bool:
 
 
 def _kind_of_steps(graph: fx.Graph, module: nn.Module) -> Kind:
-    """The kind of what a graph does to its only input."""
+    """The kind of a graph's effect on its only input."""
     runs = fx.Interpreter(module, graph=graph)
     kinds: list[Kind] = []
     beside: list[Any] = []
@@ -246,7 +246,7 @@ def _kind_of_steps(graph: fx.Graph, module: nn.Module) -> Kind:
         if kind == "pool" or (kind == "other" and node.target not in ARITHMETIC):
             return "other"
         kinds.append(kind)
-        if kind != "norm":  # what a norm takes beside its map has a number for each channel
+        if kind != "norm":  # a norm's other inputs have a number for each channel
             beside += [runs.env[each] for each in node.all_input_nodes if each in runs.env]
     if len(graph.find_nodes(op="placeholder")) != 1 or any(map(_may_have_positions, beside)):
         return "other"
@@ -259,7 +259,7 @@ def _kind_of_steps(graph: fx.Graph, module: nn.Module) -> Kind:
 def _kind_by_run(module: nn.Module) -> Kind:
     """The kind of a module in eval mode that works on each element by itself, as a run shows.
 
-    It is to a map what a norm is if it multiplies each channel by a number and adds another; else
+    It counts as a norm if it multiplies each channel by a number and adds another; else
     it is an activation. It has to have tensors of one length, which is the number of channels.
     """
     tensors = [each for each in [*module.parameters(), *module.buffers()] if each.numel() > 1]
@@ -273,10 +273,10 @@ def _kind_by_run(module: nn.Module) -> Kind:
 def _ran_on_channels(
     module: nn.Module, like: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, bool] | None:
-    """What a module that treats all positions alike does to each channel.
+    """The effect on each channel of a module that treats all positions alike.
 
     Returns:
-        What it multiplies each channel by and what it adds, each (C,), and whether that is all it
+        The factor and the summand of each channel, each (C,), and whether they are all that it
         does; None if positions or channels are not treated each by itself.
     """
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""What a trace must know of the arguments that a module was called with."""
+"""The arguments of a module's call that a trace must know."""
 
 import inspect
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "
 
 
 def fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
-    """What a trace must know of the arguments: all that is not simply a given tensor.
+    """The arguments that a trace must know: all that are not simply a given tensor.
 
     Without it `if targets is not None` would be taken for true.
     """
@@ -32,7 +32,7 @@ def fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
     for name, value in fixed.items():
         for leaf in pytree.tree_leaves(value):
             if leaf is not PH and not can_be_checked(leaf):
-                # What the code takes from it, even a tensor, would stay the example's for ever.
+                # Values that the code takes from it, even tensors, would always be the example's.
                 raise TraceError(f"{name} is a {type(leaf).__name__}, which a graph would fix")
     return fixed
 

@@ -30,7 +30,7 @@ class Part:
 
     Attributes:
         name: its fully-qualified name in the model; empty for the whole model.
-        module: what the graphs' submodules and attributes are found on.
+        module: holds the graphs' submodules and attributes.
         evaluation: its graph in eval mode.
         training: its graph in training mode.
         opaque: the submodules that its graphs call as one operation though convolutions are inside.
@@ -43,7 +43,7 @@ class Part:
     opaque: frozenset[str]
 
     def full_name(self, target: object) -> str:
-        """The name in the model of what a graph calls `target`."""
+        """The name in the model of a graph's `target`."""
         return join(self.name, str(target))
 
     def own_name(self, name: str) -> str:
@@ -68,8 +68,8 @@ class Traced:
 def trace(model: nn.Module, example_inputs: Any) -> Traced:
     """Traces the largest submodules of `model` that can be traced.
 
-    A part is used only if its graph, run in eval mode on what the submodule receives, gives what
-    the submodule gives. Tensors that the code makes on the way become attributes of the parts'
+    A part is used only if its graph, run in eval mode on the submodule's inputs, gives
+    the submodule's outputs. Tensors that the code makes on the way become attributes of the parts'
     modules: give a copy of a model that must not change.
 
     Raises:
@@ -148,7 +148,7 @@ class _Walk:
                 self.traced.untraced[name] = "is a convolution by itself"
             return
         if call is None:
-            # Never called, as any list of modules. What is around it runs its convolutions, if
+            # Never called, as any list of modules. The module around it runs its convolutions, if
             # anything does, so the reason of that holds for them.
             self._into_children(name)
             return

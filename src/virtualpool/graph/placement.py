@@ -16,7 +16,7 @@ def placement(convolution: fx.Node, module: nn.Module) -> tuple[fx.Node, Follows
 
     Args:
         convolution: the node that calls the convolution.
-        module: what the graph was traced from.
+        module: the graph was traced from it.
     """
     end, follows = convolution, "conv"
     following = _following(end, module)
@@ -33,7 +33,7 @@ def decided_by(convolution: fx.Node, module: nn.Module) -> list[nn.Module]:
 
     Args:
         convolution: the node that calls the convolution.
-        module: what the graph was traced from.
+        module: the graph was traced from it.
     """
     found: list[nn.Module] = []
     node = _following(convolution, module)
@@ -62,7 +62,7 @@ def input_of(node: fx.Node) -> fx.Node:
 
 
 def _kind_of(node: fx.Node, module: nn.Module) -> Kind:
-    """The kind of what a map goes through, if no other map does: that would keep its size."""
+    """A node's effect on a map, if it reads no other map: another would keep its size."""
     maps = [each for each in node.all_input_nodes if each.op != "get_attr"]
     return kind_of(node, module) if len(maps) == 1 else "other"
 

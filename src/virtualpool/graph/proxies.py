@@ -1,4 +1,4 @@
-"""What stands in for values while code is traced, with what is known of them."""
+"""Stand-ins for values while code is traced, with the known facts about them."""
 
 import inspect
 import operator
@@ -22,7 +22,7 @@ class Known(fx.Proxy):
 
     @property
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # What isinstance goes by. PyTorch and this library ask for what it is really.
+        # For isinstance. PyTorch and this library ask for the real class.
         frame = inspect.currentframe()
         asking = frame.f_back.f_globals.get("__name__", "") if frame and frame.f_back else ""
         is_ours = asking.startswith(("torch.", "virtualpool."))

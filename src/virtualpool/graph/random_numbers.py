@@ -63,7 +63,7 @@ def are_drawn_since(before: States) -> bool:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Puts the random numbers back at the end, those of CUDA devices too."""
+    """Puts the random numbers back at the end, the ones of CUDA devices too."""
     before = states()
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         try:
@@ -94,7 +94,7 @@ def seeded(*key: int | str) -> Iterator[None]:
 
 
 def mixed_seed(*numbers: int) -> int:
-    """One seed made of several numbers: those of close neighbours have nothing in common.
+    """One seed made of several numbers: close neighbours' seeds have nothing in common.
 
     >>> mixed_seed(0, 1, 2) == mixed_seed(0, 1, 2), mixed_seed(0, 1, 2) == mixed_seed(0, 2, 1)
     (True, False)
@@ -105,7 +105,7 @@ def mixed_seed(*numbers: int) -> int:
 def drawn(batches: Iterable[Any], seed: int) -> Iterator[Any]:
     """The batches, their order and augmentation drawn from a random stream of their own.
 
-    What the model draws between two batches does not change the next one, so to draw some batches
+    The model's draws between two batches do not change the next one, so to draw some batches
     and throw them away leads to the same batches as to train on them.
     """
     for owner in (batches, getattr(batches, "sampler", None)):

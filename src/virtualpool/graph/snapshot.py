@@ -13,7 +13,7 @@ from virtualpool.torch_private import versions_of
 
 
 def attribute(module: nn.Module, path: str) -> Any:
-    """What a dotted path leads to from a module: "layer1.0.conv1.weight"."""
+    """The value at a dotted path from a module: "layer1.0.conv1.weight"."""
     found: Any = module
     for name in path.split("."):
         found = getattr(found, name)
@@ -24,8 +24,8 @@ def attribute(module: nn.Module, path: str) -> Any:
 class Snapshot:
     """Where a module had tensors, which these were, and how often each had been written to.
 
-    What is written through `tensor.data`, or by the replay of a CUDA graph, PyTorch does not count,
-    so it is not seen here either; that `tensor.data` was replaced is seen.
+    Writes through `tensor.data`, or by the replay of a CUDA graph, PyTorch does not count,
+    so they are not seen here either; that `tensor.data` was replaced is seen.
 
     Attributes:
         places: of each module and tensor on the way the dict that has it, its key there, and it.
@@ -44,7 +44,7 @@ class Snapshot:
         """None where no change would be seen.
 
         That is so of tensors that are computed anew whenever they are read, as by a
-        parametrization; of inference tensors; and of those of `torch.func` or of fake ones.
+        parametrization; of inference tensors; and of tensors of `torch.func` or fake ones.
         """
         places: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}
         found: dict[int, Tensor] = {}
@@ -58,7 +58,7 @@ class Snapshot:
                 places[id(owner), name] = place
                 holder, owner = owner, place[2]
             # PyTorch does not count what batch norm writes to its statistics, but it does count
-            # what is written to its `num_batches_tracked`.
+            # writes to its `num_batches_tracked`.
             beside = [each for each in vars(holder)["_buffers"].values() if each is not None]
             found.update((id(tensor), tensor) for tensor in (owner, *beside))
         tensors = tuple(found.values())
@@ -71,7 +71,7 @@ class Snapshot:
         return cls(tuple(places.values()), tensors, versions, addresses)
 
     def is_current(self) -> bool:
-        """Whether all is in its place, and nothing was written to it.
+        """Whether all is in its place, with nothing written to it.
 
         >>> model = nn.Linear(2, 2)
         >>> snapshot = Snapshot.of(model, ["weight"])

@@ -50,7 +50,7 @@ def _how_to_copy(model: nn.Module) -> str:
 def state_kept(model: nn.Module) -> Iterator[None]:
     """Puts back the attributes and the buffers of every module, but not new constants.
 
-    Lists, dicts and sets among the attributes are filled again with what was in them: hooks too,
+    Lists, dicts and sets among the attributes get their old contents back: hooks too,
     which a model may install in its first run.
 
     >>> model = nn.BatchNorm2d(3).train()
@@ -80,9 +80,9 @@ def state_kept(model: nn.Module) -> Iterator[None]:
 
 
 def _contents(attributes: Iterable[dict[str, Any]]) -> list[tuple[Any, list[Any]]]:
-    """Every container that modules hold, also inside others, with what is in it.
+    """Every container that modules hold, also inside others, with its contents.
 
-    PyTorch's own are among them: those of buffers, of submodules and of hooks.
+    PyTorch's own are among them, for buffers, submodules and hooks.
     """
     return [
         (value, list(value.items() if isinstance(value, dict) else value))

@@ -20,8 +20,8 @@ def innermost_parts(
 ) -> Iterator[tuple[Part, list[str]]]:
     """The parts to rewrite, inner ones first, each with the names of its sites.
 
-    A part is traced when it is asked for, so an outer one has in its graphs what was rewritten
-    inside of it by then.
+    A part is traced when it is asked for, so an outer one has in its graphs the inner ones
+    rewritten by then.
 
     Args:
         model: a copy of the model that was traced.

@@ -53,7 +53,7 @@ class Tracer(fx.Tracer):
     and may do what cannot be traced. A plain sequence of such modules is none itself.
 
     Args:
-        module: what is to be traced.
+        module: the module to trace.
         opaque: the qualified names of submodules that stay whole.
         is_closed: whether `*args` and `**kwargs` that the example leaves empty stay so.
 
@@ -61,7 +61,7 @@ class Tracer(fx.Tracer):
         failed: the qualified name of the innermost submodule that could not be traced.
     """
 
-    # Else what the code computes from a buffer, or does to it, would happen once: while tracing.
+    # Else a computation from a buffer, or a write to it, would happen once: while tracing.
     proxy_buffer_attributes = True
 
     def __init__(
@@ -79,7 +79,7 @@ class Tracer(fx.Tracer):
 
         Args:
             module: what to trace, in the mode (eval or training) that its flags say.
-            call: arguments that the module takes; what is not a tensor in them is held fixed.
+            call: arguments that the module takes; all but the tensors in them are held fixed.
         """
         fixed = fixed_arguments(module, call)
         self._absent = absent_arguments(module, call) if self._is_closed else {}
@@ -134,7 +134,7 @@ class Tracer(fx.Tracer):
         return len(shape)
 
     def kind_of(self, proxy: fx.Proxy) -> type:
-        """The class of what a proxy stands in for; its own where that is not known."""
+        """The class of the value that a proxy stands for; its own where that is not known."""
         if self._answers.is_busy:
             return type(proxy)
         try:
@@ -324,7 +324,7 @@ class LeftBehindError(Exception):
 
 
 def _results_on(module: nn.Module) -> Iterator[str]:
-    """The names of attributes that hold, after a trace, what was computed in it."""
+    """The names of attributes that hold, after a trace, values computed in it."""
     for name, value in {**vars(module), **own_buffers(module)}.items():
         if name != "_buffers" and any(isinstance(each, fx.Proxy) for each in held_in(value)):
             yield name

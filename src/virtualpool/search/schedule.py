@@ -181,10 +181,10 @@ class Listed(Schedule):
 class ByTimeSaved(Schedule):
     """Several sites a round, those first that save most time for the accuracy that they cost.
 
-    The order is by milliseconds saved per accuracy lost, each site pooled alone (and the layers behind
-    it reconstructed, where the recoverable drop is known). A drop that is
-    below its own standard error, or below `SMALLEST_DROP`, counts as that; sites that save no
-    time come last.
+    The order is by milliseconds saved per accuracy lost, each site pooled alone, with the layers
+    behind it reconstructed where the recoverable drop is known. A drop
+    below its own standard error, or below `SMALLEST_DROP`, counts as that. Sites that save no time
+    come last.
 
     Attributes:
         sizes: how many sites each round adds; or

@@ -54,7 +54,7 @@ def in_colour(image: Image.Image) -> Image.Image:
         image = _grey(values)
     elif image.mode == "I":
         values = np.asarray(image)
-        # So Pillow gives 16 bits of a PGM, and older versions those of a PNG; neither has more.
+        # Pillow gives 16 bits of a PGM in this way, older versions of a PNG too; neither has more.
         if image.format not in ("PNG", "PPM"):
             raise VirtualPoolError("it has whole numbers of 32 bits, of which none is white")
         image = _grey(values / 65535)

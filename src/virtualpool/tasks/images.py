@@ -35,7 +35,7 @@ class Images(Dataset[Any]):
     """Some images of a torchvision data set as batches: normalised images and their labels.
 
     `DataLoader` asks for a batch at once, so augmentation and normalisation are one operation for
-    all its images. What was decoded is kept when it fits in memory and does not differ from epoch
+    all its images. A decoded image is kept when it fits in memory and does not differ from epoch
     to epoch. An image that cannot be decoded is marked in `skipped`, also by worker processes;
     evaluation goes without it, training takes the next one in its place.
     """
@@ -96,7 +96,7 @@ class Images(Dataset[Any]):
         return [self._name(int(position)) for position in self._unreadable.nonzero()]
 
     def _readable(self, position: int) -> tuple[Tensor, int] | None:
-        # The pixels at a position; in training, those of the next image that can be read.
+        # The pixels at a position; in training, the next readable image's.
         tries = len(self) if self._training else 1
         for candidate in (at % len(self) for at in range(position, position + tries)):
             pixels = self._pixels(candidate)

@@ -16,7 +16,7 @@ def loader(
         images: a `Dataset` that knows its length.
         batch_size: images in a batch, at most.
         workers: processes that decode images.
-        collate: makes a batch of what the data set gives.
+        collate: makes a batch of the data set's items.
         training: whether these are training images.
     """
     assert isinstance(images, Dataset)

@@ -1,4 +1,4 @@
-"""From a decoded image to what a network takes: sizes, normalisation, augmentation."""
+"""From a decoded image to a network's input: sizes, normalisation, augmentation."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args

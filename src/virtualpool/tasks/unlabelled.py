@@ -1,4 +1,4 @@
-"""Images without labels: those of any folder, some to solve with and some held out."""
+"""Images without labels, of any folder: some to solve with and some held out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

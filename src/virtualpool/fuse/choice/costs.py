@@ -26,7 +26,7 @@ def costs(
     """Milliseconds of each way to do an operation.
 
     Args:
-        operation: what is done, with its sizes, dtype and layout: what the time depends on.
+        operation: its name, sizes, dtype and layout: the time depends on them.
         ways: functions of nothing, by name.
         device: where they run.
     """

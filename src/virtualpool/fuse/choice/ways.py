@@ -16,7 +16,7 @@ from virtualpool.operator.pool import Axes, virtual_pool, window_size
 
 
 class Way(Enum):
-    """What a convolution reads."""
+    """The input of a convolution."""
 
     CELLS = "even positions alone, where nothing is interpolated"
     EXTENDED = "the reduced map with more cells around it, with a folded kernel"

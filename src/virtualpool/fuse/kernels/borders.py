@@ -1,4 +1,4 @@
-"""The border of a reduced map: what a convolution on it must find there.
+"""The border of a reduced map: the values that a convolution on it must find there.
 
 A convolution pads the full map with zeros. Beside the reduced map there are other cells, which make
 the virtual positions outside of the full map come out as zero:
@@ -126,7 +126,7 @@ def _frame(reduced: Tensor, before: Axes, after: Axes) -> Tensor:
 
 
 def _signs_after(size: Axes, after: Axes) -> Axes:
-    """What the last row and the last column are multiplied by; 0 where none is beside them."""
+    """The factors of the last row and the last column; 0 where none is beside them."""
     rows, columns = (
         (-more if length % 2 else more) for length, more in zip(size, after, strict=True)
     )

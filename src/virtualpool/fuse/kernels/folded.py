@@ -25,7 +25,8 @@ def folded_convolution(
     """A convolution of an interpolated map, of which there is the framed reduced one.
 
     Args:
-        frame: the reduced map with what the folded kernel reads around it (`reduced.framed`).
+        frame: the reduced map with the cells around it that the folded kernel reads (see
+            `reduced.framed`).
         weight: the kernel for the full map.
         bias: (out,), or none.
         stride: on the reduced map: half of that on the full one.

@@ -61,7 +61,7 @@ class Axis:
 
     @property
     def is_exact_when_extended(self) -> bool:
-        """Whether one more cell per side makes every position that is read what it should be.
+        """Whether one more cell per side makes every position that is read right.
 
         It does if the positions lie in [-1, H - 1] for an even H, in [-1, H] for an odd one. With
         a padding of one nothing beyond H is read, and an even H by the last tap alone.
@@ -131,7 +131,7 @@ def spread(
 
 
 def _folded(kernel: Tensor, rows: Axis, columns: Axis, weights: Weights) -> Tensor:
-    """What a kernel is when its taps are handed out to cells, along both axes at once."""
+    """The kernel with its taps handed out to cells, along both axes at once."""
     # The sum of halves is rounded once, at the end.
     wide = kernel.float() if kernel.dtype.itemsize < 4 else kernel
     is_real = type(kernel) in (Tensor, nn.Parameter) and not torch.compiler.is_compiling()

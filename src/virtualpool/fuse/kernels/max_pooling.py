@@ -113,7 +113,7 @@ def _largest(
 
 
 def _by_bands(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
-    """Some rows at a time: what is made on the way stays in the cache, and takes no memory."""
+    """Some rows at a time: intermediate values stay in the cache, and take no memory."""
     windows, (rows, columns) = Windows(stride // 2, kernel // 3), _counts(size, kernel, stride)
     pooled = torch.empty_like(reduced[..., :rows, :columns])
     for images in _in_cache(reduced):
@@ -130,7 +130,7 @@ def _by_bands(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
 
 
 def _by_averages(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
-    """Max pooling by poolings of what is in the windows: XNNPACK has neither lerp nor steps.
+    """Max pooling by poolings of the windows' values: XNNPACK has neither lerp nor steps.
 
     Where the stride is over two, no value may be below zero.
     """
@@ -327,7 +327,7 @@ def _means_into(means: Tensor, cells: Tensor, axis: int) -> None:
 
 
 def _add_to_cells(gradient: Tensor, of_means: Tensor, axis: int) -> None:
-    """Adds the gradient of means to that of the cells they are of."""
+    """Adds the gradient of means to the gradient of the cells they are of."""
     count = gradient.shape[axis] - 1
     of_two, of_last = of_means.narrow(axis, 0, count), of_means.narrow(axis, count, 1)
     for first in (0, 1):

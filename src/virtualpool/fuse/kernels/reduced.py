@@ -1,4 +1,4 @@
-"""Operations on reduced maps that give what the operation gives on the full, interpolated map."""
+"""Operations on reduced maps with the same results as on the full, interpolated maps."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -34,7 +34,7 @@ def framed(
     site: str | None = None,
     may_be_bare: bool = False,
 ) -> Tensor:
-    """The reduced map with what a folded kernel reads around it: a convolution pads no more.
+    """The reduced map with the cells that a folded kernel reads around it: no more padding then.
 
     It is a step of its own, so that who called may let go of the reduced map before the next.
 

@@ -36,7 +36,7 @@ def roi_align(
         output_size: of each box.
         spatial_scale: from the coordinates of boxes to positions of the full map.
         sampling_ratio: samples along each side of a bin; above zero.
-        aligned: whether coordinates are those of the edges of positions.
+        aligned: whether coordinates count from the edges of positions.
 
     >>> boxes = [torch.tensor([[1.0, 1.0, 5.0, 5.0]])]
     >>> roi_align(torch.ones(1, 8, 4, 4), (8, 8), boxes, 2, 1.0, 2, True).shape

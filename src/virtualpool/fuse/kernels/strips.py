@@ -1,13 +1,13 @@
-"""A border mended: the reduced map is padded with zeros, and what is wrong then is added.
+"""A border mended: the reduced map is padded with zeros, and a correction is added.
 
-With zeros beside the reduced map just one virtual position at each end is not what it should be,
-for any kernel, padding and dilation:
+With zeros beside the reduced map just one virtual position at each end is wrong, for any
+kernel, padding and dilation:
 
 - the row -1 is half of the first cell, and should be zero;
 - where H is even, the last row is half of the last cell, and should be all of it;
 - where H is odd, the row H is half of the last cell, and should be zero.
 
-What a kernel makes of the difference is one row of the result for each tap that reads it.
+A kernel turns the difference into one row of the result for each tap that reads it.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from virtualpool.fuse.kernels.folding import Axis
 from virtualpool.operator.pool import Axes, virtual_pool
 
 Strip = tuple[int, int, Tensor]
-"""The axis, the place along it, and what is to be added there, of length one along the axis."""
+"""The axis, the place along it, and the summand there, of length one along the axis."""
 
 
 def strips(
@@ -32,7 +32,7 @@ def strips(
     axes: tuple[Axis, Axis],
     groups: int,
 ) -> Iterator[Strip]:
-    """What a convolution with zeros beside the reduced map lacks.
+    """The summands that a convolution with zeros beside the reduced map lacks.
 
     Args:
         reduced: (N, C, h, w).

@@ -29,7 +29,7 @@ class Windows:
     before: int
 
     def cells(self, x: Tensor, axis: int, offset: int, count: int) -> Tensor:
-        """The cells at an offset from those of `count` windows; the first is at `before`."""
+        """The cells at an offset from the cells of `count` windows; the first is at `before`."""
         along = x.narrow(axis, self.before + offset, (count - 1) * self.step + 1)
         if self.step == 1:
             return along

@@ -1,7 +1,7 @@
 """A fused network in an ONNX file or in TorchScript takes images of one height and width.
 
 The borders of its maps depend on whether these are odd or even. A program of `torch.export` refuses
-images of the other kind; what is written here would take them, and give other numbers.
+images of the other kind; the file written here would take them, and give other numbers.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def of_fixed_sizes(inputs: Any, name: str) -> Any:
     """
     if is_traced_by_jit():
         return map_tensors(_refusing_others, inputs)
-    # Dynamo, which the exporter tries next, cannot tell what is open.
+    # Dynamo, which the exporter tries next, cannot tell which sizes are open.
     if is_exporting_onnx() and (torch.compiler.is_dynamo_compiling() or _are_open(inputs)):
         raise VirtualPoolError(
             f"{name} is fused, and an ONNX file of it takes images of one height and width, for "

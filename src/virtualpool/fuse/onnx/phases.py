@@ -22,7 +22,7 @@ from virtualpool.operator.pool import Axes
 
 @dataclass(frozen=True)
 class _Phase:
-    """What a folded kernel reads of the even or of the odd positions along an axis.
+    """The inputs of a folded kernel for the even or the odd positions along an axis.
 
     Attributes:
         shares: of each tap, how much it takes of each cell of the folded kernel.

@@ -12,7 +12,7 @@ _SPREADING = ("expand", "expand_as")
 
 
 def without_expansions(graph: fx.Graph, values: Values) -> None:
-    """Gives arithmetic on a map what was expanded to it as it was before: `x * y.expand_as(x)`."""
+    """Gives arithmetic on a map its operand from before an expansion: `x * y.expand_as(x)`."""
     for method in _SPREADING:
         for node in graph.find_nodes(op="call_method", target=method):
             if all(_spreads(user, node, values) for user in node.users):

@@ -18,7 +18,7 @@ _FOLDS = (
 
 
 def hoist(graph: fx.Graph, module: nn.Module) -> None:
-    """Moves what a graph computes from parameters alone out of it, into buffers of the module.
+    """Moves a graph's computations from parameters alone out of it, into buffers of the module.
 
     These follow the parameters where the module is `Folded`: see `virtualpool.fuse.following`.
     """
@@ -61,7 +61,7 @@ def _folding(results: list[fx.Node]) -> Folding:
 def _constants(graph: fx.Graph) -> list[fx.Node]:
     constant: dict[fx.Node, None] = {}
     for node in graph.nodes:
-        # Only what is known to depend on its inputs alone.
+        # Only operations known to depend on their inputs alone.
         is_known = node.op == "get_attr" or node.target in _FOLDS or node.target in PURE
         if is_known and constant.keys() >= set(node.all_input_nodes):
             constant[node] = None

@@ -60,7 +60,7 @@ def groups_as_numbers(graph: fx.Graph, values: Values) -> None:
 
 
 def _erase_unused(node: fx.Node) -> None:
-    """Erases what is read of a shape, if nobody uses it."""
+    """Erases the reading of a shape, if nobody uses it."""
     if not node.users and node.target in (operator.getitem, getattr, "size"):
         sources = node.all_input_nodes
         node.graph.erase_node(node)

@@ -138,7 +138,7 @@ def views_as_shapes(graph: fx.Graph) -> None:
 
 
 def reuse_memory(graph: fx.Graph) -> None:
-    """Lets activations overwrite what a convolution has made for them alone."""
+    """Lets activations overwrite a convolution's result that they alone read."""
     for node in graph.nodes:
         if node.target not in _OVERWRITING or node.op != "call_function":
             continue
@@ -165,7 +165,7 @@ def write_into_frames(graph: fx.Graph) -> None:
 
 
 def _would_come_late(node: fx.Node, reader: fx.Node) -> bool:
-    """Whether a site's map, observed where it is read, would come after that of a later call."""
+    """Whether a site's map, observed where it is read, would come after a later call's map."""
     if node.target is not observed:
         return False
     later = node.next

@@ -1,6 +1,6 @@
 """Modules of the user's own, without convolutions, taken apart into operations that rules know.
 
-A trace calls such a module as one operation (`tracer.Tracer`), and of that no rule knows what it
+A trace calls such a module as one operation (`tracer.Tracer`), and no rule knows which values it
 reads. In a fused graph its operations stand instead: a scale per channel, a gate, a shuffle.
 """
 
@@ -33,7 +33,7 @@ def without_identities(graph: fx.Graph, module: nn.Module) -> None:
 def take_apart(graph: fx.Graph, values: Values) -> bool:
     """Replaces calls of a user's modules that read a map; says whether there was one.
 
-    What is new in the graph is not in the values yet; there may be modules among it.
+    New nodes of the graph are not in the values yet; there may be modules among them.
     """
     found = False
     for node in graph.find_nodes(op="call_module"):
@@ -51,7 +51,7 @@ def _is_candidate(node: fx.Node, values: Values) -> bool:
 
 
 def _operations(node: fx.Node, values: Values) -> fx.Graph | None:
-    """What a module does in the values' mode; none where that cannot be said by operations."""
+    """The operations of a module in the values' mode; none where operations cannot say them."""
     module = values.module.get_submodule(str(node.target))
     shapes = [values.shape(argument) for argument in node.args]
     kinds = [each.kind for each in inspect.signature(module.forward).parameters.values()]

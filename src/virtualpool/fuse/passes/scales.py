@@ -27,7 +27,7 @@ _PLUS, _MINUS = (operator.add, torch.add, "add"), (operator.sub, torch.sub, "sub
 
 
 def fold_scales(graph: fx.Graph, values: Values) -> None:
-    """Folds what is done to each channel of a convolution's result into its weight and bias."""
+    """Folds scales and shifts of a convolution's channels into its weight and bias."""
     for node in list(graph.nodes):
         found = _operands(node, values)
         if found is None:
@@ -74,7 +74,7 @@ def moved_bias(bias: Tensor | None, shift: Tensor) -> Tensor:
 
 
 def _operands(node: fx.Node, values: Values) -> tuple[fx.Node, fx.Node] | None:
-    """A convolution that a node alone reads, and what it does to each channel of the result."""
+    """A convolution that a node alone reads, and the node's operand for each channel."""
     is_commutative = node.target in (*_TIMES, *_PLUS)
     if not is_commutative and node.target not in (*_OVER, *_MINUS):
         return None
@@ -114,7 +114,7 @@ def _leaves(node: fx.Node) -> list[fx.Node] | None:
 
 
 def _inputs(node: fx.Node) -> list[fx.Node]:
-    """The parameters and buffers among what a value is computed of."""
+    """The parameters and buffers that a value is computed from."""
     if node.op == "get_attr":
         return [node]
     return [leaf for source in node.all_input_nodes for leaf in _inputs(source)]

@@ -61,7 +61,7 @@ def _shuffled(node: fx.Node, values: Values) -> fx.Node | None:
 
 
 def _inner(node: fx.Node) -> fx.Node | None:
-    """What a view is of, behind a copy that makes it contiguous."""
+    """The source of a view, behind a copy that makes it contiguous."""
     source = node.args[0] if node.args else None
     if isinstance(source, fx.Node) and source.target == "contiguous":
         source = source.args[0]

@@ -17,7 +17,7 @@ class GraphBuilder:
 
     Attributes:
         graph: the new graph.
-        values: what is known of the old graph's values.
+        values: the known facts about the old graph's values.
         recovered: the values of the old graph that still had to be interpolated.
         choices: of operations of the old graph, the ways that there were and their milliseconds.
     """
@@ -96,7 +96,7 @@ def rebuilt(graph: fx.Graph, values: Values, answers: Mapping[fx.Node, Question]
 
     Args:
         graph: the old one.
-        values: what is known of its values.
+        values: the known facts about its values.
         answers: how each value that is asked for is computed; inputs are there in any case.
     """
     builder = GraphBuilder(values)

@@ -1,4 +1,4 @@
-"""How each value of a graph is computed, decided by what is asked of it.
+"""How each value of a graph is computed, decided by the questions that its readers ask.
 
 Going back from the outputs, all that is asked of a value is known before it is decided how to
 answer. A value that is asked for in both ways, and is not interpolated, is computed in full.
@@ -15,7 +15,7 @@ from virtualpool.fuse.questions.values import CHANNELS_FIRST, Values
 
 @dataclass
 class Answers:
-    """How each value that is asked for is computed; what is asked for later is derived from it.
+    """How each value that is asked for is computed; later questions are derived from it.
 
     Attributes:
         of: for each value, whether it is computed in full or at its even positions.
@@ -43,7 +43,7 @@ def decide(graph: fx.Graph, values: Values) -> Answers:
     asked: dict[fx.Node, set[Question]] = defaultdict(set)
     for node in reversed(graph.nodes):
         questions = asked[node]
-        # What nobody uses, the output or a check, is there for what it does.
+        # An unused node, the output or a check, is there for its effect.
         if not node.users and node.op != "placeholder":
             questions = questions | {Question.FULL}
         if not questions:

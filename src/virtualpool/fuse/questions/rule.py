@@ -1,7 +1,7 @@
 """Rules: how one operation answers the two questions, and where a rule for it is found.
 
 A value can be asked for in full, F(v), or at its even positions, E(v) = v[..., ::2, ::2]. A rule
-says which of its inputs an operation asks for which, and builds the operation on what it is given.
+says which of its inputs an operation asks for which, and builds the operation on the answers.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,13 +18,13 @@ from virtualpool.operator.pool import Axes
 
 
 class Question(Enum):
-    """What is wanted of a value."""
+    """The positions wanted of a value."""
 
     FULL = "in full"
     EVEN = "at even positions"
 
     def strided(self, stride: Axes) -> Axes:
-        """The stride with which an operation of windows computes what is wanted of it.
+        """The stride with which an operation of windows computes the positions wanted of it.
 
         >>> Question.FULL.strided((1, 2)), Question.EVEN.strided((1, 2))
         ((1, 2), (2, 4))
@@ -37,10 +37,10 @@ Asked = Iterable[tuple[fx.Node, Question]]
 
 
 class Builder(Protocol):
-    """What a rule may ask for, and call, when it adds its operation to the new graph.
+    """The part of the builder that a rule may use when it adds its operation to the new graph.
 
     Attributes:
-        values: what is known of the old graph's values.
+        values: the known facts about the old graph's values.
         choices: of operations of the old graph, the ways that there were and their milliseconds.
     """
 
@@ -95,7 +95,7 @@ class Rule:
         return False
 
     def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
-        """What the operation needs of its inputs to answer a question."""
+        """The questions that the operation asks its inputs to answer one itself."""
         return [(source, Question.FULL) for source in node.all_input_nodes]
 
     def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
@@ -155,7 +155,7 @@ def rule_of(node: fx.Node, values: Values) -> Rule:
     if module is None:
         found = _RULES.get(node.target)
     else:
-        # What a hook does to a map no rule knows by the module's class.
+        # No rule knows by the module's class how a hook changes a map.
         found = None if has_hooks_inside(module) else registered_for(module, _RULES)
     if found is None:
         found = next((r for find in _FALLBACKS if (r := find(node, values)) is not None), None)

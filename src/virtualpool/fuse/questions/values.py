@@ -1,4 +1,4 @@
-"""What is known of the values of a graph before it is rewritten."""
+"""Facts about a graph's values before it is rewritten."""
 
 import inspect
 from collections import defaultdict
@@ -26,9 +26,9 @@ class Values:
 
     Attributes:
         module: holds the submodules and parameters that the graph names.
-        training: whether the graph is that of training mode.
+        training: whether the graph was traced in training mode.
         interpolated: the values that equal the virtual pool of their even positions.
-        permuted: of maps whose axes are in another order than (N, C, H, W), which axes are those of
+        permuted: of maps whose axes are in another order than (N, C, H, W), the axes of
             the rows and of the columns.
     """
 
@@ -81,7 +81,7 @@ class Values:
         return node.all_input_nodes[:1] if told is True else []
 
     def returns(self, node: fx.Node, source: fx.Node) -> bool:
-        """Whether the value of a node is that of its input, and no other that equals it."""
+        """Whether the value of a node is its input itself, and no other that equals it."""
         return source in self._seen.returned.get(node, [])
 
     def sharing(self, value: fx.Node) -> list[fx.Node]:
@@ -100,7 +100,7 @@ class Values:
         return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def once(self, key: Any, find: Callable[[], Any]) -> Any:
-        """What is found, which is remembered under its key."""
+        """The result of `find`, remembered under its key."""
         if key not in self._found:
             self._found[key] = find()
         return self._found[key]

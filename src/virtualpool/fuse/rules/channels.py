@@ -137,7 +137,7 @@ class _Cut:
         return all(first % 2 == step % 2 == 0 for first, _, step in (self.rows, self.columns))
 
     def strided(self, question: Question) -> "_Cut":
-        """What is taken of the source to answer a question."""
+        """The cut from the source to answer a question."""
         steps = question.strided((self.rows[2], self.columns[2]))
         rows, columns = (*self.rows[:2], steps[0]), (*self.columns[:2], steps[1])
         return replace(self, rows=rows, columns=columns)
@@ -160,7 +160,7 @@ def _halved(positions: Range) -> Range:
 
 
 def _cut_of(node: fx.Node, values: Values) -> _Cut | None:
-    """What a node takes of a map; none where it does not begin at known places and go on."""
+    """The cut that a node makes of a map; none if its index is no plain slice."""
     source, index = node.args
     if not isinstance(source, fx.Node) or node.all_input_nodes != [source]:
         return None
@@ -192,7 +192,7 @@ def _is_of_parts(node: fx.Node, values: Values) -> bool:
 
 @rule(functional.pad, nn.ConstantPad3d, nn.ZeroPad3d)
 class Padding(_Channels):
-    """Channels of one value beside those of a map."""
+    """Channels of one value beside a map's channels."""
 
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""

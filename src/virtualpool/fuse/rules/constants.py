@@ -1,4 +1,4 @@
-"""Maps with one value at all positions: zeros beside channels, and what is filled like a map."""
+"""Maps with one value at all positions: zeros beside channels, and tensors filled like a map."""
 
 from typing import Any
 

@@ -30,7 +30,7 @@ class _Convolution:
 
     @classmethod
     def of(cls, node: fx.Node, values: Values) -> "_Convolution | None":
-        """What a node computes; none where it is not a plain one of a batch of maps."""
+        """A node's convolution; none where it is not a plain one of a batch of maps."""
         given = arguments_of(node, _NAMES)
         numbers = [pair(given.get(name, default)) for name, default in _DEFAULTS.items()]
         shape, source = values.shape(given["weight"]), given["input"]
@@ -75,7 +75,7 @@ class _Convolution:
     def _trial(self, question: Question, values: Values) -> Trial:
         shape, kernel = values.shape(self.source), values.shape(self.weight)
         assert shape is not None
-        assert kernel is not None  # those of a plain convolution are known
+        assert kernel is not None  # a plain convolution's are known
         geometry = question.strided(self.stride), self.padding, self.dilation, self.groups
         return Trial.like(values.module, shape, kernel, *geometry)
 

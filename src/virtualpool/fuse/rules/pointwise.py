@@ -86,7 +86,7 @@ class Product(Affine):
 
 @rule(nn.BatchNorm2d, functional.batch_norm)
 class BatchNorm(Affine):
-    """Batch normalisation: affine in eval; in training its statistics are those of the full map."""
+    """Batch normalisation: affine in eval; in training its statistics are the full map's."""
 
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
@@ -151,7 +151,7 @@ def _by_kind(node: fx.Node, values: Values) -> Rule | None:
     has_weights = module is not None and next(module.parameters(), None) is not None
     if _is_permuted(node, values) and (has_weights or len(node.all_input_nodes) > 1):
         return None  # each weight is for a channel, and those are the second axis
-    # Some modules normalise before the activation; what is measured on the way is of full maps.
+    # Some modules normalise before the activation; they measure full maps on the way.
     normalises = module is not None and next(module.buffers(), None) is not None
     is_batch_norm = isinstance(module, BATCH_NORM) and not values.training
     return _POINTWISE if is_batch_norm or not normalises else None
@@ -207,7 +207,7 @@ def _is_frozen(node: fx.Node, values: Values) -> bool:
 
 
 def _fits(node: fx.Node, values: Values) -> bool:
-    """Whether it takes maps of its result's size, and else only what has no positions."""
+    """Whether it takes maps of its result's size, and else only values without positions."""
     axes, size = values.axes(node), values.grid(node)
     maps = list(_maps(node, values))
     if axes is None or not maps:

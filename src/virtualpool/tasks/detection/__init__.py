@@ -37,7 +37,7 @@ class Detection:
         train: the training batches; `None` where there is only a test split.
         test: the batches to evaluate on.
         classes: their names; the first has the label 1.
-        splits: what was read, by the split's name, "train" and "test".
+        splits: the splits that were read, by their names, "train" and "test".
     """
 
     train: Batches | None

@@ -14,7 +14,7 @@ Rule = Literal["all points", "11 points"]
 
 @dataclass(frozen=True)
 class Ranked:
-    """What was found of one class in all images, the surest first.
+    """The boxes found of one class in all images, the surest first.
 
     Attributes:
         right: (found,) bool; whether each finding is of an object that nothing surer found.
@@ -64,7 +64,7 @@ def ranked(
     label: int,
     overlap: float = 0.5,
 ) -> Ranked:
-    """Compares what was found of one class with what there is, as VOC's development kit does.
+    """Compares the boxes found of one class with the true ones, as VOC's development kit does.
 
     A finding is compared with the object that it overlaps most. It is right if they overlap enough
     and nothing surer has found the object; if the object is ignored, so is the finding.

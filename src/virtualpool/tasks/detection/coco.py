@@ -21,8 +21,8 @@ def is_coco(folder: Path) -> bool:
 def read_coco(folder: Path) -> tuple[Split | None, Split, list[str]]:
     """The training split, the test split (test, else val), and the classes by their COCO number.
 
-    An image is left out, with the reason, if its file is missing, or if its entry or that of one of
-    its boxes is broken. If nothing is left of a split, that is refused.
+    An image is left out, with the reason, if its file is missing, or if its entry or a box's entry
+    is broken. If nothing is left of a split, that is refused.
 
     Raises:
         VirtualPoolError: pycocotools is not installed, there is no test split, a JSON file is
@@ -124,7 +124,7 @@ def _images(file: Path, content: Content, split: Split) -> dict[int, Any]:
 def _by_image(
     file: Path, content: Content, images: dict[int, Any], split: Split
 ) -> dict[int, list[Any]]:
-    """The boxes of each image; those of no image are left out of the split."""
+    """The boxes of each image; boxes of no image are left out of the split."""
     found: dict[int, list[Any]] = defaultdict(list)
     broken = {key for key in map(_id_of, content["images"]) if key not in images}
     for place, annotation in enumerate(content["annotations"]):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from virtualpool.errors import VirtualPoolError
 
-# As COCO's own. Those of torchmetrics are rounded to float32, which an overlap of 0.8 is not over.
+# As COCO's own. Torchmetrics rounds them to float32, and an overlap of 0.8 is not over that.
 _OVERLAPS = np.linspace(0.5, 0.95, 10).tolist()
 _RECALLS = np.linspace(0, 1, 101).tolist()
 
@@ -33,7 +33,7 @@ def coco_metrics(
 
     Args:
         found: of each image `boxes`, `scores` and `labels`.
-        targets: of each image `boxes`, `labels`, `ignored` and `areas`. What is ignored is taken
+        targets: of each image `boxes`, `labels`, `ignored` and `areas`. An ignored box is taken
             for a crowd: any number of findings that lie in it do not count.
 
     Raises:

@@ -14,7 +14,7 @@ from virtualpool.tasks.detection.objects import Objects
 
 @dataclass(frozen=True)
 class Seen:
-    """What a model finds in an image.
+    """The boxes that a model finds in an image.
 
     Attributes:
         model: what people call it.
@@ -36,9 +36,9 @@ class Comparison:
 
     Attributes:
         image: (3, H, W) float32 in [0, 1].
-        objects: what is marked in it.
-        original: what the unmodified model finds.
-        pooled: what the pooled one finds.
+        objects: the objects marked in it.
+        original: the boxes of the unmodified model.
+        pooled: the boxes of the pooled one.
     """
 
     image: Tensor
@@ -55,13 +55,13 @@ class Comparison:
 def compared(
     models: dict[str, nn.Module], images: Iterable[Objects], min_score: float
 ) -> Iterator[Comparison]:
-    """What the original and a pooled model find, image by image.
+    """The boxes of the original and of a pooled model, image by image.
 
     An image that cannot be read is left out, and said in the log.
 
     Args:
         models: the original and the pooled one, by what people call them.
-        images: the files, with what is marked in them.
+        images: the files, with the objects marked in them.
         min_score: boxes with a lower score are left out.
 
     Raises:
@@ -77,7 +77,7 @@ def compared(
 
 
 def name_of(label: int, classes: Sequence[str]) -> str:
-    """What a label is called; the first class has the label 1.
+    """The name of a label; the first class has the label 1.
 
     >>> name_of(1, ["cat", "dog"]), name_of(3, ["cat", "dog"])
     ('cat', 'class 3')

@@ -35,9 +35,9 @@ def by_detector_distillation(
 ) -> Finetune:
     """Fine-tuning of a detector of torchvision towards the maps that the original gives.
 
-    The loss is the mean squared relative change of the maps that the backbone gives, plus that of
-    the maps of the pooled sites at their even positions (see `virtualpool.search.by_distillation`),
-    plus the detector's own losses.
+    The loss is the mean squared relative change of the backbone's maps, plus the same for the maps
+    of the pooled sites at their even positions (see `virtualpool.search.by_distillation`), plus the
+    detector's own losses.
 
     Args:
         original: the detector as it was; a copy of it teaches, in eval mode.

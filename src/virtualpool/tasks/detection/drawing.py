@@ -1,4 +1,4 @@
-"""Boxes in an image, as pictures: what a model finds, and what is marked."""
+"""Boxes in an image, as pictures: a model's, and the marked ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = ("#0b6e99", "#c2410c", "#15803d", "#a21caf", "#b45309", "#4338ca")
-"""Of the classes, by turns; all are dark enough for white letters."""
+"""Of the classes, in order and repeated; all are dark enough for white letters."""
 
 _PIXELS_PER_INCH = 100
 _HEAD, _FOOT, _GAP = 30, 30, 12
@@ -24,7 +24,7 @@ def side_by_side(comparison: Comparison, classes: Sequence[str], path: Path, kin
     """Draws what both models find in an image, beside each other, and says how to read it.
 
     Args:
-        comparison: the image, and what is found.
+        comparison: the image, and the boxes in it.
         classes: their names; the first has the label 1.
         path: the file to write.
         kind: its format, such as "jpeg".
@@ -106,7 +106,7 @@ def _outline(
     style: Any = "solid",
     around: float = 0,
 ) -> None:
-    """A box; `around` is the width of a dark line under it, for what is drawn in white."""
+    """A box; `around` is the width of a dark line under it, for a box drawn in white."""
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 
@@ -119,7 +119,7 @@ def _outline(
 
 
 def _name(axes: "Axes", box: list[float], text: str, colour: str) -> None:
-    """What a box is, above its left upper corner, or where there is room inside of the image."""
+    """A box's name, above its left upper corner, or where there is room inside of the image."""
     left, top, right, _ = box
     is_at_top, is_at_right = top < 0.04 * axes.get_ylim()[0], left > 0.85 * axes.get_xlim()[1]
     axes.text(

@@ -89,7 +89,7 @@ def evaluator(
 def _run(
     model: nn.Module, batches: Iterable[Any], precision: Precision
 ) -> tuple[list[Found], list[Found]]:
-    """What the model finds in each image, and what there is, both on the CPU."""
+    """The boxes that the model finds in each image, and the true ones, both on the CPU."""
     device = device_of(model)
     found: list[Found] = []
     expected: list[Found] = []

@@ -1,4 +1,4 @@
-"""What a detector finds, and what of it another one finds too."""
+"""The boxes that a detector finds, and the ones of them that another one finds too."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,11 +12,11 @@ from virtualpool.graph.inputs import map_tensors
 from virtualpool.measure.bench import device_of
 
 Found = dict[str, Tensor]
-"""What a detector finds in an image, or what there is: boxes, labels, and more."""
+"""A detector's findings in an image, or the true ones: boxes, labels, and more."""
 
 
 def found_in(images: Sequence[Tensor], model: nn.Module) -> list[Found]:
-    """What a detector finds in each image, on the CPU.
+    """A detector's findings in each image, on the CPU.
 
     The model runs where its parameters are, in the mode that it is in.
 
@@ -43,7 +43,7 @@ def found_in(images: Sequence[Tensor], model: nn.Module) -> list[Found]:
 
 
 def as_sure_as(score: float, found: Found) -> Found:
-    """What was found with a score of at least so much.
+    """The findings with a score of at least so much.
 
     >>> as_sure_as(0.5, {"boxes": torch.zeros(2, 4), "scores": torch.tensor([0.9, 0.4])})
     {'boxes': tensor([[0., 0., 0., 0.]]), 'scores': tensor([0.9000])}

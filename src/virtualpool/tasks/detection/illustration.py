@@ -19,7 +19,7 @@ _FORMAT = "webp"
 def illustrated(
     models: dict[str, nn.Module], images: Sequence[Objects], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """What the original and a pooled model find in some images, for `virtualpool.report`.
+    """The boxes of the original and a pooled model in some images, for `virtualpool.report`.
 
     Args:
         models: the original and the pooled one, by what people call them.
@@ -31,7 +31,7 @@ def illustrated(
     """
     drawn = _spread(images, IMAGES)
     return {
-        "title": "What the models find",
+        "title": "Boxes of both models",
         "caption": (
             f"Boxes with a score of at least {MIN_SCORE:g}. Solid: found by both models, of one "
             "class and with half of their union in common at least. Dashed: found by one of them "

@@ -1,4 +1,4 @@
-"""The images that a path names, with what is marked in them where that is known."""
+"""The images that a path names, with the objects marked in them where they are known."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def read_marked(folder: Path) -> tuple[Split | None, Split, list[str]]:
 
 
 def listed(path: Path) -> tuple[list[Objects], list[str]]:
-    """The images that a path names, and the classes of what is marked in them.
+    """The images that a path names, and the classes of the objects marked in them.
 
     Args:
         path: a folder in the layout of VOC or COCO, which names its test images; another folder,

@@ -1,4 +1,4 @@
-"""The objects of an image: what is done about boxes that no detector can learn or be judged by."""
+"""The objects of an image, without the boxes that no detector can learn or be judged by."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ Size = tuple[int, int]
 class Objects:
     """The objects that are marked in one image.
 
-    Coordinates are those of torchvision's detectors: pixels from the image's left upper corner, to
+    Coordinates are torchvision's for detectors: pixels from the image's left upper corner, to
     the right and lower edge of the last pixel, so that a box over a whole image is (0, 0, W, H).
 
     Attributes:
@@ -37,7 +37,7 @@ class Objects:
 
 @dataclass(frozen=True)
 class Marked:
-    """One box as a file has it, with what it is."""
+    """One box as a file has it, with its label and flags."""
 
     box: tuple[float, float, float, float]
     name: str

@@ -15,7 +15,7 @@ _HEADS = ("rpn.head", "roi_heads.box_predictor", "head")
 
 @contextmanager
 def full_precision_boxes(model: nn.Module) -> Iterator[None]:
-    """Gives what a detector's heads say in float32, where autocast has made it less.
+    """Gives the outputs of a detector's heads in float32, where autocast has made them less.
 
     Torchvision computes boxes in the precision of these offsets. In bfloat16 that is eight bits: a
     coordinate over 256 would be an even number.

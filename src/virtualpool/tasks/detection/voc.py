@@ -48,7 +48,7 @@ def read_voc(folder: Path) -> tuple[Split | None, Split, list[str]]:
 
 @dataclass(frozen=True)
 class _File:
-    """What was found of an image: its size and boxes, or why it cannot be used."""
+    """One image's size and boxes, or why it cannot be used."""
 
     size: Size = (0, 0)
     marked: tuple[Marked, ...] = ()
