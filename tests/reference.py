@@ -28,7 +28,7 @@ def recovered(reduced: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def pooled(full: Tensor, pointwise: Callable[[Tensor], Tensor] = torch.clone) -> Tensor:
-    """What a pooled site gives: of its full output, only the even positions are computed.
+    """A pooled site's map: of its full output, only the even positions are computed.
 
     Args:
         full: the output of the unmodified convolution, shape (N, C, H, W).

@@ -1,4 +1,4 @@
-"""`apply` against a network pooled by hand, and what a pooled model must still be able to do."""
+"""`apply` against a network pooled by hand, and the abilities that a pooled model must keep."""
 
 import copy
 import io
@@ -119,7 +119,7 @@ def test_it_is_still_the_users_model():
     pooled.load_state_dict(network.state_dict())
     network.load_state_dict(pooled.state_dict())
     assert torch.equal(pooled(images=images(), scale=None), pooled(images()))
-    # What is not a tensor in the example inputs is held as it was in them.
+    # A value in the example inputs that is no tensor is held as it was in them.
     for other in (torch.ones(1), 2.0):
         with pytest.raises(VirtualPoolError, match=r"scale is .* was pooled with None"):
             pooled(images(), scale=other)

@@ -252,7 +252,7 @@ def test_a_flipped_byte_is_refused_by_name(saved):
         except VirtualPoolError as error:
             assert str(error).startswith(f"{saved}: ")  # noqa: PT017
         else:
-            # What is between the parts of a safetensors file means nothing.
+            # Bytes between the parts of a safetensors file mean nothing.
             saved.write_bytes(content)
             expected = load(network(), saved).state_dict()
             assert all(torch.equal(expected[name], it) for name, it in loaded.state_dict().items())

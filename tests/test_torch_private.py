@@ -1,4 +1,4 @@
-"""Fails, name by name, where a new PyTorch has dropped or changed what the library relies on."""
+"""Fails, name by name, where a new PyTorch has dropped or changed a name that the library needs."""
 
 import copy
 from typing import Any

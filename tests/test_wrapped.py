@@ -90,7 +90,7 @@ def network() -> nn.Module:
     )
 
 
-# Inductor takes seconds for a graph; what it compiles in training comes by way of aot_eager.
+# Inductor takes seconds for a graph; its training graphs come by way of aot_eager.
 @pytest.mark.parametrize(("backend", "training"), [("inductor", False), ("aot_eager", True)])
 def test_it_compiles_without_a_graph_break(backend, training):
     if backend == "inductor" and not can_compile():

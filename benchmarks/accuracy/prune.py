@@ -16,7 +16,7 @@ from benchmarks.accuracy.pruning import by_steps
 from benchmarks.common.networks import images, network
 
 PART = 0.26
-"""A quarter, and what the first layer has over, whose input keeps its channels."""
+"""A quarter, and the surplus of the first layer, whose input keeps its channels."""
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ def by_steps(model: nn.Module, image: Tensor, kept: list[Any]) -> Iterator[int]:
     """Takes channels away from a model in place; gives the multiply-accumulates left each time.
 
     Args:
-        model: what is pruned.
-        image: what it is traced with.
+        model: the model to prune.
+        image: the image to trace it with.
         kept: the layer that gives the classes, an output each.
     """
     pruner = torch_pruning.pruner.MagnitudePruner(

@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy.quantise_openvino network.onnx images.npy network.xml
 
 `stacking.py` runs this, in the environment that has NNCF. The images, (batches, N, 3, H, W), are
-what it is calibrated with.
+for calibration.
 """
 
 import sys

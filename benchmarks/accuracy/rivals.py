@@ -112,7 +112,7 @@ def tables(name: str, work: dict[str, float], comparisons: list[Comparison]) -> 
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
     add_networks(options)
-    options.add_argument("--run-dir", required=True, help="of the environment and what it makes")
+    options.add_argument("--run-dir", required=True, help="of the environment and its results")
     options.add_argument("--runtime", nargs="+", choices=ENGINES, default=["eager", "compiled"])
     add_timing(options)
     return options.parse_args()

@@ -15,7 +15,7 @@ from benchmarks.common.tables import section, show, table
 from virtualpool.models import all_cnn_c
 
 SIDE, CHANNELS, FILTERS, TAPS = 224, 3, 64, 3
-"""The paper's example: of the map and what it has, of the convolution whose stride is doubled."""
+"""The paper's example: the map's side and channels, the filters and taps of the convolution."""
 
 
 def interpolation(side: int, channels: int) -> int:

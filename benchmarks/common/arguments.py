@@ -13,7 +13,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def add_networks(to: argparse.ArgumentParser) -> None:
-    """Adds what is measured: networks and batches."""
+    """Adds the networks and batches to measure."""
     to.add_argument(
         "--network",
         nargs="+",
@@ -24,6 +24,6 @@ def add_networks(to: argparse.ArgumentParser) -> None:
 
 
 def add_timing(to: argparse.ArgumentParser, *, duration_s: float = 20) -> None:
-    """Adds what a benchmark of speed takes besides."""
+    """Adds the other options of a benchmark of speed."""
     to.add_argument("--duration-s", type=float, default=duration_s, help="of timing, per candidate")
     to.add_argument("--threads", type=int, default=2, help="of each runtime")

@@ -20,7 +20,7 @@ _SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 def environment(path: Path, *requirements: str) -> Path:
     """The Python of an environment that has packages, made if it is not there.
 
-    What the packages depend on, torch above all, is that of the environment that runs this: another
+    The packages' dependencies, torch above all, come from the environment that runs this: another
     torch would be gigabytes, and another speed. What that lacks has to be among them.
 
     Args:
@@ -46,6 +46,6 @@ def run(python: Path, program: str, *arguments: object) -> None:
     Args:
         python: of the environment.
         program: its module, such as `benchmarks.accuracy.prune`.
-        arguments: what it takes.
+        arguments: its arguments.
     """
     subprocess.run([python, "-m", program, *map(str, arguments)], check=True)

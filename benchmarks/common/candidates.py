@@ -1,4 +1,4 @@
-"""What is compared in every benchmark: a network unmodified, unfused, fused, and half."""
+"""The candidates of every benchmark: a network unmodified, unfused, fused, and half."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ class Candidate:
 
     Attributes:
         model: in the mode that it is run in.
-        images: what it is run on.
-        reference: what its outputs must be those of, on the same images.
-        engine: what runs it, if not that of the others that it is compared with.
+        images: the images to run it on.
+        reference: the model whose outputs it must have, on the same images.
+        engine: runs it, if not the engine of the others that it is compared with.
     """
 
     model: nn.Module

@@ -25,13 +25,13 @@ UNMODIFIED = NAMES[0]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found out about the candidates of a network in one runtime.
+    """The results of the candidates of a network in one runtime.
 
     Attributes:
         network: its name.
         batch: images per call.
         engine: the runtime, by its name in `ENGINES`.
-        setting: what it was measured with.
+        setting: the setting of the measurement.
         differences: of each candidate's outputs from PyTorch's in the same precision, relative to
             the largest output.
         samples_ms: of each candidate that was timed, milliseconds per call.
@@ -70,7 +70,7 @@ class Comparison:
         return [f"{name} was not timed: {why}" for name, why in self.failures.items()]
 
     def __str__(self) -> str:
-        """What was found before timing, in one line."""
+        """The findings before timing, in one line."""
         found = ", ".join(f"{name} {self.difference(name)}" for name in self.differences)
         head = f"{self.network}, batch {self.batch}, {ENGINES[self.engine].title}"
         return "; ".join([f"{head}: differences from PyTorch: {found}", *self.remarks()])
@@ -152,7 +152,7 @@ def _allowed(name: str, engine: Engine, comparison: Comparison) -> float:
     """How much a candidate may differ from PyTorch.
 
     In bfloat16 two runtimes round a deep network of random weights so differently that no number
-    says what is too much. There the unmodified network's own difference is the measure.
+    says how much is too much. There the unmodified network's own difference is the measure.
     """
     if engine.dtype is not torch.bfloat16:
         return engine.tolerance
@@ -168,7 +168,7 @@ def in_columns(comparisons: list[Comparison], side: int) -> tuple[str, dict[str,
 
 
 def notes(comparisons: list[Comparison]) -> list[str]:
-    """What is to be said below a table of comparisons."""
+    """The notes below a table of comparisons."""
     remarks = [
         f"- {each.engine}, batch {each.batch}: {remark}"
         for each in comparisons

@@ -41,7 +41,7 @@ class Engine:
             rounding alone comes to 2e-4 behind the hundred random layers of ResNet-101; in bfloat16
             it is as much as the unmodified network differs, at least.
         ready: makes a model ready to run on images of a shape, with a number of threads; the path
-            is that of its ONNX file, which is written if it is not there, as is ExecuTorch's
+            is its ONNX file's, which is written if it is not there, as is ExecuTorch's
             beside it.
     """
 
@@ -115,7 +115,7 @@ def _openvino(
 
 
 def in_openvino(network: Any, threads: int, precision: str) -> Ready:
-    """Compiles a network of OpenVINO; what is float in it has a precision of `f32` or `bf16`."""
+    """Compiles a network of OpenVINO; its float operations have a precision of `f32` or `bf16`."""
     request = openvino_request(network, threads, precision)
 
     def bound(images: Tensor) -> Run:

@@ -1,7 +1,7 @@
 """Programs of ExecuTorch whose work XNNPACK does: on the processor of a phone, and on this one.
 
-A file beside each program says what XNNPACK was given, and what was left to ExecuTorch's own
-operators. Between the two a map changes its layout, so what is left costs more than itself.
+A file beside each program lists the operators that XNNPACK took, and those left to ExecuTorch's
+own. Between the two a map changes its layout, so the latter cost more than themselves.
 """
 
 import operator
@@ -19,7 +19,7 @@ _PART = "executorch_call_delegate"
 
 @dataclass(frozen=True)
 class Delegation:
-    """What a program gives to XNNPACK.
+    """The operations that a program gives to XNNPACK.
 
     Attributes:
         parts: how many pieces of the network, each run in one go.

@@ -1,6 +1,6 @@
 """The networks that are measured, and images for them.
 
-Those of torchvision have random weights, but are alive as trained ones are; All-CNN-C is trained.
+Torchvision's have random weights, but are alive as trained ones are; All-CNN-C is trained.
 """
 
 import torch
@@ -20,7 +20,7 @@ def network(name: str, side: int) -> nn.Module:
     """A network in eval mode whose weights are the same in every process.
 
     Args:
-        name: its name in torchvision, or that of a submodule after a dot: `vgg16.features`; or
+        name: its name in torchvision, or a submodule's after a dot: `vgg16.features`; or
             `ALL_CNN_C`.
         side: of the square images that it will see, in pixels.
     """
@@ -30,7 +30,7 @@ def network(name: str, side: int) -> nn.Module:
     whole, _, submodule = name.partition(".")
     model = build(whole).get_submodule(submodule).eval()
     if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        # Where statistics are not those of the maps, values grow or vanish with depth: outputs then
+        # Where statistics do not fit the maps, values grow or vanish with depth: outputs then
         # say nothing, and denormal numbers take a time of their own.
         with torch.no_grad():
             by_recalibration([images(_IMAGES, side)])(model)

@@ -16,11 +16,11 @@ from virtualpool.graph.inputs import tensors
 def tensor_bytes(function: Callable[[], Any], before: list[Tensor]) -> int:
     """The most bytes that the results of operations took at once.
 
-    It is taken after every operation, with what the function still holds and what is saved for the
-    backward pass. Scratch inside an operation does not count. Compiled code is not seen.
+    It is taken after every operation, with the tensors that the function still holds or keeps for
+    the backward pass. Scratch inside an operation does not count. Compiled code is not seen.
 
     Args:
-        function: of nothing; called once before, so that what is made once and kept is there.
+        function: of nothing; called once before, so that lasting values are there.
         before: tensors that were there already and do not count, such as weights and images.
 
     >>> import torch
@@ -64,7 +64,7 @@ def allocated_bytes(function: Callable[[], Any]) -> int:
     compiled code too. Scratch counts: oneDNN's copies of weights in an order of its own, above all.
 
     Args:
-        function: of nothing; called once before, so that what is made once and kept is there.
+        function: of nothing; called once before, so that lasting values are there.
 
     >>> import torch
     >>> a = torch.ones(1000)

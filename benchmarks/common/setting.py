@@ -1,4 +1,4 @@
-"""What a benchmark's numbers were made with, in one line."""
+"""The machine and the versions behind a benchmark's numbers, in one line."""
 
 import datetime
 import platform

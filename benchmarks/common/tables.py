@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class OfBatch(Protocol):
-    """What was measured with a batch of some size."""
+    """A measurement with a batch of some size."""
 
     @property
     def batch(self) -> int:
@@ -40,9 +40,9 @@ def grid(
     """A table in which a cell has the texts of several things, between slashes.
 
     Args:
-        corner: what is written at the top left.
+        corner: the text at the top left.
         columns: for each title of a column its things, such as one a batch.
-        rows: for each title of a row what it says of a thing.
+        rows: for each title of a row the function for its cells.
 
     >>> print(
     ...     grid("", {"odd": [1, 3], "even": [2, 4]}, {"number": str, "half": lambda n: str(n / 2)})
@@ -63,7 +63,7 @@ def grid(
 
 
 def section(title: str, tables: Mapping[str, str], remarks: Sequence[str] = ()) -> str:
-    r"""Tables under a title, each below its caption, and what is to be said of all.
+    r"""Tables under a title, each below its caption, and the notes on all.
 
     >>> print(section("odd", {"Counted:": "| 1 |\n"}))
     ## odd

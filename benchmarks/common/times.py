@@ -11,7 +11,7 @@ from virtualpool.measure.timing import interleaved
 
 CPU = torch.device("cpu")
 _REPEATS = 7
-_BLOCK_MS = 50  # what a sample takes at least
+_BLOCK_MS = 50  # the least time of a sample
 
 
 def timed_interleaved(

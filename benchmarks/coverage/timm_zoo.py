@@ -3,7 +3,7 @@
     python -m benchmarks.coverage.timm_zoo --out docs/results/timm.md
 
 These are written as users write theirs: with activations, norms, gates and scales of their own.
-Weights are random and in float64, all sites are pooled, and what is compared is fused with pooled.
+Weights are random and in float64, all sites are pooled, and fused is compared with pooled.
 """
 
 import argparse
@@ -38,7 +38,7 @@ REASONS = 2
 
 @dataclass(frozen=True)
 class Row:
-    """What was found out about one network.
+    """The results for one network.
 
     Attributes:
         network: its name in timm.

@@ -2,7 +2,7 @@
 
     python -m benchmarks.coverage.zoo
 
-Weights are random: what is checked is where virtual pooling can go and that the result runs.
+Weights are random: the check is where virtual pooling can go and that the result runs.
 """
 
 import argparse
@@ -33,7 +33,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """What was found out about one network.
+    """The results for one network.
 
     Attributes:
         network: its name in torchvision.

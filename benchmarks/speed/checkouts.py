@@ -55,7 +55,7 @@ def compare(network: str, options: argparse.Namespace) -> list[str]:
 
 
 def row(network: str, made: list[dict[str, Any]], samples_ms: list[list[float]]) -> list[str]:
-    """What a table says of a network.
+    """The row of a network in a table.
 
     Args:
         network: its name.

@@ -11,7 +11,7 @@ from benchmarks.common.times import milliseconds_per
 
 
 def tables(comparison: Comparison, side: int, programs: Path) -> str:
-    """What was found out about one network: a row a candidate."""
+    """The results for one network: a row a candidate."""
     made = [name for name in NAMES if (programs / f"{name}.pte").exists()]
     captioned = {
         "What XNNPACK runs:": table(

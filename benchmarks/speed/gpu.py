@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.gpu --markdown runs/gpu.md
 
-Written for CUDA and tried with `--device cpu`. Candidates are fused on the device, so that what is
-to be chosen is chosen there, and timed interleaved, channels last. The mode `max-autotune` runs
+Written for CUDA and tried with `--device cpu`. Candidates are fused on the device, so that choices
+are made there, and timed interleaved, channels last. The mode `max-autotune` runs
 CUDA graphs. The paper has 2.1x for VGG-16, 1.53x for ResNet-50 and 1.77x for All-CNN-C on a Titan
 X, with fewer sites pooled than here.
 """

@@ -1,4 +1,4 @@
-"""The share of interpolation in a network's time: by the clock, and by what is saved without."""
+"""The share of interpolation in a network's time: by the clock, and by the saving without it."""
 
 import time
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def clocked(model: nn.Module, inputs: Tensor, duration_s: float) -> list[float]:
 def given_maps(pooled: nn.Module) -> nn.Module:
     """A pooled network that takes its recovered maps after its images.
 
-    It gives a list: what the network gives, then the reduced maps.
+    It gives a list: the network's output, then the reduced maps.
     """
     traced = fx.symbolic_trace(pooled)
     graph = traced.graph

@@ -8,7 +8,7 @@ By the clock: in eager mode, each call of `virtual_pool` is timed where it stand
 forward pass that it is in. On a CPU nothing runs ahead of the clock. So are the calls that fusing
 has left.
 
-By what is saved: the network unfused is timed interleaved with itself where every recovered map is
+By the saving: the network unfused is timed interleaved with itself where every recovered map is
 an argument that lies ready, computed before from the same images. Each convolution does the same
 work on the same values, and each reduced map is computed, and given back so that no compiler leaves
 it out; only the interpolation between the two is missing. A compiled network has no calls that

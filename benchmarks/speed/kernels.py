@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.kernels --network vgg16 --batch 128 --dtype bfloat16 --mode compiled
 
-For a GPU, tried with `--device cpu`: what a fused network runs that half the image does not is
-what stands between them. Times are those of `torch.profiler`, of a call.
+For a GPU, tried with `--device cpu`: the kernels of a fused network beyond those at half resolution
+are the difference between the two. Times are from `torch.profiler`, of a call.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def kernels(function: Any, device: torch.device) -> str:
-    """A table of what a function runs: kernel, calls, and microseconds a call of the function."""
+    """A table of a function's kernels: kernel, calls, and microseconds a call of the function."""
     function()
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":

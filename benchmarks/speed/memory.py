@@ -3,10 +3,10 @@
     python -m benchmarks.speed.memory --json runs/memory.json --markdown runs/memory.md
 
 Measured are a forward pass, eager and compiled with frozen weights, and a training step: a forward
-and a backward pass, eager. Eager is measured twice: what the results of operations take, and what
-PyTorch's allocator gives, with scratch inside operations. Of compiled code only the latter can be
-seen; there, frozen weights need no scratch. Weights, their gradients and the images are there
-before and do not count.
+and a backward pass, eager. Eager is measured twice: the results of operations, and the
+memory of PyTorch's allocator, with scratch inside operations. Compiled code shows only the latter;
+there, frozen weights need no scratch. Weights, their gradients and the images are there before and
+do not count.
 """
 
 import argparse

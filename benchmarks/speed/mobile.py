@@ -1,4 +1,4 @@
-"""Networks in ExecuTorch with XNNPACK, as on phones: what is delegated, outputs, sizes, times.
+"""Networks in ExecuTorch with XNNPACK, as on phones: delegation, outputs, sizes, times.
 
     python -m benchmarks.speed.mobile --run-dir runs/mobile --markdown runs/mobile.md
 

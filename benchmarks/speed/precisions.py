@@ -18,7 +18,7 @@ NETWORKS = ["vgg16", "resnet50", ALL_CNN_C]
 
 @dataclass(frozen=True)
 class Precision:
-    """What a network computes in.
+    """The precision of a network's computations.
 
     Attributes:
         dtype: of weights and images.
@@ -48,7 +48,7 @@ class Autocast(nn.Module):
         self.model, self.dtype = model, dtype
 
     def forward(self, images: Tensor) -> Any:
-        """Gives what the model gives."""
+        """Gives the model's outputs."""
         with torch.autocast(images.device.type, self.dtype):
             return self.model(images)
 

@@ -50,7 +50,7 @@ def _measure(
     found: dict[tuple[str, int, str], Comparison],
     options: argparse.Namespace,
 ) -> None:
-    """Fills in what is missing of one network and batch; OpenVINO reads a file twice."""
+    """Fills in the missing results of one network and batch; OpenVINO reads a file twice."""
     if not keys:
         return
     name, batch, _ = keys[0]
@@ -112,7 +112,9 @@ def _options() -> argparse.Namespace:
     here = [name for name in ENGINES if name not in (EXECUTORCH, ONNX_RUNTIME_ANY)]
     options.add_argument("--runtime", nargs="+", choices=ENGINES, default=here)
     add_timing(options)
-    options.add_argument("--json", help="a file of all measurements; what is in it is not repeated")
+    options.add_argument(
+        "--json", help="a file of all measurements; measurements in it are not repeated"
+    )
     return options.parse_args()
 
 

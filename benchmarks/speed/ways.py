@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.ways --batch 1 8 --markdown runs/ways.md
 
-Kernels are 3x3 with a padding of one; maps are those of VGG-16 on 224x224 images, channels last.
+Kernels are 3x3 with a padding of one; maps are VGG-16's on 224x224 images, channels last.
 """
 
 import argparse

@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _found(name: str, options: argparse.Namespace) -> Comparison:
-    """What is in a network's file; made first if there is none."""
+    """The results in a network's file; made first if there is none."""
     path = Path(options.run_dir) / f"{name}.json"
     if not path.exists():
         process = multiprocessing.get_context("spawn").Process(
@@ -86,7 +86,7 @@ def _write_failure(path: Path, name: str, reason: str, options: argparse.Namespa
 
 
 def report(comparisons: list[Comparison]) -> str:
-    """A table in Markdown, and what it says about fusing."""
+    """A table in Markdown, and its summary of fusing."""
     return "\n".join(
         [
             "How many times faster than unmodified, medians; unmodified in milliseconds, median "

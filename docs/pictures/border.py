@@ -1,4 +1,4 @@
-"""What stands beside a reduced map, and what the virtual positions there come to."""
+"""The cells beside a reduced map, and the values of the virtual positions there."""
 
 import torch
 from drawing import (

@@ -35,9 +35,9 @@ class Decided:
     """How each value of a pooled network is computed.
 
     Attributes:
-        values: what is known of the values.
-        answers: what was decided.
-        summary: what the report of the fused network says.
+        values: the known facts about the values.
+        answers: the decisions.
+        summary: the report of the fused network, in a line.
     """
 
     values: Values
@@ -71,7 +71,7 @@ class Decided:
         return Kind.RECOVERED if self.answers.askers[x] else Kind.INTERPOLATED
 
     def asks(self, x: fx.Node) -> Iterator[tuple[fx.Node, Question]]:
-        """What a map asks of those that it is computed from."""
+        """The questions of a map to the maps that it is computed from."""
         rule = rule_of(x, self.values)
         for source, question in rule.asks(x, self.answers.of[x], self.values):
             if source in self.answers.of and self.values.size(source) and source.op != "get_attr":

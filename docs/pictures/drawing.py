@@ -1,4 +1,4 @@
-"""What the pictures have in common: colours, boxes, arrows, and files that are always the same."""
+"""The pictures' common parts: colours, boxes, arrows, and files that are always the same."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -38,7 +38,7 @@ class Folding:
 
     @property
     def shares(self) -> list[list[float]]:
-        """For each tap the part of its weight that each cell gets: what a one there folds into."""
+        """For each tap the part of its weight that each cell gets: the folding of a one there."""
         count = len(self.taps)
         one_at_each = torch.eye(count).view(count, 1, 1, count)
         return fold(one_at_each, (0, self.padding), (1, 1)).view(count, -1).tolist()

@@ -49,7 +49,7 @@ class Enlarged(nn.Module):
 
 @dataclass(frozen=True)
 class Example:
-    """A network, the sites at which it is pooled, and what it shows."""
+    """A network, the sites at which it is pooled, and the point that it shows."""
 
     network: nn.Module
     sites: tuple[str, ...]

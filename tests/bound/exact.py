@@ -10,7 +10,7 @@ from virtualpool.bound.rule import Operation, knows
 
 
 def matrix(function: Callable[[Tensor], Tensor], example: Tensor) -> Tensor:
-    """The (outputs, inputs) matrix of what is linear in a function, in float64."""
+    """The (outputs, inputs) matrix of a function's linear part, in float64."""
     constant = function(torch.zeros_like(example, dtype=torch.float64))
     units = torch.eye(example.numel(), dtype=torch.float64).view(-1, *example.shape)
     return torch.stack([(function(unit) - constant).flatten() for unit in units], dim=1).detach()

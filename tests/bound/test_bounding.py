@@ -105,7 +105,7 @@ def test_one_convolution_after_another_by_hand():
 
 
 def test_the_root_of_the_mean_square_is_no_norm_for_the_paper_s_bound():
-    # What the proposition writes for the norm of a filter, sqrt(mean^2 + std^2), is too small.
+    # The proposition's number for the norm of a filter, sqrt(mean^2 + std^2), is too small.
     identity, sums = nn.Conv2d(1, 1, 1, bias=False), nn.Conv2d(1, 1, 3, padding=1, bias=False)
     nn.init.ones_(identity.weight)
     nn.init.ones_(sums.weight)

@@ -1,4 +1,4 @@
-"""What is refused, and how an error branches and joins."""
+"""Refused operations, and how an error branches and joins."""
 
 import pytest
 import torch

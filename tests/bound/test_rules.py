@@ -57,7 +57,7 @@ def name(step):
 
 
 def drawn(step):
-    """A copy with weights of the test's own random numbers, not of those of its import."""
+    """A copy with weights of the test's own random numbers, not of the ones at import."""
     step = copy.deepcopy(step)
     if isinstance(step, nn.Module):
         step.double().eval()

@@ -49,7 +49,7 @@ def finished(detector: str, boxes: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory, network: Path, finished: Path) -> Path:
-    """A folder of what is of no use."""
+    """A folder of useless files."""
     folder = tmp_path_factory.mktemp("wrong")
     (folder / "empty").mkdir()
     (folder / "text.jpg").write_bytes(b"no image")

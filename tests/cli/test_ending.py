@@ -1,4 +1,4 @@
-"""How a command ends in one process of several, by what is left of the others on their board."""
+"""How a command ends in one process of several, given the others' ends on their board."""
 
 import json
 import sys
@@ -41,7 +41,7 @@ def leave(board, ends):
 
 MINE = "error: no such data"
 CASES = {
-    # rank, how others have ended before, what this one ends with, the exit code, what it says
+    # rank, how others have ended before, this one's end, the exit code, the output
     "all is well": (0, {1: [0, ""], 2: [0, ""]}, (0, ""), 0, ""),
     "all is well in another": (2, {0: [0, ""], 1: [0, ""]}, (0, ""), 0, ""),
     "the main one is the first": (0, {}, (1, MINE), 1, MINE),
@@ -50,7 +50,7 @@ CASES = {
     "usage is said already": (0, {1: [2, ""]}, (2, ""), 2, ""),
     "what came first": (0, {2: OTHER}, tuple(LOST), 1, f"process 2: {OTHER[1]}"),
     "what came first and was said": (0, {2: [1, ""]}, tuple(LOST), 1, ""),
-    "what is lost elsewhere": (1, {0: [1, MINE]}, tuple(LOST), 1, ""),
+    "a loss elsewhere": (1, {0: [1, MINE]}, tuple(LOST), 1, ""),
     "the main one hangs": (1, {}, (1, MINE), 1, f"process 1: {MINE}"),
     "only another fails": (0, {1: OTHER, 2: [0, ""]}, (0, ""), 1, f"process 1: {OTHER[1]}"),
     "only the main one fails": (1, {0: OTHER, 2: [0, ""]}, (0, ""), 1, ""),

@@ -172,7 +172,7 @@ def refused(camera: Camera, *arguments: object, **options: Any) -> str:
 
 @pytest.fixture
 def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails where models are timed: what is refused is refused before."""
+    """Fails where models are timed: refusals come before."""
     monkeypatch.setattr(frontier.Frontier, "timed", lambda *_, **__: pytest.fail("timed"))
 
 

@@ -1,4 +1,4 @@
-"""What every test of fusing asks: does the fused model compute what the pooled one does?"""
+"""The question of every test of fusing: does the fused model compute the same as the pooled one?"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from virtualpool.graph.inputs import map_tensors, tensors
 
 
 def run(model: nn.Module, *inputs: Any) -> Any:
-    """What a model gives for copies of inputs, always with the same random numbers."""
+    """A model's outputs for copies of inputs, always with the same random numbers."""
     torch.manual_seed(0)
     with torch.no_grad():
         return model(*map_tensors(torch.clone, inputs))

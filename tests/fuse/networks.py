@@ -21,7 +21,7 @@ class Network(nn.Module):
     """Steps, one after the other.
 
     Attributes:
-        steps: what is called, and which of the values before it is given; the images are value 0.
+        steps: the calls, and which of the values before each is its input; the images are value 0.
         outputs: which values are returned.
         form: how they are returned.
     """
@@ -376,7 +376,7 @@ def functional_convolution(net: _Growing, source: int) -> int:
 
 
 def permuted_block(net: _Growing, source: int) -> int:
-    """The block of ConvNeXt, or what is like it."""
+    """The block of ConvNeXt, or one like it."""
     draw, channels = net.draw, net.channels(source)
     back = draw(st.sampled_from([(0, 3, 1, 2), (0, 3, 1, 2), (0, 2, 1, 3)]))
     within: list[nn.Module] = [

@@ -92,7 +92,7 @@ CASES: dict[str, tuple[torch.dtype, torch.dtype, float]] = {
     "float16 autocast": (torch.float32, torch.float16, 1e-2),
     "bfloat16 autocast": (torch.float32, torch.bfloat16, 5e-2),
 }
-"""The dtype of weights and images, that of operations, and how much outputs may differ."""
+"""The dtype of weights and images, the operations' dtype, and how much outputs may differ."""
 
 
 def assert_near(found: Tensor, expected: Tensor, tolerance: float) -> None:
@@ -133,7 +133,7 @@ def test_compiled(mode):
 
 
 def captured(run: Callable[[], Any]) -> torch.cuda.CUDAGraph:
-    """A graph of what a function does, which is warm."""
+    """A graph of a function's work; the function is warm."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

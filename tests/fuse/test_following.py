@@ -293,7 +293,7 @@ def test_functional_call(models):
         functional_call(model, values | statistics(model), images())
         for model, values in zip(models, given, strict=True)
     ]
-    # Each of several calls can go backward, and the model stays what it was.
+    # Each of several calls can go backward, and the model does not change.
     for model in models:
         edited_in_the_state(model)
         functional_call(model, halved(model), images())
@@ -324,7 +324,7 @@ def test_gradients_by_a_transform(kind, transform):
     assert_same(run(models[1], images()), run(models[0], images()))
 
 
-# What is refused, and who cannot ask
+# Refused models, and forms that cannot ask
 
 
 def test_other_shapes_are_refused_at_the_forward():

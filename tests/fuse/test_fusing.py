@@ -1,4 +1,4 @@
-"""`fuse`: what it gives, what it takes, and what a fused model must still be able to do."""
+"""`fuse`: its results, its inputs, and the abilities that a fused model must keep."""
 
 import copy
 import logging
@@ -163,7 +163,7 @@ def test_maps_of_one_row_and_one_column():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_other_dtypes(images, dtype):
-    """What is fused in another dtype, and what changes its dtype then."""
+    """A model fused in another dtype, and one that changes its dtype then."""
     pooled = vp.apply(network().to(dtype), images.to(dtype), "all")
     changed = vp.fuse(vp.apply(network(), images, "all"), images).to(dtype)
     expected = run(copy.deepcopy(pooled).double(), images.double())
@@ -235,7 +235,7 @@ def test_what_is_exported_interpolates_nothing_whether_or_not_gradients_are_want
 
 
 def test_quantisers_find_the_convolutions_of_a_strict_export(pooled, images):
-    """Those of PT2E look for what a graph's nodes were made from."""
+    """PT2E's quantisers look for the module that a graph's node was made from."""
     graph = torch.export.export(vp.fuse(pooled, images), (images,), strict=True).graph
     partitions = get_source_partitions(graph, [nn.Conv2d, functional.conv2d]).values()
     found = {node for each in partitions for partition in each for node in partition.nodes}
@@ -371,7 +371,7 @@ def test_any_number_of_arguments():
 
 
 class Cut(nn.Module):
-    """A block that adds parts of its own to those of a map that it cuts, as in YOLOv8."""
+    """A block that adds parts of its own to the parts of a map that it cuts, as in YOLOv8."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -81,7 +81,7 @@ def test_arithmetic_of_each_channel_is_folded(name):
     _, fused, _ = pooled_and_fused(model, x)
     assert " * " not in fused.evaluation.source
     assert " + " not in fused.evaluation.source
-    # What is folded follows the parameters.
+    # Folded values follow the parameters.
     state = {key: value * 1.5 for key, value in model.state_dict().items()}
     fused.load_state_dict(state)
     model.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Random small networks: whatever is fused computes what was pooled.
+"""Random small networks: each fused one computes the same as the pooled one.
 
 More of them: VIRTUALPOOL_EXAMPLES=2000.
 """
@@ -92,7 +92,7 @@ def with_gradients(model: nn.Module, images: torch.Tensor):
 def test_in_training(case, training, data):
     for module in case[0].modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
-            module.p = 0.0  # what is dropped of a reduced map is another draw
+            module.p = 0.0  # dropping from a reduced map is another draw
     pooled, example = pooled_networks(case, data)
     fused = vp.fuse(pooled.train(training), example, training=True)
     assert fused.training == training

@@ -1,4 +1,4 @@
-"""What is said of a fused model, in words and as JSON."""
+"""The report of a fused model, in words and as JSON."""
 
 import json
 import logging

@@ -33,7 +33,7 @@ NETWORKS = {
     "efficientnet_b0": ((64, 65), [(75, 66)]),
     "convnext_tiny": ((64, 70), [(75, 66)]),
 }
-# What is slow, and in its convolutions like one of those above, or has but one.
+# Slow networks, each with convolutions like one of those above, or with but one.
 REST = {
     name: ((64, 69), [(75, 90)])
     for name in models.list_models(module=models)

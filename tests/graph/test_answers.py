@@ -80,7 +80,7 @@ def of_class(self, x):
 
 
 OTHERS: list[Any] = [
-    # what is asked of the input, another input, and how it is refused
+    # the question to the input, another input, and how it is refused
     (of_channels, IMAGES[:, :2], r"images.shape\[1\] == 3 is False here; the model was pooled"),
     (of_axes, IMAGES[0], r"images.dim\(\) == 3 is True here"),
     (of_the_length_of_the_shape, IMAGES[0], r"len\(images.shape\) == 4 is False here"),

@@ -1,4 +1,4 @@
-"""A graph as the forward of the module that it came from, which stays what it was in all else."""
+"""A graph as the forward of the module that it came from, which is unchanged in all else."""
 
 import copy
 import inspect

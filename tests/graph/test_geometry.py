@@ -54,7 +54,7 @@ def test_a_doubled_stride_gives_the_even_positions(options, size):
     double_stride(doubled)
     assert doubled.stride == tuple(2 * steps for steps in convolution.stride)
     torch.testing.assert_close(doubled(map), full[..., ::2, ::2])
-    # From the doubled convolution, the size is that of before.
+    # From the doubled convolution, the size is the old one.
     assert output_size(map, *size_arguments(doubled, is_pooled=True)) == tuple(full.shape[2:])
 
 
@@ -83,7 +83,7 @@ CHANGED = {
     "dilation, padded unequally": ({"kernel_size": 4, "padding": "same"}, {"dilation": 3}),
     "groups": ({"kernel_size": 3, "groups": 4}, {"groups": 2, "padding": 1}),
 }
-"""How a convolution is built, and what is set later."""
+"""How a convolution is built, and which attributes are set later."""
 
 
 @pytest.mark.parametrize("size", [(12, 13), (11, 18)])

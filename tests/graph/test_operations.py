@@ -156,7 +156,7 @@ class OfItsBase(nn.BatchNorm2d):
 
 
 class FrozenAsksForGradients(FrozenNorm):
-    """Its code cannot be followed: what it computes shows in a run."""
+    """Its code cannot be followed: its kind shows in a run."""
 
     def forward(self, x):
         scale, shift = self.scale_and_shift()
@@ -227,7 +227,7 @@ MODULES = {
 
 
 class Traces(nn.Module):
-    """Leaves behind what it was given, and counts."""
+    """Leaves its input behind, and counts."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A model as parts: what is one graph, what stays whole, and why."""
+"""A model as parts: which modules are one graph, which stay whole, and why."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -217,7 +217,7 @@ def two_names():
 
 CONTROL_FLOW = "cannot be traced (TraceError: symbolically traced variables"
 CASES = {
-    # the names of the parts, what is left whole in each, and why the rest is none
+    # the names of the parts, the modules left whole in each, and why the rest is none
     "a whole": (block, {"": []}, {}),
     "no convolution": (lambda: nn.Sequential(nn.ReLU()), {}, {}),
     "a convolution": (conv, {}, {"": "is a convolution by itself"}),
@@ -242,7 +242,7 @@ CASES = {
     "a loss of training": (Regularised, {"block": []}, {"": "leaves losses on itself"}),
     "a size": (Sized, {"block": []}, {"": "leaves size on itself"}),
     "a note on a part": (Noting, {"block": []}, {"": "leaves note.value on itself"}),
-    "what the call before left": (Delayed, {"block": []}, {"": "leaves before on itself"}),
+    "a value left by the call before": (Delayed, {"block": []}, {"": "leaves before on itself"}),
     "lists of modules": (
         Listed, {"all.0": [], "all.1": []}, {"": "cannot be traced (TypeError"},
     ),

@@ -71,7 +71,7 @@ CODES = {
     "already recovered": (
         lambda m, y, x: m.pool(virtual_pool(m.act(y), (8, 8))), "act", "activation", True,
     ),
-    # The map is the weight here, not what is activated or normalised.
+    # The map is the weight here, not the activated or normalised map.
     "as a weight": (lambda m, y, x: functional.prelu(x, y), "conv", "conv", False),
     "as statistics": (lambda m, y, x: functional.batch_norm(x, y, y), "conv", "conv", False),
     "beside another map": (lambda m, y, x: torch.clamp(y, x, x + 1), "conv", "conv", False),

@@ -142,7 +142,7 @@ def uncopyable():
 
 
 class Filling(nn.Module):
-    """Fills what it holds, and hooks itself."""
+    """Fills its containers, and hooks itself."""
 
     def __init__(self):
         super().__init__()

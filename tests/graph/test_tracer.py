@@ -71,7 +71,7 @@ CODE = {
     "a parameter": lambda self, x: x * self.scale,
     "a parameter's shape": lambda self, x: x / self.conv.weight.shape[0],
     "a buffer": lambda self, x: x + self.calls,
-    "what a buffer becomes": count_calls,
+    "a changed buffer": count_calls,
     "sizes": lambda self, x: x.view(x.shape[0], 2, -1, x.size(3)),
     "a loop over modules": lambda self, x: self.norm(self.norm(x)),
     "the mode": lambda self, x: (x, x * 2) if self.training else x,
@@ -349,7 +349,7 @@ def test_an_object_among_the_arguments_is_refused():
         graph_of(Positional(), (IMAGES, object()))
 
 
-# Signatures: `forward` of a pooled model takes what that of the model takes
+# Signatures: a pooled model's `forward` takes the same arguments as the model's
 
 
 class Site(Convolved):

@@ -73,7 +73,7 @@ def test_the_model_is_as_before():
 @pytest.mark.parametrize(
     ("name", "options", "size"),
     [
-        # The side of what the network sees is a multiple of 32.
+        # The side of the network's own input is a multiple of 32.
         ("fasterrcnn_mobilenet_v3_large_fpn", {"min_size": 128, "max_size": 200}, (64, 96)),
         ("ssdlite320_mobilenet_v3_large", {}, (160, 160)),
     ],

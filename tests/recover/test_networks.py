@@ -36,7 +36,7 @@ class Sum(nn.Module):
 
 
 class Dense(nn.Module):
-    """Layers that read all maps before them, as those of DenseNet do."""
+    """Layers that read all maps before them, as DenseNet's do."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -139,7 +139,7 @@ def test_dropout_of_the_original_is_off(network, batches):
 
 
 class Giving(nn.Module):
-    """Gives what a function makes of a linear layer's logits."""
+    """Gives the result of a function of a linear layer's logits."""
 
     def __init__(self, make) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ class Residual(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """A head that is called for each of two maps, as those of detectors are."""
+    """A head that is called for each of two maps, as detectors' are."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`by_reconstruction` in a round, and what a terminal sees of it."""
+"""`by_reconstruction` in a round, and its output on a terminal."""
 
 import sys
 from io import StringIO

@@ -13,7 +13,7 @@ from virtualpool.recover.reconstruction import reconstruct
 
 
 class Keeping(nn.Module):
-    """Keeps what a forward has made, and goes on from it in all others."""
+    """Keeps a tensor of one forward, and goes on from it in all others."""
 
     def __init__(self) -> None:
         super().__init__()

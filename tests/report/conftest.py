@@ -26,7 +26,7 @@ BASELINE = Latency((9.0, 9.1, 9.4), SETTING)
 
 
 def took(speedup: float) -> Latency:
-    """The latency of what is so many times faster than the original."""
+    """The latency of a model so many times faster than the original."""
     return Latency(tuple(ms / speedup for ms in BASELINE.samples_ms), SETTING)
 
 

@@ -88,7 +88,7 @@ def test_the_page_has_the_figure_and_a_column(make_run) -> None:
     for said in (
         '<section id="energy">',
         '<th scope="col">energy</th>',
-        "0.320 J <small>0.310 to 0.330</small> <small></small>",  # less what it takes when idle
+        "0.320 J <small>0.310 to 0.330</small> <small></small>",  # idle power subtracted
         "0.160 J <small>0.155 to 0.165</small> <small>50%</small>",
         "3 runs of 1.0 s, 1.0 W when idle subtracted; RAPL: package-0; 4.2 W for the original",
     ):

@@ -406,7 +406,7 @@ def test_goes_on_after_ctrl_c(start, network, tmp_path, stop):
     with pytest.raises(KeyboardInterrupt):
         start(**options)
     resumed = start(**options)
-    # Nothing but what was interrupted was done twice.
+    # Nothing but the interrupted work was done twice.
     assert sum(calls.values()) == 1 + 3 + 2 + 2 + 1
     whole = start(**options, run_dir=tmp_path / "whole")
     assert [point.accuracy for point in resumed.points] == [p.accuracy for p in whole.points]
@@ -756,7 +756,7 @@ model = nn.Sequential(
     nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(),
     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(6, 4),
 )
-# What is imported late is imported here, once.
+# Late imports happen here, once.
 virtualpool.sites(model, images)
 torch.optim.SGD(model.parameters(), lr=0.0).zero_grad()
 left = None

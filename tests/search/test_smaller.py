@@ -214,7 +214,7 @@ def test_goes_on_after_ctrl_c(start, network, images, tmp_path, stop):
     with pytest.raises(KeyboardInterrupt):
         start(**options)
     again = start(**options)
-    # Nothing but what was interrupted was done twice.
+    # Nothing but the interrupted work was done twice.
     assert sum(calls.values()) == 1 + (3 + 3) + 2 * (1 + 3)
     whole = start(**options, run_dir=tmp_path / "whole")
     assert [point.accuracy for point in again.smaller] == [it.accuracy for it in whole.smaller]

@@ -142,7 +142,7 @@ def test_some_training_images_come_as_they_are_and_mixed():
     every = list(data.some_training_images(40))
     labels = torch.cat([labels for _, labels in every])
     assert labels.bincount().tolist() == [4] * 10
-    assert len(labels[-8:].unique()) > 2  # what is held out is not the last classes alone
+    assert len(labels[-8:].unique()) > 2  # not the last classes alone are held out
     again = data.some_training_images(40)
     assert all(torch.equal(one, two) for (one, _), (two, _) in zip(every, again, strict=True))
     other = torch.cat([images for images, _ in data.some_training_images(40, seed=1)])

@@ -21,7 +21,7 @@ def draw(
     Args:
         unmodified: the result that all lines begin with, if it has one.
         frontiers: the results of each way.
-        setting: what the speed was measured with.
+        setting: the setting of the speed measurements.
         path: of the picture.
     """
     from matplotlib.figure import Figure

@@ -24,7 +24,7 @@ WATCHED = 500
 
 
 def add_training(to: argparse.ArgumentParser) -> None:
-    """Adds what is trained, on what, and for how long."""
+    """Adds the networks to train, their data, and the length of training."""
     to.add_argument("--run-dir", required=True, help="of all that is found")
     to.add_argument("--data", required=True, help="as --data of the command")
     to.add_argument("--weights", help="a safetensors file; those in the package if not given")
@@ -78,7 +78,7 @@ def budget(options: argparse.Namespace) -> str:
 
 
 def config(options: argparse.Namespace, setup: Setup, *free: str) -> dict[str, Any]:
-    """What a run that goes on must have been asked, too: all options but those that are free."""
+    """The options that a run that goes on must share: all but the free ones."""
     free = ("run_dir", "markdown", "weights", "device", *free)
     asked = {name: value for name, value in vars(options).items() if name not in free}
     return asked | {"network": fingerprint(setup.network.state_dict()), "settings": setup.training}

@@ -36,7 +36,7 @@ class Ablation:
 
     Attributes:
         title: of its table.
-        variants: of a setup, what is compared.
+        variants: of a setup, the variants to compare.
     """
 
     title: str
@@ -177,7 +177,7 @@ ABLATIONS = {
     "grouping": Ablation("Grouped, or a round a site", _grouping),
     "order": Ablation("The order of the sites", _order),
     "rounds": Ablation("At once, or in rounds", _rounds),
-    "distillation": Ablation("What is minimised", _distillation),
+    "distillation": Ablation("The loss to minimise", _distillation),
     "perforation": Ablation("Virtual pooling, or 2x2 perforation", _perforation),
     "smaller-images": Ablation("Virtual pooling, or smaller images", _smaller_images),
     "pruning": Ablation("Virtual pooling, or Torch-Pruning", _pruning),

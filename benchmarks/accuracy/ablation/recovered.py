@@ -15,7 +15,7 @@ from virtualpool.plan import plan_of
 def before_activation(network: nn.Module, image: Tensor) -> nn.Module:
     """Pools all sites of a network, the maps recovered before their activations.
 
-    No convolution can then be fused with the interpolation: what it reads is not linear in the
+    No convolution can then be fused with the interpolation: its input is not linear in the
     reduced map.
     """
     traced = fx.symbolic_trace(vp.apply(network, image, "all"))
@@ -32,7 +32,7 @@ def recovered_by(make: Callable[[int], nn.Module], network: nn.Module, image: Te
     Args:
         make: of the number of channels, a module that takes what `virtual_pool` does.
         network: the network; it is not changed.
-        image: what it is traced with.
+        image: the image to trace it with.
     """
     pooled = vp.apply(network, image, "all")
     traced = fx.symbolic_trace(pooled)

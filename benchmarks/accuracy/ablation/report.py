@@ -16,7 +16,7 @@ def ablation(
     """The table of one ablation.
 
     Args:
-        title: what it compares.
+        title: the compared variants.
         original: the score of the network that all begin with.
         results: of its variants.
         failures: which trainings failed, and why.

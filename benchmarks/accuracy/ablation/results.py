@@ -1,4 +1,4 @@
-"""What the trainings and the speed of a variant come to, over its seeds."""
+"""The results of a variant's trainings and timings, over its seeds."""
 
 import statistics
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Result:
 
     @property
     def speedup(self) -> Speedup:
-        """That of the faster form."""
+        """The speedup of the faster form."""
         forms = [self.unfused, self.fused or self.unfused]
         return max(forms, key=lambda form: form.median)
 

@@ -18,7 +18,7 @@ from virtualpool.search import Round, Score
 
 @dataclass(frozen=True)
 class Stage:
-    """What a variant is after one of its rounds.
+    """A variant after one of its rounds.
 
     Attributes:
         score: on the test images.
@@ -58,7 +58,7 @@ class Training:
 
 
 def training(variant: Variant, seed: int, setup: Setup) -> Training:
-    """A training of a variant: what is in its file; made first if there is none."""
+    """A training of a variant, from its file; made first if there is none."""
     folder = setup.directory / "trainings" / variant.folder / f"seed-{seed}"
     value = setup.run.remember(
         folder / "result.json", lambda: _trained(variant, seed, setup, folder).to_json()

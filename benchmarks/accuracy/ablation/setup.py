@@ -17,7 +17,7 @@ from virtualpool.search.run.models import Models
 
 @dataclass(frozen=True)
 class Setup:
-    """What a variant is made, trained, judged and timed with.
+    """The networks, data, judge and timing of a variant.
 
     Attributes:
         run: the directory that keeps whatever is found.

@@ -1,4 +1,4 @@
-"""A variant: what is made of the trained network, round by round, and how that is trained."""
+"""A variant: the changes to the trained network, round by round, and its training."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -45,5 +45,5 @@ class Variant:
 
     @property
     def folder(self) -> str:
-        """The name as that of a folder."""
+        """The name as a folder's name."""
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower())

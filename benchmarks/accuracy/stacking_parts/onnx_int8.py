@@ -56,10 +56,10 @@ def pad_as_integers(network: onnx.ModelProto) -> None:
             continue
         pad.input[0] = before.input[0]
         pad.output[0] = after.output[0]
-        graph.node.remove(after)  # nothing but this one reads what is padded
+        graph.node.remove(after)  # nothing but this one reads the padded map
         if used_by[before.output[0]] is pad:
             graph.node.remove(before)
-    # What is known of types was found when they were float.
+    # The known types were found when they were float.
     del graph.value_info[:]
 
 

@@ -18,7 +18,7 @@ from benchmarks.common.engines import ENGINES, Engine, Ready, exported, in_induc
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 RUNTIMES = ("compiled", "onnxruntime", "openvino")
 _ANY = 1.0
-"""The tolerance of what is judged by its accuracy."""
+"""The tolerance of a form that is judged by its accuracy."""
 
 Batches = Sequence[Tensor]
 
@@ -92,7 +92,7 @@ def _bfloat16(runtime: str) -> dict[str, Engine]:
 
 def _in_inductor(candidate: Candidate, calibration: Batches, tools: Tools) -> Candidate:
     tools.import_torchao()
-    # At once, for strict `torch.export` makes Dynamo forget what it has compiled: that would be
+    # At once, for strict `torch.export` makes Dynamo forget its compiled code: that would be
     # compiled again when it is timed, with weights that are not frozen, and without int8.
     quantised = pt2e.quantised(candidate.model, calibration)
     return replace(candidate, model=quantised, engine=_int8("compiled", in_inductor))

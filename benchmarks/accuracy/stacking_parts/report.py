@@ -1,4 +1,4 @@
-"""What was found about a network in all its forms and precisions, as tables in Markdown."""
+"""The results for a network in all its forms and precisions, as tables in Markdown."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -30,7 +30,7 @@ def accuracies(
 
 
 def speeds(forms: Sequence[str], found: Mapping[str, Comparison]) -> dict[str, str]:
-    """Tables of speed by their captions; the first form is what the others are compared with.
+    """Tables of speed by their captions; the other forms are compared with the first.
 
     Args:
         forms: the rows.
@@ -63,7 +63,7 @@ def speeds(forms: Sequence[str], found: Mapping[str, Comparison]) -> dict[str, s
 
 
 def network(title: str, tables: Mapping[str, str], comparisons: Sequence[Comparison]) -> str:
-    """The tables of a network, and what is to be said below them."""
+    """The tables of a network, and the notes below them."""
     return section(title, tables, notes(list(comparisons)))
 
 

@@ -21,7 +21,7 @@ from virtualpool.search import Round
 ORIGINAL, POOLED, PRUNED, BOTH = "original", "pooled", "pruned", "pruned, then pooled"
 
 PRUNED_FILE = "part-0.48.pt"
-"""Of those of `prune_trained.py`: half of the multiply-accumulates, or a little less."""
+"""From the files of `prune_trained.py`: half of the multiply-accumulates, or a little less."""
 
 WITH_SITES = {"learning_rate": 1e-3, "clip": 40.0}
 """What compares the sites' maps stands larger steps, and has larger gradients."""
@@ -32,7 +32,7 @@ SEED = 0
 def trained(setup: Setup) -> dict[str, nn.Module]:
     """The networks by name, each made and trained if its file is not there.
 
-    Pooled ones are unfused. What is pooled learns from what it was made of: a pruned network has
+    Pooled ones are unfused. A form learns from the network it was made of: a pruned network has
     maps of fewer channels than the original's.
     """
     smaller = _tuned(PRUNED, lambda: _pruned(setup), LOGITS, setup)

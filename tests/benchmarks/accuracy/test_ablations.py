@@ -64,7 +64,7 @@ def test_tables_of_two_ablations(ablations: Ablations, tmp_path: Path) -> None:
     assert len(results) == 4 * 2
     assert not list((tmp_path / "run").rglob("checkpoint"))
 
-    # What is there is taken, not made again.
+    # Results that are there are taken, not made again.
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr(runner, "_trained")
         patch.delattr(speeds, "latency")

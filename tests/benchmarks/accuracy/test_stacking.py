@@ -129,7 +129,7 @@ def test_from_images_to_tables_with_the_last_form_alone(
     assert not times["failures"]
     assert [*times["samples_ms"]] == [f"{FORM}, float32", f"{FORM}, int8"]
 
-    # What is there is taken, not made again.
+    # Results that are there are taken, not made again.
     monkeypatch.delattr(trained, "recovery")
     monkeypatch.delattr(onnx_int8, "quantise")
     program(*asked)
@@ -139,7 +139,7 @@ def test_from_images_to_tables_with_the_last_form_alone(
 def test_all_is_quantised_before_anything_is_compiled(
     fused: nn.Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Strict `torch.export` would make Dynamo forget what is compiled."""
+    """Strict `torch.export` would make Dynamo forget its compiled code."""
     image = torch.randn(1, 3, 15, 16)
     monkeypatch.setattr(precisions.Tools, "import_torchao", lambda tools: None)
     quantised = nn.Identity()

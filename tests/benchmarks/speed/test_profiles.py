@@ -1,4 +1,4 @@
-"""`operators.py`: what the runtimes say that they ran, and its table."""
+"""`operators.py`: the operators that the runtimes report, and its table."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`extended` against what the design says must be beside a reduced map, cell by cell."""
+"""`extended` against the design's cells beside a reduced map, one by one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is expanded to a map for arithmetic, which spreads it by itself."""
+"""Values expanded to a map for arithmetic, which spreads them by itself."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What is folded follows the parameters, and is no part of the state."""
+"""Folded values follow the parameters, and are no part of the state."""
 
 import copy
 import io
@@ -90,7 +90,7 @@ def test_another_dtype_folds_anew(kind):
         model.float()
     map = images().float()
     assert_same(run(fused, map), run(pooled, map), 1e-5)
-    # Not what was rounded to float32 and is wide again.
+    # Not values rounded to float32 and wide again.
     for model in (pooled, fused):
         model.double()
     assert_same(run(fused, images()), run(pooled, images()))

@@ -20,7 +20,7 @@ def norm(**options) -> nn.BatchNorm2d:
 
 
 def chain(*middle: nn.Module, **options) -> Any:
-    """Two sites, with what is under test behind the first one."""
+    """Two sites, with the modules under test behind the first one."""
     torch.manual_seed(0)
     first = nn.Conv2d(3, 4, 3, padding=1, **options)
     last = nn.Conv2d(4, 4, 3, stride=2, padding=1)
@@ -69,7 +69,7 @@ def hooked(module: nn.Module) -> nn.Module:
 
 
 class Standardized(nn.Conv2d):
-    """Changes its weight at every call, though its `forward` is that of `nn.Conv2d`."""
+    """Changes its weight at every call, though its `forward` is `nn.Conv2d`'s."""
 
     def _conv_forward(self, input, weight, bias):
         return super()._conv_forward(input, weight - weight.mean((1, 2, 3), keepdim=True), bias)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class Net(nn.Module):
-    """Two convolutions, what is under test between them, and one of stride two behind."""
+    """Two convolutions, the operations under test between them, and one of stride two behind."""
 
     def __init__(self, between: Any, *modules: nn.Module) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ def net(between: Any, *modules: nn.Module) -> nn.Module:
 
 
 def after(change):
-    """The change to what the first convolution gives, which is read again afterwards."""
+    """The change to the first convolution's output, which is read again afterwards."""
 
     def between(self, x):
         value = self.first(x)
@@ -72,14 +72,14 @@ MODULES = [
 
 
 class Doubling(nn.Module):
-    """A user's own module, which changes what it is given."""
+    """A user's own module, which changes its input."""
 
     def forward(self, x):
         return x.mul_(2)
 
 
 class Silent(nn.Module):
-    """Changes what it is given and returns something else; of its arguments nothing is known."""
+    """Changes its input and returns something else; of its arguments nothing is known."""
 
     def forward(self, *given):
         given[0].mul_(2)

@@ -109,7 +109,7 @@ class Blur(nn.Module):
 
 
 class Silent(nn.Module):
-    """Changes what it is given and returns something else."""
+    """Changes its input and returns something else."""
 
     def forward(self, x: Tensor) -> Tensor:
         x.mul_(2)

@@ -1,4 +1,4 @@
-"""Sizes that are computed, against those of the operations."""
+"""Computed sizes, against the operations' own."""
 
 import pytest
 import torch

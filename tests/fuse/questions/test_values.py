@@ -1,4 +1,4 @@
-"""What is seen of the values of a graph when it runs."""
+"""The facts about a graph's values that show when it runs."""
 
 from typing import Any
 

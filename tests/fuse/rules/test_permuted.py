@@ -15,7 +15,7 @@ CHANNELS = 4
 
 
 class Net(nn.Module):
-    """A site, what is done while its channels are last, and a convolution that reads the result."""
+    """A site, operations with its channels last, and a convolution that reads the result."""
 
     def __init__(self, operation: Operation | nn.Sequential, reads: nn.Module) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ def test_weights_of_the_second_axis(module):
 
 
 class Unaware(nn.Module):
-    """A site that reads the rows of a permuted map as channels, and pools what it makes."""
+    """A site that reads the rows of a permuted map as channels, and pools its own map."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 class Net(nn.Module):
-    """A site, what is under test, and a convolution that reads what that gives."""
+    """A site, the operation under test, and a convolution that reads its result."""
 
     def __init__(self, operation: Callable[[Tensor], Any], reads: nn.Module) -> None:
         super().__init__()

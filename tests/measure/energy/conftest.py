@@ -12,7 +12,7 @@ class Machine:
 
     Attributes:
         now: seconds.
-        sensors: are told of what is used.
+        sensors: are told of the energy used.
     """
 
     def __init__(self) -> None:

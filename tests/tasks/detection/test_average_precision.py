@@ -7,7 +7,7 @@ from virtualpool.tasks.detection.average_precision import Ranked, ranked
 
 
 def found(*rows):
-    """What was found in an image: (score, label, box)."""
+    """The boxes found in an image: (score, label, box)."""
     return {
         "scores": torch.tensor([row[0] for row in rows], dtype=torch.float32),
         "labels": torch.tensor([row[1] for row in rows], dtype=torch.int64),

@@ -1,4 +1,4 @@
-"""`load_data`: which layout, which images, and what was left out."""
+"""`load_data`: which layout, which images, and which are left out."""
 
 import pytest
 import torch

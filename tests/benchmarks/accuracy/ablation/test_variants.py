@@ -1,4 +1,4 @@
-"""What the ablations make of All-CNN-C, against the same written out convolution by convolution."""
+"""The ablations' forms of All-CNN-C, against the same written out convolution by convolution."""
 
 from collections.abc import Callable
 
