@@ -19,7 +19,7 @@ def write_document(path: Path | str, value: Any) -> None:
 
 
 def read_document(path: Path | str, parse: Callable[[Any], T] = lambda value: value) -> T:
-    """What `write_document` wrote, or virtualpool 0.1.
+    """The document that `write_document` or virtualpool 0.1 wrote.
 
     Args:
         path: the file.
@@ -50,7 +50,7 @@ def with_schema(value: Any) -> dict[str, Any]:
 
 
 def without_schema(document: Any) -> Any:
-    """The value of what `with_schema` gave, or of a document of version 1, which says none."""
+    """The value of a document of `with_schema`, or of version 1, which names no schema."""
     if not isinstance(document, dict) or _SCHEMA not in document:
         return document
     schema = document[_SCHEMA]

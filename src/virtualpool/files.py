@@ -14,7 +14,7 @@ from typing import Any
 
 from virtualpool.errors import VirtualPoolError
 
-# What `replacing` writes to before it renames: its own prefix, and the eight letters of mkstemp.
+# `replacing` writes to this before it renames: its own prefix, and the eight letters of mkstemp.
 _HALF_WRITTEN = re.compile(r"\.virtualpool-.+\.\w{8}")
 _DEEPEST = 100
 

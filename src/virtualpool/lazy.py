@@ -16,7 +16,7 @@ def export(package: str, names: Mapping[str, Sequence[str]], modules: Sequence[s
 
     Args:
         package: the package's `__name__`.
-        names: of each submodule, what of it the package exports.
+        names: of each submodule, the names that the package exports.
         modules: submodules that are exported themselves.
     """
     module = sys.modules[package]

@@ -11,7 +11,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.schema import converted
 
 Follows = Literal["activation", "norm", "conv"]
-"""What stands before a virtual pool: the activation, else the norm, else the convolution."""
+"""The place of a virtual pool: after the activation, else the norm, else the convolution."""
 
 PLAN_VERSION = 2
 _BORDER = "exact"
@@ -29,7 +29,7 @@ class PooledSite:
 
     Attributes:
         name: fully-qualified name of the convolution in the model.
-        follows: what its virtual pool comes after; None in plans of version 1, which did not say.
+        follows: the operation before its virtual pool; None in plans of version 1, which have none.
     """
 
     name: str
@@ -131,7 +131,7 @@ class Record:
     Attributes:
         plan: its plan.
         inputs: the description of the example inputs that it was traced with (`inputs.describe`).
-        fused_with: what `fuse` was given, with its inputs described; None while it is unfused.
+        fused_with: the arguments of `fuse`, with its inputs described; None while it is unfused.
     """
 
     plan: Plan

@@ -60,8 +60,8 @@ def join(*, on_cpu: bool) -> None:
 def leave() -> None:
     """Disconnects this process, at its end.
 
-    Gloo's threads must be gone by then: Python stops those that still want it, which C++ takes for
-    a crash. NCCL has none of these, and would wait here for processes that have failed.
+    Gloo's threads must be gone by then: Python stops the ones that still want it, and C++ takes
+    this for a crash. NCCL has none of these, and would wait here for processes that have failed.
     """
     if count() == 1 or not is_connected():
         return

@@ -17,7 +17,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=_MOST)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 Whole = Annotated[int, msgspec.Meta(ge=1, le=1 << 62)]
-"""Numbers of a file in the range of what they are."""
+"""Numbers of a file, in the range of their kind."""
 Some = msgspec.Meta(min_length=1)
 """Annotates a value that is never empty."""
 

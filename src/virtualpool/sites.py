@@ -58,7 +58,7 @@ class Site:
 
 
 def sites(model: nn.Module, example_inputs: Any) -> list[Site]:
-    """Every convolution of a model in the order of execution; those that are not reached come last.
+    """Every convolution of a model in the order of execution; unreached ones come last.
 
     Args:
         model: any module; it is not changed.
@@ -118,7 +118,7 @@ def check_eligible(site: Site) -> None:
 
 
 def check_model(model: nn.Module) -> None:
-    """Refuses what looks like a model and cannot be pooled.
+    """Refuses objects that look like a model and cannot be pooled.
 
     Raises:
         VirtualPoolError: not a module, or one that is wrapped, scripted, or without shapes or
@@ -214,7 +214,7 @@ def _observe(model: nn.Module, example_inputs: Any) -> dict[str, _Observed]:
             executed.append(seen)
         seen.record(arguments[0] if arguments else keywords["input"], out)
 
-    # Before the model's own hooks: what these make of an output is not the convolution's.
+    # Before the model's own hooks: an output changed by them is not the convolution's.
     handles = [
         module.register_forward_hook(record, with_kwargs=True, prepend=True) for module in watched
     ]

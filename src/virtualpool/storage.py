@@ -1,6 +1,6 @@
 """A pooled model in one safetensors file: its weights, and its plan in the metadata.
 
-A fused model has the weights of the pooled one, so its file is that one's with a word more: on what
+A fused model has the weights of the pooled one, so its file is the same with a word more: on which
 inputs it was fused. A virtualpool that does not know that word loads the pooled model, its equal.
 """
 
@@ -94,7 +94,7 @@ def load(model: nn.Module, path: Path | str, *, unfused: bool = False) -> nn.Mod
         model: the user's own unmodified model; it is not changed, its weights do not matter.
         path: a file of `save`.
         unfused: gives the pooled model even if it was saved fused: to pool more of its sites,
-            or to see what fusing is worth.
+            or to see the gain of fusing.
 
     Returns:
         The model that was saved, bit-equal, on the device of `model`. One that was not fused for

@@ -1,4 +1,4 @@
-"""What of a model is pooled, fused and interpolated, and why."""
+"""The pooled, fused and interpolated parts of a model, and why."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class PooledAs:
 
 @dataclass(frozen=True)
 class Summary:
-    """What of a model is pooled, fused and interpolated, and why; its `str` is a table.
+    """The pooled, fused and interpolated parts of a model, and why; its `str` is a table.
 
     Attributes:
         model: the name of its class.
@@ -61,7 +61,7 @@ class Summary:
 
 
 def summary(model: nn.Module) -> Summary:
-    """What of a model is pooled, fused and interpolated, and why.
+    """The pooled, fused and interpolated parts of a model, and why.
 
     Args:
         model: any module: pooled or not, fused or not, in a wrapper such as DDP or not. It does

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-# What fx holds the place of an argument with that is not fixed.
+# Fx's placeholder for an argument that is not fixed.
 from torch.fx._symbolic_trace import PH
 from torch.fx.graph import CodeGen, _PyTreeCodeGen
 
@@ -20,22 +20,22 @@ from torch.multiprocessing.reductions import StorageWeakRef
 # Arguments and results may be any nesting of tuples, lists and dicts; fx flattens them by this.
 from torch.utils import _pytree as pytree
 
-# What sees each operation of a forward, below autograd: only PyTorch's own modes are public.
+# It sees each operation of a forward, below autograd: only PyTorch's own modes are public.
 from torch.utils._python_dispatch import TorchDispatchMode
 
 __all__ = ["PH", "StorageWeakRef", "TorchDispatchMode", "pytree"]
 
 CONVOLUTION = nn.modules.conv._ConvNd
-"""What all convolutions derive from, transposed ones too: there is no public class for it."""
+"""The base of all convolutions, transposed ones too: there is no public class for it."""
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
-"""What batch norms of every dimension, and synchronised ones, derive from."""
+"""The base of batch norms of every dimension, and of synchronised ones."""
 
 NORM_WITH_STATISTICS = nn.modules.batchnorm._NormBase
-"""What batch norms and instance norms derive from."""
+"""The base of batch norms and instance norms."""
 
 CONSTANT = "_tensor_constant"
-"""What fx calls a tensor that the traced code makes by itself, with a number behind it."""
+"""Fx's name of a tensor that the traced code makes by itself, with a number behind it."""
 
 
 _version = operator.attrgetter("_version")
@@ -70,7 +70,7 @@ def own_parameters(module: nn.Module) -> dict[str, Any]:
 
 
 def own_buffers(module: nn.Module) -> dict[str, Any]:
-    """The dict that holds a module's own buffers: to put back those that its code replaces."""
+    """The dict that holds a module's own buffers: to put back the ones that its code replaces."""
     return module._buffers
 
 
@@ -139,7 +139,7 @@ def store_of_processes() -> Any:
 
 
 def is_for_classification(preset: Any) -> bool:
-    """Whether what torchvision prepares images with has a size, a mean and a deviation to read."""
+    """Whether torchvision's preset for images has a size, a mean and a deviation to read."""
     from torchvision.transforms._presets import ImageClassification
 
     return isinstance(preset, ImageClassification)

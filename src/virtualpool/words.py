@@ -18,7 +18,7 @@ def nearest(name: str, names: Iterable[str], alike: float = 0.6) -> str:
 
     Args:
         name: the user's word.
-        names: those that there are.
+        names: the known words.
         alike: from 0 to 1, how much like it a name must be to be proposed.
 
     >>> nearest("resnet5", ["resnet50", "resnet18", "vgg16", "vgg19", "alexnet", "squeezenet1_0"])

@@ -80,8 +80,8 @@ def error_bound(model: nn.Module, site: str, images: Tensor) -> Bound:
 
     Args:
         model: any module that can be traced as a whole, in eval mode for this; it is not changed.
-            What follows the site may branch and join, and be made of convolutions, fully connected
-            layers, batch norms, activations, poolings, sums, concatenations, and what moves values.
+            The operations behind the site may branch and join: convolutions, fully connected
+            layers, batch norms, activations, poolings, sums, concatenations, and moves of values.
         site: the name of an eligible site (see `virtualpool.sites`).
         images: (N, C, H, W), prepared as the network takes them.
 
@@ -168,7 +168,7 @@ def _whole(traced: Traced, model: nn.Module) -> Part:
         reasons = [f"{name or 'the model'} {reason}" for name, reason in traced.untraced.items()]
         raise VirtualPoolError(
             f"{type(model).__name__} cannot be traced as a whole ({'; '.join(reasons)}), so it is "
-            "not known what an error comes through; give the submodule that can be, and its inputs."
+            "not known how an error goes on; give the submodule that can be, and its inputs."
         )
     return traced.parts[0]
 
@@ -197,6 +197,6 @@ def _check_same(actual: Any, expected: Any, model: nn.Module) -> None:
     pairs = zip(tensors(actual), tensors(expected), strict=True)
     if not all(torch.allclose(one, other) for one, other in pairs):
         raise VirtualPoolError(
-            f"{type(model).__name__} gives other values than what its modules were traced to, so "
-            "it is not known what an error comes through; give a part of it."
+            f"{type(model).__name__} gives other values than its traced modules, so "
+            "it is not known how an error goes on; give a part of it."
         )

@@ -1,4 +1,4 @@
-"""How large an error is, by the paper's measure and by ours; and what an operation makes of it."""
+"""The size of an error, by the paper's measure and by ours; and an operation's effect on it."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ErrorSize:
-    """What an error of a value is at most, image by image.
+    """The most that an error of a value can be, image by image.
 
     Attributes:
         largest: (N,) float64, of any element: the measure of the paper's proof.
@@ -39,7 +39,7 @@ class Gain:
         return cls(constant, constant)
 
     def of(self, error: ErrorSize) -> ErrorSize:
-        """What comes out at most of an error that goes in."""
+        """The largest error of the result, given an error of the input."""
         return ErrorSize(self.largest * error.largest, self.norm * error.norm)
 
 

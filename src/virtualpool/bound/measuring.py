@@ -13,12 +13,12 @@ from virtualpool.bound.rule import Operation
 from virtualpool.graph.inputs import tensors
 
 DISTANCE = math.sqrt(2)
-"""How far an interpolated position is at most from those that its value is the mean of."""
+"""The most that an interpolated position is away from the ones that its value is the mean of."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one pooled site changes in one image.
+    """The change by one pooled site in one image.
 
     Attributes:
         gradient: see `gradient`; of the site's map.

@@ -31,7 +31,7 @@ def propagate(
         measured: of the nodes whose error is known, its norm in each image.
 
     Raises:
-        VirtualPoolError: the error comes to an operation of which no bound is known.
+        VirtualPoolError: the error comes to an operation without a known bound.
     """
     found: Errored = {start: error}
     for node, operation in operations.items():
@@ -43,7 +43,7 @@ def propagate(
         except UnboundedError as reason:
             raise VirtualPoolError(
                 f"{site}: its error comes to {_described(operation)}, and nothing is known to "
-                f"limit what becomes of it: {reason}. Give the part before it as a model, or "
+                f"limit it from there: {reason}. Give the part before it as a model, or "
                 "register a rule (virtualpool.bound.gain_of)."
             ) from reason
         if node in measured:

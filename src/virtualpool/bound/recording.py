@@ -1,4 +1,4 @@
-"""A graph run on an image, with what became of it noted."""
+"""A graph run on an image, with notes of each value."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -38,7 +38,7 @@ def take_apart(graph: fx.Graph, module: nn.Module, but: Collection[fx.Node]) -> 
 
 
 def make_pure(graph: fx.Graph, module: nn.Module, image: Tensor) -> None:
-    """Rewrites a graph so that no operation changes what another one reads.
+    """Rewrites a graph so that no operation changes another one's input.
 
     Raises:
         VirtualPoolError: that cannot be done.
@@ -47,7 +47,7 @@ def make_pure(graph: fx.Graph, module: nn.Module, image: Tensor) -> None:
         without_changes_in_place(graph, Values(graph, module, ((image,), {}), training=False))
     except UnfusableError as error:
         raise VirtualPoolError(
-            f"{type(module).__name__}: {error} while others read it, so what an error becomes "
+            f"{type(module).__name__}: {error} while others read it, so an error "
             "cannot be followed; write that operation so that it gives a new tensor."
         ) from error
 

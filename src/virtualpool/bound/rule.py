@@ -16,7 +16,7 @@ from virtualpool.operator.pool import output_size
 
 
 class UnboundedError(Exception):
-    """Why no bound is known of what an operation makes of an error."""
+    """Why no bound on an operation's error is known."""
 
 
 @dataclass(eq=False)

@@ -190,7 +190,7 @@ _PRODUCTS = (torch.mul, operator.mul, operator.imul, "mul")
 def scaling(operation: Operation, errors: Errors) -> ErrorSize:
     """A product with a number or a parameter, or a quotient by one; of two maps it has no bound."""
     if len(operation.node.args) != 2 or operation.node.kwargs:
-        raise UnboundedError("it has arguments of which no bound is known")
+        raise UnboundedError("it has arguments without a known bound")
     first, second = operation.node.args
     is_product = operation.node.target in _PRODUCTS
     factor: Any = second if first is errors[0][0] else first

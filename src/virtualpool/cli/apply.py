@@ -55,7 +55,7 @@ class Reconstruction:
     def reconstructed(
         self, pooled: "nn.Module", original: "nn.Module", preprocessing: "Preprocessing"
     ) -> "tuple[nn.Module, dict[str, Any]]":
-        """The pooled network with solved weights, and what that is worth on held-out images.
+        """The pooled network with solved weights, and their gain on held-out images.
 
         Raises:
             VirtualPoolError: the folder has too few images, or the network is none whose outputs
@@ -117,7 +117,7 @@ def apply(
         from virtualpool.cli.network import example_images, load_network
         from virtualpool.fuse import report_of
 
-        # What apply and fuse change, and what fuse could not, they log.
+        # Apply and fuse log their changes, and the maps that fuse could not change.
         logging.getLogger("virtualpool").setLevel(logging.INFO)
         network = load_network(model, weights)
         prepared = reconstruction.preprocessing(network, size)

@@ -39,7 +39,7 @@ def bench(
     device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Time a network unmodified and pooled, unfused and fused, and say with what settings.
+    """Time a network unmodified and pooled, unfused and fused, and print the settings.
 
     Interleaved with them, the unmodified one at half resolution: it has as much work as with
     all sites pooled, so it is the practical limit. How good it is there is another question.

@@ -166,6 +166,6 @@ def _print(names: list[str], rows: list[dict[str, Any]], min_score: float, outpu
     lines = [*zip(titles, numbers, strict=True), ("all", sums)]
     columns = ["image", ">marked", *(f">{name}" for name in names), ">both"]
     table(columns, [[title, *map(str, counts)] for title, counts in lines])
-    print(f"\nBoxes with a score of at least {min_score:g}; marked: those that the data have")
+    print(f"\nBoxes with a score of at least {min_score:g}; marked: the data's own")
     print("both: found by both, of one class and with half of their union in common at least")
     print(f"Pictures: {output}")

@@ -25,7 +25,7 @@ class Detectors:
     """A detector, a pooled one of it, and images.
 
     Attributes:
-        models: both, on their device, by what people call them; the original first.
+        models: both, on their device, by their names for people; the original first.
         images: with the marked objects of each, where they are known.
         classes: the names of the labels, from 1 on, where they are known.
     """
@@ -74,7 +74,7 @@ def of_run(
 
 
 def refuse_other_tasks(run: Record, wanted: str = "such a run") -> None:
-    """Raises a VirtualPoolError, which says what to give, if a run is not one of a detector."""
+    """Raises a VirtualPoolError, with the next step, if a run is not one of a detector."""
     if run.settings.get("task") != "detection":
         raise VirtualPoolError(
             f"{run.directory}: not a run of `virtualpool tune --task detection`; give {wanted}."

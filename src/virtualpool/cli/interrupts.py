@@ -11,14 +11,14 @@ _PATIENCE = 3
 
 
 class Interrupts:
-    """What Ctrl-C does: interrupts, and does nothing once the command is ending anyway."""
+    """The answer to Ctrl-C: an interrupt, or nothing once the command is ending anyway."""
 
     def __init__(self) -> None:
         self.is_ending = False
         self._count = 0
 
     def install(self) -> None:
-        """Takes the place of what Python does, in the main thread."""
+        """Takes the place of Python's handler, in the main thread."""
         signal.signal(signal.SIGINT, self)
 
     def __call__(self, *_: Any) -> None:

@@ -19,7 +19,7 @@ from virtualpool.words import nearest
 _FORMS = "torchvision:NAME, timm:NAME, virtualpool:NAME or path/to/file.py:function"
 _VOC_CLASSES = 20
 RANDOM = "random"
-"""The name of no weights: those that a network is built with."""
+"""The name of no weights: a network keeps the ones that it is built with."""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ Recoverable = Annotated[
     bool,
     typer.Option(
         "--recoverable",
-        help="Rank the sites by what each costs once the layers behind it are reconstructed, with "
+        help="Rank the sites by their loss once the layers behind each are reconstructed, with "
         "few training images, without labels.",
     ),
 ]

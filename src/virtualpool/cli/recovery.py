@@ -46,7 +46,7 @@ def ways(text: str) -> list[str]:
 
 
 def few_images_for(task: "Task", seed: int) -> Any:
-    """Batches of few images, for what reconstructs anew for each site."""
+    """Batches of few images, to reconstruct anew for each site."""
     return images_for(task, _USUAL_IMAGES[task.kind] // _FEW, seed)
 
 
@@ -58,7 +58,7 @@ def images_for(task: "Task", count: int | None, seed: int) -> Any:
         count: how many images; as usual for the task if not given.
         seed: chooses them.
     """
-    _ = task.training_batches  # refuses data without training images, by what can be done then
+    _ = task.training_batches  # refuses data without training images
     return task.data.some_training_images(count or _USUAL_IMAGES[task.kind], seed)
 
 

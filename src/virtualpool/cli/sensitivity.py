@@ -1,4 +1,4 @@
-"""`virtualpool sensitivity`: what each site costs when it alone is pooled."""
+"""`virtualpool sensitivity`: the cost of each site when it alone is pooled."""
 
 from dataclasses import replace
 from pathlib import Path

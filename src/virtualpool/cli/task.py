@@ -58,19 +58,19 @@ class Task:
         if self.data.train is None:
             raise VirtualPoolError(
                 "The data have no training images; add a folder train beside the test images, or "
-                "leave out what trains (--recover none, no --recalibrate or --recoverable)."
+                "leave out the training (--recover none, no --recalibrate or --recoverable)."
             )
         return self.data.train
 
     def evaluator(self, mixed_precision: Precision = "no") -> Evaluate:
-        """What judges a network, on the test images."""
+        """A judge of networks, on the test images."""
         test = self.data.test
         if self.kind == "detection":
             return detection.evaluator(test, metric=self.metric, mixed_precision=mixed_precision)
         return classification.evaluator(test, mixed_precision=mixed_precision)
 
     def illustrate(self, run_dir: Path) -> None:
-        """Keeps in a run what can be shown of its best model: a detector's boxes in some images."""
+        """Keeps pictures of a run's best model in the run: a detector's boxes in some images."""
         run = record.read(run_dir)
         best, data = run.claim.point, self.data
         if run.frontier is None or best is None or not isinstance(data, detection.Detection):

@@ -34,7 +34,7 @@ def tune(
         Compare,
         typer.Option(
             help="Also fine-tune the network as it is on images of 3/4, 5/8 and 1/2 of the side, "
-            "for as long as all rounds: what pooling has to beat."
+            "for as long as all rounds: pooling has to beat it."
         ),
     ] = None,
     as_json: options.AsJson = False,

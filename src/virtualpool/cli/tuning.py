@@ -82,7 +82,7 @@ class Rounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """How a round's model wins back what pooling has cost."""
+    """How a round's model wins back the loss from pooling."""
 
     recover: Annotated[
         str,
@@ -134,7 +134,8 @@ class Recovery:
         ),
     ] = None
     optimizer: Annotated[
-        Literal["sgd", "adamw"], typer.Option(rich_help_panel=_RECOVERY, help="What trains.")
+        Literal["sgd", "adamw"],
+        typer.Option(rich_help_panel=_RECOVERY, help="Which optimizer trains."),
     ] = "sgd"
     rate_schedule: Annotated[
         Literal["paper", "cosine"],
@@ -205,7 +206,7 @@ class Recovery:
             )
 
     def finetune(self, task: "Task", seed: int) -> "list[Finetune] | None":
-        """What recovers each round's model, in order; None where nothing is asked for."""
+        """The recoveries of each round's model, in order; None where none is asked for."""
         from virtualpool.cli import recovery
 
         training: TrainingOptions = {**self.training(), "seed": seed}

@@ -74,7 +74,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the virtual pools of a model.
+    """The fate of a model's virtual pools: fused or interpolated.
 
     Attributes:
         fused: sites whose maps are nowhere interpolated.
@@ -151,8 +151,8 @@ def report_on(graph: fx.Graph, builder: GraphBuilder, answers: Answers) -> Repor
 
     Args:
         graph: the old graph.
-        builder: what made the new one.
-        answers: who asked for what.
+        builder: the builder of the new one.
+        answers: the questions, and who asked them.
     """
     interpolations = []
     for value in builder.recovered:

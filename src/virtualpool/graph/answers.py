@@ -1,7 +1,7 @@
 """The questions that traced code asks about its values, answered from the example inputs.
 
 `if x.shape[1] != 3` has one answer for all inputs that a model is for. It is found on the meta
-device, which knows shapes and dtypes and no values: what depends on values has no answer.
+device, which knows shapes and dtypes and no values: values themselves have no answer.
 """
 
 import operator
@@ -28,7 +28,7 @@ class Answers:
 
     Args:
         module: the module in the trace, in the mode (eval or training) that its flags say.
-        example: what stands for each of the graph's placeholders, in their order.
+        example: stand-ins for the graph's placeholders, in their order.
 
     Attributes:
         is_busy: whether modules are called to find an answer, and not to be recorded.

@@ -1,7 +1,7 @@
-"""Arguments of operations by name, and checks of those that a trace holds fixed.
+"""Arguments of operations by name, and checks of the ones that a trace holds fixed.
 
 A trace follows one way through `if mask is not None`. Which way depends on the arguments that are
-not tensors, so those must be at every call what they were in the example inputs.
+not tensors, so these must be the example inputs' at every call.
 """
 
 import enum
@@ -24,7 +24,7 @@ _PLAIN = (
 def arguments_of(
     node: fx.Node, names: Sequence[str], module: nn.Module | None = None
 ) -> dict[str, Any]:
-    """The arguments of an operation by name; those that are not given are not there.
+    """The arguments of an operation by name; arguments that are not given are not there.
 
     Args:
         node: the operation.
@@ -83,7 +83,7 @@ def check_length(name: str, value: Any, expected: int) -> None:
     if found != expected:
         raise VirtualPoolError(
             f"{name} has {found} values; the model was pooled with {expected}, and takes no other "
-            "number. Pool it with example inputs like those that it is for."
+            "number. Pool it again with example inputs like these."
         )
 
 

@@ -22,7 +22,7 @@ def check_is_apart(copied: nn.Module, copies: dict[int, Any]) -> None:
     A hook is there to read or write; of another function only weights and modules matter.
 
     Args:
-        copied: what `copy.deepcopy` gave.
+        copied: the copy by `copy.deepcopy`.
         copies: its memo, the copy of each object by the number (`id`) of the original.
 
     Raises:
@@ -46,7 +46,7 @@ def check_is_apart(copied: nn.Module, copies: dict[int, Any]) -> None:
 
 def _functions(values: Iterable[Any]) -> Iterator[FunctionType]:
     for value in held_in([*values]):
-        # Copied, these have what they hold copied too, but for the function itself.
+        # Copied, these have their contents copied too, but for the function itself.
         while isinstance(value, functools.partial | MethodType):
             value = value.func if isinstance(value, functools.partial) else value.__func__
         if isinstance(value, FunctionType):

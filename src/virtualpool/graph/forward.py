@@ -98,7 +98,7 @@ class Rewritten:
 
 
 def _state(module: Any) -> Any:
-    # A class may say what of it can be copied. Not every Python and PyTorch has a default.
+    # A class may decide which state is copied. Not every Python and PyTorch has a default.
     return module.__getstate__() if hasattr(module, "__getstate__") else vars(module)
 
 

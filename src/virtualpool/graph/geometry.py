@@ -53,7 +53,7 @@ def padding_sides(convolution: nn.Conv2d) -> tuple[int, int, int, int]:
 
 
 def runs_as_conv2d(module: nn.Module) -> bool:
-    """Whether a module computes what `nn.Conv2d` does, and nothing of its own.
+    """Whether a module computes the same as `nn.Conv2d`, and nothing of its own.
 
     >>> runs_as_conv2d(nn.Conv2d(3, 8, 1)), runs_as_conv2d(nn.Conv1d(3, 8, 1))
     (True, False)
@@ -101,7 +101,7 @@ def keeps_samples(convolution: nn.Conv2d, x: Tensor, out: Tensor) -> bool:
     It does unless it has a forward of its own, such as one that pads by its stride.
 
     Args:
-        convolution: what gave `out`.
+        convolution: the convolution that gave `out`.
         x: its input, shape (N, C, H, W).
         out: its output on `x`.
     """

@@ -1,4 +1,4 @@
-"""Hooks from a site to where its map is recovered: a reduced map is what they are given."""
+"""Hooks from a site to the place of its virtual pool: they get a reduced map."""
 
 import copy
 from collections.abc import Iterator

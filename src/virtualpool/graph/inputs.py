@@ -1,4 +1,4 @@
-"""Example inputs: how a model is called, and inputs like those that it was called with.
+"""Example inputs: how a model is called, and more inputs of the same kind.
 
 Example inputs are a tensor, a tuple (positional arguments), a dict (keyword arguments), or anything
 else (the only argument, such as the list of images that a detector takes).
@@ -143,7 +143,7 @@ def _bytes(description: Any) -> int:
         case {"value": None | bool() | int() | float() | str()}:
             return 0
     raise VirtualPoolError(
-        f"Not a description of inputs: {reprlib.repr(description)}; expected what describe gives."
+        f"Not a description of inputs: {reprlib.repr(description)}; expected a value of describe."
     )
 
 
@@ -172,7 +172,7 @@ def _dtype(name: str) -> torch.dtype:
 
 
 def for_model(example_inputs: Any, model: nn.Module) -> Any:
-    """Example inputs on the device of a model's weights; those that are floats in their dtype."""
+    """Example inputs on the device of a model's weights; floats get the weights' dtype."""
     weight = next((each for each in model.parameters() if each.is_floating_point()), None)
     if weight is None:
         return example_inputs

@@ -75,8 +75,8 @@ def module_kind(module: nn.Module) -> Kind:
     if isinstance(module, _ACTIVATION_MODULES):
         return "activation"
     if type(module) in (nn.LayerNorm, nn.RMSNorm):
-        # As they are, these work on the last axes of a map, so on maps of one size only; what
-        # derives from them (torchvision's LayerNorm2d) moves the channels there first.
+        # These work on the last axes of a map, so on maps of one size only; a class derived
+        # from them (torchvision's LayerNorm2d) moves the channels there first.
         return "other"
     if isinstance(module, _NORM_MODULES):
         # Some libraries (timm) put the activation inside the normalisation.

@@ -38,7 +38,7 @@ def fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
 
 
 def example_leaves(module: nn.Module, call: Call, fixed: dict[str, Any]) -> Iterator[Any]:
-    """What fx has a placeholder for, in the order of these."""
+    """The values for fx's placeholders, in the order of these."""
     bound = inspect.signature(module.forward).bind(*call[0], **call[1])
     bound.apply_defaults()
     for parameter in in_order_of_fx(module):

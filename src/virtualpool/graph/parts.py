@@ -47,7 +47,7 @@ class Part:
         return join(self.name, str(target))
 
     def own_name(self, name: str) -> str:
-        """What its graphs call the module of that name in the model."""
+        """The name in its graphs of the module with that name in the model."""
         return name.removeprefix(self.name).removeprefix(".")
 
     def calls(self, graph: fx.Graph, name: str) -> list[fx.Node]:
@@ -135,7 +135,7 @@ class _Walk:
 
     @cached_property
     def calls(self) -> dict[str, Call]:
-        """What each submodule with convolutions receives first; needed where the whole fails."""
+        """The first inputs of each submodule with convolutions; needed where the whole fails."""
         return calls(self._model, self._example_inputs, torch.clone)
 
     def into(self, name: str, call: Call | None) -> None:
@@ -143,7 +143,7 @@ class _Walk:
         if not convolutions(module):
             return
         if isinstance(module, CONVOLUTION):
-            # What comes after a convolution is outside of it: its own graph is of no use.
+            # The operations after a convolution are outside of it: its own graph is of no use.
             if not name:
                 self.traced.untraced[name] = "is a convolution by itself"
             return
@@ -172,12 +172,12 @@ class _Walk:
 def calls(
     model: nn.Module, example_inputs: Any, keep: Callable[[Tensor], Tensor]
 ) -> dict[str, Call]:
-    """What each submodule with convolutions receives when it is called first.
+    """The inputs of each submodule with convolutions at its first call.
 
     Args:
         model: in the mode in which it is to run.
         example_inputs: see `virtualpool.graph.inputs`.
-        keep: what to keep of each tensor.
+        keep: the value to keep of each tensor.
     """
     found: dict[str, Call] = {}
 
@@ -294,9 +294,9 @@ def _set_training(module: nn.Module, training: bool) -> None:
 
 
 def _computes_the_same(module: nn.Module, graph: fx.Graph, call: Call) -> bool:
-    """Whether a graph gives what its module gives, now and at the next call, of other images.
+    """Whether a graph gives its module's outputs, now and at the next call, of other images.
 
-    It does not where the code goes on from what an earlier call left.
+    It does not where the code goes on from an earlier call's values.
     """
     following = (call, map_tensors(_mirrored, call))
     with state_kept(module):

@@ -8,11 +8,11 @@ from virtualpool.plan import Follows
 
 
 def placement(convolution: fx.Node, module: nn.Module) -> tuple[fx.Node, Follows]:
-    """The node that the virtual pool comes after, and what that node is.
+    """The node before the virtual pool, and its kind.
 
     It is the activation that follows the convolution (paper, section 3.2), with or without a
     normalisation between; where none follows directly, the normalisation, else the convolution.
-    What gives its map back in eval mode (`nn.Identity`, dropout) may be between these.
+    Modules that give their map back in eval mode (`nn.Identity`, dropout) may be between these.
 
     Args:
         convolution: the node that calls the convolution.
@@ -68,7 +68,7 @@ def _kind_of(node: fx.Node, module: nn.Module) -> Kind:
 
 
 def _following(node: fx.Node, module: nn.Module) -> fx.Node | None:
-    """What alone a map goes through next and that does something to it in eval mode."""
+    """The only next user of a map that does something to it in eval mode."""
     user = _only_user(node)
     while user is not None and kind_of(user, module) == "pass":
         user = _only_user(user)

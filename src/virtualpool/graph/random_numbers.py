@@ -35,7 +35,7 @@ def of_pytorch(device: torch.device) -> list[Tensor]:
 
 
 def restore_pytorch(states: Sequence[Tensor], device: torch.device) -> None:
-    """Puts back what `of_pytorch` gave."""
+    """Puts back the states of `of_pytorch`."""
     cpu, *on_gpu = states
     torch.set_rng_state(cpu)
     if on_gpu:

@@ -57,7 +57,7 @@ class Snapshot:
                     return None
                 places[id(owner), name] = place
                 holder, owner = owner, place[2]
-            # PyTorch does not count what batch norm writes to its statistics, but it does count
+            # PyTorch does not count batch norm's writes to its statistics, but it does count
             # writes to its `num_batches_tracked`.
             beside = [each for each in vars(holder)["_buffers"].values() if each is not None]
             found.update((id(tensor), tensor) for tensor in (owner, *beside))
@@ -116,7 +116,7 @@ def _place(owner: Any, name: str) -> tuple[dict[str, Any], str, Any] | None:
 
 
 def _count_steps(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Counts what fused optimizers write to parameters, which PyTorch itself does not."""
+    """Counts fused optimizers' writes to parameters, which PyTorch itself does not."""
     for group in optimizer.param_groups:
         if group.get("fused"):
             increment_version(group["params"])

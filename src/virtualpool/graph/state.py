@@ -31,7 +31,7 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 
 def _how_to_copy(model: nn.Module) -> str:
-    """What makes a model one that can be copied: it may compute a weight before every call."""
+    """Advice on how to make the model copyable: it may compute a weight before every call."""
     for name, module in model.named_modules():
         for hook in forward_pre_hooks(module):
             layer = f"model.get_submodule({name!r})"

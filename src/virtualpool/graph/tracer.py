@@ -50,7 +50,7 @@ class Tracer(fx.Tracer):
     """Takes every module without a convolution in it, and every opaque one, as one operation.
 
     So the code of such a module (dropout, attention, a classifier) keeps its behaviour in training
-    and may do what cannot be traced. A plain sequence of such modules is none itself.
+    and may do things that cannot be traced. A plain sequence of such modules is none itself.
 
     Args:
         module: the module to trace.
@@ -78,7 +78,7 @@ class Tracer(fx.Tracer):
         """The graph of a module, with the parameters that its `forward` has.
 
         Args:
-            module: what to trace, in the mode (eval or training) that its flags say.
+            module: the module to trace, in the mode (eval or training) that its flags say.
             call: arguments that the module takes; all but the tensors in them are held fixed.
         """
         fixed = fixed_arguments(module, call)
@@ -166,8 +166,7 @@ class Tracer(fx.Tracer):
         try:
             with _no_random_numbers():
                 if has_structure and name not in self._opaque:
-                    # What takes a structure may return one, which the code that follows takes
-                    # apart.
+                    # A module that takes a structure may return one, and later code takes it apart.
                     return forward(*args, **kwargs)
                 return super().call_module(m, forward, args, kwargs)
         except Exception:

@@ -73,7 +73,7 @@ def dtype_of(model: nn.Module) -> str:
 
 
 def repeated(value: Any, batch: int) -> Any:
-    """Example inputs with `batch` images, by repeating those that there are.
+    """Example inputs with `batch` images, by repeating the images in them.
 
     >>> repeated(torch.tensor([1, 2]), 3)
     tensor([1, 2, 1])

@@ -37,7 +37,7 @@ def compiled(
     Args:
         model: in eval mode; runs on the inputs.
         example_inputs: see `virtualpool.graph.inputs`.
-        name: what errors call the model.
+        name: the model's name in errors.
         tuned: with `torch.compile(mode="max-autotune")`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The unmodified model at half resolution: the practical limit of what pooling can save."""
+"""The unmodified model at half resolution: the practical limit of pooling's savings."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ def _halved(tensor: Tensor) -> Tensor:
 
 
 def resizing(model: nn.Module) -> list[Any]:
-    """What in a detector of torchvision resizes the images; nothing in other models."""
+    """The part of a torchvision detector that resizes the images; nothing in other models."""
     # By name: importing torchvision is not cheap.
     return [it for it in model.modules() if type(it).__name__ == "GeneralizedRCNNTransform"]
 

@@ -40,7 +40,7 @@ class Speedup:
 
     @classmethod
     def from_json(cls, value: Any) -> "Speedup":
-        """The speedup of what `to_json` gave; anything else is a `VirtualPoolError`."""
+        """The speedup of a value of `to_json`; anything else is a `VirtualPoolError`."""
         return converted(value, cls)
 
 
@@ -84,7 +84,7 @@ class Latency:
         """How many times faster than `other` this is, sample by sample.
 
         Measure both in one call of `latency`: samples of a repeat are then neighbours in time, and
-        what slows the machine for a while slows both.
+        a slow moment of the machine slows both.
 
         Raises:
             VirtualPoolError: the two were not measured alike.
@@ -111,12 +111,12 @@ class Latency:
 
     @classmethod
     def from_json(cls, value: Any) -> "Latency":
-        """The latency of what `to_json` gave; anything else is a `VirtualPoolError`."""
+        """The latency of a value of `to_json`; anything else is a `VirtualPoolError`."""
         return converted(value, cls)
 
 
 class LatencyOptions(Conditions, total=False):
-    """What `latency` can be told by keyword; see there."""
+    """The keyword options of `latency`; see there."""
 
     repeats: int
     duration_s: float | None
@@ -153,7 +153,7 @@ def latency(
     Args:
         models: one model, or models by name; in place of a model that is called with inputs of its
             own, the model and these.
-        example_inputs: what they are called with; see `virtualpool.graph.inputs`.
+        example_inputs: the inputs to call them with; see `virtualpool.graph.inputs`.
         mode: `eager`, or `compiled` by `torch.compile` with frozen weights and fixed shapes, or
             that with its `max-autotune`, which tries more kernels and runs CUDA graphs on a GPU.
         device: where to run; None is where the first model's parameters are.

@@ -22,7 +22,7 @@ Timed = nn.Module | tuple[nn.Module, Any]
 
 
 class Conditions(TypedDict, total=False):
-    """What `latency` and `energy` can both be told of how models run; see there."""
+    """The options that `latency` and `energy` share; see there."""
 
     mode: Mode
     device: torch.device | str | None
@@ -39,7 +39,7 @@ class Prepared:
     Attributes:
         device: the device to keep busy.
         functions: of nothing, one a model: each runs its model once on its inputs.
-        settings: what each is measured with.
+        settings: the setting of each measurement.
     """
 
     device: torch.device
@@ -90,7 +90,7 @@ def prepared(
 def check(
     models: Mapping[str, Timed], mode: str, duration_s: float | None, **counts: int | None
 ) -> None:
-    """Refuses what no model can be measured with."""
+    """Refuses arguments with which no model can be measured."""
     if not models:
         raise VirtualPoolError("There is no model to measure; give one, or a dict of some by name.")
     if mode not in get_args(Mode):

@@ -1,4 +1,4 @@
-"""What an evaluation gives: a number that may know how sure it is."""
+"""The result of an evaluation: a number that may know its error."""
 
 import base64
 import math

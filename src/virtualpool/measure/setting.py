@@ -45,7 +45,7 @@ class Setting:
         return f"{device}, {self.dtype}, batch {self.batch}, {threads}, {self.mode}, {layout}"
 
     def differences(self, other: "Setting") -> list[str]:
-        """What differs from `other`, one entry a field.
+        """The differences from `other`, one entry a field.
 
         >>> here = Setting("cpu", "Intel Xeon", "float32", 1, 2, "eager", True, "2.9.0")
         >>> here.differences(Setting("cpu", "Intel Xeon", "float32", 8, 2, "eager", True, "2.9.0"))
@@ -61,7 +61,7 @@ class Setting:
 
     @classmethod
     def from_json(cls, value: Any) -> "Setting":
-        """The setting of what `to_json` gave; anything else is a `VirtualPoolError`."""
+        """The setting of a value of `to_json`; anything else is a `VirtualPoolError`."""
         return converted(value, cls)
 
 

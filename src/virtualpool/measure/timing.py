@@ -43,7 +43,7 @@ def interleaved(
 
     Args:
         functions: of nothing.
-        device: what they keep busy; it is waited for at both ends of a block.
+        device: the device that they keep busy; it is waited for at both ends of a block.
         repeats: samples per function, at most.
         duration_s: seconds per function after which no further repeat begins, though never before
             3 of them.

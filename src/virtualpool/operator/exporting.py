@@ -63,7 +63,7 @@ def is_exporting_onnx() -> bool:
 
 
 def is_exporting_for_onnx_runtime(x: Tensor) -> bool:
-    """Whether a map's operations are to be those that have the layout of its convolutions there.
+    """Whether a map's operations are to be the ones with its convolutions' layout there.
 
     That is for float32 alone. Dynamo knows none of them.
     """

@@ -26,8 +26,8 @@ def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     """Recovers a map of `size` from the samples at its even positions (paper, equations 3 to 5).
 
     Per axis `out[2i] = x[i]` and `out[2i+1] = (x[i] + x[i+1]) / 2`. Where a neighbour is missing,
-    at the last row of an even H or the last column of an even W, the mean is over those that
-    exist. The samples that were computed keep their value and their position.
+    at the last row of an even H or the last column of an even W, the mean is over the others. The computed
+    samples keep their value and their position.
 
     Args:
         reduced: map of shape (N, C, h, w), of any floating-point dtype; N may be 0.
@@ -89,7 +89,7 @@ def _with_channels_last(reduced: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _with_twice_the_size(reduced: Tensor, size: tuple[int, int]) -> Tensor:
-    """The same as ONNX writes it, whose resizing can do what PyTorch's cannot.
+    """The same as ONNX writes it, whose resizing can do more than PyTorch's.
 
     Without an offset each cell comes to an even position and the last one is repeated. ONNX Runtime
     does this, for whole factors, in the layout of its convolutions: unfused, ResNet-50 takes

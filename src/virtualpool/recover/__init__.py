@@ -1,4 +1,4 @@
-"""Recovery: ready callables that win back what pooling has cost, for `search(finetune=...)`."""
+"""Recovery: ready callables that win back the loss from pooling, for `search(finetune=...)`."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any

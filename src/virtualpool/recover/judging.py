@@ -68,7 +68,7 @@ def take_best(
 
 
 def judged(pairs: list[Pair], device: torch.device, share: float) -> Judgement:
-    """Judges a model by what its calls and the original's give."""
+    """Judges a model by the outputs of its calls and the original's."""
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     for pair in pairs:
         given, wanted = map(_numbers, pair.results())

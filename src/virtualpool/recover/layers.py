@@ -79,7 +79,7 @@ class Layer:
         return [each.clone() for each in self._changed()]
 
     def restore(self, state: list[Tensor]) -> None:
-        """Takes back what `set` has changed."""
+        """Takes back the changes by `set`."""
         for each, before in zip(self._changed(), state, strict=True):
             each.copy_(before)
 
@@ -97,7 +97,7 @@ class Order:
         held: bytes that a forward holds while a layer is called, of the call with the most.
         selected: the layers that read values selected by value, such as the best boxes.
         draws: whether the forward draws random numbers.
-        heads: where outputs are selected by value, the layers that give what they are selected of.
+        heads: where outputs are selected by value, the layers that give the candidates.
     """
 
     calls: list[str]
@@ -181,7 +181,7 @@ def layers_of(
     Args:
         solved: the pooled model, in eval mode.
         original: the unmodified model, in eval mode.
-        images: an example of what both take.
+        images: an example of both models' inputs.
         order: the calls of layers.
     """
     sites, calls, users = (
@@ -197,7 +197,7 @@ def layers_of(
     for part in trace(copy_of(original), images).parts:
         for name, layer in layers.items():
             nodes = part.calls(part.evaluation, name)
-            # What follows one call alone is neither solved behind nor judged behind.
+            # An operation that follows one call alone is neither solved behind nor judged behind.
             if len({_names_behind(node, part) for node in nodes}) == 1:
                 _look_behind(layer, nodes, part, solved, original)
     return layers
@@ -229,7 +229,7 @@ def _behind(node: fx.Node, part: Part) -> tuple[str | None, fx.Node | None]:
 def _look_behind(
     layer: Layer, nodes: list[fx.Node], part: Part, solved: nn.Module, original: nn.Module
 ) -> None:
-    """Finds what follows all calls of a layer."""
+    """Finds the operations that follow all calls of a layer."""
     name, end = _behind(nodes[0], part)
     norm = None
     if name is not None:

@@ -96,7 +96,7 @@ class NormalEquations:
     def rescaled(self, weight: Tensor, *, has_shift: bool) -> tuple[Tensor, Tensor]:
         """Weights times a number for each output, and a shift: mean and variance are the targets'.
 
-        That is what batch norm does whose statistics are measured anew.
+        Batch norm does the same when its statistics are measured anew.
 
         Args:
             weight: of shape (groups, outputs, unknowns).

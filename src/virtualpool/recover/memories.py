@@ -19,7 +19,7 @@ from virtualpool.torch_private import (
 )
 
 _SMALLEST = 4096
-"""Bytes; what takes less is not worth a file."""
+"""Bytes; smaller tensors are not worth a file."""
 
 
 class Memories(TorchDispatchMode):
@@ -59,7 +59,7 @@ class Memories(TorchDispatchMode):
     ) -> Any:
         given = [_reference(each) for each in tensors([args, kwargs or {}])]
         if self._files is not None:
-            # A model may keep what one forward has made, and use it in another.
+            # A model may keep a tensor of one forward, and use it in another.
             self._files.read_if_away(given)
         out = func(*args, **(kwargs or {}))
         keys = {each.cdata for each in given}

@@ -1,4 +1,4 @@
-"""What fine-tuning minimises: a loss by labels, or the distance to the original model."""
+"""The losses of fine-tuning: by labels, or the distance to the original model."""
 
 import logging
 from collections.abc import Callable, Iterator

@@ -157,7 +157,7 @@ def _usable(batches: Iterable[Any]) -> list[Any]:
 
 
 def _split(given: list[Any]) -> tuple[list[_Numbered], list[_Numbered]]:
-    """Images for the solve, and those that are held out of it."""
+    """Images for the solve, and the ones that are held out of it."""
     if sum(batch_size((images,)) for images in given) < 2:
         raise VirtualPoolError(
             "Reconstruction needs two images at least, one to solve with and one to judge by; "

@@ -20,7 +20,7 @@ from virtualpool.words import count
 
 @dataclass(frozen=True, repr=False)
 class Round:
-    """What `finetune(model, round)` is told of the round that it fine-tunes.
+    """The details for `finetune(model, round)` of the round that it fine-tunes.
 
     Attributes:
         index: 1 for the first round.

@@ -1,4 +1,4 @@
-"""What of a forward comes of a selection by value, such as the best boxes."""
+"""The part of a forward that comes of a selection by value, such as the best boxes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +14,7 @@ _MASKS = torch.bool, torch.uint8
 
 
 class Selections(TorchDispatchMode):
-    """Notes what comes of a selection by value: the best boxes, the largest elements, a mask.
+    """Notes results of a selection by value: the best boxes, the largest elements, a mask.
 
     Two networks that differ a little select others, in another order.
 

@@ -40,7 +40,7 @@ def site_maps(original: nn.Module, pooled: nn.Module, images: Any) -> list[SiteM
     Args:
         original: the model before pooling.
         pooled: the model with virtual pools.
-        images: an example of what both take.
+        images: an example of both models' inputs.
     """
     parts = trace(copy_of(original), images).parts
     return [site for name in plan_of(pooled).names for site in _of_site(name, parts)]
@@ -98,7 +98,7 @@ def _end(part: Part, convolution: fx.Node) -> tuple[str, Activation] | None:
 
 
 def activation_of(part: Part, node: fx.Node | None) -> Activation:
-    """What an activation's node does, on a copy: some work in place."""
+    """The effect of an activation's node, on a copy: some work in place."""
     if node is None:
         return lambda model, x: x.clone()
     if node.op == "call_module":

@@ -200,7 +200,7 @@ class _Session:
 
 
 class _Trained(nn.Module):
-    """The model and its loss as one module, which is what several processes wrap."""
+    """The model and its loss as one module, for several processes to wrap."""
 
     def __init__(self, model: nn.Module, loss: Loss, precision: Precision) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ class Pair:
         return [Stream(self.seed).current, Stream(self.seed).current]
 
     def results(self) -> list[Any]:
-        """What both calls give."""
+        """The results of both calls."""
         found = []
         for call, stream in zip((self.solved, self.original), self.streams(), strict=True):
             with stream():
@@ -51,8 +51,8 @@ class Pair:
 class Walk:
     """The forwards of batches, each of which waits at a layer until its maps are asked for again.
 
-    What waiting forwards hold beyond the memory is in temporary files. A forward that takes another
-    path than the first batch's is repeated for each layer from there on.
+    Waiting forwards keep tensors beyond the memory in temporary files. A forward on another path
+    than the first batch's is repeated for each layer from there on.
 
     Args:
         solved: the pooled model.
@@ -60,7 +60,7 @@ class Walk:
         solving: the calls, one pair a batch.
         judging: those with images that are held out.
         order: in which layers are called.
-        memory_gib: what waiting forwards may hold, about.
+        memory_gib: the memory of waiting forwards, about.
     """
 
     def __init__(

@@ -189,7 +189,7 @@ def shade(index: int, count: int) -> str:
 
 
 def title(unit: Unit) -> str:
-    """What an axis of scores is called."""
+    """The name of an axis of scores."""
     return f"{unit.name} (%)" if unit.percent else unit.name
 
 
@@ -230,7 +230,7 @@ def _name_half_resolution(root: svg.Element, x: float, bottom: float) -> Box:
 
 
 def _unfused(root: svg.Element, dot: Dot, across: svg.Scale, up: svg.Scale) -> list[Box]:
-    """Where a fused model was before that, and the way from there; gives what that covers."""
+    """Where a fused model was before that, and the way from there; gives the covered boxes."""
     if dot.unfused is None:
         return []
     x, y = across(dot.unfused), up(dot.score)

@@ -22,7 +22,7 @@ class Mark:
 
 
 def energy(marks: Sequence[Mark], width: float, score: str) -> Markup:
-    """Scores against joules, with error bars and the line through those that no other one beats.
+    """Scores against joules, with error bars and a line through the models that no other one beats.
 
     Args:
         marks: the models, the original first.

@@ -61,7 +61,7 @@ def _drawn(draw: Callable[[float], Markup], wide: float) -> dict[str, Markup]:
 def _dots(
     points: Sequence[Point], best: Sequence[Point], picked: Point | None, unit: Unit
 ) -> list[charts.Dot]:
-    """Models of one line, of which the line goes through the best."""
+    """Models of one line, which goes through the best."""
     pareto = [point.name for point in best]
     return [
         charts.Dot(
@@ -80,7 +80,7 @@ def _dots(
 
 
 def _marks(run: Record, picked: Point | None, unit: Unit) -> list[Mark]:
-    """The models whose energy was measured, with what they take of the original's as it is now.
+    """The models whose energy was measured, with their share of the original's as it is now.
 
     The energies of two rounds may be hours apart, and each was measured interleaved with the
     original's: so each is shown as its part of the original's first energy.

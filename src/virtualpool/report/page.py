@@ -23,7 +23,7 @@ _NOTHING = "–"
 def write(run_dir: Path | str, path: Path | str) -> None:
     """Writes the report of a run: one HTML file, without scripts, that asks no server for anything.
 
-    An unfinished run gives a page of what there is, which says so.
+    An unfinished run gives a page of its results so far, which says so.
 
     Args:
         run_dir: the run's directory.

@@ -88,7 +88,7 @@ class Record:
 
     @property
     def claim(self) -> Claim:
-        """What can be said of the run so far, and the model that it is said of."""
+        """The headline of the run so far, and the model that it is about."""
         if not self.points:
             return Claim("Nothing measured yet", "The original is being evaluated and timed.")
         return claim(self.points, self.config.get("max_drop"), self.unit)
@@ -131,7 +131,7 @@ def read(run_dir: Path | str) -> Record:
 
 
 def _points(directory: Path, folders: str) -> tuple[Point, ...]:
-    # A round's point is the last of its files: the rounds that have one are those that are done.
+    # A round's point is the last of its files: rounds that have one are done.
     files = sorted(directory.glob(f"{folders}/point.json"))
     return tuple(contents.read(directory, path) for path in files)
 

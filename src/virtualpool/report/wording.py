@@ -37,7 +37,7 @@ def _is_another(point: Point, name: str) -> bool:
 
 
 def claim(points: Sequence[Point], max_drop: float | None, unit: Unit) -> Claim:
-    """What can be said of a run: its fastest model within the limit, else the one that loses least.
+    """The headline of a run: its fastest model within the limit, else the one that loses least.
 
     Args:
         points: the original, then the models that were made.
@@ -196,7 +196,7 @@ def _ahead(lead: Sequence[tuple[float, float]], unit: Unit) -> str:
 
 
 def _apart(pooled: Sequence[Point], smaller: Sequence[Point], unit: Unit) -> str:
-    """What can be said of two lines that share no speed; both are by rising speed."""
+    """The text for two lines that share no speed; both are by rising speed."""
     said = (
         "Pooled models and smaller images cannot be compared at equal speed, for their speeds do "
         f"not overlap: {_speeds(pooled)} and {_speeds(smaller)}."

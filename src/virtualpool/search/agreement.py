@@ -44,7 +44,7 @@ def agreement(model: nn.Module, original: nn.Module, batches: Iterable[Any]) -> 
     Args:
         model: the one to judge, such as a pooled model.
         original: the one to agree with.
-        batches: inputs, or (inputs, labels) pairs of which the labels are not used.
+        batches: inputs, or (inputs, labels) pairs whose labels are not used.
 
     Raises:
         VirtualPoolError: there are no batches, or the outputs are no tensors of one shape
@@ -76,7 +76,7 @@ def agreement(model: nn.Module, original: nn.Module, batches: Iterable[Any]) -> 
 
 
 def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[nn.Module], Score]:
-    """Makes an `evaluate(model)` for those who have inputs and no labels.
+    """Makes an `evaluate(model)` from inputs without labels.
 
     The score is 1 - ||y' - y|| / ||y||, with y the output of `original` now for a sample and y'
     the model's: the mean over all samples, with its standard error. Outputs in tuples,
@@ -89,7 +89,7 @@ def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
 
     Args:
         original: the network to agree with; its outputs for all samples are kept in memory.
-        batches: inputs, or (inputs, labels) pairs of which the labels are not used; they are gone
+        batches: inputs, or (inputs, labels) pairs whose labels are not used; they are gone
             through once now and once in each evaluation, and must be the same each time.
 
     Raises:

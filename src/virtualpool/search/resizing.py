@@ -20,13 +20,13 @@ def resized(model: nn.Module, side: float) -> nn.Module:
     """A copy of a model that takes images as the model does, and sees a part of their side.
 
     It resizes each image by itself, bilinearly with antialiasing, to round(`side` * H) by
-    round(`side` * W), so what trains or judges the model does the same with the copy, on the same
+    round(`side` * W), so training and judging do the same with the copy, on the same
     data. It keeps the model's class and the names of its parameters: its state loads into the
-    model, and what `virtualpool.save` writes of it is a file of the model, without the resizing.
+    model, and a file of it by `virtualpool.save` is a file of the model, without the resizing.
 
     Args:
         model: takes images, tensors of floats of shape (N, C, H, W); it is not changed.
-        side: what part of the images' side the copy sees, between 0 and 1.
+        side: the share of the images' side that the copy sees, between 0 and 1.
 
     Raises:
         VirtualPoolError: `side` is out of range.
@@ -56,7 +56,7 @@ def shrunk(example_inputs: Any, side: float) -> Any:
 
 
 def check_resizable(model: nn.Module, example_inputs: Any) -> None:
-    """Refuses what cannot be given smaller images: detectors, and what takes no images."""
+    """Refuses models that cannot be given smaller images: detectors, and models without images."""
     if any(map(_are_images, tensors(example_inputs))) and not resizing(model):
         return
     raise VirtualPoolError(

@@ -74,8 +74,8 @@ def search(
     `run_dir`: a search that was stopped at any moment goes on when it is called again with the same
     arguments, and ends with the same models. The code of `evaluate`, `finetune`
     and `recalibrate` is among the arguments, with its defaults and the numbers and texts that it
-    closes over; what of it cannot be compared, such as data, the log says. Every stage begins with
-    random numbers of its own, drawn from `seed`.
+    closes over; the log names the parts that it cannot compare, such as data. Every stage begins
+    with random numbers of its own, drawn from `seed`.
 
     Args:
         model: the trained network; it is not changed.

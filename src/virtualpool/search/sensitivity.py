@@ -274,7 +274,7 @@ def _sites_of(value: Any) -> list[SiteSensitivity]:
 
 
 def _earlier(path: Path | str | None, asked: dict[str, Any]) -> Sensitivity | None:
-    """What an earlier start wrote, if it was asked the same."""
+    """The ranking of an earlier start, if it was asked the same."""
     if path is None:
         return None
     value = agreed(read_document(path) if Path(path).exists() else None)

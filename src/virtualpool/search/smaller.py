@@ -1,4 +1,4 @@
-"""The unmodified model on smaller images, fine-tuned for as long: what pooling has to beat."""
+"""The unmodified model on smaller images, fine-tuned for as long: pooling has to beat it."""
 
 import functools
 from dataclasses import dataclass

@@ -93,7 +93,7 @@ class Steps:
         recalibrate: Recalibrate | None,
         recoverable: Iterable[Any] | None,
     ) -> Sensitivity:
-        """Ranks the sites by what each costs alone."""
+        """Ranks the sites by the cost of each alone."""
         ranking = sensitivity(
             self.model,
             self.example_inputs,

@@ -1,4 +1,4 @@
-"""From a file to an image in colour: what would block, burst or change its values is refused."""
+"""From a file to an image in colour: files that would block, burst or change are refused."""
 
 import stat
 from pathlib import Path

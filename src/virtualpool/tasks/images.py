@@ -23,7 +23,7 @@ SMALL = 64
 
 
 class LabelledImages(Protocol):
-    """What torchvision's classification data sets have in common."""
+    """The interface that torchvision's classification data sets share."""
 
     classes: list[str]
     targets: list[int]

@@ -1,4 +1,4 @@
-"""Ways to compute a convolution, some of them equal in what they give but not in what they cost."""
+"""Ways to compute a convolution, some of them with equal results at another cost."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

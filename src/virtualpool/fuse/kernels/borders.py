@@ -62,7 +62,7 @@ def inside(frame: Tensor, cells: Sequence[int], before: Axes) -> Tensor:
 class _Extension(torch.autograd.Function):
     """The extension as one operation, of which its result alone is kept.
 
-    Autograd would go back through each row and column, and keep what ReLU makes beside the result.
+    Autograd would go back through each row and column, and keep ReLU's result beside this one.
     """
 
     @staticmethod

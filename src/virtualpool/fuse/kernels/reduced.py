@@ -45,7 +45,7 @@ def framed(
         cells: the size of the folded kernel.
         stride: on the reduced map: half of that on the full one.
         before: how many cells the kernel reaches before an output's own, 0 or 1.
-        rectify: frame what `relu` makes of the map.
+        rectify: apply `relu` to the map before.
         site: the name under which that is observed, if it is (`sites.observed`).
         may_be_bare: whether `convolution_of_frame` reads it, which needs no frame, or makes it, in
             files for ONNX Runtime.
@@ -72,7 +72,7 @@ def convolution_of_frame(
     """A convolution of an interpolated map, of which there is the framed reduced one.
 
     Args:
-        frame: what `framed` gives.
+        frame: the result of `framed`.
         size: (H, W) of the full map.
         outputs: the size that the convolution makes.
         weight: the folded kernel (`folding.fold`).
@@ -138,7 +138,7 @@ def mended_convolution(
         padding: zero padding on each side of the full map.
         dilation: distance of two taps on the full map.
         groups: as for `torch.conv2d`.
-        rectify: convolve what `relu` makes of the map, which may be written there.
+        rectify: apply `relu` to the map before, which may be written there.
         site: the name under which that is observed, if it is (`sites.observed`).
     """
     folded, weight = weights

@@ -1,7 +1,7 @@
 """RoIAlign on reduced maps: the boxes of a detector, read where nothing was interpolated.
 
-What lies half-way between two positions of an interpolated map is the mean of both, as is what lies
-a quarter of the way between two cells of the reduced map. So a map is read at half the coordinates.
+Half-way between two positions an interpolated map is the mean of both, and so it is a quarter of
+the way between two cells of the reduced map. So a map is read at half the coordinates.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Convolution and pooling as ONNX has them: what pads one side need not pad the other."""
+"""Convolution and pooling as ONNX has them: each side has a padding of its own."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ def convolution(
     before: Axes,
     groups: int,
 ) -> Tensor:
-    """A convolution with zeros beside a map: so many before it, and what its outputs take after."""
+    """A convolution with zeros beside a map: so many before it, and as its outputs need after."""
     spans = [step * (taps - 1) + 1 for step, taps in zip(dilation, weight.shape[2:], strict=True)]
     attributes = {"dilations": [*dilation], "group": groups}
     inputs = (x, weight) if bias is None else (x, weight, bias)

@@ -3,7 +3,7 @@
 Along an axis, the even positions of the full map are its cells and the odd ones are their means. A
 kernel has taps for each of the two, so a convolution is a sum of four, one for each pair of an even
 or odd row and an even or odd column. That takes as many multiplications as the folded kernel, and
-no border: what lies beside the full map is zero, with which convolutions pad by themselves, and the
+no border: zeros lie beside the full map, as convolutions pad by themselves, and the
 last row's copy is a mean of one. All of it has a form in the layout of ONNX Runtime's convolutions,
 which a border makes a map leave.
 
@@ -84,7 +84,7 @@ def convolution_by_phases(
 ) -> Tensor | None:
     """A convolution of an interpolated map, or none where no padding gives its number of outputs.
 
-    It takes what `reduced.convolution_of_frame` takes, but for the reduced map itself as its frame;
+    It takes the arguments of `reduced.convolution_of_frame`, but for the reduced map as its frame;
     the folded kernel is one that is exact on an extended map.
     """
     along = [phases(cells, first) for cells, first in zip(weight.shape[2:], before, strict=True)]

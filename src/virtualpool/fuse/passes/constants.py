@@ -1,4 +1,4 @@
-"""What depends on a model's parameters alone is computed once, and again when they change."""
+"""Values that depend on parameters alone are computed once, and again when these change."""
 
 from typing import Any
 

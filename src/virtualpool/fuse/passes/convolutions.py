@@ -86,7 +86,7 @@ def fold_paddings(graph: fx.Graph, values: Values) -> None:
 
 
 def _added_zeros(node: fx.Node, values: Values) -> tuple[int, int] | None:
-    """How many rows and columns of zeros are added on each side; none for what does not do that."""
+    """How many rows and columns of zeros are added on each side; none for other operations."""
     module: Any = values.submodule(node)
     sides: Any
     if type(module) in (nn.ZeroPad2d, nn.ConstantPad2d) and not is_hooked(module):
@@ -136,7 +136,7 @@ def fold_batch_norms(graph: fx.Graph, values: Values) -> None:
 
 
 def norm_scale(weight: Tensor | None, variance: Tensor, eps: float) -> Tensor:
-    """What batch norm in eval multiplies each channel by, (C,); at least in float32."""
+    """The factor of each channel in batch norm in eval, (C,); at least in float32."""
     wide = variance.float() if variance.dtype.itemsize < 4 else variance
     scale = (wide + eps).rsqrt()
     return scale if weight is None else scale * weight

@@ -37,8 +37,8 @@ _MODULES: dict[type[nn.Module], tuple[Callable[..., Any], tuple[str, ...]]] = {
 def without_changes_in_place(graph: fx.Graph, values: Values) -> None:
     """Rewrites a graph so that no operation changes its input.
 
-    An operation of which no other form is known works on a copy. Who reads the changed input later
-    in the graph is given the result in its place.
+    An operation without a known other form works on a copy. Later readers of the changed input
+    in the graph are given the result in its place.
 
     Raises:
         UnfusableError: the change is seen in other values, or after the call.
@@ -147,7 +147,7 @@ def reuse_memory(graph: fx.Graph) -> None:
 
 
 def write_into_frames(graph: fx.Graph) -> None:
-    """Lets what extends a reduced map write the ReLU before it straight into the larger map."""
+    """Lets the extension of a reduced map write the ReLU before it straight into the larger map."""
     for node in graph.nodes:
         if node.op == "call_function" and node.target in _EXTENDING:
             chain = _rectified(node.args[0])
@@ -183,7 +183,7 @@ def _only_reads(node: fx.Node, source: fx.Node) -> bool:
 
 
 def _rectified(value: fx.Node) -> list[fx.Node]:
-    """What observes a value, from the last on, and the ReLU that makes it, if no other reads it."""
+    """A value's observers, from the last on, and the ReLU that makes it, if no other reads it."""
     chain = []
     while value.target is observed and len(value.users) == 1:
         chain.append(value)

@@ -22,7 +22,7 @@ from virtualpool.torch_private import versions_of
 
 
 def without_identities(graph: fx.Graph, module: nn.Module) -> None:
-    """Leaves out modules that give what they get: a value that is changed has one name then."""
+    """Leaves out modules that return their input: a value that is changed has one name then."""
     for node in graph.find_nodes(op="call_module"):
         called = module.get_submodule(str(node.target))
         if type(called) is nn.Identity and not is_hooked(called):

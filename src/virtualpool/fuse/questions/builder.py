@@ -71,7 +71,7 @@ class GraphBuilder:
         return self._sizes[value]
 
     def _axes(self, value: fx.Node) -> tuple[Axes] | tuple[()]:
-        """What tells a function the axes of the rows and columns, where they are not the last."""
+        """The argument for the axes of the rows and columns, where they are not the last."""
         permuted = self.values.permuted
         return (permuted[value],) if value in permuted else ()
 

@@ -149,7 +149,7 @@ def fallback(find: Callable[[fx.Node, Values], Rule | None]) -> None:
 def rule_of(node: fx.Node, values: Values) -> Rule:
     """The rule of a node's operation."""
     if node.op in ("placeholder", "get_attr", "output"):
-        # What these are named after is no operation.
+        # The names of these nodes are no operations.
         return _UNKNOWN
     module = values.submodule(node)
     if module is None:

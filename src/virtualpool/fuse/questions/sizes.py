@@ -56,7 +56,7 @@ def sliced(
         rows: the first row, the one to stop before (None is none) and how many there are from one
             to the next.
         columns: the same of the columns.
-        channels: what `slice` takes.
+        channels: the channels for `slice`.
 
     >>> import torch
     >>> sliced(torch.arange(12.0).view(1, 1, 3, 4), (1, None, 2), (0, 3, 2)).flatten()
@@ -66,7 +66,7 @@ def sliced(
 
 
 def sliced_size(size: Axes, rows: Range, columns: Range) -> Axes:
-    """The size of what `sliced` gives of a map of a size (H, W).
+    """The size of the result of `sliced` for a map of a size (H, W).
 
     >>> sliced_size((3, 4), (1, None, 2), (0, 3, 2))
     (1, 2)

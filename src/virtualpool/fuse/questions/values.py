@@ -107,7 +107,7 @@ class Values:
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph and notes of its values what they are, where they are, and who changes them."""
+    """Runs a graph and notes of its values their contents, their places, and who changes them."""
 
     def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
         super().__init__(module, graph=graph)

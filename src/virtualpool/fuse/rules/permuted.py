@@ -1,7 +1,7 @@
 """Permuted maps: their rows and columns are other axes, and operations work on the last one.
 
 ConvNeXt and the hierarchical transformers bring the channels of a map to the end, (N, H, W, C), for
-what works on all channels of a position.
+operations on all channels of a position.
 """
 
 from typing import Any
@@ -97,7 +97,7 @@ class ChannelNorm(OverChannels):
 
 @rule(divided)
 class Division(Pointwise):
-    """What of a layer norm comes after the linear layer behind it."""
+    """The part of a layer norm that comes after the linear layer behind it."""
 
 
 _PERMUTATION = Permutation()

@@ -90,7 +90,7 @@ class BatchNorm(Affine):
 
     def answers_even(self, node: fx.Node, values: Values) -> bool:
         """See `Rule`."""
-        # Its channels are the second axis, and what else it takes has a value for each.
+        # Its channels are the second axis, and its other arguments have a value for each.
         is_map = values.size(node) is not None
         beside = node.all_input_nodes[1:]
         are_of_channels = all(len(values.shape(each) or ()) == 1 for each in beside)
@@ -158,7 +158,7 @@ def _by_kind(node: fx.Node, values: Values) -> Rule | None:
 
 
 def _is_pointwise(module: nn.Module, node: fx.Node, values: Values) -> bool:
-    """Whether a module may be what its name says: others than PyTorch's own are tried.
+    """Whether a module may be of the kind that its name says: others than PyTorch's own are tried.
 
     So are those with hooks, which may do anything to a map.
     """

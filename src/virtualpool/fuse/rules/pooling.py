@@ -153,7 +153,7 @@ class AveragePool(_Pooling):
             return None
         is_rounded_up = given.get("ceil_mode") and it.stride != (1, 1) and not _is_slice(it)
         counts_zeros = it.padding == (0, 0) or given.get("count_include_pad", True)
-        # What else the mean is over at the border is left to PyTorch.
+        # PyTorch computes means over other divisors at the border.
         return it if counts_zeros and not is_rounded_up else None
 
     def has_reduced(self, window: _Window, stride: Axes) -> bool:

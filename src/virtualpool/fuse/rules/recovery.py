@@ -1,4 +1,4 @@
-"""The virtual pool itself, and the sizes of maps: what answers for nothing."""
+"""The virtual pool itself, and the sizes of maps: they ask for no map in full."""
 
 from typing import Any
 

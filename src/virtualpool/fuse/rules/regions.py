@@ -49,7 +49,7 @@ def _find(node: fx.Node, values: Values) -> Rule | None:
 
 
 def _arguments(node: fx.Node, values: Values) -> dict[str, Any]:
-    """All arguments of the function, by name; of a module those that it calls it with."""
+    """All arguments of the function, by name; for a module, the ones of its call."""
     from torchvision.ops import roi_align
 
     signature = inspect.signature(roi_align)

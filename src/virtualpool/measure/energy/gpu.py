@@ -15,7 +15,7 @@ _INTERVAL = 0.1
 
 
 def gpu(index: int = 0) -> Meter:
-    """A meter of one GPU, all of it: what other processes do there is in the number.
+    """A meter of one GPU, all of it: other processes' work there is in the number.
 
     It reads the GPU's own counter of energy, or samples its power where it has none (before Volta).
 

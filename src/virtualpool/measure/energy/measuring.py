@@ -26,7 +26,7 @@ _LEAST_SECONDS = 1.0
 
 
 class EnergyOptions(Conditions, total=False):
-    """What `energy` can be told by keyword; see there."""
+    """The keyword options of `energy`; see there."""
 
     meter: Meter | None
     idle: Idle
@@ -66,8 +66,8 @@ def energy(
     Args:
         models: one model, or models by name; in place of a model that is called with inputs of its
             own, the model and these.
-        example_inputs: what they are called with; see `virtualpool.graph.inputs`.
-        meter: what measures, as of `virtualpool.measure.meter`; None is the sensor of the device.
+        example_inputs: the inputs to call them with; see `virtualpool.graph.inputs`.
+        meter: of `virtualpool.measure.meter`, or your own; None is the sensor of the device.
         idle: `subtract` measures the power before, when nothing is done, for as long as a block,
             and takes it off; `include` leaves it in.
         mode: this and the next five are as of `virtualpool.measure.latency`.

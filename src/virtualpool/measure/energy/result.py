@@ -114,7 +114,7 @@ package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channel
         )
 
     def share_of(self, other: "Energy") -> Share:
-        """What part of another model's energy this is, sample by sample.
+        """This as a share of another model's energy, sample by sample.
 
         Raises:
             VirtualPoolError: the two were not measured alike, in one call of `energy`.
@@ -141,5 +141,5 @@ package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channel
 
     @classmethod
     def from_json(cls, value: Any) -> "Energy":
-        """The energy of what `to_json` gave; anything else is a `VirtualPoolError`."""
+        """The energy of a value of `to_json`; anything else is a `VirtualPoolError`."""
         return converted(renamed(value, seconds="duration_s"), cls)

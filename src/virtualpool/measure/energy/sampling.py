@@ -58,7 +58,7 @@ def mean_watts(samples: Sequence[Sample]) -> dict[str, float]:
 
 @contextmanager
 def _repeated(task: Callable[[], object], interval: float) -> Iterator[None]:
-    """Repeats a task in a thread during the block; what fails there is raised at its end."""
+    """Repeats a task in a thread during the block; its errors are raised at the block's end."""
     stopped, problems = threading.Event(), []
 
     def repeat() -> None:

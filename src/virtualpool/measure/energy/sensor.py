@@ -1,4 +1,4 @@
-"""What joules are read from, and what every reader of them offers."""
+"""The sources of joules, and the interface of every reader of them."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -27,7 +27,7 @@ class Sensor:
 
     @classmethod
     def from_json(cls, value: Any) -> "Sensor":
-        """The sensor of what `to_json` gave; anything else is a `VirtualPoolError`."""
+        """The sensor of a value of `to_json`; anything else is a `VirtualPoolError`."""
         return converted(value, cls)
 
 

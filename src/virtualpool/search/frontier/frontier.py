@@ -162,7 +162,7 @@ class Frontier:
 
         Args:
             model: the user's own unmodified model, where it is to run; it is not changed.
-            example_inputs: what they are timed on.
+            example_inputs: the inputs for timing them.
             options: of `virtualpool.measure.latency`.
 
         Raises:
@@ -198,7 +198,7 @@ class Frontier:
 
     @classmethod
     def load(cls, path: Path | str) -> "Frontier":
-        """Reads what `save` wrote; a file that is missing or is no frontier is refused."""
+        """Reads a file of `save`; a file that is missing or is no frontier is refused."""
         folder = Path(path).parent
         return replace(read_document(path, cls.from_json), directory=folder)
 

@@ -16,7 +16,7 @@ def lead(one: Line, other: Line) -> tuple[tuple[float, float], ...]:
         other: the line to compare it with.
 
     Returns:
-        (speed, difference) pairs at both ends of what they share and at every bend of either
+        (speed, difference) pairs at both ends of the shared speeds and at every bend of either
         between: the largest and smallest difference are among them. Nothing if they share nothing.
 
     >>> lead([(1.0, 80.0), (3.0, 70.0)], [(2.0, 74.0), (4.0, 72.0)])

@@ -87,7 +87,7 @@ class Point:
 
     @property
     def energy_share(self) -> Share | None:
-        """What part of the unmodified model's energy it takes, if that was measured."""
+        """Its share of the unmodified model's energy, if that was measured."""
         return self.energy and self.energy_baseline and self.energy.share_of(self.energy_baseline)
 
     def speedup_of(self, latency: Latency | None) -> Speedup | None:

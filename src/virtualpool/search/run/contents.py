@@ -1,4 +1,4 @@
-"""What each JSON file of a run holds: it is checked whenever one of them is read."""
+"""The contents of each JSON file of a run: checked whenever one of them is read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -60,7 +60,7 @@ def energies(
         unmodified: the unmodified model.
         kept: a round's model, or the unmodified one, also with inputs of its own.
         example_inputs: the inputs to call them with.
-        latency: options of `virtualpool.measure.latency`; those that both have hold here too.
+        latency: options of `virtualpool.measure.latency`; the ones that both have hold here too.
         options: of `virtualpool.measure.energy`.
     """
     models: dict[str, Timed] = {"unmodified": unmodified}

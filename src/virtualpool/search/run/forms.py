@@ -22,7 +22,7 @@ class Times:
         fused: of the same model, fused.
         half_resolution: of the unmodified model there, on which it has as much work as with all of
             its sites pooled.
-        missing: of those that could not be measured, by name, why.
+        missing: why some could not be measured, by name.
     """
 
     unmodified: Latency

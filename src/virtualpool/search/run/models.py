@@ -27,7 +27,7 @@ class Models:
     Attributes:
         run: where they are kept.
         unmodified: the user's own; it has the number 0, and no file.
-        example_inputs: what they are fused for and timed on.
+        example_inputs: the inputs to fuse and time them with.
         latency: how they are timed.
         energy: how their energy is measured, or None where that is not asked for.
     """

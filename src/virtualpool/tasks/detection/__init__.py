@@ -80,7 +80,7 @@ def load_data(
     A batch is a list of (3, H, W) float32 images in [0, 1], of any sizes, and a list of targets;
     torchvision's detectors resize and normalise by themselves.
 
-    What cannot be used is left out, and said in the log and in `splits`: images that are missing or
+    Unusable entries are left out, and named in the log and in `splits`: images that are missing or
     broken, or whose XML is; boxes that are empty or outside of their image. A box that is partly
     outside is clipped. Training leaves out images without any object that counts.
 

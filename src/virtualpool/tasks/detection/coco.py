@@ -104,7 +104,7 @@ def _split(file: Path, content: Content, classes: dict[int, str]) -> Split:
 
 
 def _images(file: Path, content: Content, split: Split) -> dict[int, Any]:
-    """The images by their numbers; those whose entry is broken are left out of the split."""
+    """The images by their numbers; images with a broken entry are left out of the split."""
     images: dict[int, Any] = {}
     for place, image in enumerate(content["images"]):
         key = _of(image, "id")

@@ -1,4 +1,4 @@
-"""What two models find in the same images."""
+"""Two models' boxes in the same images."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Seen:
     """The boxes that a model finds in an image.
 
     Attributes:
-        model: what people call it.
+        model: its name for people.
         found: `boxes`, `scores` and `labels`.
         shared: (boxes,) bool; which of them the other model finds, too.
     """
@@ -32,7 +32,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two models find in an image.
+    """Two models' boxes in an image.
 
     Attributes:
         image: (3, H, W) float32 in [0, 1].
@@ -60,7 +60,7 @@ def compared(
     An image that cannot be read is left out, and said in the log.
 
     Args:
-        models: the original and the pooled one, by what people call them.
+        models: the original and the pooled one, by their names for people.
         images: the files, with the objects marked in them.
         min_score: boxes with a lower score are left out.
 

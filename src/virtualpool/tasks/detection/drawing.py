@@ -21,7 +21,7 @@ _HEAD, _FOOT, _GAP = 30, 30, 12
 
 
 def side_by_side(comparison: Comparison, classes: Sequence[str], path: Path, kind: str) -> None:
-    """Draws what both models find in an image, beside each other, and says how to read it.
+    """Draws both models' boxes in an image, beside each other, and says how to read it.
 
     Args:
         comparison: the image, and the boxes in it.
@@ -46,7 +46,7 @@ def side_by_side(comparison: Comparison, classes: Sequence[str], path: Path, kin
 def alone(
     comparison: Comparison, seen: Seen, classes: Sequence[str], file: BinaryIO, kind: str
 ) -> None:
-    """Draws what one of the models finds in an image, small, with nothing around it."""
+    """Draws one model's boxes in an image, small, with nothing around it."""
     wide, high = _size(comparison.image, at_least=450, at_most=450)
     figure = _figure(wide, high)
     _draw(_axes(figure, 0, 0, wide, high), comparison, seen, classes)
@@ -82,7 +82,7 @@ def _axes(figure: "Figure", left: float, bottom: float, wide: float, high: float
 
 
 def _draw(axes: "Axes", comparison: Comparison, seen: Seen, classes: Sequence[str]) -> None:
-    """An image with the boxes that a model finds, the surest on top, and those that are marked."""
+    """An image with a model's boxes, the surest on top, and the marked ones."""
     high, wide = comparison.image.shape[-2:]
     axes.imshow(comparison.image.permute(1, 2, 0).numpy(), extent=(0, wide, high, 0), aspect="auto")
     for box in comparison.objects.boxes.tolist():

@@ -1,4 +1,4 @@
-"""What two models find in some images, as the pictures of a run's report."""
+"""Two models' boxes in some images, as the pictures of a run's report."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ def illustrated(
     """The boxes of the original and a pooled model in some images, for `virtualpool.report`.
 
     Args:
-        models: the original and the pooled one, by what people call them.
+        models: the original and the pooled one, by their names for people.
         images: of which a few are drawn, from all over.
         classes: their names; the first has the label 1.
 

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 Augmentation = Literal["none", "flip", "flip both"]
 Example = tuple[Tensor, dict[str, Tensor]]
-"""A (3, H, W) float32 image in [0, 1], and what torchvision's detectors take as its target."""
+"""A (3, H, W) float32 image in [0, 1], and the target for torchvision's detectors."""
 
 _AUGMENTATIONS: dict[Augmentation, list[Any]] = {
     "none": [],
@@ -32,7 +32,7 @@ class Images(Dataset[Any]):
     """The images of a split, for training or for evaluation.
 
     For evaluation a target has all of an image's `boxes`, `labels`, `ignored` and `areas`; for
-    training the boxes and labels of those that are not ignored, and an image without any is left
+    training its boxes and labels without the ignored ones, and an image without any is left
     out. An image that cannot be decoded is marked in `skipped`, also by worker processes;
     evaluation goes without it, training takes the next one in its place.
     """
@@ -76,7 +76,7 @@ class Images(Dataset[Any]):
 
     @property
     def skipped(self) -> list[str]:
-        """The files that were left out, and those that were met since and could not be read."""
+        """The files that were left out, and the ones that later could not be read."""
         unreadable = [self._images[int(at)].path for at in self._unreadable.nonzero()]
         return [str(path) for path in (*self._left_out, *unreadable)]
 

@@ -23,7 +23,7 @@ class Objects:
         path: the image.
         boxes: (objects, 4) float32; x and y of the left upper, then of the right lower corner.
         labels: (objects,) int64; 1 is the first class.
-        ignored: (objects,) bool; those that count neither as found nor as missed, and that are not
+        ignored: (objects,) bool; such objects count neither as found nor as missed, and are not
             trained on: VOC's difficult ones and COCO's crowds.
         areas: (objects,) float32, in square pixels; by these COCO tells small from large.
     """
@@ -47,7 +47,7 @@ class Marked:
 
 @dataclass
 class Split:
-    """The images of a split, and what of it was left out.
+    """The images of a split, and the ones left out.
 
     Attributes:
         images: those with their objects.
@@ -62,7 +62,7 @@ class Split:
     clipped: list[Path] = field(default_factory=list)
 
     def left_out(self, shown: int = 3) -> str:
-        """What of the split was left out, counted, with the first reasons; empty if nothing was."""
+        """The files and boxes left out, counted, with the first reasons; empty without any."""
         parts = []
         for kind, found in (("image", [*self.skipped.items()]), ("box", self.dropped)):
             if found:

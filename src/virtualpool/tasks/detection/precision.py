@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from virtualpool.graph.inputs import map_tensors
 
 _HEADS = ("rpn.head", "roi_heads.box_predictor", "head")
-"""What gives the offsets from which torchvision's detectors compute boxes."""
+"""The modules of the offsets from which torchvision's detectors compute boxes."""
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def is_voc(folder: Path) -> bool:
 def read_voc(folder: Path) -> tuple[Split | None, Split, list[str]]:
     """The training split (trainval, else train), the test split (test, else val), the classes.
 
-    The classes are those that are found, in alphabetical order. A box's last pixel is inside, and
+    The classes are found in the files, in alphabetical order. A box's last pixel is inside, and
     its first has the number 1, as VOC has it; one that is not wider and higher than that is empty.
 
     An image is left out, with the reason, if its XML is missing or broken, if an object in it has
