@@ -26,8 +26,8 @@ def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
     """Recovers a map of `size` from the samples at its even positions (paper, equations 3 to 5).
 
     Per axis `out[2i] = x[i]` and `out[2i+1] = (x[i] + x[i+1]) / 2`. Where a neighbour is missing,
-    at the last row of an even H or the last column of an even W, the mean is over the others. The computed
-    samples keep their value and their position.
+    at the last row of an even H or the last column of an even W, the mean is over the
+    others. The computed samples keep their value and their position.
 
     Args:
         reduced: map of shape (N, C, h, w), of any floating-point dtype; N may be 0.
