@@ -181,7 +181,7 @@ def unknown_site(header):
     ("change", "message"),
     [
         (newer, "version 99"),
-        (another_place, r"of 0 after its norm, where this version .* after its activation"),
+        (another_place, r"of 0 after its norm; in this version .* after its activation"),
         (lambda header: header.pop("inputs"), "sites and no inputs"),
         (lambda header: header.update(inputs=5), "Expected `object"),
         (lambda header: header.update(inputs={"dict": {"a": 5}}), "Not a description of inputs"),

@@ -74,9 +74,9 @@ def _check_not_fused(model: nn.Module) -> None:
     record = record_of(model)
     if record is not None and record.fused_with is not None:
         raise VirtualPoolError(
-            f"{type(model).__name__} is fused, and its convolutions have no place of their own any "
-            "more; pool more sites of the model that was fused, or of a file's model as it is "
-            "written: virtualpool.load(model, path, unfused=True)."
+            f"{type(model).__name__} is fused, so no more of its sites can be pooled. "
+            "Pool them in the unfused model, which a file gives as well: "
+            "virtualpool.load(model, path, unfused=True)."
         )
 
 
@@ -101,7 +101,7 @@ def choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
         reasons = "".join(f" {site.name}: {site.reason}." for site in available[:1] if site.reason)
         raise VirtualPoolError(
             f"No site to pool: {len(available)} convolutions, {len(eligible)} of them eligible, "
-            f"none chosen.{reasons} virtualpool.sites(model, example_inputs) says of each why."
+            f"none chosen.{reasons} virtualpool.sites(model, example_inputs) gives each reason."
         )
     return chosen
 

@@ -128,7 +128,7 @@ def check_model(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise VirtualPoolError(
             f"A torch.nn.Module is expected, not a {kind}; "
-            "load weights into the model that they belong to and give that."
+            "if these are weights, load them into their model and give the model."
         )
     if wrapper_of(model):
         raise VirtualPoolError(f"The model is wrapped in {kind}: pool it first, then wrap it.")

@@ -60,8 +60,8 @@ def save(model: nn.Module, path: Path | str) -> None:
     plan, record = plan_of(model), record_of(model)
     if plan.sites and record is None:
         raise VirtualPoolError(
-            f"{type(model).__name__} is pooled inside a submodule ({plan.names[0]}), of which it "
-            "does not know the inputs; save that submodule, or pool the model as a whole."
+            f"{type(model).__name__} is pooled inside a submodule ({plan.names[0]}), whose "
+            "inputs it does not know. Save that submodule, or pool the model as a whole."
         )
     header = with_schema(
         {
@@ -235,7 +235,7 @@ def _pooled(header: _Header, model: nn.Module) -> nn.Module:
         if site.follows not in (None, now[site.name]):
             raise VirtualPoolError(
                 f"It was pooled by virtualpool {header.plan.library} with the virtual pool of "
-                f"{site.name} after its {site.follows}, where this version and model have it after "
+                f"{site.name} after its {site.follows}; in this version and model it is after "
                 f"its {now[site.name]}. Load it with that version and the model as it was then."
             )
     return pooled

@@ -78,7 +78,9 @@ def test_apply_refuses_images_that_do_not_fit(
     assert "no such folder" in refused("apply", tiny, *asked, tmp_path / "none")
     assert "can be read; give 3" in refused("apply", tiny, *asked, tmp_path)
     assert "compared" in refused("apply", detector, *asked, images)
-    assert "say how large the images are" in refused("apply", tiny, "all", "--images", images)
+    assert "give the side of the model's images" in refused(
+        "apply", tiny, "all", "--images", images
+    )
     assert not path.exists()
     virtualpool.save(
         virtualpool.apply(load_network(tiny).module, torch.rand(1, 3, 16, 16), ["3"]), path

@@ -176,7 +176,7 @@ def test_what_a_run_names_is_to_be_named_anew_where_it_is_gone(
 ) -> None:
     (moved / "weights.pt").rename(tmp_path / "elsewhere.pt")
     asked = ["detect", "--run-dir", moved / "run", "--output", tmp_path / "out"]
-    assert "name the model and --weights anew if they are elsewhere now" in refused(*asked)
+    assert "Give the model and --weights if they are elsewhere now" in refused(*asked)
     found = as_json(*asked, "--weights", tmp_path / "elsewhere.pt", "--min-score", "0")
     assert len(found["images"]) == 3
 

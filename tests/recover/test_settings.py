@@ -38,7 +38,7 @@ from virtualpool.recover.settings import TrainingOptions
         ({"clip": 0.0}, "clip is 0.0"),
         (
             {"drop_steps": (3,), "rate_schedule": "cosine"},
-            "of the paper's schedule, and this is cosine",
+            "to the paper's schedule, and rate_schedule is cosine",
         ),
     ],
 )

@@ -49,7 +49,7 @@ def finetune(model: nn.Module, current: Round) -> None:
 @pytest.fixture
 def quick(monkeypatch):
     """A clock that needs no time: the original takes 8 ms, at half resolution 2, and a pooled model
-    less by its sites; as it is written, it loses a half of that.
+    less by its sites; unfused, it loses a half of that.
     """
     saved = {"0": 1.0, "2": 1.5, "5": 2.5, "convolution": 1.0}
     setting = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
@@ -717,7 +717,9 @@ def test_options_of_0_1_are_taken_under_their_names_now(start, tmp_path, options
 
 
 def test_an_option_under_both_names_is_refused(start):
-    with pytest.raises(VirtualPoolError, match="latency has rounds and repeats, which are one"):
+    with pytest.raises(
+        VirtualPoolError, match="latency has rounds and repeats, two names of one option"
+    ):
         start(rounds=1, latency={"rounds": 1, "repeats": 2})
 
 

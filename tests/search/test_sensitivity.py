@@ -260,5 +260,5 @@ def test_recoverable_goes_on_site_by_site(network, images, tmp_path):
 
 
 def test_recoverable_needs_images_that_can_be_gone_through_again(network, images):
-    with pytest.raises(VirtualPoolError, match="an iterator can be gone through once"):
+    with pytest.raises(VirtualPoolError, match="an iterator can be read once"):
         sensitivity(network, images[:1], evaluate, recoverable=iter([images]))

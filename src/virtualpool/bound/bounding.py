@@ -177,8 +177,8 @@ def _end(part: Part, site: str) -> fx.Node:
     calls = part.calls(part.evaluation, site)
     if len(calls) > 1:
         raise VirtualPoolError(
-            f"{site} is called {len(calls)} times, and a bound is known of the error of one call; "
-            "give a submodule that calls it once."
+            f"{site} is called {len(calls)} times, and the bound is for a site with one call. "
+            "Give a submodule that calls it once."
         )
     return placement(calls[0], part.module)[0]
 
@@ -190,7 +190,9 @@ def _check_images(images: Any) -> None:
             f"error_bound takes images of shape (N, C, H, W), at least one of them, not {shape}."
         )
     if not images.isfinite().all():
-        raise VirtualPoolError("The images have values that are not finite; look at them.")
+        raise VirtualPoolError(
+            "The images have values that are not finite. Look for NaN and infinity in them."
+        )
 
 
 def _check_same(actual: Any, expected: Any, model: nn.Module) -> None:

@@ -71,7 +71,7 @@ def _pooled(
     if sites := virtualpool.plan_of(network).sites:
         raise VirtualPoolError(
             f"--weights names a network with {len(sites)} pooled sites, and bench compares with "
-            "the unmodified one; give that file as one of FILES, with the weights of before."
+            "the unmodified one. Give that file as one of FILES, and the original's weights here."
         )
     named = {str(file): virtualpool.load(network, file, unfused=True) for file in files or []}
     return named | ({"all sites": virtualpool.apply(network, images, "all")} if every else {})

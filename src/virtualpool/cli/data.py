@@ -38,8 +38,8 @@ class Preparation:
         if usual is None:
             if "size" not in said:
                 raise VirtualPoolError(
-                    f"{source}: say how large the images are that the model takes, by --size "
-                    "(and --resize, --mean, --std where they are not as usual for ImageNet)."
+                    f"{source}: give the side of the model's images by --size "
+                    "(and --resize, --mean, --std where they differ from ImageNet's)."
                 )
             return Preprocessing(**said)
         if "size" in said and usual.resize:

@@ -100,7 +100,7 @@ def original_of(
         network = load_network(*asked)
     except VirtualPoolError as error:
         raise VirtualPoolError(
-            f"{error} {run.directory} was made with them; name the model and --weights anew if "
+            f"{error} {run.directory} was made with them. Give the model and --weights if "
             "they are elsewhere now."
         ) from error
     if fingerprint(network.module.state_dict()) != run.config["weights"]:

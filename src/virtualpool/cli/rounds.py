@@ -126,7 +126,7 @@ def _listed(text: str) -> Listed:
     if not isinstance(rounds, list) or not all(isinstance(names, list) for names in rounds):
         keys = f"; there are: {', '.join(value)}" if isinstance(value, dict) else ""
         raise VirtualPoolError(
-            f"{text}: a list of rounds is expected, each a list of names of sites; "
-            f"of a file with several, name one as FILE:KEY{keys}."
+            f"{text}: expected a list of rounds, each a list of names of sites. "
+            f"If the file has several, give one as FILE:KEY{keys}."
         )
     return Listed(tuple(tuple(map(str, names)) for names in rounds))

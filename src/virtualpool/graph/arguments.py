@@ -116,8 +116,8 @@ def check_tensor(name: str, value: Any) -> None:
     if not isinstance(value, Tensor):
         raise VirtualPoolError(
             f"{name} is {_described(value)}; the model was pooled with a tensor in its place, and "
-            "takes nothing else. Give it that alone, or pool the original model with example "
-            "inputs like these."
+            "takes nothing else. Give a tensor, or pool the original model with example inputs "
+            "like these."
         )
 
 
@@ -133,8 +133,8 @@ def check_answer(question: str, value: Any, expected: bool) -> None:
     if bool(value) != expected:
         raise VirtualPoolError(
             f"{question} is {not expected} here; the model was pooled with inputs for which it is "
-            f"{expected}, and takes no other. Give it inputs like those, or pool the original "
-            "model with example inputs like these."
+            f"{expected}, and takes no others. Give such inputs, or pool the original model with "
+            "example inputs like these."
         )
 
 

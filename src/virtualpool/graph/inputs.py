@@ -127,7 +127,7 @@ def check_size(description: Any) -> None:
     """Refuses inputs that are so large that a small file would take all memory to load."""
     if (size := _bytes(description)) > _LARGEST:
         raise VirtualPoolError(
-            f"The example inputs have {size >> 20} MiB, where a file can ask for {_LARGEST >> 20}. "
+            f"The example inputs have {size >> 20} MiB; a file may hold {_LARGEST >> 20} at most. "
             "Give fewer or smaller images as the example."
         )
 

@@ -71,8 +71,8 @@ def _refuse_fused(model: nn.Module) -> None:
         if report_of(module) is not None:
             raise VirtualPoolError(
                 f"{name or original_class(module).__name__} is fused, so its batch norms do not "
-                "see the maps that are to be measured. Measure the pooled model's anew, and fuse "
-                "it then: virtualpool.fuse(pooled, example_inputs)."
+                "see the full maps. Measure the statistics of the unfused model, then fuse it: "
+                "virtualpool.fuse(pooled, example_inputs)."
             )
 
 

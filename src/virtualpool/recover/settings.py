@@ -92,8 +92,8 @@ class Training:
                     allowed.check(name, each)
         if self.drop_steps is not None and self.rate_schedule != "paper":
             raise VirtualPoolError(
-                f"drop_steps are of the paper's schedule, and this is {self.rate_schedule}; "
-                "leave them out."
+                f"drop_steps belong to the paper's schedule, and rate_schedule is "
+                f"{self.rate_schedule}. Leave them out."
             )
 
     def make_optimizer(self, model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:

@@ -127,8 +127,8 @@ def search(
     schedule = as_schedule(rounds)
     if recoverable is not None and (sensitivity or not schedule.needs_sensitivity):
         raise VirtualPoolError(
-            "recoverable is for a ranking that search finds; leave it out where the ranking or the "
-            "rounds are given."
+            "recoverable is for a ranking by the search itself. Leave it out where the ranking or "
+            "the rounds are given."
         )
     candidates = _candidates(model, example_inputs, names, schedule, sensitivity)
     count = schedule.most_rounds(len(candidates))
@@ -221,7 +221,9 @@ def _candidates(
     found = [site.name for site in eligible(model, example_inputs, names)]
     outside = [name for name in schedule.names or () if name not in found]
     if outside:
-        raise VirtualPoolError(f"rounds lists {', '.join(outside)}, which names leaves out.")
+        raise VirtualPoolError(
+            f"rounds has {', '.join(outside)}, and names does not. Add them to names."
+        )
     return found
 
 
@@ -247,7 +249,9 @@ def _options_of(measure: Callable[..., Any], name: str, options: Options) -> Opt
     for former in _FORMER.keys() & given.keys() - {*known}:
         now = _FORMER[former]
         if now in given:
-            raise VirtualPoolError(f"{name} has {former} and {now}, which are one; give {now}.")
+            raise VirtualPoolError(
+                f"{name} has {former} and {now}, two names of one option; give {now}."
+            )
         _warn_of(name, former, now)
         given[now] = given.pop(former)
     unknown = [option for option in given if option not in known]

@@ -178,8 +178,8 @@ def sensitivity(
     """
     if recoverable is not None and iter(recoverable) is recoverable:
         raise VirtualPoolError(
-            "recoverable is gone through for every site, and an iterator can be gone through once; "
-            "give a list or a DataLoader."
+            "recoverable is read again for every site, and an iterator can be read once. "
+            "Give a list or a DataLoader."
         )
     observer = observer or unobserved
     tried = eligible(model, example_inputs, names)

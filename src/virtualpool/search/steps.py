@@ -134,7 +134,7 @@ class Steps:
         if not kept or not all(kept) or {site for added in kept for site in added} - {*names}:
             raise VirtualPoolError(
                 f"{self.run.directory / 'rounds.json'}: not the rounds of this run: {kept!r:.100}; "
-                "each adds some of its sites. Remove the file for them to be decided anew."
+                "each adds some of its sites. Remove the file to decide them anew."
             )
         return kept
 

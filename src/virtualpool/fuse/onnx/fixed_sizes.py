@@ -31,9 +31,9 @@ def of_fixed_sizes(inputs: Any, name: str) -> Any:
         raise VirtualPoolError(
             f"{name} is fused, and an ONNX file of it takes images of one height and width, for "
             "the borders of its maps depend on whether these are odd or even. Leave axes 2 and 3 "
-            "out of dynamic_shapes (the batch may be open), or export the pooled model as it is "
-            "written, which takes every size. If they are fixed already, torch.export cannot take "
-            "the model otherwise: torch.export.export(model, inputs) says why."
+            "out of dynamic_shapes (the batch may be open), or export the unfused model, which "
+            "takes every size. If they are fixed already, torch.export fails for another reason: "
+            "torch.export.export(model, inputs) gives it."
         )
     return inputs
 

@@ -109,7 +109,7 @@ class Rule:
         """
         raise VirtualPoolError(
             f"{type(self).__name__}, the rule of {node.name}, answers at even positions and does "
-            "not say the size of the whole; give it a method size(node, builder)."
+            "not give the full map's size; give it a method size(node, builder)."
         )
 
 

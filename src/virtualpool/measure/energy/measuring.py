@@ -192,7 +192,7 @@ def _check_positive(name: str, measured: Energy) -> None:
         )
     if min(measured.samples_j) <= 0:
         raise VirtualPoolError(
-            f"{measured.source}: with {name} at work it was {measured.watts:.1f} W, and "
+            f"{measured.source}: with {name} at work it read {measured.watts:.1f} W, and "
             f"{measured.idle_watts:.1f} W before, with nothing to do. The machine was busy with "
-            'something else: wait until it is not, or leave the idle power in, idle="include".'
+            'something else: wait for its end, or leave the idle power in by idle="include".'
         )

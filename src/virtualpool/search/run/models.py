@@ -51,7 +51,7 @@ class Models:
         return load(self.unmodified, self.path(index)) if index else self.unmodified
 
     def unfused(self, index: int) -> nn.Module:
-        """The same as it is written, on which more sites can be pooled."""
+        """The same unfused, for more sites to be pooled."""
         if not index:
             return self.unmodified
         return load(self.unmodified, self.path(index), unfused=True)

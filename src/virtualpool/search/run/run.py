@@ -185,12 +185,12 @@ class Run:
         if point.weights != weights.relative_to(self.directory).as_posix():
             raise VirtualPoolError(
                 f"{path}: has its weights in {point.weights!r:.80}, where this run keeps "
-                f"{weights.name} beside it. Remove {path.parent} for its model to be made anew."
+                f"{weights.name} beside it. Remove {path.parent} to make its model anew."
             )
         if not weights.exists():
             raise VirtualPoolError(
                 f"{weights}: is gone, though its model is finished. Put it back, or remove "
-                f"{path.parent} for that model to be made anew."
+                f"{path.parent} to make that model anew."
             )
 
     def _has_results(self) -> bool:
