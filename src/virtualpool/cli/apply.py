@@ -30,7 +30,7 @@ class Reconstruction:
         typer.Option(
             metavar="FOLDER",
             rich_help_panel=_RECONSTRUCTION,
-            help="Solve the weights with the images of this folder and of those in it, without "
+            help="Solve the weights with the images of this folder and its subfolders, without "
             "labels.",
         ),
     ] = None

@@ -31,7 +31,7 @@ def bench(
         list[Path] | None, typer.Argument(metavar="[FILES]...", help="Pooled .safetensors files.")
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Also with every eligible site pooled.")
+        bool, typer.Option("--all", help="Also time every eligible site pooled.")
     ] = False,
     weights: options.Weights = None,
     size: options.Size = None,

@@ -45,12 +45,12 @@ def detect(
         typer.Option(
             metavar="PATH",
             rich_help_panel=options.DATA,
-            help="An image, a folder of images, or one in the layout of VOC or of COCO, of which "
-            "the test images are taken; may be given several times.",
+            help="An image, a folder of images, or the test images of a folder in the layout of "
+            "VOC or of COCO; may be given several times.",
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=1, rich_help_panel=options.DATA, help="So many images at most.")
+        int, typer.Option(min=1, rich_help_panel=options.DATA, help="Most images to draw.")
     ] = 16,
     min_score: Annotated[
         float, typer.Option(min=0, max=1, help="Leave out boxes with a lower score.")

@@ -38,7 +38,7 @@ RunDirectory = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")
 ]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Device = Annotated[
     str | None, typer.Option(help="Where to run, such as cpu or cuda; a GPU if there is one.")
 ]
@@ -65,7 +65,7 @@ Metric = Annotated[
     Literal["voc", "voc2007", "coco"],
     typer.Option(
         rich_help_panel=DATA,
-        help="Of detection: mean average precision as in VOC since 2010, in VOC 2007, or in COCO.",
+        help="Mean average precision of detection: as VOC since 2010, as VOC 2007, or as COCO.",
     ),
 ]
 Resize = Annotated[
@@ -118,13 +118,13 @@ Mode = Annotated[
     Literal["eager", "compiled", "max-autotune"],
     typer.Option(
         rich_help_panel=TIMING,
-        help="As it is, or compiled by torch with fixed weights, or with more tried (for GPUs).",
+        help="Eager, compiled by torch with fixed weights, or with more kernels tried (for GPUs).",
     ),
 ]
 Threads = Annotated[
     int | None,
     typer.Option(
-        min=1, rich_help_panel=TIMING, help="Threads of torch; as many as it takes itself."
+        min=1, rich_help_panel=TIMING, help="Threads of torch; its own number if not given."
     ),
 ]
 TimingBatch = Annotated[
@@ -132,7 +132,7 @@ TimingBatch = Annotated[
 ]
 Dtype = Annotated[
     Literal["float32", "float16", "bfloat16", "float64"],
-    typer.Option(rich_help_panel=TIMING, help="Of weights and images."),
+    typer.Option(rich_help_panel=TIMING, help="Type of weights and images."),
 ]
 Repeats = Annotated[
     int, typer.Option(min=1, rich_help_panel=TIMING, help="How often each network is timed.")
@@ -161,7 +161,8 @@ EnergyFrom = Annotated[
 EnergyUnit = Annotated[
     Literal["W", "mW", "uW", "J", "mJ", "uJ", "Wh", "kWh"],
     typer.Option(
-        rich_help_panel=ENERGY, help="Of the number of that file or command; an energy only grows."
+        rich_help_panel=ENERGY,
+        help="Unit of that file's or command's number; an energy only grows.",
     ),
 ]
 EnergyInterval = Annotated[
@@ -171,7 +172,7 @@ EnergyInterval = Annotated[
 EnergyIdle = Annotated[
     Literal["include", "subtract"],
     typer.Option(
-        rich_help_panel=ENERGY, help="Subtract the power before, when nothing is done, or not."
+        rich_help_panel=ENERGY, help="Subtract the idle power, measured before, or include it."
     ),
 ]
 EnergyRepeats = Annotated[

@@ -15,20 +15,21 @@ from virtualpool.files import replacing
 def pick(
     run_dir: options.RunDirectory,
     max_drop: Annotated[
-        float | None, typer.Option(help="Score that may be lost; 0.01 is one point of an accuracy.")
+        float | None,
+        typer.Option(help="Largest drop of the score; 0.01 is one point of an accuracy."),
     ] = None,
     min_speedup: Annotated[
-        float | None, typer.Option(help="Times that it must be faster than the original.")
+        float | None, typer.Option(help="Least speedup over the original.")
     ] = None,
     max_latency_ms: Annotated[
-        float | None, typer.Option(help="Milliseconds that it may take, by the median.")
+        float | None, typer.Option(help="Most milliseconds of a call, by the median.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where to copy the model's .safetensors file.")
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Pick the model of a run that is best within limits, and copy it where it is wanted.
+    """Pick a run's best model within limits, and copy its file.
 
     The fastest one where --max-drop is given, else the most accurate one.
     """

@@ -26,7 +26,7 @@ def sensitivity(
         bool,
         typer.Option(
             "--labels/--no-labels",
-            help="Score by labels, or without them by how much of the output is left.",
+            help="Score by labels, or without them by agreement with the original's outputs.",
         ),
     ] = True,
     recalibrate: Annotated[
@@ -39,7 +39,7 @@ def sensitivity(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Rank the sites of a network by the score that each costs when it alone is pooled."""
+    """Rank the sites of a network by their loss of score, each pooled alone."""
     if judged.task == "detection" and not labels:
         raise typer.BadParameter(
             "--no-labels compares outputs of one shape, and a detector gives any number of boxes; "

@@ -24,7 +24,7 @@ Compare = Literal["smaller-images"] | None
 def tune(
     judged: Judged,
     run_dir: Annotated[
-        Path, typer.Option(help="Where the run lives; the same command again goes on with it.")
+        Path, typer.Option(help="Directory of the run; the same command again goes on with it.")
     ],
     rounds: Rounds,
     recovery: Recovery,

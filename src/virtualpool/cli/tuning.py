@@ -115,7 +115,7 @@ class Recovery:
         str | None,
         typer.Option(
             rich_help_panel=_RECOVERY,
-            help="Of each round; one number or one a round (default: 5).",
+            help="Epochs of each round; one number or one a round (default: 5).",
         ),
     ] = None
     steps: Annotated[
@@ -130,7 +130,7 @@ class Recovery:
         str | None,
         typer.Option(
             rich_help_panel=_RECOVERY,
-            help="At first; one number or one a round (default: 0.001).",
+            help="Learning rate at first; one number or one a round (default: 0.001).",
         ),
     ] = None
     optimizer: Annotated[
@@ -166,7 +166,9 @@ class Recovery:
     ] = None
     mixed_precision: Annotated[
         Literal["no", "bf16", "fp16"],
-        typer.Option(rich_help_panel=_RECOVERY, help="Of fine-tuning and evaluation."),
+        typer.Option(
+            rich_help_panel=_RECOVERY, help="Mixed precision of fine-tuning and evaluation."
+        ),
     ] = "no"
     augment: options.Augment = None
 
