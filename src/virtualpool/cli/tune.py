@@ -41,7 +41,7 @@ def tune(
 ) -> None:
     """Make a set of faster networks out of a trained one.
 
-    Ranks the sites by the score that each costs, then pools and fine-tunes in rounds. A run that
+    Ranks the sites by their loss of score, then pools and fine-tunes in rounds. A run that
     was stopped goes on when the same command is given again. It ends with a table and a report,
     RUN_DIR/report.html.
     """

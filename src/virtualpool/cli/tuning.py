@@ -43,7 +43,7 @@ class Rounds:
         typer.Option(
             "--by-time",
             rich_help_panel=_ROUNDS,
-            help="First the sites that save most time for the score that they cost.",
+            help="Begin with the sites that save most time for their loss of score.",
         ),
     ] = False
     rounds_file: Annotated[
