@@ -57,7 +57,7 @@ def sum_of(errors: Sequence[ErrorSize]) -> ErrorSize:
 
 
 def side_by_side(errors: Sequence[ErrorSize]) -> ErrorSize:
-    """The error of values of which each stays as it is: of a concatenation, of several outputs."""
+    """The error of several values that stay as they are: a concatenation, several outputs."""
     return ErrorSize(
         torch.stack([error.largest for error in errors]).amax(0),
         torch.stack([error.norm for error in errors]).norm(dim=0),

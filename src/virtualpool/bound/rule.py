@@ -52,7 +52,7 @@ class Operation:
         return found
 
     def arguments(self, names: Sequence[str]) -> dict[str, Any]:
-        """Its arguments by name, or its module's attributes in place of those after the first.
+        """Its arguments by name, or its module's attributes in place of the ones after the first.
 
         Args:
             names: of the arguments in the order of the function.

@@ -59,7 +59,7 @@ class _Board:
             self._store.set(_key(processes.rank()), json.dumps([code, problem]))
 
     def read(self, patience: float) -> Ends:
-        """How the other processes have ended, of those that do so within so many seconds."""
+        """How other processes have ended, if they do so within so many seconds."""
         deadline = time.monotonic() + patience
         ends: Ends = {}
         try:

@@ -1,4 +1,4 @@
-"""The random numbers of Python, NumPy and PyTorch, all of which a model may draw from."""
+"""The random numbers of Python, NumPy and PyTorch: a model may draw from all three."""
 
 import hashlib
 import random

@@ -366,7 +366,7 @@ def _ancestors_of_convolutions(module: nn.Module) -> set[str]:
 
 
 def _sequences(module: nn.Module) -> set[str]:
-    """The plain sequences in a module but those with linear layers: these work on no map."""
+    """The plain sequences in a module without linear layers: linear ones work on no map."""
     return {
         name
         for name, child in module.named_modules()

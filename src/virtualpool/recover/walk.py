@@ -49,7 +49,7 @@ class Pair:
 
 
 class Walk:
-    """The forwards of batches, each of which waits at a layer until its maps are asked for again.
+    """The forwards of batches: each waits at a layer until its maps are asked for again.
 
     Waiting forwards keep tensors beyond the memory in temporary files. A forward on another path
     than the first batch's is repeated for each layer from there on.

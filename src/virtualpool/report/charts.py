@@ -122,7 +122,7 @@ def frontier(
 
 
 def sensitivity(bars: Sequence[Bar], width: float, unit: Unit) -> Markup:
-    """A bar for each site, in the network's order; those before a pooling layer are marked."""
+    """A bar for each site, in the network's order; sites before a pooling layer are marked."""
     longest = int(width * 0.4 / 7)
     left = 16 + 7 * min(longest, max(len(bar.site) for bar in bars))
     top, row = 8, 20

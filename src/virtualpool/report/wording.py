@@ -87,7 +87,7 @@ def title(name: str) -> str:
 
 
 def beside_smaller(frontier: Frontier) -> str:
-    """Which is ahead at equal measured speed: the pooled models, or those on smaller images."""
+    """Which is ahead at equal measured speed: the pooled models, or the ones on smaller images."""
     if not frontier.smaller:
         return "The model takes no smaller images: there is nothing to compare with."
     lead, unit = frontier.lead, frontier.unit

@@ -62,8 +62,8 @@ def check_resizable(model: nn.Module, example_inputs: Any) -> None:
     raise VirtualPoolError(
         f"{type(model).__name__} cannot be compared on smaller images: it takes no batch of "
         "images, floats of shape (N, C, H, W). A detector resizes a list of images by itself and "
-        "needs smaller anchors too: train one as recipes/faster_rcnn_vgg16/train.py does by --side, "
-        "and time it beside the pooled ones."
+        "needs smaller anchors too: train one as recipes/faster_rcnn_vgg16/train.py does by --side"
+        ", and time it beside the pooled ones."
     )
 
 

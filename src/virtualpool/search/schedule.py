@@ -179,7 +179,7 @@ class Listed(Schedule):
 
 @dataclass(frozen=True)
 class ByTimeSaved(Schedule):
-    """Several sites a round, those first that save most time for the accuracy that they cost.
+    """Several sites a round, first the ones that save most time for their loss of accuracy.
 
     The order is by milliseconds saved per accuracy lost, each site pooled alone, with the layers
     behind it reconstructed where the recoverable drop is known. A drop

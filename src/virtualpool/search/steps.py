@@ -1,4 +1,4 @@
-"""The steps of Algorithm 1, each of which finds its result in the run directory or makes it."""
+"""The steps of Algorithm 1: each finds its result in the run directory or makes it."""
 
 import functools
 import shutil

@@ -63,7 +63,7 @@ def evaluator(
 
 
 def _share(batches: Any) -> Any:
-    """Every n-th batch of a `DataLoader`, of which this process decodes no others."""
+    """Every n-th batch of a `DataLoader`; this process decodes no others."""
     if not processes.is_connected() or type(batches) is not DataLoader:
         return batches
     from accelerate.data_loader import prepare_data_loader

@@ -26,7 +26,7 @@ class Way(Enum):
 
 
 def taken(milliseconds: dict[Way, float]) -> Way:
-    """The way that is taken: among those within a tenth of the fastest, the one of least memory.
+    """The best way: among the ways within a tenth of the fastest, the one of least memory.
 
     Args:
         milliseconds: of each way, in the order in which they need less memory.

@@ -60,7 +60,7 @@ def inside(frame: Tensor, cells: Sequence[int], before: Axes) -> Tensor:
 
 
 class _Extension(torch.autograd.Function):
-    """The extension as one operation, of which its result alone is kept.
+    """The extension as one operation, which keeps its result alone.
 
     Autograd would go back through each row and column, and keep ReLU's result beside this one.
     """

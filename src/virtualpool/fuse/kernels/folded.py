@@ -22,7 +22,7 @@ def folded_convolution(
     dilation: Axes,
     groups: int,
 ) -> Tensor:
-    """A convolution of an interpolated map, of which there is the framed reduced one.
+    """A convolution of an interpolated map, given as its framed reduced map.
 
     Args:
         frame: the reduced map with the cells around it that the folded kernel reads (see

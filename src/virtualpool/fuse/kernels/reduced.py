@@ -69,7 +69,7 @@ def convolution_of_frame(
     before: Axes,
     groups: int,
 ) -> Tensor:
-    """A convolution of an interpolated map, of which there is the framed reduced one.
+    """A convolution of an interpolated map, given as its framed reduced map.
 
     Args:
         frame: the result of `framed`.

@@ -56,7 +56,7 @@ def fold_scales(graph: fx.Graph, values: Values) -> None:
 
 
 def scaled_bias(bias: Tensor, scale: Tensor) -> Tensor:
-    """A bias (C,) of which each number is multiplied by one of C.
+    """A bias (C,), each number multiplied by one of C.
 
     >>> scaled_bias(torch.ones(2), torch.tensor([[[[2.0]], [[3.0]]]]))
     tensor([2., 3.])
@@ -104,7 +104,7 @@ def _takes(convolution: Any, other: fx.Node, values: Values) -> bool:
 
 
 def _leaves(node: fx.Node) -> list[fx.Node] | None:
-    """The parameters and buffers of which alone a value is computed; none if it is of others."""
+    """The parameters and buffers that a value depends on; none if it depends on others too."""
     if node.op == "get_attr":
         return [node]
     if node.target not in PURE or not node.all_input_nodes:

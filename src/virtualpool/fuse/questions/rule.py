@@ -77,7 +77,7 @@ class Builder(Protocol):
 
 
 class Rule:
-    """The rule of an operation of which nothing is known: it is computed in full, of full inputs.
+    """The rule of an unknown operation: it is computed in full, of full inputs.
 
     Derive from it, or from `Pointwise`, and register with `rule`.
     """
@@ -103,7 +103,7 @@ class Rule:
         return builder.copy(node, builder.full)
 
     def size(self, node: fx.Node, builder: Builder) -> Any:
-        """The size (H, W) of the full result, for a result of which only even positions are there.
+        """The size (H, W) of the full result, for a result at even positions only.
 
         Either a node of the new graph, or two numbers.
         """

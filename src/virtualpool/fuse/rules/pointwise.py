@@ -227,7 +227,7 @@ def _has_no_positions(value: fx.Node, axes: Axes, values: Values) -> bool:
 
 
 def _maps(node: fx.Node, values: Values) -> Iterator[fx.Node]:
-    """The inputs with positions: not those with one value per channel."""
+    """The inputs with positions: not the ones with one value per channel."""
     axes, size = values.axes(node) or CHANNELS_FIRST, values.grid(node)
     for source in node.all_input_nodes:
         own = values.grid(source)

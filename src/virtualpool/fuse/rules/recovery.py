@@ -62,7 +62,7 @@ class OutputSize(Rule):
 
 @rule("size", "dim", getattr)
 class ShapeOf(Rule):
-    """The shape, dtype or device of a value of which only even positions are there."""
+    """The shape, dtype or device of a value that is there at even positions only."""
 
     def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
         """See `Rule`."""

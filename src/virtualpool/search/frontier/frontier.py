@@ -83,7 +83,7 @@ class Frontier:
 
     @property
     def lead(self) -> tuple[tuple[float, float], ...]:
-        """How much higher pooled models score than those on smaller images, at equal speed.
+        """How much higher pooled models score than models on smaller images, at equal speed.
 
         Of either, the models that no other one of them beats make a line of score against measured
         speedup, with straight pieces between them. The result has (speedup, difference) pairs at
@@ -231,7 +231,7 @@ class Frontier:
 
 @dataclass(frozen=True)
 class _Written:
-    """A frontier in a file; those from before there was a comparison have the points only."""
+    """A frontier in a file; older files, without a comparison, have the points only."""
 
     points: Annotated[list[dict[str, Any]], Some]
     smaller: list[dict[str, Any]] = field(default_factory=list)

@@ -168,7 +168,7 @@ class Run:
             )
 
     def check_files(self) -> None:
-        """Refuses a run of which a file is broken, before hours are spent on the rest of it."""
+        """Refuses a run with a broken file, before hours are spent on the rest of it."""
         for folder in _FOLDERS:
             for path in sorted(self.directory.glob(f"{folder}*.json")):
                 found = read(self.directory, path)
@@ -178,7 +178,7 @@ class Run:
                 check_file(path)
 
     def _check_weights(self, path: Path, point: Point) -> None:
-        """Refuses a model of which there is a point, the last of its files, and no weights."""
+        """Refuses a model with a point, the last of its files, and no weights."""
         weights = path.parent / "model.safetensors"
         if path.parent == self.folder(0):
             return

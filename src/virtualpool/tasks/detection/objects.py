@@ -74,7 +74,7 @@ class Split:
         return ", ".join(parts)
 
     def add(self, path: Path, size: Size, marked: list[Marked], classes: list[str]) -> None:
-        """Adds an image. A box is clipped to it; one of which nothing is left is left out."""
+        """Adds an image. A box is clipped to it; an empty one is left out."""
         kept: list[tuple[Marked, list[float]]] = []
         for each in marked:
             left, top, right, bottom = each.box
