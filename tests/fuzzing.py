@@ -1,4 +1,4 @@
-"""Files that were changed at random, by a seed: what reads them has to refuse, or be right."""
+"""Files that were changed at random, by a seed: their readers have to refuse, or be right."""
 
 import copy
 import json

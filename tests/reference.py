@@ -32,12 +32,12 @@ def pooled(full: Tensor, pointwise: Callable[[Tensor], Tensor] = torch.clone) ->
 
     Args:
         full: the output of the unmodified convolution, shape (N, C, H, W).
-        pointwise: what lies between the convolution and the virtual pool.
+        pointwise: the operations between the convolution and the virtual pool.
     """
     return recovered(pointwise(full[:, :, ::2, ::2]), (full.shape[2], full.shape[3]))
 
 
 def operations(program: torch.export.ExportedProgram) -> set[str]:
-    """The names of what an exported program calls."""
+    """The names of an exported program's operations."""
     calls = (node for node in program.graph.nodes if node.op == "call_function")
     return {call.target.__name__.partition(".")[0] for call in calls}

@@ -1,4 +1,4 @@
-"""The pictures of docs/ are what their program draws."""
+"""The pictures of docs/ are up to date with their program."""
 
 import re
 import runpy

@@ -1,4 +1,4 @@
-"""What `sites` says of small networks, each with one thing in it that matters."""
+"""`sites` on small networks, each with one thing in it that matters."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""What `summary` says of models in each form."""
+"""`summary` of models in each form."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""A pooled model in what people wrap models in: DistributedDataParallel and torch.compile."""
+"""A pooled model in its usual wrappers: DistributedDataParallel and torch.compile."""
 
 import copy
 import os

@@ -1,1 +1,1 @@
-"""Programs that train, and those that compare with other ways to as little work."""
+"""Programs that train, and comparisons with other ways to as little work."""

@@ -1,4 +1,4 @@
-"""Prunes a trained All-CNN-C further and further with Torch-Pruning, and saves what each step left.
+"""Prunes a trained All-CNN-C further and further with Torch-Pruning, and saves each step.
 
     python -m benchmarks.accuracy.prune_trained network.pt FOLDER
 

@@ -1,1 +1,1 @@
-"""What several benchmarks need: arguments, networks, candidates, engines, times, tables."""
+"""The common parts of benchmarks: arguments, networks, candidates, engines, times, tables."""

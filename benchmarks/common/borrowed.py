@@ -12,7 +12,7 @@ TORCHAO = "torchao==0.18.0"
 TABULATE = "tabulate==0.10.0"
 NNCF = ("nncf==3.4.0", "ninja==1.13.0", "pydot==4.0.1", TABULATE)
 EXECUTORCH = ("executorch==1.5.1", TORCHAO, "ruamel.yaml==0.19.1", TABULATE)
-"""With what they need besides."""
+"""With their other dependencies."""
 
 _SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
@@ -21,7 +21,7 @@ def environment(path: Path, *requirements: str) -> Path:
     """The Python of an environment that has packages, made if it is not there.
 
     The packages' dependencies, torch above all, come from the environment that runs this: another
-    torch would be gigabytes, and another speed. What that lacks has to be among them.
+    torch would be gigabytes, and another speed. Missing ones have to be among them.
 
     Args:
         path: of the environment.

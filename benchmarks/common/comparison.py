@@ -17,7 +17,7 @@ from benchmarks.common.times import median, spread, timed_interleaved
 from virtualpool.measure.timing import threads as torch_threads
 
 FASTER = "How many times faster than unmodified, medians:"
-"""The caption of a table of what `Comparison.times_faster` gives."""
+"""The caption of a table of `Comparison.times_faster`."""
 
 NOTHING = "–"
 UNMODIFIED = NAMES[0]
@@ -81,7 +81,7 @@ class Comparison:
 
     @classmethod
     def from_json(cls, value: Any) -> "Comparison":
-        """The comparison of what `to_json` gave."""
+        """The comparison of a value of `to_json`."""
         return cls(**value)
 
 
@@ -94,7 +94,7 @@ def compare(
     threads: int,
     folder: Path | None = None,
 ) -> Comparison:
-    """Compares candidates; prints what their outputs are before it takes any time.
+    """Compares candidates; prints their outputs' differences before it takes any time.
 
     Args:
         candidates: by name.

@@ -36,7 +36,7 @@ class Engine:
     Attributes:
         title: its name in tables.
         packages: whose versions its numbers depend on.
-        dtype: in what precision it computes.
+        dtype: the precision of its computations.
         tolerance: the largest difference from PyTorch in that precision, relative. Float32's
             rounding alone comes to 2e-4 behind the hundred random layers of ResNet-101; in bfloat16
             it is as much as the unmodified network differs, at least.
@@ -152,7 +152,7 @@ def _executorch(model: nn.Module, images: Tensor, file: Path, threads: int) -> R
     if not program.exists():
         write_program(model, images, program)
     if _threadpool_get_thread_count() != threads:
-        # Not for every candidate: those that are loaded already keep the threads that there were.
+        # Not for every candidate: loaded ones keep the old number of threads.
         _unsafe_reset_threadpool(threads)
     method = Runtime.get().load_program(program).load_method("forward")
     return lambda images: functools.partial(method.execute, [images])

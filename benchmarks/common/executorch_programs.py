@@ -48,7 +48,7 @@ class Delegation:
         return cls(**read_json(_beside(program)))
 
     def __str__(self) -> str:
-        """The operators that are left, those that are so most often first."""
+        """The operators that are left, the most frequent first."""
         ranked = sorted(self.left.items(), key=lambda item: -item[1])
         return ", ".join(f"{count} {name}" for name, count in ranked) or "none"
 

@@ -58,7 +58,7 @@ class _Results(TorchDispatchMode):
 
 
 def allocated_bytes(function: Callable[[], Any]) -> int:
-    """The most bytes that were taken at once, of those that PyTorch's allocator gave on the CPU.
+    """The most bytes of PyTorch's allocator on the CPU that were taken at once.
 
     It is the running sum of all that was given and given back since the function was called, in
     compiled code too. Scratch counts: oneDNN's copies of weights in an order of its own, above all.

@@ -28,7 +28,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def markdown_row(cells: Sequence[str]) -> str:
-    """A row of a table, whose texts may have what Markdown would take for an end of cell or row."""
+    """A row of a table; Markdown's marks for an end of cell or row in its texts are escaped."""
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 

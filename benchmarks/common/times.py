@@ -22,7 +22,7 @@ def timed_interleaved(
     Args:
         functions: of nothing, by name.
         duration_s: about the seconds per function; 7 repeats at least.
-        device: what they keep busy.
+        device: the device that they keep busy.
     """
     samples: list[tuple[float, ...]] = [()] * len(functions)
     while any(_spent(each) < duration_s for each in samples):
@@ -53,5 +53,5 @@ def spread(samples_ms: Sequence[float]) -> str:
 
 
 def milliseconds_per(unit: str) -> str:
-    """The caption of a table of what `spread` gives."""
+    """The caption of a table of `spread`."""
     return f"Milliseconds per {unit}, median (10th to 90th percentile):"

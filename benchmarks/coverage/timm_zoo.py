@@ -71,7 +71,7 @@ class Row:
 
 
 def _kind(asker: str) -> str:
-    """What asks for a full map, without the names of the modules that it is in."""
+    """The operations that ask for a full map, without the names of their modules."""
     return asker.partition(" in ")[0].rpartition(".")[2]
 
 
@@ -126,7 +126,7 @@ def page(rows: list[Row], command: str) -> str:
             "network's outputs are from the pooled one's, relative to the largest.",
             "",
             "A map is needed in full by a sum or an activation at the end of a stage, by a "
-            "depthwise convolution whose kernel runs faster on it, and by what no rule knows.",
+            "depthwise convolution whose kernel runs faster on it, or an unknown operation.",
             "",
             table(head, [row.cells() for row in rows]),
         ]

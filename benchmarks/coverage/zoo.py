@@ -41,7 +41,7 @@ class Row:
         sites: its convolutions.
         macs: multiply-accumulates per image of the network.
         pooled_macs: the same with all eligible sites pooled.
-        evaluates: whether the pooled network runs in eval mode: "yes", or what went wrong.
+        evaluates: whether the pooled network runs in eval mode: "yes", or the error.
         trains: the same in training mode.
     """
 

@@ -1,6 +1,6 @@
 """The part of `checkouts.py` that runs with the library of one checkout, and answers questions.
 
-Of the library it imports what every version has: an old one may not have the rest, or elsewhere.
+It imports only names that every version of the library has: old ones may lack or move the rest.
 """
 
 import inspect
@@ -76,7 +76,7 @@ def _pooled(model: nn.Module, image: Tensor) -> nn.Module:
 
 
 def _report_of(fused: nn.Module) -> Any:
-    """What fusing says that it has done; older versions have it in the room alone."""
+    """The report of fusing; older versions have it in the room alone."""
     if hasattr(vp, "report_of"):
         return vp.report_of(fused)
     from virtualpool.fuse import report_of

@@ -1,4 +1,4 @@
-"""What ExecuTorch left to XNNPACK, and how fast it is, as tables in Markdown."""
+"""The operators left to XNNPACK by ExecuTorch, and their speed, as tables in Markdown."""
 
 from functools import partial
 from pathlib import Path

@@ -12,7 +12,7 @@ By the saving: the network unfused is timed interleaved with itself where every 
 an argument that lies ready, computed before from the same images. Each convolution does the same
 work on the same values, and each reduced map is computed, and given back so that no compiler leaves
 it out; only the interpolation between the two is missing. A compiled network has no calls that
-could be timed, for its interpolation is one loop with what surrounds it, so there is only this
+could be timed, for its interpolation is one loop with its neighbours, so there is only this
 answer. It is low rather than high: a map that was computed long before is read from memory, one
 that was just interpolated may still be in a cache. Of a fused network, which reads reduced maps, no
 such pair can be made.

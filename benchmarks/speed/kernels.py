@@ -1,4 +1,4 @@
-"""Where a network's time goes: the kernels that each candidate runs, those that take most first.
+"""Where a network's time goes: the kernels that each candidate runs, the longest first.
 
     python -m benchmarks.speed.kernels --network vgg16 --batch 128 --dtype bfloat16 --mode compiled
 

@@ -23,7 +23,7 @@ class Precision:
     Attributes:
         dtype: of weights and images.
         tolerance: how far a fused network's outputs may be from the pooled one's, without TF32.
-        autocast: what operations are cast to, if they are.
+        autocast: the dtype that operations are cast to, if they are.
     """
 
     dtype: torch.dtype
@@ -65,7 +65,7 @@ def compared(name: str, batch: int, dtype: str, device: str) -> dict[str, tuple[
 
 
 def checked(fused: nn.Module, pooled: nn.Module, given: Tensor, tolerance: float) -> None:
-    """Refuses to time what computes something else."""
+    """Refuses to time a model that computes something else."""
     with evaluating(fused), evaluating(pooled), _without_tf32():
         found = difference(fused(given), pooled(given))
     if found > tolerance:

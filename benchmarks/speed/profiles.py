@@ -1,4 +1,4 @@
-"""What ONNX Runtime and OpenVINO say that they ran, by kinds of operators."""
+"""The operators that ONNX Runtime and OpenVINO report, by kind."""
 
 import json
 import statistics

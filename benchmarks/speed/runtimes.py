@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.runtimes --json runs/runtimes.json --markdown runs/runtimes.md
 
-Outputs are compared with PyTorch's before anything is timed, and what differs is not timed. In each
+Outputs are compared with PyTorch's before anything is timed; others are not timed. In each
 runtime the candidates are timed interleaved. Started again with the same file it goes on there.
 """
 

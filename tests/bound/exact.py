@@ -23,7 +23,7 @@ def norms(function: Callable[[Tensor], Tensor], example: Tensor) -> tuple[float,
 
 
 class _Tracer(fx.Tracer):
-    """Leaves whole what there is a rule for, as the library's own does."""
+    """Leaves modules with a rule whole, as the library's own does."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return knows(m) or super().is_leaf_module(m, module_qualified_name)

@@ -1,4 +1,4 @@
-"""`virtualpool tune` and what follows on it, in this process."""
+"""`virtualpool tune` and the commands after it, in this process."""
 
 import json
 import shutil

@@ -145,7 +145,7 @@ def activation(net: _Growing) -> nn.Module:
 
 
 def block(net: _Growing, source: int, channels: int | None = None) -> int:
-    """A convolution, with what often follows it."""
+    """A convolution, with the operations that often follow it."""
     made = net.add(convolution(net, source, channels), source)
     follows = net.draw(st.sampled_from(["", "act", "act", "norm", "norm act", "norm act"]))
     if "norm" in follows:

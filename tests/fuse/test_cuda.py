@@ -1,4 +1,4 @@
-"""Fused networks on a GPU: for those who have one; and what can be said of it without."""
+"""Fused networks on a GPU, if there is one; and the parts that can be tested without."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

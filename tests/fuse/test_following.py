@@ -1,4 +1,4 @@
-"""A fused model gives what its weights of now say, however they came to be; and they can learn."""
+"""A fused model follows its present weights, however they came to be; and they can learn."""
 
 import copy
 import pickle

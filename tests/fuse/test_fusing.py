@@ -510,7 +510,7 @@ def test_gradients_of_training_are_the_pooled_models(name, size):
     for each in (pooled, fused):
         each(example).square().mean().backward()
     expected = {name: p.grad for name, p in pooled.named_parameters() if p.grad is not None}
-    # Some gradients are zero but for rounding; what counts is the whole one's length.
+    # Some gradients are zero but for rounding; the whole one's length counts.
     scale = torch.stack([gradient.norm() for gradient in expected.values()]).max()
     assert scale > 0
     for name, parameter in fused.named_parameters():

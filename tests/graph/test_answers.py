@@ -1,4 +1,4 @@
-"""What code asks of shapes is answered from the example, and checked when the graph runs."""
+"""Code's questions on shapes are answered from the example, and checked when the graph runs."""
 
 import pickle
 from collections.abc import Callable

@@ -45,7 +45,7 @@ class Scaled(nn.Module):
 
 
 class Guarded(nn.Module):
-    """Says itself what of it is copied: not its cache."""
+    """Decides itself which state is copied: not its cache."""
 
     def __init__(self):
         super().__init__()

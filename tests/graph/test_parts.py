@@ -111,7 +111,7 @@ class Attentive(nn.Module):
 
 
 class Blocked(nn.Module):
-    """Has one block, and what else a subclass needs."""
+    """Has one block, and the other methods of a subclass."""
 
     def __init__(self):
         super().__init__()

@@ -40,7 +40,7 @@ class Busy(nn.Module):
 
 
 def snapshot(model):
-    """What of a model can be compared: the objects that it holds, and the values of its buffers."""
+    """A model's comparable state: the objects that it holds, and the values of its buffers."""
     attributes = [{**vars(module)} for module in model.modules()]
     buffers = {
         name: (buffer, None if buffer is None else buffer.clone())

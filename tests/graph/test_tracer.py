@@ -1,4 +1,4 @@
-"""What one graph can say: it runs like the module that it is of, or there is none."""
+"""Code that one graph can hold: it runs like the module that it is of, or there is none."""
 
 import functools
 import inspect

@@ -1,4 +1,4 @@
-"""Who is told that it is exported: programs and ONNX files, and not what `torch.compile` makes."""
+"""Who is told that it is exported: programs and ONNX files, and no results of `torch.compile`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What reconstruction is given, beyond plain networks and images: a right answer, or a message."""
+"""Inputs to reconstruction beyond plain networks and images: a right answer, or a message."""
 
 import logging
 from collections.abc import Callable

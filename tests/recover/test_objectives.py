@@ -75,7 +75,7 @@ def test_the_weights_of_the_parts_add_up(network, batches):
         (all_cnn_c, 32, "convs.8"),
         (lambda: resnet18(num_classes=5), 64, "avgpool"),
         (lambda: squeezenet1_1(num_classes=5), 64, "classifier.3"),
-        (lambda: resnet18(num_classes=5), 32, "layer4.0.downsample.0"),  # what follows has one row
+        (lambda: resnet18(num_classes=5), 32, "layer4.0.downsample.0"),  # later layers have one row
     ],
 )
 def test_the_last_map_is_compared_also_in_a_pooled_model(make, size, layer):

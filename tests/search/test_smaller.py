@@ -49,7 +49,7 @@ def quick(monkeypatch):
 
 
 def sizes_of(model: nn.Module, images: Tensor) -> list[int]:
-    """How many rows a model sees of images: a hook is called after those that were there before."""
+    """The number of rows of images that a model sees: a hook is called after the older ones."""
     seen = []
     handle = model.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[2]))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What programs that train All-CNN-C are told on the command line, and the setup of that."""
+"""The options of programs that train All-CNN-C, and the setup from them."""
 
 import argparse
 from functools import partial
@@ -72,7 +72,7 @@ def setup(options: argparse.Namespace, batch: int, latency: LatencyOptions) -> S
 
 
 def budget(options: argparse.Namespace) -> str:
-    """How long each training is, for those who read the tables."""
+    """The length of each training, for readers of the tables."""
     images = options.images or "all"
     return f"{options.epochs:g} epochs of {images} training images, batches of {BATCH}, AdamW"
 

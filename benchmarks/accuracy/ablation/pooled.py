@@ -14,7 +14,7 @@ from virtualpool.search import Schedule, Sensitivity
 
 
 def pool(names: Sequence[str] | str, image: Tensor) -> Change:
-    """Pools sites, or "all", on top of those that are pooled already."""
+    """Pools sites, or "all", on top of the pooled ones."""
     return lambda model: vp.apply(model, image, names)
 
 

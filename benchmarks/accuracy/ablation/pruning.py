@@ -18,7 +18,7 @@ from virtualpool.measure import latency
 
 
 def pruned_as_fast_as(pooled: Mapping[str, Change], setup: Setup) -> dict[str, Change]:
-    """For each of some pooled networks, what prunes the original to its speed, fused.
+    """For each of some pooled networks, a function that prunes the original to its speed, fused.
 
     The network is pruned step by step. The results and the pooled networks are timed interleaved,
     and of the results the one that is nearest in speed is taken.

@@ -1,4 +1,4 @@
-"""The ablations by name: what each compares."""
+"""The ablations by name, each with its variants."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def _more_and_more_pooled(setup: Setup) -> list[Variant]:
 
 
 def _recovered_by_sites(setup: Setup) -> list[Variant]:
-    """The same, by what only networks with maps as large as the original's can be recovered by."""
+    """The same, by recoveries for networks with maps as large as the original's only."""
     return [
         Variant.once(f"{name}, by {SITES}", change, SITES, POOLING_BY_SITES)
         for name, change in _pooled_sets(setup).items()

@@ -30,7 +30,7 @@ def recovered_by(make: Callable[[int], nn.Module], network: nn.Module, image: Te
     """Pools all sites of a network, each map recovered by a module of its own.
 
     Args:
-        make: of the number of channels, a module that takes what `virtual_pool` does.
+        make: of the number of channels, a module that takes the arguments of `virtual_pool`.
         network: the network; it is not changed.
         image: the image to trace it with.
     """

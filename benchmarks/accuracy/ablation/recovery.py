@@ -1,4 +1,4 @@
-"""How a variant is trained: by what loss."""
+"""The training of a variant, and its loss."""
 
 from typing import Any
 

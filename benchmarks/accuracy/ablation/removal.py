@@ -1,6 +1,6 @@
 """Pooling removal: an early convolution strides in place of a later one (paper, section 1).
 
-All that lies between works on smaller maps, as between sites that are pooled, and what follows the
+All layers between work on smaller maps, as between sites that are pooled, and the layers behind the
 later convolution is as it was. Virtual pooling at the earlier convolution and all between it and
 the later one has the same multiply-accumulates, so the two are compared in pairs.
 """

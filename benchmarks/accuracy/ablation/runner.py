@@ -31,10 +31,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Training:
-    """What one training of a variant came to.
+    """The result of one training of a variant.
 
     Attributes:
-        stages: one a round, but for those that failed.
+        stages: one a round, but for failed ones.
         failure: why a round failed, such as a loss that is not finite.
     """
 

@@ -1,4 +1,4 @@
-"""What all variants of a run have in common: the network, the images, the budget."""
+"""The common parts of a run's variants: the network, the images, the budget."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ class Setup:
     Attributes:
         run: the directory that keeps whatever is found.
         network: All-CNN-C, trained.
-        images: (N, 3, 32, 32), what models are timed on.
+        images: (N, 3, 32, 32), for timing.
         train: batches of (images, labels), gone through once an epoch.
         test: the same of the test images.
         evaluate: the accuracy on them.
         watch: the same on a part of them, for the journals of trainings.
         device: where variants are trained and judged; they are timed on the processor.
-        epochs: what each training of a variant is given, all its rounds together.
+        epochs: the epochs of each training of a variant, all its rounds together.
         training: the settings of `Training`, but for the seed.
         latency: the options of `virtualpool.measure.latency`.
     """
@@ -47,7 +47,7 @@ class Setup:
 
     @property
     def image(self) -> Tensor:
-        """What models are traced with."""
+        """The images for tracing."""
         return self.images[:1]
 
     @property

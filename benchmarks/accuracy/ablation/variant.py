@@ -9,7 +9,7 @@ from torch import nn
 from benchmarks.accuracy.ablation.recovery import LOGITS
 
 Change = Callable[[nn.Module], nn.Module]
-"""Makes a new model of one, which keeps what that has learnt."""
+"""Makes a new model of one, with the same learned weights."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Variant:
             the rounds have equal parts of the training.
         recovery: how it is trained, one of `RECOVERIES`.
         frontier: the line of the figure that it lies on, if it lies on one.
-        side: what part of the images' side the network is timed on.
+        side: the share of the images' side that the network is timed on.
     """
 
     name: str

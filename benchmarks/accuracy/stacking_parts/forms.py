@@ -15,7 +15,7 @@ CALIBRATION = 256
 
 
 def forms(models: Mapping[str, nn.Module], images: Tensor) -> dict[str, Candidate]:
-    """The candidates by name, of what `trained` gives."""
+    """The candidates by name, from the results of `trained`."""
     return {
         ORIGINAL: Candidate(models[ORIGINAL], images, models[ORIGINAL]),
         "pooled, unfused": Candidate(models[POOLED], images, models[POOLED]),

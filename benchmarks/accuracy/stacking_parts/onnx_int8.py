@@ -45,7 +45,7 @@ class _Images(CalibrationDataReader):
 def pad_as_integers(network: onnx.ModelProto) -> None:
     """Takes each Pad out of its pair of a DequantizeLinear and a QuantizeLinear of one scale.
 
-    ONNX Runtime does so for what else only moves values, but pads in float.
+    ONNX Runtime does so for other operations that only move values, but pads in float.
     """
     graph = network.graph
     made_by = {output: node for node in graph.node for output in node.output}

@@ -25,7 +25,7 @@ Batches = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Tools:
-    """What quantises, in environments of its own that are made when they are needed.
+    """The tools that quantise, in environments of their own that are made when they are needed.
 
     Attributes:
         directory: where these are.
@@ -53,7 +53,7 @@ def in_precisions(
         forms: of a network, in float32.
         runtime: one of `RUNTIMES`.
         calibration: batches of images, of which smaller candidates get the corners.
-        tools: what quantises.
+        tools: the tools that quantise.
     """
     floats = {FLOAT32: ENGINES[runtime], **_bfloat16(runtime)}
     found = {}

@@ -24,7 +24,7 @@ PRUNED_FILE = "part-0.48.pt"
 """From the files of `prune_trained.py`: half of the multiply-accumulates, or a little less."""
 
 WITH_SITES = {"learning_rate": 1e-3, "clip": 40.0}
-"""What compares the sites' maps stands larger steps, and has larger gradients."""
+"""The loss on the sites' maps stands larger steps, and has larger gradients."""
 
 SEED = 0
 

@@ -50,7 +50,7 @@ def test_a_fused_network_is_computed_in_integers(fused: nn.Module, tmp_path: Pat
         (found,) = session.run(None, {name: batch.numpy()})
         torch.testing.assert_close(torch.as_tensor(found), fused(batch), rtol=0.05, atol=0.01)
     steps = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
-    # In float is what enters and what leaves, and nothing in between.
+    # Inputs and outputs are float, and nothing in between.
     assert (steps["QuantizeLinear"], steps["DequantizeLinear"]) == (1, 1)
     assert (steps["QLinearConv"], steps["QLinearMul"], steps["Pad"]) == (3, 2, 2)
 

@@ -1,4 +1,4 @@
-"""What `interpolation_share.py` times, and the arithmetic of `transposed.py`."""
+"""The networks that `interpolation_share.py` times, and the arithmetic of `transposed.py`."""
 
 from collections.abc import Callable
 from pathlib import Path

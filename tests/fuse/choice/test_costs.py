@@ -1,4 +1,4 @@
-"""Times that are taken once, and what becomes of the file that remembers them."""
+"""Times that are taken once, and the file that remembers them."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `test_reduced` does not see of max pooling: images interleaved, and what training keeps."""
+"""Max pooling beyond `test_reduced`: images interleaved, and the memory of training."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ def test_exported_it_is_the_same(size, kernel, stride, is_rectified):
     program = torch.export.export(pooling, (map,))
     expected = functional.max_pool2d(recovered(map, size), kernel, stride, kernel // 3)
     torch.testing.assert_close(program.module()(map), expected, rtol=1e-14, atol=1e-14)
-    # What XNNPACK has not.
+    # Operators that XNNPACK has not.
     if is_rectified or stride == 2:
         assert not operations(program) & {"pad", "lerp", "slice", "conv2d", "alias"}
 

@@ -114,7 +114,7 @@ def of_all_sizes(make) -> list[nn.Module]:
 
 
 def check(modules: Sequence[nn.Module], file: Path) -> set[str]:
-    """Exports modules of a size each together; the operations, if all give what they should."""
+    """Exports modules of a size each together; the operations, if all results are right."""
     torch.manual_seed(0)
     maps = [
         torch.randn(2, CHANNELS, *((length + 1) // 2 for length in module.size))  # pyright: ignore

@@ -1,4 +1,4 @@
-"""Batch norms that are folded, and convolutions that are not what they seem."""
+"""Batch norms that are folded, and convolutions that only seem plain."""
 
 from typing import Any
 
@@ -218,7 +218,7 @@ def test_what_is_no_padding_of_a_convolution_stays(model):
 
 
 def reading(**later: Any) -> Any:
-    """A site, and what reads it, whose attributes are set when it is built already."""
+    """A site, and its reader, whose attributes are set when it is built already."""
     model = chain(nn.ReLU())
     for name, value in later.items():
         setattr(model[-1], name, value)

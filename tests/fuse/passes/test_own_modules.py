@@ -138,7 +138,7 @@ class Dropped(nn.Module):
 
 
 class Net(nn.Module):
-    """A site, a module, and a convolution that reads what that gives."""
+    """A site, a module, and a convolution that reads its result."""
 
     def __init__(self, own: nn.Module, takes: int = 1) -> None:
         super().__init__()

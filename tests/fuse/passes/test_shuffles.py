@@ -1,4 +1,4 @@
-"""Hand-written channel shuffles are named as such, and what only looks like one is not."""
+"""Hand-written channel shuffles are named as such; operations that only look like one are not."""
 
 from collections.abc import Callable
 

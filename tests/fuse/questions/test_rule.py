@@ -16,7 +16,7 @@ from virtualpool.fuse.questions.values import Values
 
 
 class Net(nn.Module):
-    """A site, an operation, and a convolution that reads what that gives."""
+    """A site, an operation, and a convolution that reads its result."""
 
     def __init__(self, operation: Any, reads: nn.Module) -> None:
         super().__init__()

@@ -124,7 +124,7 @@ def test_parts_of_which_different_things_are_asked(names):
 
 
 class Shortcut(nn.Module):
-    """What takes some rows and columns of a map, beside a convolution with a stride."""
+    """Takes some rows and columns of a map, beside a convolution with a stride."""
 
     def __init__(self, operation: Callable[[Tensor], Tensor], stride: int = 2) -> None:
         super().__init__()

@@ -76,7 +76,7 @@ def test_of_an_interpolated_map(options, is_fused):
 @pytest.mark.parametrize(("options", "_"), CASES, ids=str)
 def test_both_pooled(options, _):
     report = fused_alike(chain(options), images(20, 21), others=OTHERS)
-    # With its stride doubled it is even, so what pads with zeros reads the reduced map.
+    # With its stride doubled it is even, so padding with zeros reads the reduced map.
     assert ("0" in report.fused) == (options.get("padding_mode", "zeros") == "zeros")
 
 

@@ -1,4 +1,4 @@
-"""Permuted maps: where their rows and columns are, and what keeps means or positions there."""
+"""Permuted maps: the axes of their rows and columns, and operations that keep means there."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Poolings of interpolated maps, and of those that are asked for at even positions alone."""
+"""Poolings of interpolated maps, and of maps that are asked for at even positions alone."""
 
 from typing import Any
 
@@ -75,7 +75,7 @@ BOTH = ON_REDUCED | OTHERS
 
 
 class Net(nn.Module):
-    """A site, a pooling, and what reads that, if anything."""
+    """A site, a pooling, and a reader of its result, if any."""
 
     def __init__(self, pooling: Any, reads: Any) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from virtualpool.measure.energy.rapl import rapl
 
 @pytest.fixture
 def sensors(monkeypatch, tmp_path):
-    """Sensors in folders of the test; those that are not named have none."""
+    """Sensors in folders of the test; sensors that are not named have none."""
 
     def put(powercap=None, ina3221=None):
         nowhere = tmp_path / "nowhere"

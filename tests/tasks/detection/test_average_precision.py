@@ -16,7 +16,7 @@ def found(*rows):
 
 
 def there(*rows):
-    """What there is in an image: (label, box, and whether it is difficult)."""
+    """The true boxes in an image: (label, box, and whether it is difficult)."""
     return {
         "labels": torch.tensor([row[0] for row in rows], dtype=torch.int64),
         "boxes": torch.tensor([row[1] for row in rows], dtype=torch.float32).reshape(-1, 4),
