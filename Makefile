@@ -10,7 +10,7 @@ MODE := $(if $(shell command -v c++),compiled,eager)
 
 demo: .venv/library
 	$(BIN)/virtualpool tune virtualpool:all_cnn_c --weights cifar10 --data sample:cifar10 \
-	  --run-dir $(DEMO_RUN) --sizes 3,3,3 --recover distillation+labels --epochs 2,3,5 --optimizer adamw \
+	  --run-dir $(DEMO_RUN) --sizes 2,3,4 --recover reconstruction,distillation+labels --epochs 2,3,4 --clip 1 --optimizer adamw \
 	  --learning-rate 0.0003 --rate-schedule cosine --mode $(MODE) --timing-batch 32
 
 # A process a core, up to four: a test computes on one thread.
