@@ -1,11 +1,12 @@
 """Solved weights as far as they help: no output is to be further from the original's."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from virtualpool import processes
 from virtualpool.graph.inputs import tensors
@@ -15,61 +16,70 @@ SHARES = (1.0, 0.75, 0.5, 0.25)
 """The parts of the way from the given weights to the solved ones that are tried."""
 
 
+State = dict[str, Tensor]
+"""Parameters and buffers by name."""
+
+
 @dataclass(frozen=True)
 class Judgement:
     """How a model's outputs on held-out images compare with the original's.
 
     Attributes:
-        error: their square error, in parts of the original's square.
+        error: their square error, in parts of the original's square. To that of logits (N, classes)
+            the divergence from the original's classes is added, in nats an image.
         agreed: the images with the original's first class; none where outputs are no logits.
-        share: the part of the way to the solved weights.
+        share: the part of the way to solved weights.
+        end: which solved weights they are.
     """
 
     error: float
     agreed: int
     share: float = 0.0
+    end: int = 0
 
 
 def take_best(
-    solved: nn.Module, start: nn.Module, judge: Callable[[nn.Module, float], Judgement]
+    model: nn.Module, start: nn.Module, ends: list[State], judge: Callable[[nn.Module], Judgement]
 ) -> tuple[Judgement, Judgement]:
-    """Gives a model the weights on the way between two with the least error on held-out images.
+    """Gives a model the weights with the least error on held-out images.
 
-    Those with which fewer images have the original's first class are not taken.
+    They are given weights, or on the way from these to one of several solutions. Those with which
+    fewer images have the original's first class are not taken.
 
     Args:
-        solved: the model with the solved weights, which is changed.
-        start: the same model with the weights that it had.
-        judge: the judgement of a model, for a part of the way.
+        model: is changed.
+        start: the same model with the weights that were given.
+        ends: solutions.
+        judge: the judgement of a model.
 
     Returns:
         Before and after.
     """
-    before = judge(start, 0.0)
-    best, given = before, _state(start)
-    ends = {name: value.clone() for name, value in _state(solved).items()}
+    given = state_of(start)
 
-    def go(share: float) -> None:
-        for name, value in _state(solved).items():
+    def go(end: State, share: float) -> None:
+        for name, value in state_of(model).items():
             if share == 1:
-                value.copy_(ends[name])
+                value.copy_(end[name])
             elif value.is_floating_point():
-                value.copy_(torch.lerp(given[name].double(), ends[name].double(), share))
+                value.copy_(torch.lerp(given[name].double(), end[name].double(), share))
             else:
                 value.copy_(given[name])
 
-    for share in SHARES:
-        go(share)
-        judgement = judge(solved, share)
-        if judgement.agreed >= before.agreed and judgement.error < best.error:
-            best = judgement
-    go(best.share)
+    best = before = judge(start)
+    for number, end in enumerate(ends):
+        for share in SHARES:
+            go(end, share)
+            judgement = replace(judge(model), share=share, end=number)
+            if judgement.agreed >= before.agreed and judgement.error < best.error:
+                best = judgement
+    go(ends[best.end], best.share)
     return before, best
 
 
-def judged(pairs: list[Pair], device: torch.device, share: float) -> Judgement:
+def judged(pairs: list[Pair], device: torch.device) -> Judgement:
     """Judges a model by the outputs of its calls and the original's."""
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    sums = torch.zeros(5, dtype=torch.float64, device=device)
     for pair in pairs:
         given, wanted = map(_numbers, pair.results())
         for one, other in zip(given, wanted, strict=False):
@@ -80,9 +90,18 @@ def judged(pairs: list[Pair], device: torch.device, share: float) -> Judgement:
                 sums[1] += other.square().sum()
         if _are_logits(given) and _are_logits(wanted) and given[0].shape == wanted[0].shape:
             sums[2] += (given[0].argmax(1) == wanted[0].argmax(1)).sum()
+            sums[3] += _divergence(given[0], wanted[0])
+            sums[4] += len(given[0])
     processes.add_up([sums])
-    error, scale, agreed = sums.tolist()
-    return Judgement(error / scale if scale else error, round(agreed), share)
+    error, scale, agreed, divergence, count = sums.tolist()
+    # The square error alone would have logits near their mean, with their order lost.
+    error = (error / scale if scale else error) + (divergence / count if count else 0.0)
+    return Judgement(error, round(agreed))
+
+
+def _divergence(given: Tensor, wanted: Tensor) -> Tensor:
+    log_given, log_wanted = (functional.log_softmax(logits, 1) for logits in (given, wanted))
+    return functional.kl_div(log_given, log_wanted, reduction="sum", log_target=True)
 
 
 def results_of(model: nn.Module, layers: list[str], call: Callable[[], Any]) -> Any:
@@ -110,7 +129,15 @@ def _numbers(output: Any) -> list[Tensor]:
     return [tensor.double() for tensor in tensors(output) if tensor.is_floating_point()]
 
 
-def _state(model: nn.Module) -> dict[str, Tensor]:
+def state_of(model: nn.Module) -> State:
+    """All parameters and buffers of a model, which are its own and no copies."""
     return {
         name: each.detach() for name, each in (*model.named_parameters(), *model.named_buffers())
     }
+
+
+def copy_state(source: nn.Module, target: nn.Module) -> None:
+    """Gives a model all parameters and buffers of another one."""
+    given = state_of(source)
+    for name, value in state_of(target).items():
+        value.copy_(given[name])
