@@ -14,14 +14,14 @@ def judge(given: Tensor, wanted: Tensor) -> Judgement:
     return judged([Pair(0, lambda: given, lambda: wanted)], CPU)
 
 
-def scale(value: float) -> nn.Module:
+def scale(value: float) -> nn.Conv2d:
     module = nn.Conv2d(1, 1, 1, bias=False)
-    module.weight.data.fill_(value)
+    nn.init.constant_(module.weight, value)
     return module
 
 
 def _weight(module: nn.Module) -> float:
-    return float(module.weight.detach().sum())
+    return float(next(module.parameters()).detach().sum())
 
 
 @pytest.mark.parametrize(
