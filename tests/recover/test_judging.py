@@ -26,8 +26,14 @@ def _weight(module: nn.Module) -> float:
 
 @pytest.mark.parametrize(
     ("ends", "wanted"),
-    [((1.0, 3.0), 3.0), ((3.0, 1.0), 3.0), ((6.0, -9.0), 3.0), ((-1.0, -2.0), 0.0)],
-    ids=["the second", "the first", "half of the first", "none"],
+    [
+        ((1.0, 3.0), 3.0),
+        ((3.0, 1.0), 3.0),
+        ((6.0, -9.0), 3.0),
+        ((-1.0, -2.0), 0.0),
+        ((0.05, -1.0), 0.0),
+    ],
+    ids=["the second", "the first", "half of the first", "none", "none by chance"],
 )
 def test_the_best_of_several_solutions_is_taken_as_far_as_it_helps(ends, wanted):
     model, start = scale(5.0), scale(0.0)

@@ -73,8 +73,8 @@ def reconstruct(
     At the end the model goes part of the way from the given weights to those of one of the two: as
     far as its outputs on the held-out images come nearest to the original's, and nowhere if they do
     not, or if fewer images have the original's first class. Of logits (N, classes) the divergence
-    of the classes is judged too. Least squares win where few sites are pooled, mean and variance in
-    deep networks of which all sites are.
+    of the classes is judged too. Least squares win on most networks. Where their errors add up over
+    many layers, mean and variance may lose less.
 
     Run by `accelerate launch`, each process takes its share of the batches, and all end with the
     same weights. All are to be given the same batches.
