@@ -15,7 +15,6 @@ import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
@@ -58,15 +57,17 @@ def main() -> None:
     batches = [*data.test]
     images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
     model = network()
-    rows: list[tuple[Any, ...]] = []
+    rows: list[tuple[str, ...]] = []
     for seed in given.seeds:
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
         half = len(order) // 2
         recovering, judging = order[:half][: given.images], order[half:][: given.judging]
         judge = Judge(model, images[judging], labels[judging])
-        rows.append(("none", seed, "1", "unmodified", *judge(model), ""))
+        rows.append(("none", str(seed), "1", "unmodified", *judge(model), ""))
         for plan in given.plans:
-            rows += [(plan, seed, *row) for row in rows_of(plan, model, images[recovering], judge)]
+            rows += [
+                (plan, str(seed), *row) for row in rows_of(plan, model, images[recovering], judge)
+            ]
             print(table(HEAD, rows), flush=True)
     text = (
         f"{given.images} images without labels, judged on {given.judging} others.\n\n"
@@ -111,7 +112,7 @@ class Judge:
         return torch.cat([model(batch) for batch in self._images.split(50)])
 
 
-def rows_of(plan: str, model: nn.Module, images: Tensor, judge: Judge) -> Iterator[tuple[Any, ...]]:
+def rows_of(plan: str, model: nn.Module, images: Tensor, judge: Judge) -> Iterator[tuple[str, ...]]:
     """The rows of a plan: each way to recover, and the smaller image."""
     choose, scale = PLANS[plan]
     example = images[:1]
