@@ -196,14 +196,15 @@ def test_pictures_that_are_there_are_not_drawn_again(
 ) -> None:
     run_dir = tmp_path / "run"
     shutil.copytree(finished, run_dir)
-    (run_dir / "pictures.json").write_text('{"rows": []}')
+    drawn = '{"title": "Boxes", "caption": "", "rows": []}'
+    (run_dir / "pictures.json").write_text(drawn)
     options = ["--data", boxes, "--weights", finished.parent / "weights.pt", "--sizes", "1,1"]
     options += ["--recover", "none", "--repeats", "1", "--threads", "1", "--workers", "0"]
     result = run(
         "tune", detector, "--task", "detection", "--device", "cpu", "--run-dir", run_dir, *options
     )
     assert result.exit_code == 0, result.output
-    assert (run_dir / "pictures.json").read_text() == '{"rows": []}'
+    assert (run_dir / "pictures.json").read_text() == drawn
     assert "<img" not in (run_dir / "report.html").read_text(encoding="utf-8")
     said = run("pick", run_dir, "--max-drop", "1").stdout
     assert " mAP at 0.5, " in said

@@ -65,7 +65,7 @@ def test_weights_that_are_gone_or_broken_are_named_at_once(run, folder):
         with pytest.raises(VirtualPoolError, match=f"^{weights}: "):
             Run(run).check_files()
     weights.unlink()
-    with pytest.raises(VirtualPoolError, match=f"^{weights}: is gone.*remove {run / folder} for"):
+    with pytest.raises(VirtualPoolError, match=f"^{weights}: is gone.*remove {run / folder} to"):
         Run(run).check_files()
     point = weights.with_name("point.json")
     for other in (None, "round-00/model.safetensors", "/etc/passwd"):

@@ -47,7 +47,8 @@ class _Config:
     settings: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     learning_rates: list[Finite | None] | None = None
-    epochs: list[Finite | None] | None = None
+    # One number in the runs of benchmarks.
+    epochs: list[Finite | None] | Finite | None = None
 
 
 @dataclass(frozen=True)
