@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from virtualpool.recover.judging import Judgement, judged, state_of, take_best
+from virtualpool.recover.judging import Judgement, judged, take_best
 from virtualpool.recover.walk import Pair
 
 CPU = torch.device("cpu")
@@ -25,35 +25,26 @@ def _weight(module: nn.Module) -> float:
 
 
 @pytest.mark.parametrize(
-    ("ends", "wanted"),
-    [
-        ((1.0, 3.0), 3.0),
-        ((3.0, 1.0), 3.0),
-        ((6.0, -9.0), 3.0),
-        ((-1.0, -2.0), 0.0),
-        ((0.05, -1.0), 0.0),
-    ],
-    ids=["the second", "the first", "half of the first", "none", "none by chance"],
+    ("end", "wanted"),
+    [(3.0, 3.0), (6.0, 3.0), (4.0, 3.0), (-1.0, 0.0), (0.05, 0.0)],
+    ids=["all of the way", "half", "three quarters", "none", "none by chance"],
 )
-def test_the_best_of_several_solutions_is_taken_as_far_as_it_helps(ends, wanted):
-    model, start = scale(5.0), scale(0.0)
+def test_solved_weights_are_taken_as_far_as_they_help(end, wanted):
+    model, start = scale(end), scale(0.0)
 
     def error(it: nn.Module) -> Judgement:
         return Judgement(abs(_weight(it) - 3), 0)
 
     with torch.no_grad():
-        before, after = take_best(model, start, [state_of(scale(end)) for end in ends], error)
+        before, after = take_best(model, start, error)
     assert _weight(model) == pytest.approx(wanted)
     assert (before.error, after.error) == (3.0, pytest.approx(abs(wanted - 3)))
 
 
-def test_of_solutions_with_fewer_classes_right_none_is_taken():
-    model = scale(5.0)
+def test_weights_with_fewer_classes_right_are_not_taken():
+    model = scale(1.0)
     with torch.no_grad():
-        take_best(
-            model, scale(0.0), [state_of(scale(1.0))],
-            lambda it: Judgement(-_weight(it), -int(_weight(it) > 0)),
-        )  # fmt: skip
+        take_best(model, scale(0.0), lambda it: Judgement(-_weight(it), -int(_weight(it) > 0)))
     assert _weight(model) == 0
 
 

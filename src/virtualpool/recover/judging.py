@@ -18,10 +18,6 @@ _CLEAR = 0.98
 """The part of the error that may be left. Less gain on a few held-out images is chance."""
 
 
-State = dict[str, Tensor]
-"""Parameters and buffers by name."""
-
-
 @dataclass(frozen=True)
 class Judgement:
     """How a model's outputs on held-out images compare with the original's.
@@ -30,37 +26,35 @@ class Judgement:
         error: their square error, in parts of the original's square. To that of logits (N, classes)
             the divergence from the original's classes is added, in nats an image.
         agreed: the images with the original's first class; none where outputs are no logits.
-        share: the part of the way to solved weights.
-        end: which solved weights they are.
+        share: the part of the way to the solved weights.
     """
 
     error: float
     agreed: int
     share: float = 0.0
-    end: int = 0
 
 
 def take_best(
-    model: nn.Module, start: nn.Module, ends: list[State], judge: Callable[[nn.Module], Judgement]
+    model: nn.Module, start: nn.Module, judge: Callable[[nn.Module], Judgement]
 ) -> tuple[Judgement, Judgement]:
     """Gives a model the weights with the least error on held-out images.
 
-    They are given weights, or on the way from these to one of several solutions. Those with which
+    They lie on the way from the given weights to its own, which are solved. Weights with which
     fewer images have the original's first class are not taken.
 
     Args:
-        model: is changed.
+        model: has the solved weights; is changed.
         start: the same model with the weights that were given.
-        ends: solutions.
         judge: the judgement of a model.
 
     Returns:
         Before and after.
     """
-    given = state_of(start)
+    given = _state_of(start)
+    end = {name: value.clone() for name, value in _state_of(model).items()}
 
-    def go(end: State, share: float) -> None:
-        for name, value in state_of(model).items():
+    def go(share: float) -> None:
+        for name, value in _state_of(model).items():
             if share == 1:
                 value.copy_(end[name])
             elif value.is_floating_point():
@@ -70,13 +64,12 @@ def take_best(
 
     best = before = judge(start)
     least = _CLEAR * before.error
-    for number, end in enumerate(ends):
-        for share in SHARES:
-            go(end, share)
-            judgement = replace(judge(model), share=share, end=number)
-            if judgement.agreed >= before.agreed and judgement.error < least:
-                best, least = judgement, judgement.error
-    go(ends[best.end], best.share)
+    for share in SHARES:
+        go(share)
+        judgement = replace(judge(model), share=share)
+        if judgement.agreed >= before.agreed and judgement.error < least:
+            best, least = judgement, judgement.error
+    go(best.share)
     return before, best
 
 
@@ -132,15 +125,8 @@ def _numbers(output: Any) -> list[Tensor]:
     return [tensor.double() for tensor in tensors(output) if tensor.is_floating_point()]
 
 
-def state_of(model: nn.Module) -> State:
+def _state_of(model: nn.Module) -> dict[str, Tensor]:
     """All parameters and buffers of a model, which are its own and no copies."""
     return {
         name: each.detach() for name, each in (*model.named_parameters(), *model.named_buffers())
     }
-
-
-def copy_state(source: nn.Module, target: nn.Module) -> None:
-    """Gives a model all parameters and buffers of another one."""
-    given = state_of(source)
-    for name, value in state_of(target).items():
-        value.copy_(given[name])

@@ -27,17 +27,9 @@ from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import plan_of
 from virtualpool.progress import shows_progress
 from virtualpool.recover.batches import images_of
-from virtualpool.recover.judging import (
-    Judgement,
-    State,
-    copy_state,
-    judged,
-    results_of,
-    state_of,
-    take_best,
-)
+from virtualpool.recover.judging import Judgement, judged, results_of, take_best
 from virtualpool.recover.layers import call_order, layers_of, unsolvable
-from virtualpool.recover.solver import Rescaler, Solver
+from virtualpool.recover.solver import Solver
 from virtualpool.recover.walk import Pair, Walk
 
 logger = logging.getLogger("virtualpool")
@@ -62,19 +54,17 @@ def reconstruct(
 ) -> nn.Module:
     """A new pooled model with weights solved so that its maps come close to the original's.
 
-    Every convolution and linear layer from the first site on is changed, pooled or not, in two
-    ways. The first multiplies its weights by a number for each channel and moves its shift, so that
-    mean and variance are the original's: batch norm measured anew. The second solves it by least
+    Every convolution and linear layer from the first site on is solved, pooled or not, by least
     squares with a ridge towards its weights. At a site the target is the original's map at the
     even positions, half of it blurred by [1 2 1] / 4 per axis. A fifth of the images is held out of
     the solve. On these the ridge and the blur of each layer are chosen, by the error after
-    activation and interpolation, and a layer is changed only where that error falls.
+    activation and interpolation. Another candidate is each layer's weights times a number for each
+    channel: batch norm measured anew. A layer is changed only where the error falls.
 
-    At the end the model goes part of the way from the given weights to those of one of the two: as
-    far as its outputs on the held-out images come nearest to the original's, and nowhere if they do
-    not, or if fewer images have the original's first class. Of logits (N, classes) the divergence
-    of the classes is judged too. Least squares win on most networks. Where their errors add up over
-    many layers, mean and variance may lose less.
+    At the end the model goes part of the way from the given weights to the solved ones: as far as
+    its outputs on the held-out images come nearest to the original's, and nowhere if they do not,
+    or if fewer images have the original's first class. Of logits (N, classes) the divergence of the
+    classes is judged too.
 
     Run by `accelerate launch`, each process takes its share of the batches, and all end with the
     same weights. All are to be given the same batches.
@@ -132,23 +122,15 @@ def reconstruct(
             ]  # fmt: skip
 
         both = pairs(solved, solving, []), pairs(solved, judging, [])
-        ends: list[State] = []
-        solvers: list[Solver] = []
-        for solver_of in (Rescaler, Solver):
-            copy_state(start, solved)
-            with Walk(solved, teacher, *both, order, memory_gib) as walk:
-                solver = solver_of(walk, order, samples, memory_gib, seed)
-                for done, (name, layer) in enumerate(layers.items(), len(ends) * len(layers)):
-                    observer("reconstruction", done, 2 * len(layers), name)
-                    solver.solve(layer)
-            ends.append({name: value.clone() for name, value in state_of(solved).items()})
-            solvers.append(solver)
-        observer("reconstruction", 2 * len(layers), 2 * len(layers), "")
+        with Walk(solved, teacher, *both, order, memory_gib) as walk:
+            solver = Solver(walk, order, samples, memory_gib, seed)
+            for done, (name, layer) in enumerate(layers.items()):
+                observer("reconstruction", done, len(layers), name)
+                solver.solve(layer)
+        observer("reconstruction", len(layers), len(layers), "")
         before, after = take_best(
-            solved, start, ends,
-            lambda it: judged(pairs(it, judging, order.heads), device),
-        )  # fmt: skip
-    solver = solvers[after.end]
+            solved, start, lambda it: judged(pairs(it, judging, order.heads), device)
+        )
     _tell(solver, len(layers), before, after)
     for name, reason in (unsolvable(solved, order.calls) | solver.left).items():
         logger.info("%s keeps its weights: %s", name, reason)
@@ -236,9 +218,9 @@ def _call(model: nn.Module, batch: _Numbered) -> Any:
 
 def _tell(solver: Solver, count: int, before: Judgement, after: Judgement) -> None:
     logger.info(
-        "reconstructed %d of %d layers %s; error of the outputs %.4f, before %.4f; %d %% of the "
+        "reconstructed %d of %d layers; error of the outputs %.4f, before %.4f; %d %% of the "
         "way from the given weights",
-        solver.changed, count, solver.way, after.error, before.error, 100 * after.share,
+        solver.changed, count, after.error, before.error, 100 * after.share,
     )  # fmt: skip
     if after.share == 0:
         logger.warning(

@@ -45,8 +45,6 @@ class Solver:
         shares: of the layers that have fewer rows than unknowns, the rows for each unknown.
     """
 
-    way = "by least squares"
-
     def __init__(
         self, walk: Walk, order: Order, samples: int, memory_gib: float, seed: int
     ) -> None:
@@ -99,7 +97,7 @@ class Solver:
             return "it reads other positions than in the original"
         if (share := float(equations.rows) / unknowns) < 1:
             self.shares[layer.name] = share
-        best = self._solution(layer, index, equations)
+        best = self._best(layer, index, [*_candidates(layer, equations)])
         if best is None:
             return "no solution is better on the held-out images"
         layer.set(*best)
@@ -130,9 +128,6 @@ class Solver:
         grouped = [each.unflatten(1, (layer.groups, -1)).transpose(0, 1) for each in outputs]
         return patches(layer.module, x, where), torch.cat(grouped, 2)
 
-    def _solution(self, layer: Layer, index: int, equations: NormalEquations) -> Solution | None:
-        return self._best(layer, index, [*_candidates(layer, equations)])
-
     def _best(self, layer: Layer, index: int, candidates: list[Solution]) -> Solution | None:
         """The solution with the least error on the held-out images; none if that grows by all."""
         before = layer.state()
@@ -150,33 +145,10 @@ class Solver:
         return candidates[least - 1] if errors[least] < errors[0] else None
 
 
-class Rescaler(Solver):
-    """Multiplies each layer's weights by a number a channel: mean and variance are the original's.
-
-    Least squares come near each layer's map, and pay for it in variance: what the input does not
-    tell is left out. Over many layers the fine differences vanish by which classes are told apart.
-    This keeps them, and needs few images.
-    """
-
-    way = "by mean and variance"
-
-    def _solution(self, layer: Layer, index: int, equations: NormalEquations) -> Solution | None:
-        weight, shift = _rescaled(layer, equations)
-        if layer.is_site:
-            weight, shift = weight.chunk(2, 1)[0], shift.chunk(2, 1)[0]
-        return weight.to(layer.weight), shift
-
-
-def _rescaled(layer: Layer, equations: NormalEquations) -> Solution:
-    weight = layer.weight
-    towards = torch.cat([weight, weight], 1) if layer.is_site else weight
-    return equations.rescaled(towards, has_shift=layer.takes_shift)
-
-
 def _candidates(layer: Layer, equations: NormalEquations) -> Iterator[Solution]:
     weight = layer.weight
     towards = torch.cat([weight, weight], 1) if layer.is_site else weight
-    solutions = [_rescaled(layer, equations)]
+    solutions = [equations.rescaled(towards, has_shift=layer.takes_shift)]
     solutions += [
         solution
         for ridge in _RIDGES
