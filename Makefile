@@ -19,11 +19,12 @@ PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 test: .venv/development
 	$(BIN)/python $(PYTEST)
 
-# What is nearest to PyTorch, with its oldest version that is supported, and with last night's. Fake
-# tensors on a GPU (test_cuda.py) need a driver there.
-NEAR_PYTORCH := tests/operator/test_exporting.py tests/operator/test_pool.py tests/test_apply.py \
-  tests/test_storage.py tests/fuse --ignore tests/fuse/test_cuda.py \
-  --ignore tests/fuse/test_zoo.py
+# The tests nearest to PyTorch, for its oldest version that is supported, and for last night's. Fake
+# tensors on a GPU (test_cuda.py) need a driver there; whole networks and random ones take long.
+NEAR_PYTORCH := tests/test_torch_private.py tests/operator/test_exporting.py \
+  tests/operator/test_pool.py tests/test_apply.py tests/test_storage.py tests/fuse \
+  --ignore tests/fuse/test_cuda.py --ignore tests/fuse/test_zoo.py \
+  --ignore tests/fuse/test_detectors.py --ignore tests/fuse/test_random.py
 
 oldest: .venv-oldest/library
 	.venv-oldest/bin/python $(PYTEST) $(NEAR_PYTORCH)

@@ -128,7 +128,7 @@ def test_a_fused_file_gives_the_model_unfused_where_that_is_asked_for(tmp_path):
     assert report_of(loaded) is None
     assert torch.equal(loaded(IMAGES), pooled(IMAGES))
     assert plan_of(apply(loaded, IMAGES, ["0"])).names == ["3", "0"]
-    with pytest.raises(VirtualPoolError, match=r"fused, and .*load\(model, path, unfused=True"):
+    with pytest.raises(VirtualPoolError, match=r"fused, .*load\(model, path, unfused=True"):
         apply(load(network(), path), IMAGES, ["0"])
 
 
@@ -188,7 +188,7 @@ def unknown_site(header):
         (lambda header: header["inputs"].update(dtype="float33"), "dtype 'float33'"),
         (lambda header: header["inputs"].update(dtype="load"), "dtype 'load'"),
         (lambda header: header["inputs"].update(tensor=[-1]), "Not a description of inputs"),
-        (lambda header: header["inputs"].update(tensor=[1 << 39]), "a file can ask for 512"),
+        (lambda header: header["inputs"].update(tensor=[1 << 39]), "a file may hold 512"),
         (lambda header: header.update(fused=[1]), "Expected `object"),
         (lambda header: header.update(fused={"inputs": header["inputs"]}), "field `training`"),
         (unknown_factor, "only 2 by 2 is known"),

@@ -78,7 +78,7 @@ def test_rounds_from_a_file(tmp_path: Path, content: Any, key: str) -> None:
     [
         ('{"vgg16": {}, "resnet50": {}}', ":vgg", "no key 'vgg'; its keys: vgg16, resnet50"),
         ('[["a"]]', ":vgg16", "its keys: none, it holds a list"),
-        ('{"vgg16": {"rounds": [["a"]]}}', "", "name one as FILE:KEY; there are: vgg16"),
+        ('{"vgg16": {"rounds": [["a"]]}}', "", "give one as FILE:KEY; there are: vgg16"),
         ('{"vgg16": {}}', ":vgg16", "expected a list of rounds"),
         ('["a", "b"]', "", "expected a list of rounds"),
         ('[["a"], ["a"]]', "", "in two rounds"),

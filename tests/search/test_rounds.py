@@ -683,7 +683,10 @@ REFUSED = {
     "half a step": ({"training_steps": 1.5}, "training_steps is 1.5; it must be a whole number"),
     "unknown name": ({"names": ["1"]}, "no convolution '1'"),
     "unknown listed name": ({"rounds": [["2"], ["7"]]}, "no convolution '7'"),
-    "listed outside names": ({"rounds": [["2"], ["5"]], "names": ["2"]}, "lists 5, which names"),
+    "listed outside names": (
+        {"rounds": [["2"], ["5"]], "names": ["2"]},
+        "rounds has 5, and names does not",
+    ),
     "latency": ({"latency": {"mod": "eager"}}, "no option mod; it takes mode, "),
     "settings": ({"settings": {"a": object()}}, "must be numbers"),
     "text": ({"rounds": "all"}, "rounds is 'all'"),
