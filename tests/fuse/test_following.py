@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 import virtualpool as vp
 from tests.fuse.checks import assert_same, images, pooled_and_fused, run
 from tests.fuse.networks import Net, Untraceable, with_statistics
+from virtualpool.fuse import following
 from virtualpool.graph.parts import evaluating
 
 
@@ -392,6 +393,29 @@ def test_compiled_it_learns_and_follows_eval(backend):
         learn(model, torch.optim.SGD(model.parameters(), lr=0.1))
         model.eval()
     assert_same(run(compiled, images()), run(pooled, images()))
+
+
+def test_compiled_without_gradients_it_does_not_look_at_folded_parameters():
+    torch.compiler.reset()
+    _, fused = pooled_and_fused_of(Net)
+    compiles: list[int] = []
+
+    def counted(graph: torch.fx.GraphModule, _: Any) -> Any:
+        compiles.append(len(graph.graph.nodes))
+        return graph.forward
+
+    compiled: Any = torch.compile(fused, fullgraph=True, backend=counted)
+    first = run(compiled, images())
+    # A parameter under guard would have it compiled anew.
+    for name in _folded_paths(fused):
+        fused.get_parameter(name).requires_grad_(False)
+    assert_same(run(compiled, images()), first)
+    assert len(compiles) == 1
+
+
+def _folded_paths(fused: nn.Module) -> list[str]:
+    parameters = dict(fused.named_parameters())
+    return [path for path in getattr(fused, following._FOLDING).paths if path in parameters]
 
 
 @pytest.mark.filterwarnings("ignore")

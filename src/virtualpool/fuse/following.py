@@ -155,8 +155,9 @@ def _reader(module: Any) -> Any:
 
 
 def _reader_when_captured(module: Any, folding: Folding) -> Any:
-    # Nobody goes back through a program, and the folded values are part of it.
-    if is_exporting() or is_traced_by_jit():
+    # Nobody goes back through a program, and the folded values are part of it. A compiled model
+    # would guard every parameter that is looked at here, at each of its calls.
+    if is_exporting() or is_traced_by_jit() or not torch.is_grad_enabled():
         return module
     tensors = folding.tensors(module)
     return _Reader(module, folding(tensors)) if _learns(tensors) else module
