@@ -10,8 +10,8 @@ MODE := $(if $(shell command -v c++),compiled,eager)
 
 demo: .venv/library
 	$(BIN)/virtualpool tune virtualpool:all_cnn_c --weights cifar10 --data sample:cifar10 \
-	  --run-dir $(DEMO_RUN) --sizes 2,3,4 --by-time --recover reconstruction,distillation+labels \
-	  --epochs 2,3,3 --optimizer adamw --learning-rate 0.0003 --clip 1 --rate-schedule cosine \
+	  --run-dir $(DEMO_RUN) --sizes 2,3,4 --recover reconstruction,distillation+labels \
+	  --epochs 2,3,4 --optimizer adamw --learning-rate 0.0003 --clip 1 --rate-schedule cosine \
 	  --mode $(MODE) --timing-batch 32
 
 # A process a core, up to four: a test computes on one thread.
