@@ -17,22 +17,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Subset
 
 import virtualpool as vp
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
+from benchmarks.common.training import part_of
 from virtualpool.cli.data import Preparation
 from virtualpool.cli.task import Task, open_task
 from virtualpool.files import write_text
 from virtualpool.search import Round, Run, by_distillation, resized
 from virtualpool.tasks.classification import evaluator
-from virtualpool.tasks.loading import loader
 
 HEAD = ["plan", "sites", "MACs", "pooled", "reconstructed", "seconds"]
 SMALLER = ["side", "MACs", "smaller images"]
-_PART = 100
-"""Images of a batch that solves."""
 
 
 def main() -> None:
@@ -120,6 +117,20 @@ class Training:
         finetune(model, Round(1, (), vp.plan_of(model), directory, None, None, judge))
 
 
+def training_of(given: Namespace) -> Training:
+    """The training that the options ask for, with images that are cropped and flipped."""
+    varied: Any = opened(given, "crop").training_batches
+    settings = {
+        "epochs": given.epochs,
+        "learning_rate": given.learning_rate,
+        "clip": given.clip,
+        "optimizer": "adamw",
+        "rate_schedule": "cosine",
+        "seed": given.seed,
+    }
+    return Training(part_of(varied, given.train_images, given.seed), settings)
+
+
 class Subject:
     """A network, and the rows that are measured of it."""
 
@@ -127,28 +138,11 @@ class Subject:
         self.model, self.example = task.module.eval(), task.images
         self.run = Run(given.run_dir)
         self.judge = evaluator(task.data.test)
-        self.epochs = given.epochs
-        train = task.training_batches
-        generator = torch.Generator().manual_seed(given.seed)
-        order = torch.randperm(len(train.dataset), generator=generator).tolist()
-        self.solving = DataLoader(
-            Subset(train.dataset, order[: given.images]), _PART, collate_fn=_images
-        )
-        varied = opened(given, "crop").training_batches
-        part = Subset(varied.dataset, order[: given.train_images])
-        self.training = Training(
-            loader(part, given.batch_size, 0, varied.collate_fn, training=True),
-            {
-                "epochs": given.epochs,
-                "learning_rate": given.learning_rate,
-                "clip": given.clip,
-                "optimizer": "adamw",
-                "rate_schedule": "cosine",
-                "seed": given.seed,
-            },
-        )
+        self.solving = task.data.some_training_images(given.images, given.seed)
+        self.training = training_of(given) if given.epochs else None
         self.original = self._score("original", lambda: self.model)
-        self.judged = self.judge(self.model).samples
+        test: Any = task.data.test.dataset
+        self.judged = len(test)
 
     def row(self, name: str, sites: list[str]) -> list[str]:
         """The cells of a plan, and beside them of the smaller image with as many MACs."""
@@ -184,36 +178,30 @@ class Subject:
         return vp.load(self.model, path), float(taken.read_text())
 
     def _trained(self, name: str, model: nn.Module) -> list[str]:
-        if not self.epochs:
+        if self.training is None:
             return []
+        training = self.training
 
         def trained() -> nn.Module:
             directory = self.run.directory / name
             directory.mkdir(parents=True, exist_ok=True)
-            self.training.of(model, self.model, directory, self.judge)
+            training.of(model, self.model, directory, self.judge)
             return model
 
         return [f"{self._score(name, trained):.1f} %"]
 
     def _side(self, macs: int) -> int:
         """The side of square images with the multiply-accumulates that come nearest."""
-        sides = range(8, self.example.shape[-1])
-
-        def distance(side: int) -> float:
-            return abs(vp.measure.macs(self.model, self._images(side)) - macs)
-
-        # Multiply-accumulates rise with the side, so that few sides are looked at.
-        share = (macs / vp.measure.macs(self.model, self.example)) ** 0.5
-        guess = round(share * self.example.shape[-1])
-        return min((each for each in sides if abs(each - guess) < 3), key=distance)
+        whole = self.example.shape[-1]
+        # Multiply-accumulates grow with the square of the side, but for rounding.
+        guess = round(whole * (macs / vp.measure.macs(self.model, self.example)) ** 0.5)
+        return min(
+            range(guess - 2, min(guess + 3, whole)),
+            key=lambda side: abs(vp.measure.macs(self.model, self._images(side)) - macs),
+        )
 
     def _images(self, side: int) -> torch.Tensor:
         return torch.zeros(1, 3, side, side)
-
-
-def _images(batch: Any) -> Any:
-    images, _ = batch
-    return images
 
 
 if __name__ == "__main__":

@@ -59,6 +59,11 @@ def changes_its_inputs(operation: Any) -> bool:
     return operation._schema.is_mutable
 
 
+def memory_of(x: Tensor) -> StorageWeakRef:
+    """A weak reference to the memory of a tensor: the same for all tensors in it."""
+    return StorageWeakRef(x.untyped_storage())
+
+
 def storage_at(reference: StorageWeakRef) -> torch.UntypedStorage | None:
     """The memory that a weak reference is of, while somebody uses it."""
     return torch.UntypedStorage._new_with_weak_ptr(reference.cdata)

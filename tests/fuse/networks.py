@@ -78,7 +78,7 @@ class _Growing:
         with torch.no_grad():
             try:
                 result = network(self.images.clone())
-            except (RuntimeError, ValueError, NotImplementedError):
+            except (RuntimeError, ValueError):
                 return sources[0]
         is_small = isinstance(result, Tensor) and 0 < result.numel() < 40_000
         if not is_small or result.shape[1:2] > (24,) or not result.isfinite().all():

@@ -6,15 +6,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch.utils.data import Subset
 
 from benchmarks.accuracy.ablation.setup import Setup
+from benchmarks.common.training import part_of
 from virtualpool.fingerprint import fingerprint
 from virtualpool.measure.latency import LatencyOptions
 from virtualpool.models import AllCNNC, all_cnn_c
 from virtualpool.search import Run
-from virtualpool.tasks.classification import Batches, evaluator, load_data
-from virtualpool.tasks.loading import loader
+from virtualpool.tasks.classification import evaluator, load_data
 from virtualpool.tasks.preprocessing import CIFAR10
 
 BATCH = 128
@@ -54,7 +53,7 @@ def setup(options: argparse.Namespace, batch: int, latency: LatencyOptions) -> S
         run=Run(options.run_dir),
         network=_network(options.weights).eval(),
         images=images[:batch],
-        train=_part(data.train, options.images),
+        train=part_of(data.train, options.images),
         test=data.test,
         evaluate=evaluator(data.test),
         watch=evaluator(watched),
@@ -90,13 +89,3 @@ def _network(weights: str | None) -> AllCNNC:
     network = all_cnn_c()
     network.load_state_dict(load_file(weights))
     return network
-
-
-def _part(batches: Batches, count: int | None) -> Batches:
-    """The batches of so many of the images, drawn at random."""
-    if count is None:
-        return batches
-    images: Any = batches.dataset
-    drawn = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
-    part = Subset(images, drawn.tolist())
-    return loader(part, BATCH, 0, batches.collate_fn, training=True)

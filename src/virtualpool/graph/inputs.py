@@ -190,7 +190,7 @@ def _random(shape: list[int], dtype: torch.dtype) -> Tensor:
             return torch.zeros(shape, dtype=dtype)
         # Its own generator: to load a model must not change the caller's random numbers.
         return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    except RuntimeError as error:  # NotImplementedError is one, too
+    except RuntimeError as error:
         raise VirtualPoolError(
             f"Example inputs of shape {shape!r:.80} and {dtype} cannot be made ({error})."
         ) from error

@@ -15,6 +15,7 @@ from virtualpool.torch_private import (
     StorageWeakRef,
     TorchDispatchMode,
     changes_its_inputs,
+    memory_of,
     storage_at,
 )
 
@@ -57,7 +58,7 @@ class Memories(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        given = [_reference(each) for each in tensors([args, kwargs or {}])]
+        given = [memory_of(each) for each in tensors([args, kwargs or {}])]
         if self._files is not None:
             # A model may keep a tensor of one forward, and use it in another.
             self._files.read_if_away(given)
@@ -65,7 +66,7 @@ class Memories(TorchDispatchMode):
         keys = {each.cdata for each in given}
         if self._files is not None and changes_its_inputs(func):
             self._files.forget(keys)
-        for reference in map(_reference, tensors(out)):
+        for reference in map(memory_of, tensors(out)):
             if reference.cdata not in keys:
                 self._made[reference.cdata] = reference
         return out
@@ -136,10 +137,6 @@ class Files:
     def close(self) -> None:
         """Removes all files."""
         self._folder.cleanup()
-
-
-def _reference(x: Tensor) -> StorageWeakRef:
-    return StorageWeakRef(x.untyped_storage())
 
 
 def _bytes_of(storage: torch.UntypedStorage) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from virtualpool.graph.inputs import tensors
-from virtualpool.torch_private import StorageWeakRef, TorchDispatchMode
+from virtualpool.torch_private import StorageWeakRef, TorchDispatchMode, memory_of
 
 _SELECTING = {"topk", "sort", "nms", "nonzero", "nonzero_static", "masked_select"}
 _MASKS = torch.bool, torch.uint8
@@ -34,12 +34,12 @@ class Selections(TorchDispatchMode):
 
     def has_made(self, x: Tensor) -> bool:
         """Whether a tensor comes of a selection."""
-        return _reference(x).cdata in self._made
+        return memory_of(x).cdata in self._made
 
     def called(self, layer: str, read: Tensor, out: Tensor) -> None:
         """Is told of each layer that is called."""
         if not self.has_made(read):
-            self._read |= self._layers.get(_reference(read).cdata, frozenset())
+            self._read |= self._layers.get(memory_of(read).cdata, frozenset())
         self._layers[self._kept(out)] = frozenset([layer])
 
     def are_last(self, layers: Iterable[str]) -> list[str]:
@@ -52,7 +52,7 @@ class Selections(TorchDispatchMode):
         given = tensors([args, kwargs or {}])
         selects = _selects(func, args) or any(map(self.has_made, given))
         empty: frozenset[str] = frozenset()
-        layers = empty.union(*(self._layers.get(_reference(each).cdata, empty) for each in given))
+        layers = empty.union(*(self._layers.get(memory_of(each).cdata, empty) for each in given))
         out = func(*args, **(kwargs or {}))
         for each in tensors(out):
             key = self._kept(each)
@@ -63,12 +63,8 @@ class Selections(TorchDispatchMode):
 
     def _kept(self, x: Tensor) -> int:
         # With a reference to it, no other memory has its address.
-        reference = _reference(x)
+        reference = memory_of(x)
         return self._references.setdefault(reference.cdata, reference).cdata
-
-
-def _reference(x: Tensor) -> StorageWeakRef:
-    return StorageWeakRef(x.untyped_storage())
 
 
 def _selects(func: Any, args: Any) -> bool:

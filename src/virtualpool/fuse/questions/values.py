@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from virtualpool.graph.inputs import Call, map_tensors, tensors
 from virtualpool.operator.pool import Axes
-from virtualpool.torch_private import StorageWeakRef, versions_of
+from virtualpool.torch_private import StorageWeakRef, memory_of, versions_of
 
 Shape = tuple[int, ...]
 CHANNELS_FIRST: Axes = (2, 3)
@@ -129,7 +129,7 @@ class _Recorder(fx.Interpreter):
             self.shapes[n] = tuple(result.shape)
         elif isinstance(result, tuple | list) and all(isinstance(x, Tensor) for x in result):
             self.shapes[n] = [tuple(each.shape) for each in result]
-        self.memories[n] = {StorageWeakRef(each.untyped_storage()) for each in tensors(result)}
+        self.memories[n] = set(map(memory_of, tensors(result)))
         return result
 
 
