@@ -255,3 +255,44 @@ def test_a_convolution_that_is_called_several_times_is_pooled_in_every_call():
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
         torch.testing.assert_close(fast, expected, rtol=0, atol=1e-12)
     assert pooled.tower(maps[0]).shape == maps[0].shape
+
+
+def chain():
+    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv2d(4, 4, 3, padding=1)).double().eval()
+
+
+def test_padded_borders_change_no_name_and_no_other_model():
+    model, images = chain(), torch.rand(2, 3, 12, 13, dtype=torch.float64)
+    pooled = apply(model, images, border="padded")
+    assert pooled.state_dict().keys() == model.state_dict().keys()
+    assert (model[2].padding, pooled[2].padding) == ((1, 1), (0, 0))  # pyright: ignore
+    pooled.load_state_dict(model.state_dict())
+    assert plan_of(pooled).border == "padded"
+    exact = apply(model, images)
+    assert plan_of(exact).border == "exact"
+    assert not torch.equal(pooled(images), exact(images))
+
+
+def test_rounds_with_padded_borders_give_what_one_round_gives():
+    model, images = chain(), torch.rand(2, 3, 12, 13, dtype=torch.float64)
+    at_once = apply(model, images, ["0", "2"], border="padded")
+    first = apply(model, images, ["2"], border="padded")
+    both = apply(first, images, ["0"], border="padded")
+    assert (plan_of(first).padded, set(plan_of(both).padded)) == ((), {"2"})
+    torch.testing.assert_close(both(images), at_once(images))
+    copied = pickle.loads(pickle.dumps(both))
+    assert torch.equal(copied(images), both(images))
+
+
+@pytest.mark.parametrize(("before", "now"), [("exact", "padded"), ("padded", "exact")])
+def test_another_border_on_top_is_refused(before, now):
+    images = torch.rand(1, 3, 12, 13, dtype=torch.float64)
+    pooled = apply(chain(), images, ["0"], border=before)
+    with pytest.raises(VirtualPoolError, match=f"border {before!r}, and {now!r} is asked for"):
+        apply(pooled, images, ["2"], border=now)
+
+
+def test_an_unknown_border_is_refused():
+    with pytest.raises(VirtualPoolError, match="border is 'round', where 'exact' and 'padded'"):
+        apply(chain(), torch.rand(1, 3, 12, 13), border="round")  # pyright: ignore

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -28,6 +29,15 @@ def test_json():
         "sites": [{"name": "a", "follows": "activation"}, {"name": "b.c", "follows": "conv"}],
     }
     assert Plan.from_json(json.loads(json.dumps(value))) == PLAN
+
+
+def test_a_plan_with_padded_borders_says_which_convolutions_read_them():
+    plan = PLAN.extended([PooledSite("c", "norm")], "padded", ["b.c", "head"])
+    value = plan.to_json()
+    assert (value["border"], value["padded"]) == ("padded", ["b.c", "head"])
+    assert Plan.from_json(json.loads(json.dumps(value))) == plan
+    assert plan != replace(plan, border="exact", padded=())
+    assert Plan.from_json(PLAN.to_json() | {"border": "padded"}).padded == ()
 
 
 def test_a_plan_of_version_1_does_not_say_where_its_virtual_pools_are():
@@ -63,7 +73,7 @@ NO_PLANS = {
     "a version in words": ({"version": "1", "sites": []}, "a plan has a version and sites"),
     "newer": ({"version": 3, "layers": []}, "version 3; this virtualpool knows 2 and older"),
     "a version that is true": ({"version": True, "sites": []}, "a plan has a version and sites"),
-    "another border": ({"version": 2, "border": "padded", "sites": []}, "border 'padded', where"),
+    "another border": ({"version": 2, "border": "wide", "sites": []}, "border is 'wide', where"),
     "another place": (
         {"version": 2, "sites": [{"name": "a", "follows": "sum"}]},
         r"Not a plan.*'sum' - at `\$.sites\[0\].follows`",

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 from tests import fuzzing
 from virtualpool import Frontier, VirtualPoolError, apply, fuse, load, plan_of, save
 from virtualpool.fuse import report_of
+from virtualpool.plan import attach, record_of
 from virtualpool.storage import _digest
 
 
@@ -56,6 +58,31 @@ def test_comes_back_bit_equal(tmp_path, names, dtype):
         assert torch.equal(loaded.state_dict()[name], value)
     images = IMAGES.to(dtype)
     torch.testing.assert_close(loaded(images), pooled(images))
+
+
+@pytest.mark.parametrize("is_fused", [False, True], ids=["unfused", "fused"])
+def test_padded_borders_come_back(tmp_path, is_fused):
+    pooled = apply(network(), IMAGES, border="padded")
+    path = tmp_path / "fast.safetensors"
+    save(fuse(pooled, IMAGES) if is_fused else pooled, path)
+    loaded = load(network(), path)
+    assert plan_of(loaded) == plan_of(pooled)
+    assert plan_of(loaded).padded == ("3",)
+    torch.testing.assert_close(loaded(IMAGES), pooled(IMAGES))
+    more = load(network(), path, unfused=True)
+    assert torch.equal(more(IMAGES), pooled(IMAGES))
+
+
+def test_the_file_says_which_convolutions_read_padded_borders(tmp_path):
+    # Even if another version of the library would have decided otherwise.
+    pooled = apply(network(), IMAGES, border="padded")
+    record = record_of(pooled)
+    assert record is not None
+    attach(pooled, replace(record, plan=replace(record.plan, padded=())))
+    path = tmp_path / "fast.safetensors"
+    save(pooled, path)
+    exact = apply(network(), IMAGES)
+    assert torch.equal(load(network(), path)(IMAGES), exact(IMAGES))
 
 
 def test_an_unmodified_model(tmp_path):

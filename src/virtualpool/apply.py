@@ -7,22 +7,39 @@ from typing import Any
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.fuse.readers import padded_readers
 from virtualpool.graph.forward import name_pooled_sites, rewrite_forward
-from virtualpool.graph.geometry import double_stride, size_arguments
+from virtualpool.graph.geometry import double_stride, padding_sides, size_arguments
 from virtualpool.graph.inputs import describe
-from virtualpool.graph.parts import Part, calls, evaluating, trace
+from virtualpool.graph.parts import Part, Traced, calls, evaluating, trace
 from virtualpool.graph.placement import input_of, placement
 from virtualpool.graph.state import copy_of
 from virtualpool.graph.targets import innermost_parts
+from virtualpool.operator.border import padded_border
 from virtualpool.operator.pool import output_size, virtual_pool
-from virtualpool.plan import PooledSite, Record, attach, plan_of, record_of
+from virtualpool.plan import (
+    Border,
+    Plan,
+    PooledSite,
+    Record,
+    attach,
+    known_border,
+    plan_of,
+    record_of,
+)
 from virtualpool.sites import POOLED, Site, check_eligible, check_model, named, sites_of
 from virtualpool.words import count
 
 logger = logging.getLogger("virtualpool")
 
 
-def apply(model: nn.Module, example_inputs: Any, sites: Sequence[str] | str = "all") -> nn.Module:
+def apply(
+    model: nn.Module,
+    example_inputs: Any,
+    sites: Sequence[str] | str = "all",
+    *,
+    border: Border = "exact",
+) -> nn.Module:
     """A new model with virtual pools at the named sites (paper, section 3.1).
 
     The stride of each site is doubled and its map is recovered after the activation that follows
@@ -35,10 +52,14 @@ def apply(model: nn.Module, example_inputs: Any, sites: Sequence[str] | str = "a
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
         sites: a name of an eligible site (see `virtualpool.sites`), a list of such names, or "all"
             for every eligible site.
+        border: what convolutions read beside a recovered map. "exact": zeros, as they did.
+            "padded": zeros beside its reduced map (`operator.border.padded_border`), wherever a
+            fused model reads that in its place. It is faster then, and has another function at the
+            outermost positions, which is recovered with the rest. A pooled model keeps its border.
 
     Raises:
         VirtualPoolError: a name is unknown or not eligible, no site is left to pool, the model is
-            fused, or it does not run on the example inputs.
+            fused, it has another border, or it does not run on the example inputs.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
@@ -48,19 +69,41 @@ def apply(model: nn.Module, example_inputs: Any, sites: Sequence[str] | str = "a
     """
     check_model(model)
     _check_not_fused(model)
+    _check_border(plan_of(model), known_border(border))
+    return _applied(model, example_inputs, sites, border, None)
+
+
+def apply_plan(model: nn.Module, example_inputs: Any, plan: Plan) -> nn.Module:
+    """An unmodified model with the sites of a plan pooled, and its convolutions reading alike."""
+    check_model(model)
+    return _applied(model, example_inputs, plan.names, plan.border, plan.padded)
+
+
+def _applied(
+    model: nn.Module,
+    example_inputs: Any,
+    sites: Sequence[str] | str,
+    border: Border,
+    padded: Sequence[str] | None,
+) -> nn.Module:
+    """The pooled model; which convolutions read padded borders is given, or decided."""
     examined, pooled = copy_of(model), copy_of(model)
     traced = trace(examined, example_inputs)
     available = sites_of(examined, example_inputs, traced)
     chosen = choose(sites, available)
-    found_in = {
-        name: part for name in chosen for part in traced.parts if part.calls(part.evaluation, name)
-    }
     with evaluating(examined):
         received = calls(examined, example_inputs, lambda tensor: tensor.to("meta"))
-    for part, inside in innermost_parts(pooled, found_in, received):
+    for part, inside in innermost_parts(pooled, _found_in(traced, chosen), received):
         _insert(part, inside)
+    if border == "padded":
+        examined = copy_of(pooled)
+        traced = trace(examined, example_inputs)
+        if padded is None:
+            padded = padded_readers(examined, traced, example_inputs)
+        for part, inside in innermost_parts(pooled, _found_in(traced, padded), received):
+            _read_padded(part, inside)
     placed = {site.name: PooledSite(site.name, site.follows) for site in available}
-    plan = plan_of(model).extended(placed[name] for name in chosen)
+    plan = plan_of(model).extended((placed[name] for name in chosen), border, padded or ())
     attach(pooled, Record(plan, describe(example_inputs)))
     left = sum(site.eligible for site in available) - len(chosen)
     logger.info(
@@ -68,6 +111,21 @@ def apply(model: nn.Module, example_inputs: Any, sites: Sequence[str] | str = "a
         count(len(chosen), "site"), ", ".join(chosen), len(plan.sites), left,
     )  # fmt: skip
     return pooled
+
+
+def _found_in(traced: Traced, names: Sequence[str]) -> dict[str, Part]:
+    """The part that calls each of some convolutions."""
+    return {
+        name: part for name in names for part in traced.parts if part.calls(part.evaluation, name)
+    }
+
+
+def _check_border(plan: Plan, border: Border) -> None:
+    if plan.sites and plan.border != border:
+        raise VirtualPoolError(
+            f"The model is pooled with border {plan.border!r}, and {border!r} is asked for. Give "
+            f"border={plan.border!r}, or pool all sites in the unmodified model."
+        )
 
 
 def _check_not_fused(model: nn.Module) -> None:
@@ -117,6 +175,22 @@ def _insert(part: Part, names: list[str]) -> None:
         double_stride(convolution)
     rewrite_forward(part.module, *graphs)
     name_pooled_sites(part.module, [part.own_name(name) for name in names])
+
+
+def _read_padded(part: Part, names: list[str]) -> None:
+    graphs = part.evaluation, part.training
+    for name in names:
+        convolution = part.module.get_submodule(part.own_name(name))
+        assert isinstance(convolution, nn.Conv2d)  # only those are readers
+        left, _, above, _ = padding_sides(convolution)
+        for graph in graphs:
+            for node in part.calls(graph, name):
+                source = input_of(node)
+                with graph.inserting_before(node):
+                    bordered = graph.call_function(padded_border, (source, (above, left)))
+                node.replace_input_with(source, bordered)
+        convolution.padding = (0, 0)
+    rewrite_forward(part.module, *graphs)
 
 
 def _recover(graph: fx.Graph, node: fx.Node, convolution: nn.Conv2d, module: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -13,8 +13,10 @@ from virtualpool.schema import converted
 Follows = Literal["activation", "norm", "conv"]
 """The place of a virtual pool: after the activation, else the norm, else the convolution."""
 
+Border = Literal["exact", "padded"]
+"""What convolutions read beside a recovered map: zeros beside the full map, or beside its cells."""
+
 PLAN_VERSION = 2
-_BORDER = "exact"
 _RECORD = "_virtualpool_record"
 _WRAPPED = {
     "DataParallel": "module",
@@ -49,6 +51,8 @@ class Plan:
     Attributes:
         sites: the pooled sites.
         library: the version of virtualpool that pooled them; None where a file does not say.
+        border: what convolutions read beside recovered maps.
+        padded: with padded borders, the convolutions that read them (`operator.border`).
         version: of the plan in the file that it was read from, else today's.
     """
 
@@ -57,22 +61,27 @@ class Plan:
         default_factory=lambda: metadata.version("virtualpool"), compare=False
     )
     version: int = field(default=PLAN_VERSION, compare=False, repr=False)
+    border: Border = "exact"
+    padded: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """The names of the pooled sites."""
         return [site.name for site in self.sites]
 
-    def extended(self, sites: Iterable[PooledSite]) -> "Plan":
-        """A plan that pools `sites` as well."""
-        return Plan((*self.sites, *sites))
+    def extended(
+        self, sites: Iterable[PooledSite], border: Border = "exact", padded: Iterable[str] = ()
+    ) -> "Plan":
+        """A plan that pools `sites` as well, and by which the convolutions `padded` read padded."""
+        return Plan((*self.sites, *sites), border=border, padded=(*self.padded, *padded))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value."""
         return {
             "version": PLAN_VERSION,
             "virtualpool": self.library,
-            "border": _BORDER,
+            "border": self.border,
+            **({"padded": list(self.padded)} if self.border == "padded" else {}),
             "sites": [{"name": site.name, "follows": site.follows} for site in self.sites],
         }
 
@@ -92,11 +101,7 @@ class Plan:
                 "Install a newer virtualpool."
             )
         written = converted(value, _WrittenPlan, "a plan")
-        if written.border != _BORDER:
-            raise VirtualPoolError(
-                f"The plan has border {written.border!r:.40}, where only {_BORDER!r} is known. "
-                "Install a newer virtualpool."
-            )
+        border = known_border(written.border)
         if other := [site for site in written.sites if site.factor != (2, 2)]:
             raise VirtualPoolError(
                 f"The plan pools {other[0].name} by a factor of {other[0].factor}, where only 2 by "
@@ -105,7 +110,7 @@ class Plan:
         if len({site.name for site in written.sites}) != len(written.sites):
             raise VirtualPoolError("The plan names a site twice; every site can be pooled once.")
         sites = tuple(PooledSite(site.name, site.follows) for site in written.sites)
-        return cls(sites, written.virtualpool, version)
+        return cls(sites, written.virtualpool, version, border, tuple(written.padded))
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,8 @@ class _WrittenSite:
 class _WrittenPlan:
     sites: list[_WrittenSite]
     virtualpool: str | None = None
-    border: str = _BORDER
+    border: str = "exact"
+    padded: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,20 @@ class Record:
     fused_with: dict[str, Any] | None = None
 
 
+def known_border(given: Any) -> Border:
+    """A border that is known here; another is refused by name.
+
+    >>> known_border("padded")
+    'padded'
+    """
+    if given not in get_args(Border):
+        raise VirtualPoolError(
+            f"The border is {given!r:.40}, where 'exact' and 'padded' are known. Give one of these "
+            "or, where a file says so, install a newer virtualpool."
+        )
+    return given
+
+
 def plan_of(model: nn.Module) -> Plan:
     """The plan that a model carries; the empty plan for a model that is not pooled.
 
@@ -148,13 +168,19 @@ def plan_of(model: nn.Module) -> Plan:
     >>> plan_of(nn.Conv2d(3, 8, 3)).names
     []
     """
+    plans: list[tuple[str, Plan]] = [
+        (prefix, vars(module)[_RECORD].plan)
+        for prefix, module in unwrapped(model).named_modules()
+        if _RECORD in vars(module)
+    ]
     return Plan(
         tuple(
             replace(site, name=join(prefix, site.name))
-            for prefix, module in unwrapped(model).named_modules()
-            if _RECORD in vars(module)
-            for site in vars(module)[_RECORD].plan.sites
-        )
+            for prefix, plan in plans
+            for site in plan.sites
+        ),
+        border="padded" if any(plan.border == "padded" for _, plan in plans) else "exact",
+        padded=tuple(join(prefix, name) for prefix, plan in plans for name in plan.padded),
     )
 
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from virtualpool.apply import apply
+from virtualpool.apply import apply_plan
 from virtualpool.documents import with_schema, without_schema
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import check_suffix, naming, parse_json, replacing, unwritable
@@ -227,7 +227,7 @@ def _check_names(header: _Header, model: nn.Module, weights: dict[str, Tensor]) 
 
 def _pooled(header: _Header, model: nn.Module) -> nn.Module:
     inputs = for_model(from_description(header.inputs), model)
-    pooled = apply(model, inputs, header.plan.names)
+    pooled = apply_plan(model, inputs, header.plan)
     if header.plan.version == 1:
         _warn_of_places(header.plan, model, inputs)
     now = {site.name: site.follows for site in plan_of(pooled).sites}

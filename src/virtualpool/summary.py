@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from virtualpool.fuse.report import Report, report_of
-from virtualpool.plan import join, plan_of, unwrapped
+from virtualpool.plan import Border, join, plan_of, unwrapped
 from virtualpool.table import table
 from virtualpool.words import count
 
@@ -40,11 +40,15 @@ class Summary:
         model: the name of its class.
         sites: the pooled ones, in the order in which they were pooled.
         convolutions: how many the model has in all.
+        border: what convolutions read beside recovered maps.
+        padded: how many convolutions read padded borders.
     """
 
     model: str
     sites: tuple[PooledAs, ...]
     convolutions: int
+    border: Border = "exact"
+    padded: int = 0
 
     def __str__(self) -> str:
         fused = sum(each.form == "fused" for each in self.sites)
@@ -53,6 +57,8 @@ class Summary:
         )
         if not self.sites:
             return head
+        if self.border == "padded":
+            head += f", {count(self.padded, 'convolution')} with padded borders"
         rows = [[each.site, each.form, each.why] for each in self.sites]
         return (
             f"{head}, {fused} fused, {len(self.sites) - fused} interpolated\n"
@@ -93,9 +99,11 @@ def summary(model: nn.Module) -> Summary:
         if (report := report_of(module)) is not None
         for site in report.fused
     }
-    sites = tuple(_pooled_as(name, fused, reasons) for name in plan_of(inner).names)
+    plan = plan_of(inner)
+    sites = tuple(_pooled_as(name, fused, reasons) for name in plan.names)
     convolutions = sum(isinstance(module, nn.Conv2d) for module in inner.modules())
-    return Summary(type(inner).__name__, sites, convolutions)
+    name = type(inner).__name__
+    return Summary(name, sites, convolutions, plan.border, len(plan.padded))
 
 
 def _pooled_as(name: str, fused: set[str], reasons: dict[str, str]) -> PooledAs:

@@ -49,7 +49,8 @@ def pooled_networks(case, data) -> tuple[nn.Module, torch.Tensor]:
     assume(sites)
     if data.draw(st.booleans(), "only some sites"):
         sites = [name for name in sites if data.draw(st.booleans(), name)] or sites[:1]
-    return vp.apply(network, example, sites), example
+    border = data.draw(st.sampled_from(["exact", "padded"]), "border")
+    return vp.apply(network, example, sites, border=border), example
 
 
 def other_images(example: torch.Tensor, data) -> torch.Tensor:

@@ -102,6 +102,7 @@ def apply(
     weights: options.Weights = None,
     size: options.Size = None,
     input_shape: options.InputShape = None,
+    border: options.Border = "exact",
     as_json: options.AsJson = False,
 ) -> None:
     """Pool sites of a network, fuse it, and save it with its plan.
@@ -122,7 +123,8 @@ def apply(
         network = load_network(model, weights)
         prepared = reconstruction.preprocessing(network, size)
         images = example_images(network, prepared.size if prepared else size, input_shape)
-        pooled = virtualpool.apply(network.module, images, "all" if sites == ["all"] else sites)
+        names = "all" if sites == ["all"] else sites
+        pooled = virtualpool.apply(network.module, images, names, border=border)
         solved = None
         if prepared:
             pooled, solved = reconstruction.reconstructed(pooled, network.module, prepared)
@@ -133,6 +135,7 @@ def apply(
         report = report_of(fused)
         result = {
             "pooled": virtualpool.plan_of(fused).names,
+            "border": border,
             "fusing": report and report.to_json(),
             "macs": {"before": before, "after": after},
             "file": output and str(output),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from virtualpool.measure import Energy, Latency
     from virtualpool.measure.energy.measuring import EnergyOptions
     from virtualpool.measure.prepared import Conditions
+    from virtualpool.plan import Border
 
 _HALF = "unmodified, half resolution"
 
@@ -37,6 +38,7 @@ def bench(
     size: options.Size = None,
     input_shape: options.InputShape = None,
     device: options.Device = None,
+    border: options.Border = "exact",
     as_json: options.AsJson = False,
 ) -> None:
     """Time a network unmodified and pooled, unfused and fused, and print the settings.
@@ -53,7 +55,8 @@ def bench(
         # Fusing chooses between kernels by their times on the device.
         unmodified = network.module.to(where)
         images = example_images(network, size, input_shape).to(where)
-        timed, reports = _candidates(unmodified, _pooled(unmodified, files, every, images), images)
+        pooled = _pooled(unmodified, files, border if every else None, images)
+        timed, reports = _candidates(unmodified, pooled, images)
         macs = {name: virtualpool.measure.macs(*each) for name, each in timed.items()}
         setting: Conditions = {**timing.conditions(), "device": where}
         latencies = virtualpool.measure.latency(timed, images, **setting, repeats=timing.repeats)
@@ -63,9 +66,9 @@ def bench(
 
 
 def _pooled(
-    network: "nn.Module", files: list[Path] | None, every: bool, images: "Tensor"
+    network: "nn.Module", files: list[Path] | None, border: "Border | None", images: "Tensor"
 ) -> "dict[str, nn.Module]":
-    """The pooled networks, unfused."""
+    """The pooled networks, unfused: files, and with a border all sites."""
     import virtualpool
 
     if sites := virtualpool.plan_of(network).sites:
@@ -74,7 +77,9 @@ def _pooled(
             "the unmodified one. Give that file as one of FILES, and the original's weights here."
         )
     named = {str(file): virtualpool.load(network, file, unfused=True) for file in files or []}
-    return named | ({"all sites": virtualpool.apply(network, images, "all")} if every else {})
+    if border is None:
+        return named
+    return named | {"all sites": virtualpool.apply(network, images, "all", border=border)}
 
 
 def _candidates(

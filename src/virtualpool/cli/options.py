@@ -43,6 +43,14 @@ Device = Annotated[
     str | None, typer.Option(help="Where to run, such as cpu or cuda; a GPU if there is one.")
 ]
 
+Border = Annotated[
+    Literal["exact", "padded"],
+    typer.Option(
+        help="Read zeros beside full maps, as the original does, or beside reduced maps: faster, "
+        "and recovered with the rest.",
+    ),
+]
+
 Data = Annotated[
     str,
     typer.Option(

@@ -13,6 +13,7 @@ from virtualpool.cli.terminal import Columns, progress, results, resumable, tabl
 
 if TYPE_CHECKING:
     from virtualpool.cli.task import Task
+    from virtualpool.plan import Border
     from virtualpool.search import Sensitivity
     from virtualpool.search.sensitivity import SiteSensitivity
 
@@ -33,6 +34,7 @@ def sensitivity(
         bool, typer.Option("--recalibrate", help="Measure batch norm anew before each evaluation.")
     ] = False,
     recoverable: options.Recoverable = False,
+    border: options.Border = "exact",
     output: Annotated[
         Path | None,
         typer.Option(help="A JSON file, written after each site; a second start goes on from it."),
@@ -50,13 +52,18 @@ def sensitivity(
 
         opened = judged.opened()
         few = few_images_for(opened, judged.seed) if recoverable else None
-        found = _ranked(opened, labels, recalibrate, few, output)
+        found = _ranked(opened, labels, recalibrate, few, output, border)
         opened.say_skipped()
         show(found.to_json(), lambda: _print(found))
 
 
 def _ranked(
-    opened: "Task", labels: bool, recalibrate: bool, recoverable: Any, output: Path | None
+    opened: "Task",
+    labels: bool,
+    recalibrate: bool,
+    recoverable: Any,
+    output: Path | None,
+    border: "Border",
 ) -> "Sensitivity":
     from virtualpool.search import by_recalibration, output_agreement, sensitivity
 
@@ -72,6 +79,7 @@ def _ranked(
             evaluate,
             recalibrate=renew,
             recoverable=recoverable,
+            border=border,
             path=output,
             observer=observer,
         )

@@ -58,6 +58,7 @@ def tune(
             rounds=schedule,
             recoverable=rounds.recoverable,
             max_drop=rounds.max_drop,
+            border=rounds.border,
             latency=timing.latency(),
             energy=energy,
             compare=compare,

@@ -53,6 +53,7 @@ class Rounds:
         ),
     ] = None
     recoverable: options.Recoverable = False
+    border: options.Border = "exact"
     max_drop: Annotated[
         float | None,
         typer.Option(

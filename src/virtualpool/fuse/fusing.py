@@ -96,7 +96,7 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
         )
     traced = trace(fused, example_inputs)
     with evaluating(fused):
-        received = _received(fused, traced.parts, example_inputs)
+        received = calls_of_parts(fused, traced.parts, example_inputs)
         report = Report()
         for part in traced.parts:
             call = received[part.name]
@@ -110,7 +110,7 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
     return fused
 
 
-def _received(model: nn.Module, parts: list[Part], example_inputs: Any) -> dict[str, Call]:
+def calls_of_parts(model: nn.Module, parts: list[Part], example_inputs: Any) -> dict[str, Call]:
     """The arguments of each part."""
     if [part.name for part in parts] == [""]:
         return {"": as_call(example_inputs)}
@@ -127,7 +127,7 @@ def _fuse_part(part: Part, call: Call, names: list[str], *, training: bool) -> R
 
 
 def _fuse_for_inference(part: Part, call: Call, names: list[str]) -> Report:
-    values = _prepared(part, part.evaluation, call, names, training=False)
+    values = prepared(part, part.evaluation, call, names, training=False)
     fold_batch_norms(part.evaluation, values)
     fold_scales(part.evaluation, values)
     evaluation, report = _fused(part.evaluation, values)
@@ -138,7 +138,7 @@ def _fuse_for_inference(part: Part, call: Call, names: list[str]) -> Report:
 
 def _fuse_for_training(part: Part, call: Call, names: list[str]) -> Report:
     def fused(graph: fx.Graph, *, training: bool) -> tuple[fx.Graph, Report]:
-        return _fused(graph, _prepared(part, graph, call, names, training=training))
+        return _fused(graph, prepared(part, graph, call, names, training=training))
 
     evaluation, _ = fused(part.evaluation, training=False)
     training, report = fused(part.training, training=True)
@@ -146,9 +146,10 @@ def _fuse_for_training(part: Part, call: Call, names: list[str]) -> Report:
     return report
 
 
-def _prepared(
+def prepared(
     part: Part, graph: fx.Graph, call: Call, names: list[str], *, training: bool
 ) -> Values:
+    """A part's graph in operations that rules know, and what is known of its values."""
     _name_sites(part, graph, names)
     own_modules.without_identities(graph, part.module)
     with state_kept(part.module):

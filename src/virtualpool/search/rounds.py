@@ -17,7 +17,7 @@ from virtualpool.measure.latency import LatencyOptions
 from virtualpool.measure.latency import latency as latency_of
 from virtualpool.measure.score import Evaluate
 from virtualpool.observer import Observer, unobserved
-from virtualpool.plan import plan_of
+from virtualpool.plan import Border, known_border, plan_of
 from virtualpool.processes import agreed, join
 from virtualpool.progress import shows_progress
 from virtualpool.recover.limits import Limits
@@ -62,6 +62,7 @@ def search(
     latency: LatencyOptions | None = None,
     energy: EnergyOptions | None = None,
     compare: Compare | None = None,
+    border: Border = "exact",
     settings: Mapping[str, object] | None = None,
     seed: int = 0,
     observer: Observer | None = None,
@@ -107,6 +108,7 @@ def search(
             (see `virtualpool.search.resized`); timing uses small images without resizing,
             interleaved with the unmodified model. The result is in `Frontier.smaller` and
             `Frontier.lead`; `Frontier.missing` says why a size is left out.
+        border: what convolutions read beside recovered maps; see `virtualpool.apply`.
         settings: more that a second start must be given alike; JSON-able.
         seed: of all random numbers.
         observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
@@ -121,6 +123,7 @@ def search(
     """
     join(on_cpu=not any(weight.is_cuda for weight in model.parameters()))
     _check_comparison(compare, model, example_inputs)
+    known_border(border)
     if epochs is not None and training_steps is not None:
         raise VirtualPoolError("A round has a length in epochs or in training_steps, not in both.")
     recoveries = as_recoveries(finetune)
@@ -148,6 +151,7 @@ def search(
         energy=None if energy is None else _options_of(energy_of, "energy", energy),
         seed=seed,
         observer=observer or unobserved,
+        border=border,
     )
     callables = {"evaluate": evaluate, **_by_place(recoveries), "recalibrate": recalibrate}
     # The main process decides: others may have closed over their own rank or device.

@@ -18,6 +18,7 @@ from virtualpool.fingerprint import fingerprint, name_of
 from virtualpool.graph.random_numbers import seeded
 from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer, unobserved
+from virtualpool.plan import Border, known_border
 from virtualpool.processes import agreed, is_main
 from virtualpool.progress import shows_progress
 from virtualpool.recover.reconstruction import reconstruct
@@ -139,6 +140,7 @@ def sensitivity(
     recalibrate: Recalibrate | None = None,
     recoverable: Iterable[Any] | None = None,
     baseline: Score | None = None,
+    border: Border = "exact",
     path: Path | str | None = None,
     observer: Observer | None = None,
 ) -> Sensitivity:
@@ -169,6 +171,7 @@ def sensitivity(
             `virtualpool.reconstruct`): a list or a `DataLoader`, of few images, for they are gone
             through for each site.
         baseline: the unmodified model's score, if it is known.
+        border: what convolutions read beside recovered maps; see `virtualpool.apply`.
         path: a file that is written after each site; a second start goes on from there.
         observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
 
@@ -184,6 +187,8 @@ def sensitivity(
     observer = observer or unobserved
     tried = eligible(model, example_inputs, names)
     method = "each site pooled alone, without fine-tuning"
+    if known_border(border) == "padded":
+        method += ", with padded borders"
     if recalibrate is not None:
         method += f", recalibrated by {name_of(recalibrate)}"
     if recoverable is not None:
@@ -209,7 +214,7 @@ def sensitivity(
     for done, site in enumerate(tried):
         observer("sensitivity", done, len(tried), site.name)
         if site.name not in result.names:
-            pooled = apply(model, example_inputs, [site.name])
+            pooled = apply(model, example_inputs, [site.name], border=border)
             solved = None
             if recoverable is not None:
                 with seeded("reconstruction"):

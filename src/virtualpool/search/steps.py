@@ -23,7 +23,7 @@ from virtualpool.measure.latency import LatencyOptions
 from virtualpool.measure.macs import macs
 from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer
-from virtualpool.plan import plan_of
+from virtualpool.plan import Border, plan_of
 from virtualpool.processes import agreed, is_main, wait_for_all
 from virtualpool.recover.round import Finetune, Round
 from virtualpool.search.finite import finite_values
@@ -52,11 +52,13 @@ class Steps:
     energy: EnergyOptions | None
     seed: int
     observer: Observer
+    border: Border = "exact"
 
     @property
     def models(self) -> Models:
         """The models that the rounds give."""
-        return Models(self.run, self.model, self.example_inputs, self.latency, self.energy)
+        given = self.example_inputs, self.latency, self.energy, self.border
+        return Models(self.run, self.model, *given)
 
     def config(self) -> dict[str, Any]:
         """The arguments as a JSON-able value."""
@@ -74,6 +76,8 @@ class Steps:
             "latency": _all_named(self.latency),
             "energy": self.energy and _all_named(self.energy),
             "seed": self.seed,
+            # Runs of version 0.2 say nothing of it, and go on.
+            **({"border": self.border} if self.border != "exact" else {}),
         }
 
     def original(self) -> Point:
@@ -102,6 +106,7 @@ class Steps:
             recalibrate=recalibrate,
             recoverable=recoverable,
             baseline=self.original_score,
+            border=self.border,
             path=self.run.directory / "sensitivity.json",
             observer=self.observer,
         )
@@ -249,7 +254,8 @@ class Steps:
         return self.run.remember(self.run.folder(index) / "point.json", measure)
 
     def _tune(self, index: int, added: list[str]) -> None:
-        pooled = apply(self.models.unfused(index - 1), self.example_inputs, added)
+        before = self.models.unfused(index - 1)
+        pooled = apply(before, self.example_inputs, added, border=self.border)
         current = Round(
             index=index,
             added=tuple(added),

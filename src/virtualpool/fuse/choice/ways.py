@@ -21,6 +21,7 @@ class Way(Enum):
     CELLS = "even positions alone, where nothing is interpolated"
     EXTENDED = "the reduced map with more cells around it, with a folded kernel"
     MENDED = "the reduced map, with a folded kernel and a border that is mended then"
+    PADDED = "the reduced map with zeros around it, with a folded kernel"
     TRANSPOSED = "the reduced map, by a transposed convolution that makes the full result"
     FULL = "the full map"
 

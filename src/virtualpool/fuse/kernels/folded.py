@@ -21,18 +21,20 @@ def folded_convolution(
     padding: Axes,
     dilation: Axes,
     groups: int,
+    zeros: Axes = (0, 0),
 ) -> Tensor:
     """A convolution of an interpolated map, given as its framed reduced map.
 
     Args:
         frame: the reduced map with the cells around it that the folded kernel reads (see
-            `reduced.framed`).
+            `reduced.framed`), but for `zeros`.
         weight: the kernel for the full map.
         bias: (out,), or none.
         stride: on the reduced map: half of that on the full one.
         padding: zero padding on each side of the full map.
         dilation: distance of two taps on the full map.
         groups: as for `torch.conv2d`.
+        zeros: how many rows and columns of zeros there are on each side besides.
 
     >>> frame = torch.tensor([[[[-1.0, 1.0, 3.0, 3.0]]]])
     >>> weight = torch.tensor([[[[4.0, 10.0, 6.0]]]])
@@ -40,7 +42,7 @@ def folded_convolution(
     tensor([[[[22., 56.]]]])
     """
     frame = in_autocast_dtype(frame)
-    given = frame, weight, bias, stride, padding, dilation, groups
+    given = frame, weight, bias, stride, padding, dilation, groups, zeros
     with without_autocast(frame):
         if torch.compiler.is_compiling():
             return _Convolution.forward(*given)
@@ -61,10 +63,11 @@ class _Convolution(torch.autograd.Function):
         padding: Axes,
         dilation: Axes,
         groups: int,
+        zeros: Axes,
     ) -> Tensor:
         folded = _folded(weight, padding, dilation, frame.dtype)
         bias = None if bias is None else bias.to(frame.dtype)
-        return torch.conv2d(frame, folded, bias, stride, 0, 1, groups)
+        return torch.conv2d(frame, folded, bias, stride, zeros, 1, groups)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -75,11 +78,11 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         frame, weight = ctx.saved_tensors
-        stride, padding, dilation, groups = ctx.geometry
+        stride, padding, dilation, groups, zeros = ctx.geometry
         with torch.enable_grad():
             folded = _folded(weight, padding, dilation, frame.dtype)
         of_frame, of_folded, of_bias = torch.ops.aten.convolution_backward(
-            gradient, frame, folded, ctx.bias and ctx.bias[0], stride, (0, 0), (1, 1), False,
+            gradient, frame, folded, ctx.bias and ctx.bias[0], stride, zeros, (1, 1), False,
             (0, 0), groups, ctx.needs_input_grad[:3],
         )  # fmt: skip
         of_weight = None
@@ -88,4 +91,4 @@ class _Convolution(torch.autograd.Function):
             (of_weight,) = torch.autograd.grad(folded, weight, of_folded, create_graph=twice)
         if of_bias is not None:
             of_bias = of_bias.to(ctx.bias[1])
-        return of_frame, of_weight, of_bias, None, None, None, None
+        return of_frame, of_weight, of_bias, None, None, None, None, None

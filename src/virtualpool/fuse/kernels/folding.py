@@ -60,6 +60,14 @@ class Axis:
         return self.positions[-1] + 1
 
     @property
+    def keeps_between_zeros(self) -> bool:
+        """Whether the folded kernel makes as many outputs with as many zeros on both sides.
+
+        It does for kernels of an odd size; of an even one it depends on the length.
+        """
+        return (self.padding - self.positions[-1]) % 2 == 0
+
+    @property
     def is_exact_when_extended(self) -> bool:
         """Whether one more cell per side makes every position that is read right.
 

@@ -154,10 +154,30 @@ def mended_convolution(
     after = _cells_after(reduced, outputs, folded.shape[-2:], stride, before)
     source, border = reduced, before
     if after != before:
-        source, border = functional.pad(reduced, (before[1], after[1], before[0], after[0])), (0, 0)
+        cells = folded.shape[2], folded.shape[3]
+        source, border = between_zeros(reduced, outputs, cells, stride, before), (0, 0)
     result = torch.conv2d(source, folded, bias, stride, border, 1, groups)
     steps = 2 * stride[0], 2 * stride[1]
     return _mended(result, strips(reduced, size, outputs, weight, steps, along, groups))
+
+
+def between_zeros(
+    reduced: Tensor, outputs: Axes, cells: Axes, stride: Axes, before: Axes
+) -> Tensor:
+    """The reduced map with zeros around, so many that a folded kernel makes its outputs.
+
+    Args:
+        reduced: (N, C, h, w).
+        outputs: the size that the convolution makes.
+        cells: the size of the folded kernel.
+        stride: on the reduced map: half of that on the full one.
+        before: how many cells the kernel reaches before an output's own.
+
+    >>> between_zeros(torch.ones(1, 1, 1, 2), (1, 2), (1, 2), (1, 1), (0, 0))
+    tensor([[[[1., 1., 0.]]]])
+    """
+    after = _cells_after(reduced, outputs, cells, stride, before)
+    return functional.pad(reduced, (before[1], after[1], before[0], after[0]))
 
 
 def transposed_convolution(

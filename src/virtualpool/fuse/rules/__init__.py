@@ -1,6 +1,7 @@
 """The rules, one file per family of operations. Importing this registers them."""
 
 from virtualpool.fuse.rules import (
+    border,
     channels,
     constants,
     convolution,
@@ -12,6 +13,7 @@ from virtualpool.fuse.rules import (
 )
 
 __all__ = [
+    "border",
     "channels",
     "constants",
     "convolution",

@@ -14,12 +14,16 @@ from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
 from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.geometry import pair
+from virtualpool.operator.border import padded_border
 from virtualpool.operator.pool import Axes, window_size
 
 
 @dataclass(frozen=True)
 class _Convolution:
+    """A convolution of a map, `source`, which it may read with padded borders: `bordered`."""
+
     source: fx.Node
+    bordered: fx.Node | None
     weight: fx.Node
     bias: Any
     kernel: Axes
@@ -33,12 +37,16 @@ class _Convolution:
         """A node's convolution; none where it is not a plain one of a batch of maps."""
         given = arguments_of(node, _NAMES)
         numbers = [pair(given.get(name, default)) for name, default in _DEFAULTS.items()]
-        shape, source = values.shape(given["weight"]), given["input"]
+        shape, source, bordered = values.shape(given["weight"]), given["input"], None
+        stride, padding, dilation = numbers
+        if getattr(source, "target", None) is padded_border and padding == (0, 0):
+            bordered, (source, padding) = source, source.args
         if None in numbers or shape is None or values.size(source) is None:
             return None
         groups: Any = given.get("groups", 1)
         weight, bias = given["weight"], given.get("bias")
-        return cls(source, weight, bias, shape[2:], *numbers, groups)  # pyright: ignore
+        geometry: Any = (shape[2:], stride, padding, dilation)
+        return cls(source, bordered, weight, bias, *geometry, groups)  # pyright: ignore
 
     def way(self, question: Question, values: Values) -> Way:
         """How the question is answered, of the ways that are exact."""
@@ -61,6 +69,8 @@ class _Convolution:
             return [Way.CELLS]
         if self.source not in values.interpolated:
             return [Way.FULL]
+        if self.bordered is not None:
+            return [Way.PADDED] if is_even else [Way.FULL]
         if not is_even:
             reaches = all(axis.reach_before >= 0 for axis in both)
             is_dense = self.stride == (1, 1) and reaches and not values.training
@@ -93,6 +103,7 @@ class Convolution(Rule):
         it = _Convolution.of(node, values)
         return (
             it is not None
+            and it.bordered is None
             and (it.kernel, it.stride, it.padding) == ((1, 1), (1, 1), (0, 0))
             and it.source in values.interpolated
         )
@@ -106,10 +117,10 @@ class Convolution(Rule):
         it = _Convolution.of(node, values)
         if it is None:
             return super().asks(node, question, values)
-        is_reduced = it.way(question, values) is not Way.FULL
+        is_full = it.way(question, values) is Way.FULL
         parameters = [each for each in (it.weight, it.bias) if each is not None]
         return [
-            (it.source, Question.EVEN if is_reduced else Question.FULL),
+            (it.bordered or it.source, Question.FULL) if is_full else (it.source, Question.EVEN),
             *((each, Question.FULL) for each in parameters),
         ]
 
@@ -124,12 +135,16 @@ class Convolution(Rule):
             return _extended(it, question, builder)
         if way is Way.MENDED:
             return _mended(it, question, builder)
+        if way is Way.PADDED:
+            return _padded(it, question, builder)
         if way is Way.TRANSPOSED:
             return _transposed(it, builder)
         stride, padding, dilation = question.strided(it.stride), it.padding, it.dilation
         if way is Way.CELLS and builder.has_even(it.source):
             source = builder.even(it.source)
             stride, padding, dilation = _halved(stride), _halved(padding), _halved(dilation)
+        elif it.bordered is not None and way is Way.FULL:
+            source, padding = builder.full(it.bordered), (0, 0)
         else:
             source = builder.full(it.source)
         bias = None if it.bias is None else builder.full(it.bias)
@@ -143,6 +158,12 @@ class Convolution(Rule):
         it = _Convolution.of(node, builder.values)
         assert it is not None  # only such a one answers at even positions
         return _size(it, it.stride, builder)
+
+
+def reads_padded(node: fx.Node, question: Question, values: Values) -> bool:
+    """Whether a convolution reads a reduced map with zeros around it."""
+    it = _Convolution.of(node, values)
+    return it is not None and it.way(question, values) is Way.PADDED
 
 
 _NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
@@ -169,6 +190,24 @@ def _extended(it: _Convolution, question: Question, builder: Builder) -> fx.Node
     folded = builder.call(fold, weight, *geometry)
     given = frame, size, outputs, folded, bias, half, before, groups
     return builder.call(reduced.convolution_of_frame, *given)
+
+
+def _padded(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
+    stride, both = question.strided(it.stride), axes(it.kernel, it.padding, it.dilation)
+    half, before = _halved(stride), (both[0].before, both[1].before)
+    source = builder.even(it.source)
+    if not all(axis.keeps_between_zeros for axis in both):
+        outputs, cells = _size(it, stride, builder), (both[0].cells, both[1].cells)
+        source = builder.call(reduced.between_zeros, source, outputs, cells, half, before)
+        before = (0, 0)
+    weight = builder.full(it.weight)
+    bias = None if it.bias is None else builder.full(it.bias)
+    geometry, groups = (it.padding, it.dilation), it.groups
+    if builder.values.training:
+        given = source, weight, bias, half, *geometry, groups, before
+        return builder.call(folded_convolution, *given)
+    folded = builder.call(fold, weight, *geometry)
+    return builder.call(torch.conv2d, source, folded, bias, half, before, (1, 1), groups)
 
 
 def _mended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:

@@ -13,6 +13,7 @@ from virtualpool.documents import write_document
 from virtualpool.measure.energy.measuring import EnergyOptions
 from virtualpool.measure.latency import LatencyOptions, latency
 from virtualpool.measure.prepared import Timed
+from virtualpool.plan import Border
 from virtualpool.processes import agreed, is_main, wait_for_all
 from virtualpool.search.run.energies import Energies, energies
 from virtualpool.search.run.forms import Times, fused_if_possible, timed
@@ -30,6 +31,7 @@ class Models:
         example_inputs: the inputs to fuse and time them with.
         latency: how they are timed.
         energy: how their energy is measured, or None where that is not asked for.
+        border: what convolutions read beside recovered maps.
     """
 
     run: Run
@@ -37,6 +39,7 @@ class Models:
     example_inputs: Any
     latency: LatencyOptions
     energy: EnergyOptions | None = None
+    border: Border = "exact"
 
     def path(self, index: int) -> Path:
         """The file of a round's model."""
@@ -104,7 +107,7 @@ class Models:
 
     def saved_ms(self, name: str) -> float:
         """Milliseconds that a site saves when it alone is pooled."""
-        pooled = apply(self.unmodified, self.example_inputs, [name])
+        pooled = apply(self.unmodified, self.example_inputs, [name], border=self.border)
         fused, report = fused_if_possible(pooled, self.example_inputs)
         if fused is None:
             self.run.log(f"{name} alone is timed unfused: {report.remaining[0]}")

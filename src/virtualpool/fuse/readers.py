@@ -1,0 +1,83 @@
+"""Which convolutions of a pooled model read padded borders, if it is to have such."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from virtualpool.fuse.fusing import calls_of_parts, prepared
+from virtualpool.fuse.kernels.folding import axes
+from virtualpool.fuse.passes import layer_norms
+from virtualpool.fuse.passes.convolutions import MODULE
+from virtualpool.fuse.questions import decisions
+from virtualpool.fuse.questions.values import UnfusableError, Values
+from virtualpool.fuse.rules.convolution import reads_padded
+from virtualpool.graph.geometry import padding_sides
+from virtualpool.graph.inputs import Call
+from virtualpool.graph.parts import Part, Traced, evaluating
+from virtualpool.operator.border import padded_border
+from virtualpool.plan import plan_of
+
+
+def padded_readers(model: nn.Module, traced: Traced, example_inputs: Any) -> list[str]:
+    """The convolutions that read a reduced map, with zeros around it, in a fused model.
+
+    It is decided by the questions by which `fuse` decides, and kept in the plan: the model's
+    function does not depend on how it is fused. A convolution of which only some calls read a
+    recovered map is none of them, nor is one with hooks or with a `forward` of its own.
+
+    Args:
+        model: with virtual pools.
+        traced: its parts, which stay as they are.
+        example_inputs: as for `fuse`.
+    """
+    names = plan_of(model).names
+    with evaluating(model):
+        calls = calls_of_parts(model, traced.parts, example_inputs)
+        return [name for part in traced.parts for name in _readers(part, calls[part.name], names)]
+
+
+def _readers(part: Part, call: Call, names: list[str]) -> list[str]:
+    try:
+        graph = copy.deepcopy(part.evaluation)
+        values = prepared(part, graph, call, names, training=False)
+    except UnfusableError:
+        return []  # it is left unfused
+    # One that has zeros around its reduced map is asked as the others are.
+    _read_padded(graph, values)
+    decisions.mark(graph, values)
+    layer_norms.take_apart(graph, values)
+    decisions.mark(graph, values)
+    answers = decisions.decide(graph, values)
+    read: dict[str, list[bool]] = {}
+    for node in graph.find_nodes(op="call_function", target=torch.conv2d):
+        if MODULE in node.meta:
+            reads = node in answers.of and reads_padded(node, answers.of[node], values)
+            read.setdefault(node.meta[MODULE], []).append(reads)
+    return [
+        full
+        for name, each in read.items()
+        if all(each)
+        and (full := part.full_name(name))
+        and len(part.calls(part.training, full)) == len(each)
+    ]
+
+
+def _read_padded(graph: fx.Graph, values: Values) -> None:
+    """Lets each convolution read padded borders that reads between or beside cells."""
+    for node in graph.find_nodes(op="call_function", target=torch.conv2d):
+        if MODULE not in node.meta:
+            continue
+        convolution: Any = values.module.get_submodule(node.meta[MODULE])
+        arguments: Any = node.args
+        source, weight, bias, stride, padding, dilation, groups = arguments
+        left, _, above, _ = padding_sides(convolution)
+        kernel = convolution.weight.shape[2:]
+        if source.target is padded_border or (above, left) != padding:
+            continue  # it does already, or a padding before it was taken into its own
+        if all(axis.skips_odd for axis in axes(kernel, (above, left), dilation)):
+            continue
+        with graph.inserting_before(node):
+            bordered = graph.call_function(padded_border, (source, (above, left)))
+        node.args = (bordered, weight, bias, stride, (0, 0), dilation, groups)
