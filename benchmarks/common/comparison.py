@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from benchmarks.common.candidates import NAMES, Candidate
-from benchmarks.common.differences import difference
 from benchmarks.common.engines import ENGINES, Engine, Run, in_eager, outputs
 from benchmarks.common.setting import setting
 from benchmarks.common.tables import by_column
 from benchmarks.common.times import median, spread, timed_interleaved
+from virtualpool.export.checking import difference
 from virtualpool.measure.timing import threads as torch_threads
 
 FASTER = "How many times faster than unmodified, medians:"

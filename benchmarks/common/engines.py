@@ -1,32 +1,27 @@
 """The runtimes that are compared: each makes a model ready to run on images of one shape.
 
 ONNX Runtime and OpenVINO read ONNX files that torch's exporter writes, with fixed shapes, each in
-the form that it runs best.
-OpenVINO could take the model from torch itself, but then keeps the arithmetic on shapes in it and
-makes a scattered update of every write in place. ExecuTorch is where `mobile.py` installs it.
+the form that it runs best. ExecuTorch is where `mobile.py` installs it.
 """
 
 import functools
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy
 import torch
 from torch import Tensor, nn
 
-import virtualpool as vp
 from benchmarks.common.executorch_programs import write_program
+from virtualpool.export.arrays import outputs_of
+from virtualpool.export.executorch import in_executorch
+from virtualpool.export.format import Ready, Run
+from virtualpool.export.onnx import in_onnx_runtime, write_onnx
+from virtualpool.export.openvino import in_openvino
 from virtualpool.graph.inputs import call
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.compiling import compiled
 from virtualpool.operator.exporting import Use
-
-Run = Callable[[], Any]
-Ready = Callable[[Tensor], Run]
-"""A model in a runtime: of images, a function of nothing that runs it on them."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +49,7 @@ class Engine:
 
 def outputs(run: Run) -> list[Tensor]:
     """Runs a model: its outputs as tensors, whatever the runtime gives."""
-    found = run()
-    each = found if isinstance(found, tuple | list) else [found]
-    return [torch.as_tensor(output) for output in each]
+    return outputs_of(run())
 
 
 def in_eager(model: nn.Module, images: Tensor, dtype: torch.dtype = torch.float32) -> Run:
@@ -86,23 +79,7 @@ def _onnx_runtime(
     *,
     write: Callable[[nn.Module, Tensor, Path], Path],
 ) -> Ready:
-    session = onnx_runtime_session(write(model, images, file), threads)
-    name = session.get_inputs()[0].name
-    return lambda images: functools.partial(session.run, None, {name: images.numpy()})
-
-
-def onnx_runtime_session(file: Path, threads: int, *, profile: Path | None = None) -> Any:
-    """Opens a file in ONNX Runtime; with a path to begin its name with, it writes a profile."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Threads of one session that wait busily would take the cores from the next.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    if profile:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(profile)
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return in_onnx_runtime(write(model, images, file), threads)
 
 
 def _openvino(
@@ -114,57 +91,17 @@ def _openvino(
     return in_openvino(network, threads, precision)
 
 
-def in_openvino(network: Any, threads: int, precision: str) -> Ready:
-    """Compiles a network of OpenVINO; its float operations have a precision of `f32` or `bf16`."""
-    request = openvino_request(network, threads, precision)
-
-    def bound(images: Tensor) -> Run:
-        inputs = [numpy.ascontiguousarray(images.numpy())]
-        return lambda: list(request.infer(inputs).values())
-
-    return bound
-
-
-def openvino_request(
-    network: Any, threads: int, precision: str, *, has_profile: bool = False
-) -> Any:
-    """A request to a network that OpenVINO compiles, with a profile of each call if it is asked."""
-    import openvino
-
-    config = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_CPU_PINNING": False,  # as the others, which leave it to the system
-        "PERF_COUNT": has_profile,
-    }
-    return openvino.Core().compile_model(network, "CPU", config).create_infer_request()
-
-
 def _executorch(model: nn.Module, images: Tensor, file: Path, threads: int) -> Ready:
-    from executorch.extension.pybindings.portable_lib import (  # pyright: ignore
-        _threadpool_get_thread_count,
-        _unsafe_reset_threadpool,
-    )
-    from executorch.runtime import Runtime  # pyright: ignore
-
     program = file.with_suffix(".pte")
     if not program.exists():
         write_program(model, images, program)
-    if _threadpool_get_thread_count() != threads:
-        # Not for every candidate: loaded ones keep the old number of threads.
-        _unsafe_reset_threadpool(threads)
-    method = Runtime.get().load_program(program).load_method("forward")
-    return lambda images: functools.partial(method.execute, [images])
+    return in_executorch(program, threads)
 
 
 def exported(model: nn.Module, images: Tensor, file: Path, use: Use = "any") -> Path:
     """The ONNX file of a model for images of this shape, written if it is not there."""
     if not file.exists():
-        # The exporter tells of every operator of torchvision that it has not got.
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        with vp.exporting_for(use):
-            torch.onnx.export(model, (images,), file, dynamo=True, verbose=False)
+        write_onnx(model, images, file, use)
     return file
 
 

@@ -4,17 +4,15 @@ A file beside each program lists the operators that XNNPACK took, and those left
 own. Between the two a map changes its layout, so the latter cost more than themselves.
 """
 
-import operator
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
+from virtualpool.export import executorch
+from virtualpool.export.format import Request
 from virtualpool.files import read_json, write_json
-
-_PART = "executorch_call_delegate"
 
 
 @dataclass(frozen=True)
@@ -30,17 +28,14 @@ class Delegation:
     left: dict[str, int]
 
     @classmethod
-    def of(cls, graph: fx.Graph) -> "Delegation":
-        """The delegation of a lowered graph.
+    def of(cls, operators: Counter[str]) -> "Delegation":
+        """The delegation of a program with such operators.
 
-        >>> graph = fx.Graph()
-        >>> _ = graph.call_function(torch.ops.aten.relu.default, (graph.placeholder("map"),))
-        >>> Delegation.of(graph)
-        Delegation(parts=0, left={'relu.default': 1})
+        >>> Delegation.of(Counter({"executorch_call_delegate": 1, "relu.default": 2}))
+        Delegation(parts=1, left={'relu.default': 2})
         """
-        calls = [node.target for node in graph.nodes if node.op == "call_function"]
-        names = Counter(call.__name__ for call in calls if call is not operator.getitem)
-        return cls(names.pop(_PART, 0), dict(names))
+        left = {name: count for name, count in operators.items() if name != executorch.DELEGATE}
+        return cls(operators[executorch.DELEGATE], left)
 
     @classmethod
     def beside(cls, program: Path) -> "Delegation":
@@ -55,17 +50,10 @@ class Delegation:
 
 def write_program(model: nn.Module, images: Tensor, file: Path) -> None:
     """Exports a model for XNNPACK, in float32 and with the shape of these images."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import (  # pyright: ignore
-        XnnpackPartitioner,
-    )
-    from executorch.exir import to_edge_transform_and_lower  # pyright: ignore
-
-    exported = torch.export.export(model, (images,))
-    lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
-    delegation = Delegation.of(lowered.exported_program().graph)
-    program = lowered.to_executorch().buffer
+    beside = file.with_suffix(".part")
+    delegation = Delegation.of(executorch.write_program(Request(model, images), beside))
     write_json(_beside(file), asdict(delegation))
-    file.write_bytes(program)  # last: who finds it finds both
+    beside.replace(file)  # last: who finds it finds both
 
 
 def _beside(program: Path) -> Path:

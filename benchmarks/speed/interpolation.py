@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
-from benchmarks.common.differences import difference
 from benchmarks.common.engines import ENGINES, in_eager
+from virtualpool.export.checking import difference
 from virtualpool.measure import latency
 from virtualpool.measure.latency import Mode
 from virtualpool.operator.pool import virtual_pool

@@ -9,13 +9,10 @@ from pathlib import Path
 import numpy
 from torch import Tensor, nn
 
-from benchmarks.common.engines import (
-    exported,
-    exported_for_onnx_runtime,
-    onnx_runtime_session,
-    openvino_request,
-)
+from benchmarks.common.engines import exported, exported_for_onnx_runtime
 from benchmarks.common.tables import table
+from virtualpool.export.onnx import onnx_runtime_session
+from virtualpool.export.openvino import openvino_request
 
 SMALLEST_SHARE = 0.01
 

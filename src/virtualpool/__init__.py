@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # what type checkers see
     from virtualpool.apply import apply
     from virtualpool.bound import Bound, error_bound
     from virtualpool.errors import VirtualPoolError
+    from virtualpool.export import ExportReport, export
     from virtualpool.fuse import fuse, report_of
     from virtualpool.measure.unit import Unit
     from virtualpool.operator.exporting import exporting_for
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # what type checkers see
 
 __all__ = [
     "Bound",
+    "ExportReport",
     "Frontier",
     "Plan",
     "PooledSite",
@@ -51,6 +53,7 @@ __all__ = [
     "by_recalibration",
     "by_reconstruction",
     "error_bound",
+    "export",
     "exporting_for",
     "fuse",
     "load",
@@ -72,6 +75,7 @@ lazy.export(  # what Python sees
     {
         "bound": ["Bound", "error_bound"],
         "errors": ["VirtualPoolError"],
+        "export": ["ExportReport", "export"],
         "operator.exporting": ["exporting_for"],
         "fuse": ["fuse", "report_of"],
         "apply": ["apply"],

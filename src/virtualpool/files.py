@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -88,6 +89,47 @@ def _is_about(error: OSError, *paths: Path) -> bool:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return True
     return error.filename is not None and Path(os.fsdecode(error.filename)) in paths
+
+
+def check_writable(path: Path | str) -> None:
+    """Refuses a place where nothing can be written, before the work whose result goes there.
+
+    Makes nothing: folders that are missing are made when the file is.
+
+    Raises:
+        VirtualPoolError: the nearest folder that is there takes no files, or is a file.
+    """
+    path = Path(path)
+    folder = path.resolve().parent
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def put_in_place(made: Path, path: Path | str) -> None:
+    """Copies a finished file or folder to its place, which it takes when it is there as a whole.
+
+    Raises:
+        VirtualPoolError: nothing can be written there, or a file is where a folder is to be.
+    """
+    path = Path(path)
+    if made.is_file():
+        with replacing(path) as beside:
+            shutil.copyfile(made, beside)
+        return
+    made_folder(path.parent)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".virtualpool-") as folder:
+            whole = shutil.copytree(made, Path(folder, "new"))
+            if path.exists():
+                path.rename(Path(folder, "old"))
+            whole.rename(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def remove_half_written(folder: Path) -> None:

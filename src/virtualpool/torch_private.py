@@ -4,7 +4,8 @@ A linter refuses them elsewhere; tests/test_torch_private.py says which one a ne
 """
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -134,6 +135,20 @@ def compiler_settings() -> tuple[Any, Any]:
     from torch._inductor import config as inductor
 
     return dynamo, inductor
+
+
+def compiled_package(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Compiles a program into a file of AOTInductor, which no public module does."""
+    from torch._inductor import aoti_compile_and_package
+
+    aoti_compile_and_package(program, package_path=str(path))
+
+
+def loaded_package(path: Path) -> Callable[..., Any]:
+    """The function in a file of AOTInductor, which no public module loads."""
+    from torch._inductor import aoti_load_package
+
+    return aoti_load_package(str(path))
 
 
 def store_of_processes() -> Any:

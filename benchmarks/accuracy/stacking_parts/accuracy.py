@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.common.engines import Ready, outputs
+from benchmarks.common.engines import outputs
+from virtualpool.export.format import Ready
 from virtualpool.search import Score
 
 

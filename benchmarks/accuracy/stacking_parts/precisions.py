@@ -10,10 +10,13 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from benchmarks.accuracy.stacking_parts import onnx_int8, pt2e
+from benchmarks.accuracy.stacking_parts import pt2e
 from benchmarks.common.borrowed import NNCF, TORCHAO, environment, run
 from benchmarks.common.candidates import Candidate
-from benchmarks.common.engines import ENGINES, Engine, Ready, exported, in_inductor, in_openvino
+from benchmarks.common.engines import ENGINES, Engine, exported, in_inductor
+from virtualpool.export import onnx_int8
+from virtualpool.export.format import Ready
+from virtualpool.export.openvino import in_openvino
 
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 RUNTIMES = ("compiled", "onnxruntime", "openvino")

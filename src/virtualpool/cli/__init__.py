@@ -14,6 +14,7 @@ from virtualpool.cli.apply import apply
 from virtualpool.cli.bench import bench
 from virtualpool.cli.detect import detect
 from virtualpool.cli.ending import end
+from virtualpool.cli.export import export
 from virtualpool.cli.interrupts import interrupts
 from virtualpool.cli.pick import pick
 from virtualpool.cli.report import report
@@ -77,7 +78,7 @@ def _options(
     terminal.show_log()
 
 
-for command in (sites, apply, sensitivity, tune, bench, pick, detect, report):
+for command in (sites, apply, sensitivity, tune, bench, pick, export, detect, report):
     app.command()(command)
 
 

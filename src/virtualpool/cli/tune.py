@@ -9,11 +9,13 @@ import typer
 from virtualpool.cli import options
 from virtualpool.cli.grouped import grouped
 from virtualpool.cli.groups import Judged, Metering, Timing
+from virtualpool.cli.picked import exported, formats_of
 from virtualpool.cli.terminal import Columns, progress, results, resumable, table_of
 from virtualpool.cli.tuning import Recovery, Rounds
 
 if TYPE_CHECKING:
     from virtualpool.cli.task import Task
+    from virtualpool.export import ExportReport
     from virtualpool.measure import Latency
     from virtualpool.search import Frontier, Point
 
@@ -37,6 +39,14 @@ def tune(
             "for as long as all rounds: pooling has to beat it."
         ),
     ] = None,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT,FORMAT",
+            help="At the end, export the network that `pick` gives for --max-drop (or one point): "
+            "onnx, openvino, pt2, executorch and others, each run in its runtime and compared.",
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Make a set of faster networks out of a trained one.
@@ -48,7 +58,7 @@ def tune(
     with results(as_json) as show:
         # Mistakes in these are reported before images are loaded.
         recovery.check()
-        schedule, energy = rounds.schedule(), metering.asked()
+        schedule, energy, formats = rounds.schedule(), metering.asked(), formats_of(export)
         opened = judged.opened(recovery.augment)
         frontier = _searched(
             judged,
@@ -64,8 +74,13 @@ def tune(
             compare=compare,
         )
         page = _reported(opened, run_dir)
+        files = exported(frontier, opened, run_dir, formats, rounds.max_drop)
         opened.say_skipped()
-        show(frontier.to_json() | {"report": str(page)}, lambda: _print(frontier, run_dir, page))
+        show(
+            frontier.to_json()
+            | {"report": str(page), "exported": [each.to_json() for each in files]},
+            lambda: _print(frontier, run_dir, page, files),
+        )
 
 
 def _searched(
@@ -104,11 +119,11 @@ def _reported(opened: "Task", run_dir: Path) -> Path:
     return page
 
 
-def _print(frontier: "Frontier", run_dir: Path, page: Path) -> None:
+def _print(frontier: "Frontier", run_dir: Path, page: Path, files: "list[ExportReport]") -> None:
     columns = [*_columns(frontier), (f"file in {run_dir}", lambda point: point.weights or "")]
     table_of(columns, (*frontier.points, *frontier.smaller))
     print()
-    print(*_notes(frontier), f"Report: {page}", sep="\n")
+    print(*_notes(frontier), *files, f"Report: {page}", sep="\n")
 
 
 def _columns(frontier: "Frontier") -> "Columns[Point]":

@@ -13,10 +13,11 @@ from torch import nn
 
 import virtualpool as vp
 from benchmarks.accuracy.stacking_parts import forms as parts
-from benchmarks.accuracy.stacking_parts import onnx_int8, precisions, trained
+from benchmarks.accuracy.stacking_parts import precisions, trained
 from benchmarks.accuracy.stacking_parts.accuracy import top1
 from benchmarks.common.candidates import Candidate
 from benchmarks.common.engines import exported
+from virtualpool.export import onnx_int8
 from virtualpool.files import read_json
 from virtualpool.measure import timing
 from virtualpool.models import AllCNNC

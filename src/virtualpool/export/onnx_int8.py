@@ -7,23 +7,25 @@ from typing import Any
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from torch import Tensor
+
+from virtualpool.export.arrays import arrays_of
 
 
-def quantise(source: Path, target: Path, batches: Sequence[Tensor]) -> None:
+def quantise(source: Path, target: Path, batches: Sequence[Any]) -> None:
     """Writes the int8 network of a float one.
 
     Args:
         source: an ONNX file.
         target: where to.
-        batches: images (N, 3, H, W), float32, to calibrate with.
+        batches: inputs to calibrate with, such as images (N, 3, H, W) in float32.
     """
     prepared = target.with_suffix(".prepared.onnx")
     quant_pre_process(source, prepared)
+    names = [each.name for each in onnx.load(source, load_external_data=False).graph.input]
     quantize_static(
         prepared,
         target,
-        _Images(onnx.load(source, load_external_data=False).graph.input[0].name, batches),
+        _Inputs(names, batches),
         per_channel=True,
         # Of int8 ONNX Runtime makes uint8 on x86, but not in constants: products then stay float.
         activation_type=QuantType.QUInt8,
@@ -33,9 +35,11 @@ def quantise(source: Path, target: Path, batches: Sequence[Tensor]) -> None:
     onnx.save(network, target)
 
 
-class _Images(CalibrationDataReader):
-    def __init__(self, name: str, batches: Sequence[Tensor]) -> None:
-        self._batches: Iterator[dict[str, Any]] = ({name: it.numpy()} for it in batches)
+class _Inputs(CalibrationDataReader):
+    def __init__(self, names: list[str], batches: Sequence[Any]) -> None:
+        self._batches: Iterator[dict[str, Any]] = (
+            dict(zip(names, arrays_of(batch), strict=True)) for batch in batches
+        )
 
     def get_next(self) -> Any:
         """See `CalibrationDataReader`."""

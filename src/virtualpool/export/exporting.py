@@ -1,0 +1,226 @@
+"""`export`: a network written as a file for a runtime, run there, compared, and described."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.export.agreeing import agreed, held_out
+from virtualpool.export.checking import TOLERANCE, checked
+from virtualpool.export.format import Format, OpenAxes, Precision, Ready, Request
+from virtualpool.export.formats import format_of
+from virtualpool.export.part import part_of
+from virtualpool.export.report import (
+    CARD,
+    ExportReport,
+    described,
+    this_machine,
+    versions_for,
+)
+from virtualpool.export.shapes import check_open, more_inputs
+from virtualpool.export.timing import timed
+from virtualpool.files import check_writable, put_in_place, write_json
+from virtualpool.graph.inputs import batch_size, call, map_tensors
+from virtualpool.graph.state import copy_of
+from virtualpool.plan import unwrapped
+
+
+@torch.no_grad()
+def export(
+    model: nn.Module,
+    path: Path | str,
+    example_inputs: Any,
+    *,
+    format: str | None = None,
+    original: nn.Module | None = None,
+    precision: Precision = "float32",
+    open_axes: OpenAxes = "none",
+    part: str | None = None,
+    calibration: Iterable[Any] = (),
+    threads: int | None = None,
+    score: Mapping[str, Any] | None = None,
+) -> ExportReport:
+    """Writes a network as a file for another runtime, once that runtime has given the same outputs.
+
+    The file needs no virtualpool. It is run in its own runtime on the processor, on the example
+    inputs, on random ones, and on other batches and sizes where these are open; it takes its place
+    only if all outputs are the model's. A card lies beside it, `net.onnx.card.json`: the plan, the
+    comparisons, the operators, versions and machine.
+
+    Args:
+        model: any network, pooled or not, fused or not; it is not changed, and exported in eval
+            mode from the CPU.
+        path: where to; an existing file is replaced when the new one is complete. Its suffix says
+            the format: `.onnx`, `.xml` (OpenVINO), `.pt2` (torch.export), `.pte` (ExecuTorch) or
+            `.mlpackage` (Core ML, which is run on a Mac alone).
+        example_inputs: see `virtualpool.graph.inputs`: tensors as the file is to take them, such as
+            images (N, 3, H, W) in float32.
+        format: "onnx" (for ONNX Runtime on processors), "onnx-any" (for every runtime, and GPUs),
+            "tensorrt" (ONNX that TensorRT reads well), "openvino", "pt2", "aoti" (AOTInductor, a
+            `.pt2` package), "executorch" or "coreml"; None is by the suffix.
+        original: the unmodified network, or another one with the same inputs. It is exported
+            alike, and the latency of both is measured, interleaved in the runtime.
+        precision: "float32", "float16" (ONNX, OpenVINO, Core ML, TensorRT), or "int8" (ONNX,
+            OpenVINO), which the runtime's own tool quantises and which is judged by its agreement.
+        open_axes: "none", a file for inputs of these shapes; "batch", for any number of
+            images; "all", also for any height and width, if the network takes them.
+        part: the qualified name of a submodule to export, with the inputs that it gets when
+            the model runs on the example inputs: a detector's "backbone", or "rpn.head".
+        calibration: batches for int8, a hundred images or more: inputs, or (inputs, labels)
+            pairs whose labels are not used. A quarter of them is kept to compare on.
+        threads: of the runtime; None is torch's number.
+        score: what is known of the model's accuracy, for the card.
+
+    Returns:
+        An `ExportReport`; its `str` is what people read.
+
+    Raises:
+        VirtualPoolError: the suffix or an argument is unknown, a package is missing, nothing can be
+            written there, the network cannot be converted, or the file gives other outputs. The
+            path is as it was then.
+
+    >>> import tempfile
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    >>> report = export(network, Path(tempfile.mkdtemp(), "net.pt2"), torch.rand(1, 3, 8, 8))
+    >>> report.operators, report.difference
+    ({'conv2d.default': 1, 'relu.default': 1}, 0.0)
+    """
+    path = Path(path)
+    chosen = format_of(path, format)
+    chosen.check(precision, open_axes)
+    check_writable(path)
+    whole = _ready_to_export(model)
+    inputs = map_tensors(lambda x: x.detach().cpu().contiguous(), example_inputs)
+    _run(whole, inputs)
+    exported, inputs = part_of(whole, inputs, part) if part else (whole, inputs)
+    check_open(inputs, open_axes)
+    solving, judging = (), ()
+    if precision == "int8":
+        size = batch_size(inputs) if open_axes == "none" else None
+        solving, judging = held_out(calibration, size)
+    request = Request(exported, inputs, open_axes, precision, solving)
+    threads = threads or torch.get_num_threads()
+    with TemporaryDirectory(prefix="virtualpool-export-") as folder:
+        made = Path(folder, path.name)
+        operators = _written(chosen, request, made)
+        found: dict[str, Any] = {"not_run": chosen.cannot_run}
+        if not chosen.cannot_run:
+            ready = chosen.ready(made, threads)
+            if precision == "int8":
+                found["agreement"] = agreed(ready, exported, judging)
+            else:
+                every = more_inputs(inputs, open_axes)
+                found["checks"] = tuple(checked(ready, exported, every, TOLERANCE[precision]))
+            if original is not None:
+                found |= _timed(chosen, request, ready, original, part, folder, threads)
+        files = [made, *(made.with_suffix(suffix) for suffix in chosen.beside)]
+        versions = versions_for(chosen)
+        known = versions.get(chosen.packages[0] if chosen.packages else "torch", "")
+        report = ExportReport(
+            path=path,
+            format=chosen.name,
+            runtime=f"{chosen.runtime} {known}".strip(),
+            precision=precision,
+            open_axes=open_axes,
+            size_bytes=sum(map(_size, files)),
+            model=described(exported) | ({"part": part} if part else {}),
+            operators=dict(operators),
+            hint=chosen.hint(request, made),
+            score=score,
+            versions=versions,
+            machine=this_machine(threads),
+            **found,
+        )
+        # The file itself comes last of those that belong to it.
+        for file in reversed(files):
+            put_in_place(file, path.with_name(file.name))
+        write_json(path.with_name(path.name + CARD), report.to_json())
+    return report
+
+
+def _ready_to_export(model: nn.Module) -> nn.Module:
+    return copy_of(unwrapped(model)).eval().cpu()
+
+
+def _run(model: nn.Module, inputs: Any) -> None:
+    """Runs a model on its example inputs, so that a wrong shape is told of as such."""
+    try:
+        call(model, inputs)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise VirtualPoolError(
+            f"{type(model).__name__} does not run on the example inputs ({type(error).__name__}: "
+            f"{reason:.300}). Give inputs as the model takes them, such as images (1, 3, 224, 224)."
+        ) from error
+
+
+def _written(format: Format, request: Request, path: Path) -> "dict[str, int]":
+    with _refusing(format, request.model), _quiet():
+        return format.write(request, path)
+
+
+def _timed(
+    format: Format,
+    request: Request,
+    ready: Ready,
+    original: nn.Module,
+    part: str | None,
+    folder: str,
+    threads: int,
+) -> dict[str, Any]:
+    """The latency of a file and of the original's, both in one runtime."""
+    other = _ready_to_export(original)
+    if part:
+        other = other.get_submodule(part)
+    alike = Request(
+        other, request.inputs, request.open_axes, request.precision, request.calibration
+    )
+    path = Path(folder, "original", "original" + format.suffix)
+    path.parent.mkdir()
+    _written(format, alike, path)
+    files = {"latency": ready, "original_latency": format.ready(path, threads)}
+    return dict(timed(files, request.inputs, threads, f"{format.runtime} {request.precision}"))
+
+
+@contextmanager
+def _refusing(format: Format, model: nn.Module) -> Iterator[None]:
+    """Turns an exporter's errors into ones that name the model, the format and the reason."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException = error
+        while not isinstance(cause, VirtualPoolError) and (cause.__cause__ or cause.__context__):
+            cause = cause.__cause__ or cause.__context__  # pyright: ignore[reportAssignmentType]
+        if isinstance(cause, VirtualPoolError):
+            raise VirtualPoolError(str(cause)) from error
+        reason = str(cause).strip().partition("\n")[0]
+        raise VirtualPoolError(
+            f"{type(model).__name__} cannot be converted to {format.title} "
+            f"({type(cause).__name__}: {reason:.300}). Export the part of it that can be by part=, "
+            "leave fewer axes open, or choose another format."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters warn of their own insides, which nobody can act on; what fails is an error."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(each.stat().st_size for each in files if each.is_file())

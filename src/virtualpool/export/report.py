@@ -1,0 +1,168 @@
+"""What an export gave: printed, as JSON, and as a card beside the file."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from virtualpool.export.checking import Check
+from virtualpool.export.format import Format
+from virtualpool.measure.latency import Latency, Speedup
+from virtualpool.measure.setting import device_name
+from virtualpool.plan import plan_of
+from virtualpool.search.agreement import Agreement
+from virtualpool.summary import summary
+from virtualpool.words import count
+
+CARD = ".card.json"
+"""The end of the name of a file's card, after the name of the file."""
+
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export gave.
+
+    Attributes:
+        path: the file.
+        format: its name, such as "onnx".
+        runtime: the one that ran it, with its version.
+        precision: float32, float16 or int8.
+        open_axes: "none", "batch" or "all".
+        size_bytes: of the file, and of those beside it that belong to it.
+        model: the class of the model, its plan, and how many of its sites are fused.
+        checks: comparisons with the model, in the runtime. Empty for int8, and where the runtime
+            is not on this machine.
+        agreement: of int8, with the model on inputs that it was not calibrated with.
+        not_run: why it was not run here, if so.
+        operators: how often the file has each.
+        latency: of the file, where an original was given.
+        original_latency: of the original's file, interleaved with it.
+        hint: the next step, if there is one.
+        score: of the model, where the caller knows it.
+        versions: of Python, virtualpool, torch and the format's packages.
+        machine: where it was made and timed.
+    """
+
+    path: Path
+    format: str
+    runtime: str
+    precision: str
+    open_axes: str
+    size_bytes: int
+    model: dict[str, Any]
+    operators: dict[str, int]
+    checks: tuple[Check, ...] = ()
+    agreement: Agreement | None = None
+    not_run: str = ""
+    latency: Latency | None = None
+    original_latency: Latency | None = None
+    hint: str = ""
+    score: Mapping[str, Any] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def difference(self) -> float | None:
+        """The largest difference of all checks, relative to the largest output, or None."""
+        return max((each.difference for each in self.checks), default=None)
+
+    @property
+    def speedup(self) -> Speedup | None:
+        """How many times faster the file is than the original's, if both were timed."""
+        if self.latency is None or self.original_latency is None:
+            return None
+        return self.latency.speedup_over(self.original_latency)
+
+    def __str__(self) -> str:
+        """A line on each thing."""
+        sites = count(len(self.model["plan"]["sites"]), "site")
+        lines = [
+            f"{self.path}: {self.format}, {self.precision}, {self.size_bytes / 1e6:.1f} MB; "
+            f"{self.model['name']} with {sites} pooled, {self.model['fused']} of them fused",
+            self._checked(),
+        ]
+        if (speedup := self.speedup) and self.latency and self.original_latency:
+            ours, theirs = self.latency.median_ms, self.original_latency.median_ms
+            lines.append(
+                f"Latency: {ours:.3g} ms, the original {theirs:.3g} ms: {speedup} "
+                f"({self.latency.setting})"
+            )
+        most = sorted(self.operators.items(), key=lambda item: -item[1])
+        named = [f"{number} {name}" for name, number in most[:_SHOWN]]
+        if len(most) > _SHOWN:
+            named.append(f"{count(len(most) - _SHOWN, 'other kind')}")
+        lines.append(f"Operators: {', '.join(named)}")
+        return "\n".join([*lines, *filter(None, [self.hint])])
+
+    def _checked(self) -> str:
+        if self.not_run:
+            return f"Not run: {self.not_run}. Compare it with the model there before you use it."
+        if self.agreement is not None:
+            top1 = self.agreement.top1
+            same = "" if top1 is None else f"the same class for {top1:.1%}, "
+            return (
+                f"In {self.runtime}, on {self.agreement.samples} inputs that it was not calibrated "
+                f"with: {same}cosine {self.agreement.cosine:.4f}"
+            )
+        return (
+            f"Right in {self.runtime}: the largest difference from the model is "
+            f"{self.difference:.2g} of the largest output, on {count(len(self.checks), 'input')} "
+            f"({', '.join(dict.fromkeys(each.shapes for each in self.checks))})"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able value, as the card holds it."""
+        measured = (self.latency, self.original_latency)
+        latency, original = (each and each.to_json() for each in measured)
+        own = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("latency", "original_latency")
+        }
+        return own | {
+            "path": self.path.name,
+            "checks": [vars(each) for each in self.checks],
+            "difference": self.difference,
+            "agreement": self.agreement and self.agreement.to_json(),
+            "latency": latency,
+            "original_latency": original,
+            "speedup": self.speedup and self.speedup.to_json(),
+        }
+
+
+def described(model: nn.Module) -> dict[str, Any]:
+    """The class of a model, its plan, and how many of its sites are fused."""
+    parts = summary(model)
+    return {
+        "name": parts.model,
+        "plan": plan_of(model).to_json(),
+        "fused": sum(each.form == "fused" for each in parts.sites),
+    }
+
+
+def versions_for(format: Format) -> dict[str, str]:
+    """The versions of what a file of a format depends on."""
+    packages = ("virtualpool", "torch", "torchvision", *format.packages)
+    return {"python": platform.python_version()} | {
+        name: found for name in packages if (found := _version(name))
+    }
+
+
+def this_machine(threads: int) -> dict[str, Any]:
+    """The machine, and the threads that the runtime had."""
+    processor = device_name(torch.device("cpu"))
+    return {"processor": processor, "system": platform.platform(), "threads": threads}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # installed by other means than a package manager
+        return ""

@@ -1,0 +1,81 @@
+"""`virtualpool export`, and `tune --export`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import virtualpool
+from virtualpool.cli.network import load_network
+from virtualpool.export import timing
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "_REPEATS", 1)
+
+
+@pytest.fixture
+def saved(network: Path, tmp_path: Path) -> Path:
+    tiny = load_network(f"{network}:tiny").module
+    images = torch.rand(2, 3, 16, 16)
+    path = tmp_path / "fast.safetensors"
+    virtualpool.save(virtualpool.fuse(virtualpool.apply(tiny, images, ["0"]), images), path)
+    return path
+
+
+def test_a_saved_network_with_the_inputs_of_its_pooling(
+    run: Run, network: Path, saved: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.pt2"
+    result = run("export", f"{network}:tiny", saved, "--output", path)
+    assert result.exit_code == 0, result.output
+    assert "1 site pooled, 1 of them fused" in result.stdout
+    assert "on 2 inputs (2x3x16x16)" in result.stdout
+    assert "Latency: " in result.stdout
+    assert (tmp_path / "net.pt2.card.json").is_file()
+
+
+def test_json_and_int8_with_the_images_of_a_folder(
+    as_json: Run, network: Path, images: Path, saved: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.onnx"
+    asked = ["export", f"{network}:tiny", saved, "--output", path, "--no-latency", "--size", "16"]
+    found = as_json(*asked, "--int8", images, "--images-count", "12", "--threads", "1")
+    assert found == json.loads((tmp_path / "net.onnx.card.json").read_text())
+    assert (found["precision"], found["latency"]) == ("int8", None)
+    assert found["agreement"]["samples"] == 3
+    assert found["machine"]["threads"] == 1
+
+
+def test_what_is_refused(refused: Run, network: Path, saved: Path, tmp_path: Path) -> None:
+    asked = ["export", f"{network}:tiny", saved, "--output"]
+    assert "no format has files that end in '.bin'" in refused(*asked, tmp_path / "net.bin")
+    gone = ["export", f"{network}:tiny", tmp_path / "gone", "--output", tmp_path / "net.pt2"]
+    assert "there is no such file" in refused(*gone)
+    oblong = [*asked, tmp_path / "net.onnx", "--input-shape", "1,3,16,20", "--int8", tmp_path]
+    assert "--int8 calibrates with square images" in refused(*oblong)
+    assert not (tmp_path / "net.onnx").exists()
+
+
+def test_tune_exports_the_network_that_pick_gives(
+    run: Run, refused: Run, tune_options: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    asked = [*tune_options, "--run-dir", folder, "--sizes", "1", "--recover", "none"]
+    result = run(*asked, "--export", "pt2", "--max-drop", "1")
+    assert result.exit_code == 0, result.output
+    made = list((folder / "export").glob("*.pt2"))
+    if made:  # on a busy machine no network may be faster than the original
+        card = json.loads((folder / "export" / f"{made[0].name}.card.json").read_text())
+        assert card["score"].keys() == {"name", "score", "drop"}
+        assert card["model"]["plan"]["sites"]
+        assert f"{made[0]}: pt2, float32" in result.stdout
+    else:
+        assert "Nothing is exported" in result.stderr
+    assert "--export onyx: there is no such format" in refused(*asked, "--export", "pt2,onyx")
