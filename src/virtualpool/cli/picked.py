@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from virtualpool.cli.terminal import messages
 from virtualpool.errors import VirtualPoolError
+from virtualpool.processes import is_main
 
 if TYPE_CHECKING:
     from virtualpool.cli.task import Task
@@ -48,7 +49,7 @@ def exported(
     """
     from virtualpool.export import export
 
-    if not formats:
+    if not formats or not is_main():
         return []
     limit = frontier.unit.small_drop if max_drop is None else max_drop
     point = frontier.pick(max_drop=limit)
