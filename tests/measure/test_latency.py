@@ -1,6 +1,7 @@
 import copy
 import json
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch._inductor import config as inductor
 
 from virtualpool import VirtualPoolError
 from virtualpool.measure import Latency, Setting, Speedup, can_compile, latency
+from virtualpool.measure.prepared import Mode
 
 SETTING = Setting("cpu", "Xeon", "float32", 1, 2, "eager", True, "2.9.0")
 IMAGE = torch.zeros(1, 3, 8, 8)
@@ -206,7 +208,7 @@ def test_fewer_rounds_when_the_time_is_spent():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mode": "fast"}, "mode 'fast' is not known; give one of eager, compiled, max-autotune"),
+        ({"mode": "fast"}, "mode 'fast' is not known; give one of eager, .*cudagraph"),
         ({"repeats": 0}, "repeats is 0"),
         ({"batch": 0}, "batch is 0"),
         ({"threads": -1}, "threads is -1"),
@@ -214,6 +216,7 @@ def test_fewer_rounds_when_the_time_is_spent():
         ({"duration_s": math.nan}, "duration_s is nan"),
         ({"dtype": torch.int8}, "dtype int8 .* float16, bfloat16, float32, float64"),
         ({"device": "cuda:77"}, "Device cuda:77 cannot be used here"),
+        ({"mode": "cudagraph"}, "the model is on cpu, and CUDA graphs need a CUDA device"),
         ({"device": "teapot"}, "Device teapot cannot be used here"),
     ],
 )
@@ -289,7 +292,7 @@ def test_a_latency_with_a_broken_setting():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-@pytest.mark.parametrize("mode", ["eager", "compiled", "max-autotune"])
+@pytest.mark.parametrize("mode", get_args(Mode))
 def test_on_a_gpu(mode):
     measured = latency(Network(), IMAGE, mode=mode, device="cuda", repeats=1)
     assert measured.setting.device == "cuda:0"

@@ -123,10 +123,11 @@ Recoverable = Annotated[
 ]
 
 Mode = Annotated[
-    Literal["eager", "compiled", "max-autotune"],
+    Literal["eager", "compiled", "max-autotune", "cudagraph"],
     typer.Option(
         rich_help_panel=TIMING,
-        help="Eager, compiled by torch with fixed weights, or with more kernels tried (for GPUs).",
+        help="Eager, compiled by torch with fixed weights, with more kernels tried (for GPUs), or "
+        "captured as a CUDA graph.",
     ),
 ]
 Threads = Annotated[

@@ -154,8 +154,9 @@ def latency(
         models: one model, or models by name; in place of a model that is called with inputs of its
             own, the model and these.
         example_inputs: the inputs to call them with; see `virtualpool.graph.inputs`.
-        mode: `eager`, or `compiled` by `torch.compile` with frozen weights and fixed shapes, or
-            that with its `max-autotune`, which tries more kernels and runs CUDA graphs on a GPU.
+        mode: `eager`; `compiled` by `torch.compile` with frozen weights and fixed shapes;
+            `max-autotune`, the same with more kernels tried, in CUDA graphs on a GPU; or
+            `cudagraph`, eager kernels captured in one CUDA graph (a GPU is needed).
         device: where to run; None is where the first model's parameters are.
         dtype: of parameters and inputs (float16, bfloat16, float32, float64); None is as given.
         batch: images per call, made by repeating the inputs' images; None is as given.

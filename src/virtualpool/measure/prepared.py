@@ -14,10 +14,11 @@ from virtualpool.graph.inputs import as_call, batch_size, call
 from virtualpool.graph.parts import evaluating, run
 from virtualpool.measure.bench import Bench, device_of, dtype_of
 from virtualpool.measure.compiling import compiled
+from virtualpool.measure.graphs import captured
 from virtualpool.measure.setting import Setting, device_name
 from virtualpool.measure.timing import threads as set_threads
 
-Mode = Literal["eager", "compiled", "max-autotune"]
+Mode = Literal["eager", "compiled", "max-autotune", "cudagraph"]
 Timed = nn.Module | tuple[nn.Module, Any]
 
 
@@ -68,11 +69,7 @@ def prepared(
         ready = Prepared(bench.device, [], [])
         for name, model, inputs in zip(models, copies, inputs_of_each, strict=True):
             run(model, as_call(inputs))
-            ready.functions.append(
-                functools.partial(call, model, inputs)
-                if mode == "eager"
-                else compiled(model, inputs, name, tuned=mode == "max-autotune")
-            )
+            ready.functions.append(_function(model, inputs, name, mode))
             setting = Setting(
                 device=str(bench.device),
                 device_name=device_name(bench.device),
@@ -85,6 +82,14 @@ def prepared(
             )
             ready.settings.append(setting)
         yield ready
+
+
+def _function(model: nn.Module, inputs: Any, name: str, mode: Mode) -> Callable[[], Any]:
+    if mode == "eager":
+        return functools.partial(call, model, inputs)
+    if mode == "cudagraph":
+        return captured(model, inputs, name)
+    return compiled(model, inputs, name, tuned=mode == "max-autotune")
 
 
 def check(
