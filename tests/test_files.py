@@ -1,12 +1,15 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
 from virtualpool import VirtualPoolError
 from virtualpool.files import (
+    check_writable,
     made_folder,
+    put_in_place,
     read_json,
     remove_half_written,
     replacing,
@@ -140,3 +143,45 @@ def test_what_the_block_itself_cannot_read_is_its_own_error(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "note.txt"):
         (tmp_path / "other.txt").read_text()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_is_checked_without_making_anything(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_writable(tmp_path / "new" / "deep" / "file")
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(VirtualPoolError, match="cannot be written"):
+        check_writable(tmp_path / "file" / "other")
+
+
+def _folder(path: Path, text: str) -> Path:
+    (path / "deep").mkdir(parents=True)
+    (path / "deep" / "file").write_text(text)
+    return path
+
+
+def test_a_folder_takes_its_place_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = _folder(tmp_path / "one", "1"), _folder(tmp_path / "other", "2")
+    place = tmp_path / "new" / "place"
+    for made, text in ((one, "1"), (other, "2")):
+        put_in_place(made, place)
+        assert (place / "deep" / "file").read_text() == text
+        assert [each.name for each in place.parent.iterdir()] == ["place"]
+
+    rename = Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        put_in_place(one, place)
+    assert (place / "deep" / "file").read_text() == "2"
+    assert [each.name for each in place.parent.iterdir()] == ["place"]
+
+
+def test_a_folder_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(VirtualPoolError, match="cannot be written"):
+        put_in_place(_folder(tmp_path / "one", "1"), tmp_path / "file" / "place")

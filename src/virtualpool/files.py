@@ -113,8 +113,12 @@ def check_writable(path: Path | str) -> None:
 def put_in_place(made: Path, path: Path | str) -> None:
     """Copies a finished file or folder to its place, which it takes when it is there as a whole.
 
+    Args:
+        made: the file or folder, which stays.
+        path: its place; what is there is replaced.
+
     Raises:
-        VirtualPoolError: nothing can be written there, or a file is where a folder is to be.
+        VirtualPoolError: nothing can be written there.
     """
     path = Path(path)
     if made.is_file():
@@ -124,10 +128,15 @@ def put_in_place(made: Path, path: Path | str) -> None:
     made_folder(path.parent)
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".virtualpool-") as folder:
-            whole = shutil.copytree(made, Path(folder, "new"))
+            whole, former = shutil.copytree(made, Path(folder, "new")), Path(folder, "former")
             if path.exists():
-                path.rename(Path(folder, "old"))
-            whole.rename(path)
+                path.rename(former)
+            try:
+                whole.rename(path)
+            except BaseException:
+                if former.exists():
+                    former.rename(path)
+                raise
     except OSError as error:
         raise unwritable(path, error) from error
 

@@ -96,6 +96,8 @@ def export(
     chosen = format_of(path, format)
     chosen.check(precision, open_axes)
     check_writable(path)
+    if threads is not None and threads < 1:
+        raise VirtualPoolError(f"threads={threads}: a runtime has one thread or more.")
     whole = _ready_to_export(model)
     inputs = map_tensors(lambda x: x.detach().cpu().contiguous(), example_inputs)
     _run(whole, inputs)
