@@ -54,3 +54,19 @@ class Counting(nn.Module):
 
     def forward(self, images: Tensor) -> int:
         return len(images.shape)
+
+
+class Detecting(nn.Module):
+    """A list of images in, a dict for each out, with as many boxes as values say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        found = []
+        for image in images:
+            boxes = self.layer(image.unsqueeze(0)).flatten(2)[0].T
+            kept = boxes[boxes[:, 0] > 0]
+            found.append({"boxes": kept, "labels": kept.argmax(1)})
+        return found

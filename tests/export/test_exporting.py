@@ -15,7 +15,16 @@ import torch
 from torch import nn
 
 import virtualpool as vp
-from tests.export.networks import IMAGES, Branching, Counting, Deciding, NotFinite, fused, tiny
+from tests.export.networks import (
+    IMAGES,
+    Branching,
+    Counting,
+    Deciding,
+    Detecting,
+    NotFinite,
+    fused,
+    tiny,
+)
 from virtualpool.export import exporting, format, timing
 from virtualpool.export.program import PROGRAM
 
@@ -151,8 +160,9 @@ def test_the_form_for_tensorrt_and_its_command(tmp_path: Path) -> None:
 
 def test_a_part_gets_the_inputs_that_it_has_in_the_model(tmp_path: Path) -> None:
     report = vp.export(tiny(), tmp_path / "head.pt2", IMAGES, part="6", original=tiny())
-    assert report.model["name"] == "Linear"
+    assert report.model["name"] == "Sequential"
     assert report.model["part"] == "6"
+    assert "6 of Sequential with 0 sites pooled" in str(report)
     assert report.checks[0].shapes == "1x6"
     assert report.speedup is not None
 
@@ -213,13 +223,15 @@ def test_sizes_that_a_fused_network_cannot_leave_open(tmp_path: Path) -> None:
     )
 
 
-def test_a_list_of_images_has_no_axes_to_open(tmp_path: Path) -> None:
-    class Listed(nn.Module):
-        def forward(self, images: list[torch.Tensor]) -> torch.Tensor:
-            return images[0]
-
-    said = refused(Listed(), tmp_path / "net.onnx", [IMAGES[0]], open_axes="batch")
+def test_a_list_of_images_as_detectors_take_it(tmp_path: Path) -> None:
+    path, images = tmp_path / "net.onnx", [torch.rand(3, 20, 22)]
+    said = refused(Detecting(), path, images, open_axes="batch")
     assert "is for inputs in tensors" in said
+    report = vp.export(Detecting(), path, images)
+    assert report.difference is not None
+    assert report.difference < 1e-5
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [each.name for each in session.get_outputs()] == ["boxes", "labels"]
 
 
 def test_a_missing_package_is_named_with_the_way_to_install_it(

@@ -132,7 +132,7 @@ def export(
             precision=precision,
             open_axes=open_axes,
             size_bytes=sum(map(_size, files)),
-            model=described(exported) | ({"part": part} if part else {}),
+            model=described(whole) | ({"part": part} if part else {}),
             operators=dict(operators),
             hint=chosen.hint(request, made),
             score=score,

@@ -58,7 +58,8 @@ def operators_in(path: Path) -> Counter[str]:
     """How often an ONNX file has each operator."""
     import onnx
 
-    return Counter(node.op_type for node in onnx.load(path).graph.node)
+    kinds = (node.op_type for node in onnx.load(path).graph.node)
+    return Counter(kind for kind in kinds if kind != "Constant")
 
 
 def onnx_runtime_session(path: Path, threads: int, *, profile: Path | None = None) -> Any:

@@ -36,7 +36,8 @@ class ExportReport:
         precision: float32, float16 or int8.
         open_axes: "none", "batch" or "all".
         size_bytes: of the file, and of those beside it that belong to it.
-        model: the class of the model, its plan, and how many of its sites are fused.
+        model: the class of the model, its plan, how many of its sites are fused, and the part of it
+            that was exported.
         checks: comparisons with the model, in the runtime. Empty for int8, and where the runtime
             is not on this machine.
         agreement: of int8, with the model on inputs that it was not calibrated with.
@@ -83,9 +84,10 @@ class ExportReport:
     def __str__(self) -> str:
         """A line on each thing."""
         sites = count(len(self.model["plan"]["sites"]), "site")
+        part = f"{self.model['part']} of " if "part" in self.model else ""
         lines = [
             f"{self.path}: {self.format}, {self.precision}, {self.size_bytes / 1e6:.1f} MB; "
-            f"{self.model['name']} with {sites} pooled, {self.model['fused']} of them fused",
+            f"{part}{self.model['name']} with {sites} pooled, {self.model['fused']} of them fused",
             self._checked(),
         ]
         if (speedup := self.speedup) and self.latency and self.original_latency:
