@@ -1,6 +1,7 @@
 """Fails, name by name, where a new PyTorch has dropped or changed a name that the library needs."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,3 +193,19 @@ def test_what_prepares_images_for_classification() -> None:
     assert private.is_for_classification(preset)
     assert (preset.crop_size, len(preset.mean), len(preset.std)) == ([224], 3, 3)
     assert not private.is_for_classification(FCN_ResNet50_Weights.DEFAULT.transforms())
+
+
+def test_a_package_of_machine_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # To compile takes half a minute, so what does it is looked at alone.
+    made: list[Any] = []
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", recorder(made))
+    monkeypatch.setattr("torch._inductor.aoti_load_package", recorder(made))
+    program = torch.export.export(nn.ReLU(), (torch.zeros(2),))
+    private.compiled_package(program, tmp_path / "net.pt2")
+    private.loaded_package(tmp_path / "net.pt2")
+    path = str(tmp_path / "net.pt2")
+    assert made == [((program,), {"package_path": path}), ((path,), {})]
+
+
+def recorder(calls: list[Any]) -> Any:
+    return lambda *arguments, **keywords: calls.append((arguments, keywords))

@@ -118,7 +118,9 @@ def _wanted(name: str, border: str, formats: list[str]) -> Iterator[Row]:
         for each in formats:
             if part is None and each not in ("onnx-any", "openvino"):
                 continue
-            for precision in FORMATS[each].precisions:
+            # Of ONNX these are the same files in other precisions.
+            alone = each in ("onnx-any", "tensorrt")
+            for precision in FORMATS[each].precisions[: 1 if alone else None]:
                 if precision == "int8" and name == DETECTOR:
                     continue
                 yield Row(title, border, each, precision, "none")

@@ -11,6 +11,7 @@ import torch
 import virtualpool
 from virtualpool.cli.network import load_network
 from virtualpool.export import timing
+from virtualpool.search import Frontier, Point
 
 Run = Callable[..., Any]
 
@@ -63,19 +64,35 @@ def test_what_is_refused(refused: Run, network: Path, saved: Path, tmp_path: Pat
     assert not (tmp_path / "net.onnx").exists()
 
 
+@pytest.mark.parametrize("place", [0, 1])
 def test_tune_exports_the_network_that_pick_gives(
-    run: Run, refused: Run, tune_options: list[str], tmp_path: Path
+    place: int,
+    run: Run,
+    refused: Run,
+    tune_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    asked: list[float] = []
+
+    def pick(self: Frontier, *, max_drop: float) -> Point:
+        asked.append(max_drop)
+        return self.points[place]
+
+    monkeypatch.setattr(Frontier, "pick", pick)
     folder = tmp_path / "run"
-    asked = [*tune_options, "--run-dir", folder, "--sizes", "1", "--recover", "none"]
-    result = run(*asked, "--export", "pt2", "--max-drop", "1")
+    tune = [*tune_options, "--run-dir", folder, "--sizes", "1", "--recover", "none"]
+    result = run(*tune, "--export", "pt2")
     assert result.exit_code == 0, result.output
-    made = list((folder / "export").glob("*.pt2"))
-    if made:  # on a busy machine no network may be faster than the original
-        card = json.loads((folder / "export" / f"{made[0].name}.card.json").read_text())
-        assert card["score"].keys() == {"name", "score", "drop"}
-        assert card["model"]["plan"]["sites"]
-        assert f"{made[0]}: pt2, float32" in result.stdout
-    else:
-        assert "Nothing is exported" in result.stderr
-    assert "--export onyx: there is no such format" in refused(*asked, "--export", "pt2,onyx")
+    assert asked == [0.01]
+    if place == 0:
+        assert "Nothing is exported: no faster network loses at most 0.01" in result.stderr
+        assert not (folder / "export").exists()
+        said = refused(*tune, "--export", "pt2,onyx")
+        assert "--export onyx: there is no such format" in said
+        return
+    made = folder / "export" / "round-01-pt2.pt2"
+    card = json.loads((folder / "export" / f"{made.name}.card.json").read_text())
+    assert card["score"].keys() == {"name", "score", "drop"}
+    assert len(card["model"]["plan"]["sites"]) == 1
+    assert f"{made}: pt2, float32" in result.stdout

@@ -64,7 +64,7 @@ def exported(
     return [
         export(
             model,
-            run_dir / "export" / f"{point.name}.{format.name}{format.suffix}",
+            run_dir / "export" / f"{point.name}-{format.name}{format.suffix}",
             opened.images,
             format=format.name,
             original=opened.module,

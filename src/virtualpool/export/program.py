@@ -34,18 +34,19 @@ def operators_of(graph: fx.Graph) -> Counter[str]:
     return Counter(call.__name__ for call in calls if call is not operator.getitem)
 
 
-def _drop_unused(program: torch.export.ExportedProgram) -> None:
-    """Empties parameters that no operator reads: a file would have them beside folded ones."""
+def _shrink_unused(program: torch.export.ExportedProgram) -> None:
+    """Shrinks parameters that no operator reads: a file would have them beside folded ones."""
     placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     names = program.graph_signature.inputs_to_parameters
     for argument, name in names.items():
         if not placeholders[argument].users:
-            program.state_dict[name] = nn.Parameter(torch.empty(0), requires_grad=False)
+            # One number: PyTorch warns of files with none.
+            program.state_dict[name] = nn.Parameter(torch.zeros(1), requires_grad=False)
 
 
 def _write(request: Request, path: Path) -> Counter[str]:
     program = program_of(request)
-    _drop_unused(program)
+    _shrink_unused(program)
     torch.export.save(program, path)
     return operators_of(program.graph)
 
