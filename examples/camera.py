@@ -3,7 +3,7 @@
     pip install 'virtualpool[examples]'
     python examples/camera.py RUN_DIR VIDEO_OR_FOLDER --frames-per-second 10 --out boxes.mp4
 
-RUN_DIR is that of `virtualpool tune --task detection`. Its models are timed on this machine, on the
+RUN_DIR is of `virtualpool tune --task detection`. Its models are timed on this machine, on the
 first frame, and the loop begins with the most accurate one that holds the rate. While the rate is
 lost it goes to faster models, one by one, and back when there is room. A video or a folder of
 images stands for the camera; its frames come as fast as they are worked on. Ctrl-C ends the loop.

@@ -62,6 +62,30 @@ def test_how_often_a_tensor_was_changed() -> None:
     assert private.versions_of([x]) == [before + 1]
 
 
+def test_whether_tensors_are_where_they_were() -> None:
+    tensors = [torch.zeros(2), nn.Parameter(torch.ones(3)), torch.zeros(())]
+    addresses = [tensor.data_ptr() for tensor in tensors]
+    stay = private.stay_at(tensors, addresses)
+    assert stay()
+    tensors[1].data = tensors[1].data.clone()
+    assert not stay()
+
+
+def test_calls_without_hooks() -> None:
+    model = nn.Sequential(nn.ReLU())
+    called: list[str] = []
+    model.register_forward_pre_hook(lambda *_: called.append("before"))
+    model.register_full_backward_pre_hook(lambda *_: called.append("back"))
+    model[0].register_forward_hook(lambda *_: called.append("after"))
+    model[0].register_full_backward_hook(lambda *_: called.append("back inside"))
+    x = torch.ones(2, requires_grad=True)
+    with private.hooks_off(model):
+        model(x).sum().backward()
+    assert not called
+    model(x).sum().backward()
+    assert called == ["before", "after", "back", "back inside"]
+
+
 def test_in_whose_memory_a_tensor_is() -> None:
     x = torch.zeros(4)
     memories = [

@@ -1,4 +1,4 @@
-"""The candidates of every benchmark: a network unmodified, unfused, fused, and half."""
+"""The candidates of every benchmark: a network unmodified, unfused, fused, at half resolution."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 import virtualpool as vp
 from benchmarks.common.engines import Engine
 
-NAMES = ("unmodified", "unfused", "fused", "half")
+NAMES = ("unmodified", "unfused", "fused", "half resolution")
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ def candidates(
 ) -> dict[str, Candidate]:
     """The candidates by their names, in the order of `NAMES`; all eligible sites are pooled.
 
-    They are for inference, in eval mode, or for training, in training mode. Half is the unmodified
-    network at half resolution: it has the multiply-accumulates of the pooled one, and is
-    the practical limit of its speed.
+    They are for inference, in eval mode, or for training, in training mode. The unmodified network
+    at half resolution has the multiply-accumulates of the pooled one, and is the practical limit
+    of its speed.
     """
     network.train(training)
     pooled = vp.apply(network, images, "all")

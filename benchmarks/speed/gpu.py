@@ -30,7 +30,15 @@ def main() -> None:
     options = _options()
     cases = itertools.product(options.network, options.batch, options.dtype, options.mode)
     rows = [row(*case, options) for case in cases]
-    head = ["network", "batch", "dtype", "mode", "unmodified, ms", *NAMES[1:], "fused / half"]
+    head = [
+        "network",
+        "batch",
+        "dtype",
+        "mode",
+        "unmodified, ms",
+        *NAMES[1:],
+        "fused / half resolution",
+    ]
     made_with = setting(torch.get_num_threads(), ["torch"])
     name = device_name(torch.device(options.device))
     show(f"{table(head, rows)}\n{name}; {made_with}", options.markdown)
@@ -45,7 +53,7 @@ def row(name: str, batch: int, dtype: str, mode: Mode, options: argparse.Namespa
     ratios = [milliseconds[UNMODIFIED] / milliseconds[each] for each in NAMES[1:]]
     cells = [name, str(batch), dtype, mode, f"{milliseconds[UNMODIFIED]:.3g}"]
     cells += [f"{ratio:.2f}" for ratio in ratios]
-    cells += [f"{milliseconds['half'] / milliseconds['fused']:.2f}"]
+    cells += [f"{milliseconds['half resolution'] / milliseconds['fused']:.2f}"]
     print(cells, flush=True)
     return cells
 

@@ -89,7 +89,11 @@ def tables(name: str, comparisons: list[Comparison]) -> str:
     """The comparisons of one network: a column a runtime, in each cell the batches."""
     corner, titled = in_columns(comparisons, usual_side(name))
     speeds = {each: partial(Comparison.times_faster, name=each) for each in NAMES[1:]}
-    share = {"fused / half": partial(Comparison.times_faster, name="fused", over="half")}
+    share = {
+        "fused / half resolution": partial(
+            Comparison.times_faster, name="fused", over="half resolution"
+        )
+    }
     times = {each: partial(Comparison.milliseconds, name=each) for each in NAMES}
     differences = {each: partial(Comparison.difference, name=each) for each in NAMES}
     return section(

@@ -1,4 +1,4 @@
-"""Speed of Ultralytics' detectors: unmodified, unfused, fused, half.
+"""Speed of Ultralytics' detectors: unmodified, unfused, fused, half resolution.
 
     pip install ultralytics
     python -m benchmarks.speed.yolo --markdown runs/yolo.md
@@ -19,7 +19,15 @@ from benchmarks.common.comparison import Comparison, compare
 from benchmarks.common.networks import images
 from benchmarks.common.tables import show, table
 
-COLUMNS = ("network", "mode", "unmodified, ms", "unfused", "fused", "half", "fused / half")
+COLUMNS = (
+    "network",
+    "mode",
+    "unmodified, ms",
+    "unfused",
+    "fused",
+    "half resolution",
+    "fused / half resolution",
+)
 
 
 @torch.no_grad()
@@ -54,7 +62,7 @@ def _cells(comparison: Comparison) -> list[str]:
         comparison.engine,
         comparison.milliseconds("unmodified"),
         *(comparison.times_faster(name) for name in NAMES[1:]),
-        comparison.times_faster("fused", over="half"),
+        comparison.times_faster("fused", over="half resolution"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Speed of every classification network of torchvision: unmodified, unfused, fused, half.
+"""Speed of torchvision's classification networks: unmodified, unfused, fused, half resolution.
 
     python -m benchmarks.speed.zoo_speed --run-dir runs/zoo_speed --markdown runs/zoo_speed.md
 
@@ -27,7 +27,8 @@ from benchmarks.common.tables import show, table
 from virtualpool.files import read_json, write_json
 
 COLUMNS = (
-    "network", "input", "unmodified, ms", "unfused", "fused", "half", "fused / half", "remarks",
+    "network", "input", "unmodified, ms", "unfused", "fused", "half resolution",
+    "fused / half resolution", "remarks",
 )  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def _cells(comparison: Comparison) -> list[str]:
         str(input_side(comparison.network)),
         comparison.milliseconds("unmodified"),
         *(comparison.times_faster(name) for name in NAMES[1:]),
-        comparison.times_faster("fused", over="half"),
+        comparison.times_faster("fused", over="half resolution"),
         "; ".join(comparison.remarks()),
     ]
 
@@ -117,7 +118,7 @@ def _summary(comparisons: list[Comparison]) -> list[str]:
     return [
         _share(comparisons, "unmodified") + _slower(comparisons, "unmodified"),
         _share(comparisons, "unfused") + _slower(comparisons, "unfused"),
-        _share(comparisons, "half"),
+        _share(comparisons, "half resolution"),
     ]
 
 

@@ -3,7 +3,7 @@
     python recipes/faster_rcnn_vgg16/results.py --weights runs/bccd/detector.safetensors \
         --rounds runs/bccd_rounds --half runs/bccd_half/detector.safetensors --data bccd/BCCD
 
-Precision is that of the test images, with intervals by a paired bootstrap over them: every model is
+Precision is on the test images, with intervals by a paired bootstrap over them: every model is
 judged on the same images drawn with replacement. All models are timed interleaved, an image a call.
 """
 
@@ -28,7 +28,7 @@ from virtualpool.tasks.detection.average_precision import ranked
 from virtualpool.tasks.detection.coco_metric import coco_metrics
 from virtualpool.tasks.detection.found import Found, found_in
 
-ORIGINAL, HALF = "original", "half"
+ORIGINAL, HALF = "original", "half resolution"
 LABELS = range(1, CLASSES + 1)
 PARTS = ("transform", "backbone", "rpn", "roi_heads")
 

@@ -4,7 +4,7 @@
         --data bccd/BCCD --side 600
 
 However a detector was trained, it classifies as many proposals. What comes after the heads depends
-on what they find, so its time is not that of a trained one.
+on what they find, so a trained one takes another time.
 """
 
 import argparse
@@ -22,7 +22,7 @@ ROUNDS = Path(__file__).with_name("rounds.json")
 
 
 def main() -> None:
-    """Times the original, each round unfused and fused, and half."""
+    """Times the original, each round unfused and fused, and at half resolution."""
     options = _options()
     original = detector(options.trunk, options.side).eval()
     half = detector(options.trunk, options.side // 2)

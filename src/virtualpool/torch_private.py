@@ -3,8 +3,10 @@
 A linter refuses them elsewhere; tests/test_torch_private.py says which one a new PyTorch changed.
 """
 
+import functools
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,15 @@ def versions_of(tensors: Iterable[Tensor]) -> list[int]:
     return list(map(_version, tensors))
 
 
+def stay_at(tensors: Sequence[Tensor], addresses: Sequence[int]) -> Callable[[], bool]:
+    """A question: whether the values of tensors are still at their addresses.
+
+    To ask each tensor for its `data_ptr` takes twice as long.
+    """
+    equal = torch._C._tensors_data_ptrs_at_indices_equal
+    return functools.partial(equal, [*tensors], [*addresses], [*range(len(tensors))])
+
+
 def changes_its_inputs(operation: Any) -> bool:
     """Whether an operation below autograd writes into its inputs; only its schema tells."""
     return operation._schema.is_mutable
@@ -93,6 +104,29 @@ def forward_pre_hooks(module: nn.Module) -> list[Any]:
 def has_backward_hooks(module: nn.Module) -> bool:
     """Whether somebody wants to know the gradients of a module's calls; only the dicts say."""
     return bool(module._backward_hooks or module._backward_pre_hooks)
+
+
+@contextmanager
+def hooks_off(module: nn.Module) -> Iterator[None]:
+    """Calls of a module, and of those in it, without their hooks; only the dicts hold them all."""
+    all_hooks = [
+        hooks
+        for each in module.modules()
+        for hooks in (
+            each._forward_hooks,
+            each._forward_pre_hooks,
+            each._backward_hooks,
+            each._backward_pre_hooks,
+        )
+    ]
+    before = [dict(hooks) for hooks in all_hooks]
+    for hooks in all_hooks:
+        hooks.clear()
+    try:
+        yield
+    finally:
+        for hooks, kept in zip(all_hooks, before, strict=True):
+            hooks.update(kept)
 
 
 def modules_around(node: fx.Node) -> list[str]:

@@ -146,6 +146,13 @@ def tune_options(network: Path, images: Path) -> list[str]:
 
 
 @pytest.fixture
+def untrained_options(tune_options: list[str]) -> list[str]:
+    """The arguments of such a tune that recovers nothing."""
+    at = tune_options.index("--epochs")
+    return [*tune_options[:at], *tune_options[at + 2 :], "--recover", "none"]
+
+
+@pytest.fixture
 def run() -> Iterator[Callable[..., Any]]:
     """Runs the command in this process; gives exit_code, stdout and stderr."""
     names = ("virtualpool", "virtualpool.search")

@@ -61,10 +61,10 @@ def test_bench_without_a_sensor_says_so_and_gives_no_number(
 
 
 def test_tune_has_energy_in_its_table_its_files_and_its_report(
-    run: Run, tune_options: list[str], wall: list[str], tmp_path: Path
+    run: Run, untrained_options: list[str], wall: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    asked = [*tune_options, "--recover", "none", "--sizes", "2", "--run-dir", folder, *wall]
+    asked = [*untrained_options, "--sizes", "2", "--run-dir", folder, *wall]
     result = run(*asked)
     assert result.exit_code == 0, result.output
     for said in ("J/image", "of original", "Energy interleaved with the original's: 2 runs"):
@@ -77,10 +77,10 @@ def test_tune_has_energy_in_its_table_its_files_and_its_report(
 
 
 def test_tune_without_a_sensor_says_so_and_goes_on(
-    run: Run, tune_options: list[str], tmp_path: Path
+    run: Run, untrained_options: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    asked = [*tune_options, "--recover", "none", "--sizes", "2", "--run-dir", folder, "--energy"]
+    asked = [*untrained_options, "--sizes", "2", "--run-dir", folder, "--energy"]
     result = run(*asked)
     assert result.exit_code == 0, result.output
     assert "round-00: energy is not measured: No energy sensor for cpu" in result.stderr

@@ -77,10 +77,10 @@ def test_a_run_compares_with_smaller_images(
 
 
 def test_a_network_of_one_size_is_not_compared(
-    run: Run, network: Path, tune_options: list[str], tmp_path: Path
+    run: Run, network: Path, untrained_options: list[str], tmp_path: Path
 ) -> None:
-    _, _, *rest = tune_options
-    asked = ["tune", f"{network}:of_one_size", *rest, "--rounds", "1", "--recover", "none"]
+    _, _, *rest = untrained_options
+    asked = ["tune", f"{network}:of_one_size", *rest, "--rounds", "1"]
     result = run(*asked, "--run-dir", tmp_path / "run", "--compare", "smaller-images")
     assert result.exit_code == 0, result.output
     assert "smaller-0.75 is not there: Sequential does not run on" in result.stdout
@@ -88,10 +88,10 @@ def test_a_network_of_one_size_is_not_compared(
 
 
 @pytest.fixture
-def finished(as_json: Run, tune_options: list[str], tmp_path: Path) -> Path:
+def finished(as_json: Run, untrained_options: list[str], tmp_path: Path) -> Path:
     """A finished run of one round, whose model is made out to be twice as fast as the original."""
     folder = tmp_path / "run"
-    as_json(*tune_options, "--run-dir", folder, "--sizes", "2", "--recover", "none")
+    as_json(*untrained_options, "--run-dir", folder, "--sizes", "2")
     path = folder / "round-01" / "point.json"
     twice = {"speedup": {"median": 2.0, "lower": 1.9, "upper": 2.1}, "drop": 0.25}
     path.write_text(json.dumps(json.loads(path.read_text()) | twice))
@@ -150,15 +150,9 @@ def test_pick_and_report_of_an_unfinished_run(run: Run, refused: Run, finished: 
         ("tiny", ["--recover", "distillation", "--rounds", "1", "--rate-schedule", "cosine"], 1),
         ("tiny", ["--recover", "distillation+labels", "--rounds", "1", "--ema", "0.9"], 1),
         ("normalised", ["--recover", "labels,recalibration,reconstruction", "--rounds", "1"], 1),
-        ("normalised", ["--recover", "recalibration", "--rounds", "2"], 2),
-        ("tiny", ["--recover", "none", "--per-layer"], 3),
-        ("tiny", ["--recover", "none", "--recoverable", "--rounds", "1"], 1),
-        ("tiny", ["--recover", "none", "--by-time", "--rounds", "2"], 2),
-        ("tiny", ["--recover", "none", "--thresholds", "1"], 1),
-        ("tiny", ["--recover", "none", "--per-layer", "--max-drop", "-1"], 1),
     ],
 )
-def test_other_rounds_and_recoveries(
+def test_other_recoveries(
     as_json: Run,
     network: Path,
     tune_options: list[str],
@@ -170,7 +164,43 @@ def test_other_rounds_and_recoveries(
     _, _, *rest = tune_options
     found = as_json("tune", f"{network}:{function}", *rest, "--run-dir", tmp_path / "run", *options)
     assert len(found["points"]) == 1 + rounds
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "rounds"),
+    [
+        ("normalised", ["--recover", "recalibration", "--rounds", "2"], 2),
+        ("tiny", ["--per-layer"], 3),
+        ("tiny", ["--recoverable", "--rounds", "1"], 1),
+        ("tiny", ["--by-time", "--rounds", "2"], 2),
+        ("tiny", ["--thresholds", "1"], 1),
+        ("tiny", ["--per-layer", "--max-drop", "-1"], 1),
+    ],
+)
+def test_other_rounds(
+    as_json: Run,
+    network: Path,
+    untrained_options: list[str],
+    tmp_path: Path,
+    function: str,
+    options: list[str],
+    rounds: int,
+) -> None:
+    _, _, *rest = untrained_options
+    found = as_json("tune", f"{network}:{function}", *rest, "--run-dir", tmp_path / "run", *options)
+    assert len(found["points"]) == 1 + rounds
     assert found["points"][-1]["over_limit"] == ("--max-drop" in options)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["epochs"] == config["learning_rates"] == [None] * len(config["epochs"])
+
+
+@pytest.mark.parametrize("way", ["none", "recalibration", "recalibration,reconstruction"])
+def test_options_of_a_training_that_is_not_asked_for(
+    run: Run, untrained_options: list[str], tmp_path: Path, way: str
+) -> None:
+    asked = [*untrained_options, "--run-dir", tmp_path / "run", "--recover", way]
+    said = " ".join(run(*asked, "--epochs", "2", "--clip", "1").stderr.replace("│", "").split())
+    assert f"--epochs and --clip: --recover {way} trains nothing. Leave them out" in said
 
 
 def test_training_options_reach_the_training(
@@ -219,11 +249,11 @@ def test_random_weights_are_the_same_when_a_run_goes_on(
 
 
 def test_the_users_own_rounds(
-    as_json: Run, refused: Run, tune_options: list[str], tmp_path: Path
+    as_json: Run, refused: Run, untrained_options: list[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "rounds.json"
     path.write_text(json.dumps({"tiny": {"rounds": [["5"], ["0"]]}, "wrong": [["conv"]]}))
-    options = [*tune_options, "--recover", "none", "--rounds-file"]
+    options = [*untrained_options, "--rounds-file"]
     found = as_json(*options, f"{path}:tiny", "--run-dir", tmp_path / "run")
     plans = [[site["name"] for site in point["plan"]["sites"]] for point in found["points"]]
     assert plans == [[], ["5"], ["5", "0"]]
@@ -232,24 +262,24 @@ def test_the_users_own_rounds(
 
 
 def test_data_without_training_images_can_only_be_pooled(
-    run: Run, refused: Run, images: Path, tune_options: list[str], tmp_path: Path
+    run: Run, refused: Run, images: Path, untrained_options: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "images"
     shutil.copytree(images / "test", folder / "val")
-    asked = [str(folder) if part == str(images) else part for part in tune_options]
+    asked = [str(folder) if part == str(images) else part for part in untrained_options]
     asked += ["--rounds", "1", "--run-dir", str(tmp_path / "run")]
-    assert "no training images" in refused(*asked)
-    assert run(*asked, "--recover", "none").exit_code == 0
+    assert "no training images" in refused(*asked, "--recover", "labels")
+    assert run(*asked).exit_code == 0
 
 
 def test_images_that_cannot_be_read_are_named_and_left_out(
-    run: Run, images: Path, tune_options: list[str], tmp_path: Path
+    run: Run, images: Path, untrained_options: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "images"
     shutil.copytree(images, folder)
     (folder / "test" / "red" / "0.png").write_bytes(b"not an image")
-    asked = [str(folder) if part == str(images) else part for part in tune_options]
-    result = run(*asked, "--rounds", "1", "--recover", "none", "--run-dir", tmp_path / "run")
+    asked = [str(folder) if part == str(images) else part for part in untrained_options]
+    result = run(*asked, "--rounds", "1", "--run-dir", tmp_path / "run")
     assert result.exit_code == 0, result.output
     assert "1 image could not be read and was left out" in result.stderr
     assert "0.png" in result.stderr

@@ -210,6 +210,12 @@ def with_a_hook():
     return network
 
 
+def with_a_hook_of_gradients():
+    network = nn.Sequential(block(), conv())
+    network[0].register_full_backward_hook(lambda *_: None)
+    return network
+
+
 def two_names():
     shared = block()
     return nn.Sequential(shared, shared)
@@ -250,6 +256,7 @@ CASES = {
     "a dataclass that is a dict": (AnsweringFields, {"": []}, {}),
     "a forward of its own": (with_its_own_forward, {"0": []}, {"": "a forward of its own"}),
     "hooks": (with_a_hook, {"": ["0"], "0": []}, {}),
+    "hooks of gradients": (with_a_hook_of_gradients, {"": ["0"], "0": []}, {}),
     "one under two names": (two_names, {"": []}, {}),
 }  # fmt: skip
 

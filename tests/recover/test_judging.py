@@ -1,10 +1,12 @@
 """Solved weights as far as they help, and by which measure."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from virtualpool.recover.judging import Judgement, judged, take_best
+from virtualpool.recover.judging import Judgement, Remembered, judged, take_best
 from virtualpool.recover.walk import Pair
 
 CPU = torch.device("cpu")
@@ -60,3 +62,25 @@ def test_logits_near_their_mean_are_further_off_than_noisy_ones():
 def test_what_is_no_logits_has_a_square_error_alone(shape):
     wanted = torch.ones(shape)
     assert judge(1.5 * wanted, wanted) == Judgement(0.25, 0)
+
+
+@pytest.mark.parametrize(
+    ("memory_gib", "calls"), [(1.0, [0, 1]), (40 / 2**30, [0, 1, 1]), (0, [0, 1, 0, 1])]
+)
+def test_the_original_runs_once_as_far_as_the_memory_goes(memory_gib, calls):
+    ran: list[int] = []
+
+    def original(number: int) -> dict[str, Tensor]:
+        ran.append(number)
+        return {"logits": torch.full((1, 10), float(number))}
+
+    def pairs() -> list[Pair]:
+        return [
+            Pair(number, lambda: {"logits": torch.ones(1, 10)}, partial(original, number))
+            for number in range(2)
+        ]
+
+    once = Remembered(memory_gib)
+    first, second = (judged([*map(once.of, pairs())], CPU) for _ in range(2))
+    assert first == second == judged(pairs(), CPU)
+    assert ran[:-2] == calls

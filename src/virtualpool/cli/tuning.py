@@ -202,10 +202,11 @@ class Recovery:
             "--clip": self.clip,
         }
         named = [option for option, value in given.items() if value is not None]
-        if self._solves_alone and named:
+        if self._trains_nothing and named:
+            it = "it" if len(named) == 1 else "them"
             raise typer.BadParameter(
-                f"{' and '.join(named)}: --recover {self.recover} trains nothing. Leave it out, or "
-                "add a way that trains, such as distillation."
+                f"{' and '.join(named)}: --recover {self.recover} trains nothing. Leave {it} out, "
+                "or add a way that trains, such as distillation."
             )
 
     def finetune(self, task: "Task", seed: int) -> "list[Finetune] | None":
@@ -223,18 +224,17 @@ class Recovery:
         """The arguments of `search` for the learning rate and the length of each round."""
         from virtualpool.cli.rounds import length, one_or_each
 
-        if self._solves_alone:
+        if self._trains_nothing:
             return {}
         rates = one_or_each(self.learning_rate or "0.001", "--learning-rate")
         return {"learning_rates": rates} | length(self.epochs, self.steps)
 
     @property
-    def _solves_alone(self) -> bool:
-        """Whether weights are solved, and none are trained."""
+    def _trains_nothing(self) -> bool:
+        """Whether none of the recoveries has epochs and a learning rate."""
         from virtualpool.cli import recovery
 
-        asked = recovery.ways(self.recover)
-        return recovery.RECONSTRUCTION in asked and not {*asked} & {*recovery.TRAINING}
+        return not {*recovery.ways(self.recover)} & {*recovery.TRAINING}
 
     def settings(self) -> dict[str, Any]:
         """Options that must be the same when a run goes on, besides the arguments of `search`."""

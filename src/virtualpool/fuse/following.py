@@ -109,7 +109,10 @@ class Folded(Rewritten):
 
     def for_evaluation(self, inputs: Any) -> tuple[Any, Any]:
         """See `Rewritten`."""
-        return _reader(self), of_fixed_sizes(inputs, self.original_class.__name__)
+        if not is_captured():
+            return _reader(self), inputs
+        fixed = of_fixed_sizes(inputs, self.original_class.__name__)
+        return _reader_when_captured(self), fixed
 
     def follow_parameters(self) -> None:
         """See `Rewritten`."""
@@ -135,8 +138,6 @@ def _reader(module: Any) -> Any:
     folding = getattr(module, _FOLDING, None)
     if folding is None:
         return module
-    if is_captured():
-        return _reader_when_captured(module, folding)
     snapshot = getattr(module, _SNAPSHOT)
     is_current = bool(snapshot and snapshot.is_current())
     if is_current and not _learns(snapshot.tensors):
@@ -154,10 +155,13 @@ def _reader(module: Any) -> Any:
     return _Reader(module, _Remembered.apply(folding, folded, *tensors))
 
 
-def _reader_when_captured(module: Any, folding: Folding) -> Any:
+def _reader_when_captured(module: Any) -> Any:
+    """The same for a call that is captured, of whose folding the captured code is a part."""
+    folding = getattr(module, _FOLDING, None)
     # Nobody goes back through a program, and the folded values are part of it. A compiled model
     # would guard every parameter that is looked at here, at each of its calls.
-    if is_exporting() or is_traced_by_jit() or not torch.is_grad_enabled():
+    is_read_alone = is_exporting() or is_traced_by_jit() or not torch.is_grad_enabled()
+    if folding is None or is_read_alone:
         return module
     tensors = folding.tensors(module)
     return _Reader(module, folding(tensors)) if _learns(tensors) else module

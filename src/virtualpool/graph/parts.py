@@ -13,6 +13,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.graph import random_numbers
 from virtualpool.graph.forward import ForwardCode, Rewritten
 from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
+from virtualpool.graph.operations import is_hooked
 from virtualpool.graph.parameters import takes_any_number
 from virtualpool.graph.state import state_kept
 from virtualpool.graph.tracer import (
@@ -21,7 +22,7 @@ from virtualpool.graph.tracer import (
     convolutions,
 )
 from virtualpool.plan import join
-from virtualpool.torch_private import CONVOLUTION, has_forward_hooks
+from virtualpool.torch_private import CONVOLUTION
 
 
 @dataclass(frozen=True)
@@ -268,10 +269,7 @@ def _hooked(module: nn.Module) -> list[str]:
     return [
         name
         for name, child in module.named_modules()
-        if name
-        and not isinstance(child, CONVOLUTION)
-        and has_forward_hooks(child)
-        and convolutions(child)
+        if name and not isinstance(child, CONVOLUTION) and is_hooked(child) and convolutions(child)
     ]
 
 

@@ -1,6 +1,6 @@
 """Whether some tensors of a module are still the ones, with the values, that they were before."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from virtualpool.torch_private import versions_of
+from virtualpool.torch_private import stay_at, versions_of
 
 
 def attribute(module: nn.Module, path: str) -> Any:
@@ -31,13 +31,13 @@ class Snapshot:
         places: of each module and tensor on the way the dict that has it, its key there, and it.
         tensors: each tensor once.
         versions: how often each had been written to.
-        addresses: where the values of each were.
+        are_in_place: whether the values of each are where they were.
     """
 
     places: tuple[tuple[dict[str, Any], str, Any], ...]
-    tensors: tuple[Tensor, ...]
+    tensors: list[Tensor]
     versions: list[int]
-    addresses: list[int]
+    are_in_place: Callable[[], bool]
 
     @classmethod
     def of(cls, module: nn.Module, paths: Iterable[str]) -> "Snapshot | None":
@@ -61,14 +61,14 @@ class Snapshot:
             # writes to its `num_batches_tracked`.
             beside = [each for each in vars(holder)["_buffers"].values() if each is not None]
             found.update((id(tensor), tensor) for tensor in (owner, *beside))
-        tensors = tuple(found.values())
+        tensors = list(found.values())
         if not all(map(_has_values, tensors)):
             return None
         try:
-            versions, addresses = versions_of(tensors), _addresses_of(tensors)
+            versions, addresses = versions_of(tensors), [tensor.data_ptr() for tensor in tensors]
         except RuntimeError:  # one has no version, or no values of its own
             return None
-        return cls(tuple(places.values()), tensors, versions, addresses)
+        return cls(tuple(places.values()), tensors, versions, stay_at(tensors, addresses))
 
     def is_current(self) -> bool:
         """Whether all is in its place, with nothing written to it.
@@ -85,18 +85,11 @@ class Snapshot:
         for mapping, key, value in self.places:
             if mapping.get(key) is not value:
                 return False
-        return (
-            versions_of(self.tensors) == self.versions
-            and _addresses_of(self.tensors) == self.addresses
-        )
+        return versions_of(self.tensors) == self.versions and self.are_in_place()
 
     def __reduce__(self) -> Any:
         # A copy of the module has other tensors: of them nothing is known. This gives None.
         return type(None), ()
-
-
-def _addresses_of(tensors: Iterable[Tensor]) -> list[int]:
-    return list(map(Tensor.data_ptr, tensors))
 
 
 def _has_values(tensor: Tensor) -> bool:

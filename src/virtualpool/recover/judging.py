@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,8 +24,8 @@ class Judgement:
     """How a model's outputs on held-out images compare with the original's.
 
     Attributes:
-        error: their square error, in parts of the original's square. To that of logits (N, classes)
-            the divergence from the original's classes is added, in nats an image.
+        error: their square error, in parts of the original's square. Logits (N, classes) have
+            the divergence from the original's classes added to theirs, in nats an image.
         agreed: the images with the original's first class; none where outputs are no logits.
         share: the part of the way to the solved weights.
     """
@@ -93,6 +94,28 @@ def judged(pairs: list[Pair], device: torch.device) -> Judgement:
     # The square error alone would have logits near their mean, with their order lost.
     error = (error / scale if scale else error) + (divergence / count if count else 0.0)
     return Judgement(error, round(agreed))
+
+
+class Remembered:
+    """The outputs of calls, kept up to a memory: the original's are asked for five times."""
+
+    def __init__(self, memory_gib: float) -> None:
+        self._left = int(memory_gib * 2**30)
+        self._kept: dict[int, list[Tensor]] = {}
+
+    def of(self, pair: Pair) -> Pair:
+        """A pair that calls the original once, as far as the memory goes."""
+        return replace(pair, original=partial(self._outputs, pair))
+
+    def _outputs(self, pair: Pair) -> list[Tensor]:
+        if pair.number in self._kept:
+            return self._kept[pair.number]
+        outputs = [tensor.clone() for tensor in tensors(pair.original())]
+        size = sum(each.nbytes for each in outputs)
+        if size <= self._left:
+            self._left -= size
+            self._kept[pair.number] = outputs
+        return outputs
 
 
 def _divergence(given: Tensor, wanted: Tensor) -> Tensor:

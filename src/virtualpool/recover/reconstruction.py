@@ -27,7 +27,7 @@ from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import plan_of
 from virtualpool.progress import shows_progress
 from virtualpool.recover.batches import images_of
-from virtualpool.recover.judging import Judgement, judged, results_of, take_best
+from virtualpool.recover.judging import Judgement, Remembered, judged, results_of, take_best
 from virtualpool.recover.layers import call_order, layers_of, unsolvable
 from virtualpool.recover.solver import Solver
 from virtualpool.recover.walk import Pair, Walk
@@ -128,8 +128,11 @@ def reconstruct(
                 observer("reconstruction", done, len(layers), name)
                 solver.solve(layer)
         observer("reconstruction", len(layers), len(layers), "")
+        once = Remembered(memory_gib)
         before, after = take_best(
-            solved, start, lambda it: judged(pairs(it, judging, order.heads), device)
+            solved,
+            start,
+            lambda it: judged([*map(once.of, pairs(it, judging, order.heads))], device),
         )
     _tell(solver, len(layers), before, after)
     for name, reason in (unsolvable(solved, order.calls) | solver.left).items():

@@ -1,6 +1,5 @@
 """One step of Algorithm 1, as the fine-tuning of it sees it."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from virtualpool.measure.score import Score
 from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import Plan
 from virtualpool.processes import is_main
-from virtualpool.records import append_line, read_records, write_records
+from virtualpool.records import append_record, read_records, write_records
 from virtualpool.recover import limits
 from virtualpool.words import count
 
@@ -85,7 +84,7 @@ class Round:
         if self.recovery > 1:
             record["recovery"] = self.recovery
         if is_main():
-            append_line(self.journal, json.dumps(record, default=_number))
+            append_record(self.journal, record, _number)
 
     def rewind(self, step: float) -> None:
         """Drops the records of later steps: a training that goes on from `step` logs them again."""

@@ -51,12 +51,18 @@ def test_tables(tmp_path: Path, timed: bool) -> None:
         {"unmodified": [4.0, 4.0], "unfused": [2.0, 2.0]} if timed else {}
     )
     comparison = Comparison(
-        "net", 1, "executorch", "a machine", {"unmodified": 2e-6}, samples, {"half": "too far"}
+        "net",
+        1,
+        "executorch",
+        "a machine",
+        {"unmodified": 2e-6},
+        samples,
+        {"half resolution": "too far"},
     )
     found = tables(comparison, 32, tmp_path)
     assert "| unmodified | 3 | 2 pad | 2.5 | 2e-06 |" in found
     assert "| unfused | 3 | 2 pad | 2.5 | – |" in found
-    assert "- half was not timed: too far" in found
+    assert "- half resolution was not timed: too far" in found
     assert ("| 1.00 | 2.00 | – | – |" in found) == timed
 
 

@@ -206,3 +206,17 @@ def test_a_hook_on_each_element_asks_for_no_map_in_full():
     model: Any = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Sigmoid(), nn.Conv2d(4, 4, 1, 2))
     hooked_after(model[2], rounded)
     assert not fused_alike(model.double().eval(), images(), ["0"]).interpolations
+
+
+@pytest.mark.parametrize("name", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+@pytest.mark.parametrize("change", [shifted, rounded])
+def test_a_hook_of_gradients_is_given_what_it_is_for(change, name):
+    model = Hooked(nn.ReLU()).double().eval()
+    getattr(model.hooked, name)(lambda _, given, *more: (change(given[0]),))
+    pooled = vp.apply(model, images(), ["site"])
+    gradients = []
+    for network in (pooled, vp.fuse(pooled, images())):
+        x = images().requires_grad_()
+        network(x).square().sum().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients)

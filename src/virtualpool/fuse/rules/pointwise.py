@@ -12,6 +12,7 @@ from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, fall
 from virtualpool.fuse.questions.sizes import even_positions
 from virtualpool.fuse.questions.values import CHANNELS_FIRST, Shape, Values
 from virtualpool.graph.arguments import arguments_of
+from virtualpool.graph.hooks import gradients_agree
 from virtualpool.graph.inputs import for_model
 from virtualpool.graph.operations import has_hooks_inside, kind_of, module_kind
 from virtualpool.graph.state import state_kept
@@ -183,7 +184,9 @@ def _keeps_positions(module: nn.Module, shape: Shape, axes: Axes) -> bool:
         return False
     if not isinstance(full, Tensor) or full.shape != map.shape:
         return False
-    return torch.allclose(even_positions(full, axes), even, 1e-2, 1e-3)
+    return torch.allclose(even_positions(full, axes), even, 1e-2, 1e-3) and gradients_agree(
+        module, map, module, even_positions(map, axes), lambda x: even_positions(x, axes)
+    )
 
 
 def _is_permuted(node: fx.Node, values: Values) -> bool:
