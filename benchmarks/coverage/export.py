@@ -34,12 +34,18 @@ from virtualpool.files import read_json, write_json
 BORDERS = ("exact", "padded")
 DETECTOR = "faster_rcnn"
 SIDES = {ALL_CNN_C: 32, "resnet18": 96, "mobilenet_v2": 96, "unet": 96, DETECTOR: 160}
-PARTS = ("backbone", "rpn.head", "roi_heads.box_head", None)
-"""What of the detector is exported; None is the whole of it."""
+PARTS = ("backbone", "rpn.head", "roi_heads.box_head", "whole")
+"""What of the detector is exported."""
 
 _TIMED = ("float32", "int8")
-_OPEN = ("onnx", "openvino", "pt2")
+_OPEN = ("onnx", "pt2")
 _CALIBRATION = 32
+# Heads are small, and nothing but an ONNX file holds the whole.
+_OF_PART = {
+    "rpn.head": ("onnx", "openvino", "pt2"),
+    "roi_heads.box_head": ("onnx", "openvino", "pt2"),
+    "whole": ("onnx-any", "openvino"),
+}
 
 
 @dataclass(frozen=True)
@@ -112,20 +118,18 @@ def main() -> int:
 
 
 def _wanted(name: str, border: str, formats: list[str]) -> Iterator[Row]:
-    parts = PARTS if name == DETECTOR else ("",)
-    for part in parts:
-        title = f"{name}, {part or 'whole'}" if name == DETECTOR else name
-        for each in formats:
-            if part is None and each not in ("onnx-any", "openvino"):
-                continue
-            # Of ONNX these are the same files in other precisions.
-            alone = each in ("onnx-any", "tensorrt")
-            for precision in FORMATS[each].precisions[: 1 if alone else None]:
-                if precision == "int8" and name == DETECTOR:
-                    continue
-                yield Row(title, border, each, precision, "none")
-            if each in _OPEN and name != DETECTOR:
-                yield Row(title, border, each, "float32", "all" if border == "padded" else "batch")
+    for each in formats:
+        if name == DETECTOR:
+            for part in PARTS:
+                if each in _OF_PART.get(part, FORMATS):
+                    yield Row(f"{name}, {part}", border, each, "float32", "none")
+            continue
+        # Of ONNX the others are the same files in other precisions.
+        alone = each in ("onnx-any", "tensorrt")
+        for precision in FORMATS[each].precisions[: 1 if alone else None]:
+            yield Row(name, border, each, precision, "none")
+        if each in _OPEN:
+            yield Row(name, border, each, "float32", "all" if border == "padded" else "batch")
 
 
 def _exported(

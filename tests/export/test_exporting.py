@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from importlib import metadata
@@ -27,15 +26,6 @@ from tests.export.networks import (
 )
 from virtualpool.export import exporting, format, timing
 from virtualpool.export.program import PROGRAM
-
-WITHOUT_VIRTUALPOOL = """
-import sys
-sys.modules["virtualpool"] = None
-import torch
-images, expected = torch.load({data!r})
-found = torch.export.load({file!r}).module()(images)
-torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -92,13 +82,15 @@ def test_every_size_of_a_network_that_takes_it(name: str, tmp_path: Path) -> Non
         torch.testing.assert_close(run_onnx(tmp_path / name, images), tiny()(images))
 
 
-def test_a_file_needs_no_virtualpool(tmp_path: Path) -> None:
-    network, file, data = fused(), tmp_path / "net.pt2", tmp_path / "data.pt"
+def test_a_file_needs_no_virtualpool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, file = fused(), tmp_path / "net.pt2"
     vp.export(network, file, IMAGES)
     with torch.no_grad():
-        torch.save((IMAGES, network(IMAGES)), data)
-    code = WITHOUT_VIRTUALPOOL.format(data=str(data), file=str(file))
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+        expected = network(IMAGES)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "virtualpool"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    found = torch.export.load(file).module()(IMAGES)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_program_has_no_weights_beside_the_folded_ones(tmp_path: Path) -> None:
@@ -158,6 +150,11 @@ def test_the_form_for_tensorrt_and_its_command(tmp_path: Path) -> None:
     assert re.search(r"--maxShapes=\w+:32x3x20x22$", said)
 
 
+def test_a_model_in_a_wrapper(tmp_path: Path) -> None:
+    report = vp.export(nn.DataParallel(fused()), tmp_path / "net.pt2", IMAGES)
+    assert report.model["name"] == "PooledSequential"
+
+
 def test_a_part_gets_the_inputs_that_it_has_in_the_model(tmp_path: Path) -> None:
     report = vp.export(tiny(), tmp_path / "head.pt2", IMAGES, part="6", original=tiny())
     assert report.model["name"] == "Sequential"
@@ -207,10 +204,19 @@ def test_wrong_arguments(name: str, options: dict[str, Any], said: str, tmp_path
         (NotFinite(), IMAGES, "NotFinite gives outputs that are not finite"),
         (Deciding(), IMAGES, "Deciding cannot be converted to torch.export"),
         (Counting(), IMAGES, "Counting gives no tensors"),
+        (tiny(), IMAGES[:0], "hold a tensor without values"),
+        ("net", IMAGES, "str"),
     ],
 )
-def test_models_that_are_refused(model: nn.Module, inputs: Any, said: str, tmp_path: Path) -> None:
+def test_models_that_are_refused(model: Any, inputs: Any, said: str, tmp_path: Path) -> None:
     assert said in refused(model, tmp_path / "net.pt2", inputs)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_precision_that_the_runtime_lacks(tmp_path: Path) -> None:
+    said = refused(tiny().double(), tmp_path / "net.onnx", IMAGES.double())
+    assert "cannot be converted to ONNX" in said
+    assert "Conv" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -221,6 +227,16 @@ def test_sizes_that_a_fused_network_cannot_leave_open(tmp_path: Path) -> None:
     assert "does not run on inputs of" in refused(
         fused(), tmp_path / "net.pt2", IMAGES, open_axes="all"
     )
+
+
+def test_axes_that_the_model_itself_does_not_leave_open(tmp_path: Path) -> None:
+    class Flat(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(2, -1)[:, :4] + torch.zeros(len(x), 1)[:2]
+
+    said = refused(Flat(), tmp_path / "net.pt2", torch.rand(2, 5), open_axes="batch")
+    assert "Flat" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_list_of_images_as_detectors_take_it(tmp_path: Path) -> None:

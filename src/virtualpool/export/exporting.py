@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,9 +28,10 @@ from virtualpool.export.report import (
 from virtualpool.export.shapes import check_open, more_inputs
 from virtualpool.export.timing import timed
 from virtualpool.files import check_writable, put_in_place, write_json
-from virtualpool.graph.inputs import batch_size, call, map_tensors
+from virtualpool.graph.inputs import batch_size, call, map_tensors, tensors
 from virtualpool.graph.state import copy_of
 from virtualpool.plan import unwrapped
+from virtualpool.sites import check_model
 
 
 @torch.no_grad()
@@ -98,6 +100,7 @@ def export(
     check_writable(path)
     if threads is not None and threads < 1:
         raise VirtualPoolError(f"threads={threads}: a runtime has one thread or more.")
+    check_model(unwrapped(model))
     whole = _ready_to_export(model)
     inputs = map_tensors(lambda x: x.detach().cpu().contiguous(), example_inputs)
     _run(whole, inputs)
@@ -114,12 +117,8 @@ def export(
         operators = _written(chosen, request, made)
         found: dict[str, Any] = {"not_run": chosen.cannot_run}
         if not chosen.cannot_run:
-            ready = chosen.ready(made, threads)
-            if precision == "int8":
-                found["agreement"] = agreed(ready, exported, judging)
-            else:
-                every = more_inputs(inputs, open_axes)
-                found["checks"] = tuple(checked(ready, exported, every, TOLERANCE[precision]))
+            ready = _opened(chosen, request, made, threads)
+            found |= _compared(request, ready, judging)
             if original is not None:
                 found |= _timed(chosen, request, ready, original, part, folder, threads)
         files = [made, *(made.with_suffix(suffix) for suffix in chosen.beside)]
@@ -147,12 +146,31 @@ def export(
     return report
 
 
+def _compared(request: Request, ready: Ready, judging: Sequence[Any]) -> dict[str, Any]:
+    """What the comparison of a file with its model gave; int8 is judged by its agreement."""
+    if request.precision == "int8":
+        return {"agreement": agreed(ready, request.model, judging)}
+    every = more_inputs(request.inputs, request.open_axes)
+    checks = checked(ready, request.model, every, TOLERANCE[request.precision])
+    if request.open_axes != "none" and len({check.shapes for check in checks}) == 1:
+        raise VirtualPoolError(
+            f"{type(request.model).__name__} takes no inputs but of {checks[0].shapes}, so open "
+            'axes cannot be compared. Export it with open_axes="none".'
+        )
+    return {"checks": tuple(checks)}
+
+
 def _ready_to_export(model: nn.Module) -> nn.Module:
     return copy_of(unwrapped(model)).eval().cpu()
 
 
 def _run(model: nn.Module, inputs: Any) -> None:
     """Runs a model on its example inputs, so that a wrong shape is told of as such."""
+    if any(not each.numel() for each in tensors(inputs)):
+        raise VirtualPoolError(
+            "The example inputs hold a tensor without values, and nothing can be compared on it. "
+            "Give one image or more."
+        )
     try:
         call(model, inputs)
     except Exception as error:
@@ -163,9 +181,14 @@ def _run(model: nn.Module, inputs: Any) -> None:
         ) from error
 
 
-def _written(format: Format, request: Request, path: Path) -> "dict[str, int]":
+def _written(format: Format, request: Request, path: Path) -> Counter[str]:
     with _refusing(format, request.model), _quiet():
         return format.write(request, path)
+
+
+def _opened(format: Format, request: Request, path: Path, threads: int) -> Ready:
+    with _refusing(format, request.model):
+        return format.ready(path, threads)
 
 
 def _timed(
@@ -187,7 +210,8 @@ def _timed(
     path = Path(folder, "original", "original" + format.suffix)
     path.parent.mkdir()
     _written(format, alike, path)
-    files = {"latency": ready, "original_latency": format.ready(path, threads)}
+    other_ready = _opened(format, alike, path, threads)
+    files = {"latency": ready, "original_latency": other_ready}
     return dict(timed(files, request.inputs, threads, f"{format.runtime} {request.precision}"))
 
 
