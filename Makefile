@@ -14,6 +14,9 @@ demo: .venv/library
 	  --epochs 2,3,4 --optimizer adamw --learning-rate 0.0003 --clip 1 --rate-schedule cosine \
 	  --mode $(MODE) --timing-batch 32
 
+# What is imported is compiled then; to compile all that is installed takes half a minute.
+PIP := pip install --quiet --no-compile
+
 # A process a core, up to four: a test computes on one thread.
 PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
@@ -43,16 +46,16 @@ lint: .venv/development
 	$(PYTHON) -m venv .venv
 
 .venv/library: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m $(PIP) --editable .
 	touch $@
 
 .venv/development: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m $(PIP) --editable '.[dev]'
 	touch $@ .venv/library
 
 .venv-oldest/library: pyproject.toml
 	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet --editable . 'torch==2.9.*' 'torchvision==0.24.*' \
+	.venv-oldest/bin/python -m $(PIP) --editable . 'torch==2.9.*' 'torchvision==0.24.*' \
 	  hypothesis pytest pytest-xdist
 	touch $@
 
@@ -60,8 +63,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/nightly/cpu
 
 .venv-nightly/library: pyproject.toml
 	$(PYTHON) -m venv .venv-nightly
-	.venv-nightly/bin/python -m pip install --quiet --pre --index-url $(TORCH_INDEX) torch torchvision
-	.venv-nightly/bin/python -m pip install --quiet --editable . hypothesis pytest pytest-xdist
+	.venv-nightly/bin/python -m $(PIP) --pre --index-url $(TORCH_INDEX) torch torchvision
+	.venv-nightly/bin/python -m $(PIP) --editable . hypothesis pytest pytest-xdist
 	touch $@
 
 clean:

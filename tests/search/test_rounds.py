@@ -381,7 +381,7 @@ def test_the_seed_and_nothing_else_decides_the_random_numbers(start, network, tm
     assert not torch.equal(one[1] - one[0], one[2] - one[1])
 
 
-STOPS = ["evaluate 1", "evaluate 3", "evaluate 5", "evaluate 6", "finetune 1", "finetune 2"]
+STOPS = ["evaluate 1", "evaluate 3", "evaluate 5", "finetune 2"]
 
 
 @pytest.mark.usefixtures("quick")
@@ -444,7 +444,7 @@ def test_a_resumable_training_keeps_its_records(start, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("stop", [2, 3, 5, 6])
+@pytest.mark.parametrize("stop", [2, 3, 6])
 def test_a_list_of_recoveries_goes_on_where_it_was(start, network, tmp_path, stop):
     calls: list[str] = []
 
@@ -800,7 +800,6 @@ trained = by_labels(
     [(images[:16], labels[:16]), (images[16:], labels[16:])],
     log_steps=1, checkpoint_seconds=1e-9, ema=0.9,
 )
-kinds = {"own, then by labels": [finetune, trained], "by labels": trained}
 fsync = os.fsync
 def counted_fsync(descriptor):
     event()
@@ -813,7 +812,7 @@ def start(folder, events):
     pid = os.fork()
     if pid == 0:
         search(
-            model, images[:1], evaluate=evaluate, finetune=kinds[sys.argv[2]], rounds=2,
+            model, images[:1], evaluate=evaluate, finetune=[finetune, trained], rounds=2,
             run_dir=folder, epochs=2, learning_rates=0.05, latency={"repeats": 1, "threads": 1},
             compare="smaller-images",
         )
@@ -825,16 +824,15 @@ if start(f"{sys.argv[1]}/whole", None) != 0:
 draw = random.Random(0)
 codes = []
 while not codes or codes[-1] == -signal.SIGKILL:
-    codes.append(start(f"{sys.argv[1]}/killed", draw.randint(0, 12)))
+    codes.append(start(f"{sys.argv[1]}/killed", draw.randint(0, 18)))
 print(*codes)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
-@pytest.mark.parametrize("kind", ["own, then by labels", "by labels"])
-def test_killed_again_and_again_it_ends_with_the_same_frontier(tmp_path, kind):
+def test_killed_again_and_again_it_ends_with_the_same_frontier(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path), kind],
+        [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=900,  # a deadlock, not a slow machine

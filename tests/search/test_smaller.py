@@ -189,7 +189,7 @@ def test_what_is_needed_no_more_is_removed(start, tmp_path):
     assert read_records(folder / "round-02" / "training.jsonl") == [{"step": 1, "loss": 0.5}]
 
 
-STOPS = ["finetune 3", "finetune 4", "finetune 6", "evaluate 4", "evaluate 6"]
+STOPS = ["finetune 3", "finetune 6", "evaluate 6"]
 
 
 @pytest.mark.usefixtures("quick")
@@ -272,6 +272,7 @@ def test_energy_is_measured_where_it_is_asked_for(start, is_there):
         assert point.missing == ({} if is_there else {"energy": "The meter is gone."})
 
 
+@pytest.mark.usefixtures("quick")
 def test_ready_made_recoveries_take_the_model_as_it_is(start, network, images, tmp_path):
     batches = [(images[:12], torch.arange(12) % 4), (images[12:], torch.arange(12) % 4)]
     network.insert(1, nn.BatchNorm2d(4))
