@@ -23,7 +23,7 @@ from benchmarks.common.arguments import parser
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import show, table
 from virtualpool.bound import Bound, error_bounds
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 from virtualpool.measure.score import Evaluate
 from virtualpool.models import all_cnn_c
 from virtualpool.models.faster_rcnn_vgg16 import VGG16Trunk

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks.common.candidates import candidates
 from benchmarks.common.networks import ALL_CNN_C, images, network, usual_side
 from virtualpool.export.checking import difference
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 
 NETWORKS = ["vgg16", "resnet50", ALL_CNN_C]
 

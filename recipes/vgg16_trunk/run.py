@@ -24,7 +24,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.models import vgg16
 
 from virtualpool.files import write_text
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 from virtualpool.search import Frontier, Score, Sensitivity, by_distillation, read_records, search
 from virtualpool.search import sensitivity as sensitivity_of
 from virtualpool.tasks.images import Images

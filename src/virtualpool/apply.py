@@ -11,8 +11,9 @@ from virtualpool.fuse.readers import padded_readers
 from virtualpool.graph.forward import name_pooled_sites, rewrite_forward
 from virtualpool.graph.geometry import double_stride, padding_sides, size_arguments
 from virtualpool.graph.inputs import describe
-from virtualpool.graph.parts import Part, Traced, calls, evaluating, trace
+from virtualpool.graph.parts import Part, Traced, trace
 from virtualpool.graph.placement import input_of, placement
+from virtualpool.graph.running import calls, evaluating
 from virtualpool.graph.state import copy_of
 from virtualpool.graph.targets import innermost_parts
 from virtualpool.operator.border import padded_border

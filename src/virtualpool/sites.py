@@ -1,22 +1,20 @@
 """Where virtual pooling can go: every convolution of a model, and whether it is eligible."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.geometry import keeps_samples, per_axis, size_arguments
+from virtualpool.graph.geometry import per_axis, size_arguments
 from virtualpool.graph.hooks import unfit_hook
-from virtualpool.graph.inputs import as_call
-from virtualpool.graph.parts import Part, Traced, evaluating, run, trace
+from virtualpool.graph.observing import Observed, observed
+from virtualpool.graph.parts import Part, Traced, trace
 from virtualpool.graph.placement import is_before_pool, placement
-from virtualpool.graph.state import copy_of, state_kept
+from virtualpool.graph.state import copy_of
 from virtualpool.operator.pool import output_size
 from virtualpool.plan import Follows, plan_of, wrapper_of
 from virtualpool.torch_private import CONVOLUTION
@@ -85,7 +83,7 @@ def sites_of(model: nn.Module, example_inputs: Any, traced: Traced) -> list[Site
         _pooled_site(seen, nodes.get(name))
         if name in pooled
         else _site(seen, nodes.get(name), traced)
-        for name, seen in _observe(model, example_inputs).items()
+        for name, seen in observed(model, example_inputs).items()
     ]
 
 
@@ -143,91 +141,6 @@ def check_model(model: nn.Module) -> None:
         )
 
 
-@dataclass
-class _Observed:
-    """A convolution as it was seen while the model ran."""
-
-    names: list[str]
-    module: Any
-    macs: int = 0
-    in_shapes: list[tuple[int, ...]] = field(default_factory=list)
-    out_shape: tuple[int, ...] = ()
-    keeps_samples: bool = True
-
-    def record(self, x: Tensor, out: Tensor) -> None:
-        """Notes a call; the shapes are from the first one."""
-        # A transposed convolution works once for each input position, the others for each output.
-        positions = (x if self.module.transposed else out).shape[-len(self.kernel) :]
-        self.macs += self.module.weight.numel() * math.prod(positions)
-        self.in_shapes.append(tuple(x.shape))
-        if len(self.in_shapes) > 1:
-            return
-        self.out_shape = tuple(out.shape)
-        if isinstance(self.module, nn.Conv2d):
-            self.keeps_samples = keeps_samples(self.module, x, out)
-
-    @property
-    def kernel(self) -> tuple[int, ...]:
-        """The kernel size per axis, of the weight that it has now."""
-        return tuple(self.module.weight.shape[2:])
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        """The shape that it read first."""
-        return self.in_shapes[0] if self.in_shapes else ()
-
-    @property
-    def reads_pyramid(self) -> bool:
-        """Whether each map that it read had at most half the height and width of the one before."""
-        return all(
-            after <= (before + 1) // 2
-            for larger, smaller in pairwise(self.in_shapes)
-            for before, after in zip(larger[-2:], smaller[-2:], strict=True)
-        )
-
-    def site(self, follows: Follows, before_pool: bool, reason: str | None) -> Site:
-        return Site(
-            name=self.names[0],
-            kernel=self.kernel,
-            stride=per_axis(self.module.stride, len(self.kernel)) or (),
-            in_shape=self.in_shape,
-            out_shape=self.out_shape,
-            macs=self.macs,
-            follows=follows,
-            before_pool=before_pool,
-            eligible=reason is None,
-            reason=reason,
-        )
-
-
-def _observe(model: nn.Module, example_inputs: Any) -> dict[str, _Observed]:
-    """Runs the model and watches its convolutions, in the order of execution."""
-    watched: dict[nn.Module, _Observed] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, CONVOLUTION):
-            watched.setdefault(module, _Observed([], module)).names.append(name)
-    executed: list[_Observed] = []
-
-    def record(module: nn.Module, arguments: Any, keywords: Any, out: Tensor) -> None:
-        seen = watched[module]
-        if not seen.in_shapes:
-            executed.append(seen)
-        seen.record(arguments[0] if arguments else keywords["input"], out)
-
-    # Before the model's own hooks: an output changed by them is not the convolution's.
-    handles = [
-        module.register_forward_hook(record, with_kwargs=True, prepend=True) for module in watched
-    ]
-    try:
-        with evaluating(model), state_kept(model):
-            run(model, as_call(example_inputs))
-    finally:
-        for handle in handles:
-            handle.remove()
-    unreached = [seen for seen in watched.values() if not seen.in_shapes]
-    return {seen.names[0]: seen for seen in executed + unreached}
-
-
 @dataclass(frozen=True)
 class _Nodes:
     """The calls of one convolution in the graphs of the part that it is in."""
@@ -250,7 +163,7 @@ def _nodes_by_name(traced: Traced) -> dict[str, _Nodes]:
     }
 
 
-def _pooled_site(seen: _Observed, nodes: _Nodes | None) -> Site:
+def _pooled_site(seen: Observed, nodes: _Nodes | None) -> Site:
     arguments = size_arguments(seen.module, is_pooled=True)
     site = replace(_placed(seen, nodes, POOLED), stride=arguments[1])
     if not seen.in_shapes:
@@ -259,19 +172,34 @@ def _pooled_site(seen: _Observed, nodes: _Nodes | None) -> Site:
     return replace(site, out_shape=(*seen.out_shape[:-2], *size))
 
 
-def _site(seen: _Observed, nodes: _Nodes | None, traced: Traced) -> Site:
+def _site(seen: Observed, nodes: _Nodes | None, traced: Traced) -> Site:
     reason = _why_not_by_itself(seen) or _why_not_in_graph(seen, nodes, traced)
     return _placed(seen, nodes, reason)
 
 
-def _placed(seen: _Observed, nodes: _Nodes | None, reason: str | None) -> Site:
+def _placed(seen: Observed, nodes: _Nodes | None, reason: str | None) -> Site:
     if nodes is None or not nodes.evaluation:
-        return seen.site("conv", False, reason)
+        return _as_site(seen, "conv", False, reason)
     node, module = nodes.evaluation[0], nodes.part.module
-    return seen.site(placement(node, module)[1], is_before_pool(node, module), reason)
+    return _as_site(seen, placement(node, module)[1], is_before_pool(node, module), reason)
 
 
-def _why_not_by_itself(seen: _Observed) -> str | None:
+def _as_site(seen: Observed, follows: Follows, before_pool: bool, reason: str | None) -> Site:
+    return Site(
+        name=seen.names[0],
+        kernel=seen.kernel,
+        stride=per_axis(seen.module.stride, len(seen.kernel)) or (),
+        in_shape=seen.in_shape,
+        out_shape=seen.out_shape,
+        macs=seen.macs,
+        follows=follows,
+        before_pool=before_pool,
+        eligible=reason is None,
+        reason=reason,
+    )
+
+
+def _why_not_by_itself(seen: Observed) -> str | None:
     if not isinstance(seen.module, nn.Conv2d):
         return f"a {type(seen.module).__name__}, not a two-dimensional convolution"
     if len(seen.names) > 1:
@@ -289,7 +217,7 @@ def _why_not_by_itself(seen: _Observed) -> str | None:
     return None
 
 
-def _why_not_in_graph(seen: _Observed, nodes: _Nodes | None, traced: Traced) -> str | None:
+def _why_not_in_graph(seen: Observed, nodes: _Nodes | None, traced: Traced) -> str | None:
     if nodes is None:
         return _why_untraced(seen.names[0], traced)
     for mode, calls in (("evaluation", nodes.evaluation), ("training", nodes.training)):

@@ -16,7 +16,7 @@ import virtualpool as vp
 from tests.fuse.checks import assert_same, images, pooled_and_fused, run
 from tests.fuse.networks import Net, Untraceable, with_statistics
 from virtualpool.fuse import following
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 
 
 class Tied(nn.Module):

@@ -6,12 +6,8 @@ from torch.nn import functional
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import FrozenBatchNorm2d, StochasticDepth
 
-from virtualpool.graph.operations import (
-    is_frozen_batch_norm,
-    kind_of,
-    module_kind,
-    numbers_of_channels,
-)
+from virtualpool.graph.channels import numbers_of_channels
+from virtualpool.graph.operations import is_frozen_batch_norm, kind_of, module_kind
 
 
 class Swish(nn.Module):

@@ -9,7 +9,8 @@ from torch import nn
 
 from virtualpool import VirtualPoolError
 from virtualpool.graph.forward import ForwardCode
-from virtualpool.graph.parts import UntraceableError, calls, evaluating, part_of, run, trace
+from virtualpool.graph.parts import UntraceableError, part_of, trace
+from virtualpool.graph.running import calls, evaluating, run
 
 IMAGES = torch.rand(2, 3, 8, 8)
 

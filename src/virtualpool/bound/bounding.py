@@ -15,8 +15,9 @@ from virtualpool.bound.propagation import Operations, followed, propagate
 from virtualpool.bound.recording import make_pure, record, take_apart
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import for_model, tensors
-from virtualpool.graph.parts import Part, Traced, evaluating, run, trace
+from virtualpool.graph.parts import Part, Traced, trace
 from virtualpool.graph.placement import placement
+from virtualpool.graph.running import evaluating, run
 from virtualpool.graph.state import copy_of
 from virtualpool.sites import check_model, sites_of
 

@@ -12,8 +12,9 @@ from virtualpool.bound.errors import ErrorSize, Gain, repeated, side_by_side, su
 from virtualpool.bound.norms import averaging_gain, convolution_norm, matrix_norm, repetitions
 from virtualpool.bound.rule import Errors, Operation, UnboundedError, gain_of, join_of
 from virtualpool.fuse.passes.convolutions import scaled_weight
+from virtualpool.graph.channels import numbers_of_channels
 from virtualpool.graph.geometry import padding_sides, pair, size_arguments
-from virtualpool.graph.operations import is_frozen_batch_norm, numbers_of_channels
+from virtualpool.graph.operations import is_frozen_batch_norm
 from virtualpool.operator.pool import virtual_pool
 
 

@@ -14,8 +14,8 @@ from virtualpool.cli.network import Network, device_of, example_images, load_net
 from virtualpool.cli.terminal import messages
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import map_tensors
-from virtualpool.graph.parts import evaluating
 from virtualpool.graph.random_numbers import seeded
+from virtualpool.graph.running import evaluating
 from virtualpool.measure.score import Evaluate
 from virtualpool.recover.precision import Precision
 from virtualpool.report import record, wording

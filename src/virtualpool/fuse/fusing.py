@@ -34,8 +34,9 @@ from virtualpool.fuse.report import Report, report_of, report_on
 from virtualpool.fuse.report import attach as attach_report
 from virtualpool.graph.forward import rewrite_forward
 from virtualpool.graph.inputs import Call, as_call, describe
-from virtualpool.graph.parts import Part, calls, evaluating, trace
+from virtualpool.graph.parts import Part, trace
 from virtualpool.graph.placement import placement
+from virtualpool.graph.running import calls, evaluating
 from virtualpool.graph.state import copy_of, state_kept
 from virtualpool.operator.pool import virtual_pool
 from virtualpool.plan import attach, join, plan_of, record_of

@@ -15,7 +15,8 @@ from virtualpool.fuse.questions.values import UnfusableError, Values
 from virtualpool.fuse.rules.convolution import reads_padded
 from virtualpool.graph.geometry import padding_sides
 from virtualpool.graph.inputs import Call
-from virtualpool.graph.parts import Part, Traced, evaluating
+from virtualpool.graph.parts import Part, Traced
+from virtualpool.graph.running import evaluating
 from virtualpool.operator.border import padded_border
 from virtualpool.plan import plan_of
 

@@ -9,8 +9,8 @@ from torch import Tensor, fx, nn
 from virtualpool.graph.geometry import double_stride, is_near
 from virtualpool.graph.inputs import for_model
 from virtualpool.graph.operations import has_hooks_inside
-from virtualpool.graph.parts import evaluating
 from virtualpool.graph.placement import placement
+from virtualpool.graph.running import evaluating
 from virtualpool.graph.state import state_kept
 from virtualpool.torch_private import has_backward_hooks, hooks_off
 

@@ -10,6 +10,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from virtualpool.graph.arguments import arguments_of
+from virtualpool.graph.channels import is_close, numbers_of_channels, ran_on_channels
 from virtualpool.graph.state import state_kept
 from virtualpool.torch_private import (
     NORM_WITH_STATISTICS,
@@ -182,26 +183,7 @@ def _subtracts_its_mean(module: Any) -> bool:
     if before is None or after is None:
         return False
     (scale, shift), (same, moved) = before, after
-    return _is_close(scale, same) and _is_close(shift - scale, moved)
-
-
-def numbers_of_channels(
-    module: nn.Module, like: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The factor and the summand of a module in eval mode for each channel, as runs show.
-
-    Args:
-        module: takes maps (N, C, H, W).
-        like: a tensor with a number for each of the C channels, in the dtype of the maps.
-
-    Returns:
-        Two tensors (C,); None for a module that does something else.
-
-    >>> numbers_of_channels(nn.BatchNorm2d(2, eps=3).eval(), torch.ones(2))
-    (tensor([0.5000, 0.5000]), tensor([0., 0.]))
-    """
-    ran = _ran_on_channels(module, like)
-    return ran[:2] if ran is not None and ran[2] else None
+    return is_close(scale, same) and is_close(shift - scale, moved)
 
 
 def _kind_by_code(module: nn.Module) -> Kind:
@@ -266,42 +248,8 @@ def _kind_by_run(module: nn.Module) -> Kind:
     lengths = {each.numel() for each in tensors}
     if len(lengths) != 1 or not tensors[0].is_floating_point():
         return "other"
-    ran = _ran_on_channels(module, tensors[0])
+    ran = ran_on_channels(module, tensors[0])
     return "other" if ran is None else "norm" if ran[2] else "activation"
-
-
-def _ran_on_channels(
-    module: nn.Module, like: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, bool] | None:
-    """The effect on each channel of a module that treats all positions alike.
-
-    Returns:
-        The factor and the summand of each channel, each (C,), and whether they are all that it
-        does; None if positions or channels are not treated each by itself.
-    """
-    generator = torch.Generator().manual_seed(0)
-    x = 10 * torch.randn(2, like.numel(), 5, 6, generator=generator).to(like)
-    part = x[:1, :, 1:3, 2:5].clone()
-    part[:, 1:] = 0  # nor may a channel have to do with another
-    try:
-        with torch.no_grad():
-            # Not called as a module: hooks are not meant for it.
-            run = module.forward
-            shift, given, of_part = run(torch.zeros_like(x)), run(x.clone()), run(part.clone())
-            scale = run(torch.ones_like(x)) - shift
-        if given.shape != x.shape or not _is_close(of_part[:, 0], given[:1, 0, 1:3, 2:5]):
-            return None
-        is_alike = all(torch.equal(it, it[:1, :, :1, :1].expand_as(x)) for it in (scale, shift))
-        if not is_alike:
-            return None
-        is_all = _is_close(given, x * scale + shift)
-        return scale[0, :, 0, 0], shift[0, :, 0, 0], is_all
-    except Exception:  # it does not take such a map, or gives none
-        return None
-
-
-def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return torch.allclose(one, other, 1e-2, 1e-2)
 
 
 def _may_have_positions(value: Any) -> bool:

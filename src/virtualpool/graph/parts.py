@@ -1,7 +1,6 @@
 """A model as parts that can be rewritten: the graphs of its largest traceable submodules."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from typing import Any
@@ -9,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from virtualpool.errors import VirtualPoolError
-from virtualpool.graph import random_numbers
-from virtualpool.graph.forward import ForwardCode, Rewritten
-from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
+from virtualpool.graph.forward import ForwardCode
+from virtualpool.graph.inputs import Call, as_call, map_tensors
 from virtualpool.graph.operations import is_hooked
 from virtualpool.graph.parameters import takes_any_number
+from virtualpool.graph.running import calls, evaluating, run, set_training
 from virtualpool.graph.state import state_kept
 from virtualpool.graph.tracer import (
     LeftBehindError,
@@ -82,50 +80,6 @@ def trace(model: nn.Module, example_inputs: Any) -> Traced:
     return walk.traced
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients and with random numbers of its own; flags are restored.
-
-    As `eval()` does, it makes fused models follow their parameters.
-
-    >>> model = nn.Dropout()
-    >>> with evaluating(model):
-    ...     model.training
-    False
-    >>> model.training
-    True
-    """
-    flags = {module: module.training for module in model.modules()}
-    with random_numbers.kept(), torch.no_grad():
-        _set_training(model, False)
-        try:
-            for module in flags:
-                if isinstance(module, Rewritten):
-                    module.follow_parameters()
-            yield
-        finally:
-            for module, flag in flags.items():
-                module.training = flag
-
-
-def run(model: nn.Module, call: Call) -> Any:
-    """Calls a model on copies of its inputs, always with the same random numbers.
-
-    Raises:
-        VirtualPoolError: the model fails; the message has the shapes of its inputs.
-    """
-    positional, keywords = map_tensors(torch.clone, call)
-    torch.manual_seed(0)
-    try:
-        return model(*positional, **keywords)
-    except Exception as error:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors(call)) or "none"
-        raise VirtualPoolError(
-            f"{type(model).__name__} does not run on the example inputs (tensors of shape "
-            f"{shapes}): {type(error).__name__}: {error}. Give inputs that its forward takes."
-        ) from error
-
-
 class _Walk:
     """Goes down a model until its submodules can be traced."""
 
@@ -168,39 +122,6 @@ class _Walk:
         for child, _ in self._model.get_submodule(name).named_children():
             inner = join(name, child)
             self.into(inner, self.calls.get(inner))
-
-
-def calls(
-    model: nn.Module, example_inputs: Any, keep: Callable[[Tensor], Tensor]
-) -> dict[str, Call]:
-    """The inputs of each submodule with convolutions at its first call.
-
-    Args:
-        model: in the mode in which it is to run.
-        example_inputs: see `virtualpool.graph.inputs`.
-        keep: the value to keep of each tensor.
-    """
-    found: dict[str, Call] = {}
-
-    def recorder(name: str) -> Any:
-        def record(_: nn.Module, arguments: Any, keywords: Any) -> None:
-            if name not in found:
-                found[name] = map_tensors(keep, (arguments, keywords))
-
-        return record
-
-    handles = [
-        module.register_forward_pre_hook(recorder(name), with_kwargs=True)
-        for name, module in model.named_modules()
-        if convolutions(module) and not isinstance(module, CONVOLUTION)
-    ]
-    try:
-        with state_kept(model):
-            run(model, as_call(example_inputs))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
 
 
 class UntraceableError(Exception):
@@ -278,17 +199,11 @@ def _is_outer(path: str, paths: Iterable[str]) -> bool:
 
 
 def _graph_in_mode(tracer: Tracer, module: nn.Module, call: Call, *, training: bool) -> fx.Graph:
-    _set_training(module, training)
+    set_training(module, training)
     try:
         return tracer.graph_of(module, call)
     finally:
-        _set_training(module, False)
-
-
-def _set_training(module: nn.Module, training: bool) -> None:
-    # Not module.train(): a model may override it, and only the flags matter here.
-    for submodule in module.modules():
-        submodule.training = training
+        set_training(module, False)
 
 
 def _computes_the_same(module: nn.Module, graph: fx.Graph, call: Call) -> bool:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from torch import Tensor, fx, nn
 
 from virtualpool.graph.inputs import Call
-from virtualpool.graph.parts import Part, evaluating, part_of
+from virtualpool.graph.parts import Part, part_of
 from virtualpool.graph.placement import placement
+from virtualpool.graph.running import evaluating
 from virtualpool.plan import Follows
 from virtualpool.torch_private import modules_around
 

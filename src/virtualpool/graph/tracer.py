@@ -1,6 +1,5 @@
 """One module to one graph: a `torch.fx` tracer that goes through code with convolutions in it."""
 
-import inspect
 import operator
 import warnings
 from collections.abc import Iterator
@@ -15,26 +14,22 @@ from torch.fx.proxy import TraceError
 from virtualpool.graph import random_numbers
 from virtualpool.graph.answers import Answers, NoAnswerError, written
 from virtualpool.graph.arguments import (
-    check_absent,
     check_answer,
-    check_length,
     check_tensor,
-    check_value,
 )
 from virtualpool.graph.containers import held_in
 from virtualpool.graph.inputs import Call
 from virtualpool.graph.operations import is_hooked
 from virtualpool.graph.parameters import (
-    STARS,
     absent_arguments,
     example_leaves,
     fixed_arguments,
-    in_order_of_fx,
 )
 from virtualpool.graph.proxies import Known, Parts, count_of_parts
+from virtualpool.graph.signature import order_parameters, restore_output, restore_parameters
 from virtualpool.graph.state import state_kept
 from virtualpool.plan import join
-from virtualpool.torch_private import CONVOLUTION, PH, own_buffers, pytree, unflattened
+from virtualpool.torch_private import CONVOLUTION, own_buffers
 
 
 def convolutions(module: nn.Module) -> list[str]:
@@ -91,9 +86,11 @@ class Tracer(fx.Tracer):
             with state_kept(module), _switches_on(), _no_random_numbers():
                 self.trace(module, fixed)
                 self._check_nothing_is_left(module)
-                self._restore_parameters(module, fixed)
-                self._order_parameters(module)
-                self._restore_output()
+                restore_parameters(
+                    self.graph, module, fixed, self._absent, is_closed=self._is_closed
+                )
+                order_parameters(self.graph, module)
+                restore_output(self)
         return self.graph
 
     def create_args_for_root(
@@ -229,94 +226,6 @@ class Tracer(fx.Tracer):
         # The outputs of transformers and diffusers, which take their items by keyword.
         return self.create_node("call_function", kind, (), dict(items))
 
-    def _restore_parameters(self, module: nn.Module, fixed: dict[str, Any]) -> None:
-        """Gives the graph the parameters of `forward`, where fx has one per leaf of a fixed one."""
-        placeholders = list(self.graph.find_nodes(op="placeholder"))
-        for parameter in in_order_of_fx(module):
-            name = parameter.name
-            if name not in fixed:
-                given, *placeholders = placeholders
-                is_absent = given.target in self._absent
-                if is_absent or (self._is_closed and parameter.kind not in STARS):
-                    with self.graph.inserting_before(self._body):
-                        check = check_absent if is_absent else check_tensor
-                        self.graph.call_function(check, (name, given))
-                continue
-            leaves, structure = pytree.tree_flatten_with_path(fixed[name])
-            nodes, placeholders = placeholders[: len(leaves)], placeholders[len(leaves) :]
-            for node, (_, value) in zip(nodes, leaves, strict=True):
-                if value is not PH:
-                    self._erase_users(node)  # fx's own checks: the code has the value itself.
-            if structure.is_leaf():
-                nodes[0].target = name
-                with self.graph.inserting_before(self._body):
-                    self._check(name, nodes[0], fixed[name])
-                continue
-            with self.graph.inserting_before([*nodes, *placeholders, self._body][0]):
-                gathered = self.graph.placeholder(name, default_value=parameter.default)
-            with self.graph.inserting_before(self._body):
-                self.graph.call_function(check_length, (name, gathered, len(leaves)))
-                for node, (path, value) in zip(nodes, leaves, strict=True):
-                    item = _item(gathered, path)
-                    self._check(name + pytree.keystr(path), item, value)
-                    node.replace_all_uses_with(item)
-            for node in nodes:
-                self.graph.erase_node(node)
-
-    def _order_parameters(self, module: nn.Module) -> None:
-        """Gives the graph's parameters the order of `forward`, which fx does not keep."""
-        nodes = {
-            str(node.target).lstrip("*"): node for node in self.graph.find_nodes(op="placeholder")
-        }
-        parameters = list(inspect.signature(module.forward).parameters.values())
-        ordered = [nodes[parameter.name] for parameter in parameters]
-        for node in reversed(ordered):
-            next(iter(self.graph.nodes)).prepend(node)
-        if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-            return
-        # fx writes no bare `*`, so behind a default there has to be another.
-        for node, parameter in zip(ordered, parameters, strict=True):
-            if parameter.kind is parameter.KEYWORD_ONLY and not node.args:
-                node.args = (None,)
-                if not any(user.target in _CHECKS for user in node.users):
-                    with self.graph.inserting_before(self._body):
-                        self.graph.call_function(check_tensor, (parameter.name, node))
-
-    def _check(self, name: str, node: fx.Node, value: Any) -> None:
-        if value is not PH:
-            self.graph.call_function(check_value, (name, node, value))
-
-    def _erase_users(self, node: fx.Node) -> None:
-        for user in list(node.users):
-            self._erase_users(user)
-            self.graph.erase_node(user)
-
-    def _restore_output(self) -> None:
-        """Gives the graph the structure that `forward` returns, where fx has flattened it."""
-        structure = unflattened(self.graph)
-        if structure is None:
-            return
-        leaves = [
-            fx.Proxy(leaf, self) if isinstance(leaf, fx.Node) else leaf
-            for leaf in self._output.args[0]  # pyright: ignore
-        ]
-        with self.graph.inserting_before(self._output):
-            self._output.args = (self.create_arg(pytree.tree_unflatten(leaves, structure)),)
-
-    @property
-    def _body(self) -> fx.Node:
-        # Between placeholders there is code already, of a structure that came before others.
-        placeholders = list(self.graph.find_nodes(op="placeholder"))
-        return placeholders[-1].next if placeholders else next(iter(self.graph.nodes))
-
-    @property
-    def _output(self) -> fx.Node:
-        (output,) = self.graph.find_nodes(op="output")
-        return output
-
-
-_CHECKS = (check_length, check_tensor, check_value)
-
 
 class LeftBehindError(Exception):
     """Code leaves a result on a module, in the attribute of that name."""
@@ -374,11 +283,3 @@ def _sequences(module: nn.Module) -> set[str]:
         and not is_hooked(child)
         and not any(isinstance(each, nn.Linear) for each in child.children())
     }
-
-
-def _item(structure: fx.Node, path: pytree.KeyPath) -> fx.Node:
-    """Takes an item from a structure, by the keys of a path."""
-    item = fx.Proxy(structure)
-    for key in path:
-        item = key.get(item)
-    return item.node

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import as_call, map_tensors, tensors
-from virtualpool.graph.parts import evaluating, run
+from virtualpool.graph.running import evaluating, run
 from virtualpool.graph.state import copy_of
 
 

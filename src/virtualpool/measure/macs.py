@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from virtualpool.graph.inputs import as_call, batch_size
-from virtualpool.graph.parts import evaluating, run
+from virtualpool.graph.running import evaluating, run
 
 
 def macs(model: nn.Module, example_inputs: Any) -> int:

@@ -11,7 +11,7 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import as_call, batch_size, call
-from virtualpool.graph.parts import evaluating, run
+from virtualpool.graph.running import evaluating, run
 from virtualpool.measure.bench import Bench, device_of, dtype_of
 from virtualpool.measure.compiling import compiled
 from virtualpool.measure.graphs import captured

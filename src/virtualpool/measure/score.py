@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 from virtualpool.measure.unit import Unit
 from virtualpool.schema import Count, Finite, NotNegative, converted
 

@@ -10,7 +10,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import report_of
 from virtualpool.graph.forward import original_class
 from virtualpool.graph.inputs import map_tensors
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 from virtualpool.recover.batches import images_of
 from virtualpool.recover.limits import STEPS
 from virtualpool.recover.round import Round

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import name_of
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 from virtualpool.graph.state import copy_of
 from virtualpool.recover.batches import images_of
 from virtualpool.recover.distances import distance_of_sites, relative_square

@@ -19,8 +19,8 @@ from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import report_of
 from virtualpool.graph.inputs import batch_size, call, describe, for_model
-from virtualpool.graph.parts import evaluating
 from virtualpool.graph.random_numbers import drawn, mixed_seed
+from virtualpool.graph.running import evaluating
 from virtualpool.graph.state import copy_of
 from virtualpool.measure.bench import device_of
 from virtualpool.observer import Observer, unobserved

@@ -11,7 +11,7 @@ from torch.nn import functional
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import fingerprint
 from virtualpool.graph.inputs import call, for_model, tensors
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
 

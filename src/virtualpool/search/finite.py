@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from virtualpool.graph.inputs import call, tensors
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 
 
 def finite_values(model: nn.Module, example_inputs: Any) -> set[str]:

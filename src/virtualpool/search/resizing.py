@@ -10,7 +10,7 @@ from torch.nn import functional
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph import random_numbers
 from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
-from virtualpool.graph.parts import evaluating, run
+from virtualpool.graph.running import evaluating, run
 from virtualpool.graph.state import copy_of
 from virtualpool.measure.bench import repeated
 from virtualpool.measure.half_resolution import resizing

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 from virtualpool.measure.bench import device_of
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit

@@ -3,7 +3,6 @@
 In a window each virtual position is a cell, a mean of two, or a mean of four.
 """
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,16 +11,19 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from virtualpool.fuse.kernels.exported_max_pooling import (
+    by_averages,
+    by_convolutions,
+    by_phases,
+)
 from virtualpool.fuse.kernels.recording import is_recorded, may_write_in_place
-from virtualpool.fuse.kernels.windows import Windows, mean_of
-from virtualpool.fuse.onnx.operations import max_pool as onnx_max_pool
-from virtualpool.fuse.onnx.operations import means_after
+from virtualpool.fuse.kernels.windows import Windows, mean_of, window_counts
 from virtualpool.operator.exporting import (
     is_captured,
     is_exporting_for_onnx_runtime,
     is_exporting_program,
 )
-from virtualpool.operator.pool import Axes, repeated, virtual_pool, window_size
+from virtualpool.operator.pool import Axes, repeated, virtual_pool
 from virtualpool.torch_private import is_exporting
 
 
@@ -49,13 +51,13 @@ def max_pool(
         padding = kernel // 3
         return functional.max_pool2d(virtual_pool(reduced, size), kernel, stride, padding)
     if is_exporting_program() and (is_rectified or stride == 2):
-        return _by_averages(reduced, size, kernel, stride)
+        return by_averages(reduced, size, kernel, stride)
     if kernel == 3 and min(size) > 1 and is_exporting_for_onnx_runtime(reduced):
-        return _by_phases(reduced, size, stride)
+        return by_phases(reduced, size, stride)
     if is_rectified and is_exporting():
-        return _by_convolutions(reduced, size, kernel, stride)
+        return by_convolutions(reduced, size, kernel, stride)
     before = kernel // 3
-    rows, columns = _counts(size, kernel, stride)
+    rows, columns = window_counts(size, kernel, stride)
     return _largest(reduced, Windows(stride // 2, before), (before, 1), rows, columns)
 
 
@@ -95,12 +97,6 @@ def _count(length: int, stride: int, ceil_mode: bool) -> int:
     return count - 1 if (count - 1) * stride >= length else count
 
 
-def _counts(size: Axes, kernel: int, stride: int) -> Axes:
-    """The windows along rows and columns."""
-    padding = 2 * (kernel // 3)
-    return window_size(size, (kernel, kernel), (stride, stride), (padding, padding))
-
-
 def _largest(
     cells: Tensor, windows: Windows, sides: tuple[int, int], rows: int, columns: int
 ) -> Tensor:
@@ -114,7 +110,10 @@ def _largest(
 
 def _by_bands(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
     """Some rows at a time: intermediate values stay in the cache, and take no memory."""
-    windows, (rows, columns) = Windows(stride // 2, kernel // 3), _counts(size, kernel, stride)
+    windows, (rows, columns) = (
+        Windows(stride // 2, kernel // 3),
+        window_counts(size, kernel, stride),
+    )
     pooled = torch.empty_like(reduced[..., :rows, :columns])
     for images in _in_cache(reduced):
         for first, last in _bands(reduced[images], rows, windows.step):
@@ -127,104 +126,6 @@ def _by_bands(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
                 sides = max(-above, 0), max(below - reduced.shape[2], 0)
                 into.copy_(_largest(cells, windows, sides, last - first, columns))
     return pooled
-
-
-def _by_averages(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
-    """Max pooling by poolings of the windows' values: XNNPACK has neither lerp nor steps.
-
-    Where the stride is over two, no value may be below zero.
-    """
-    before, step = kernel // 3, stride // 2
-    rows, columns = (
-        repeated(reduced, *sides) for sides in (((before, 0), (1, 0)), ((0, before), (0, 1)))
-    )
-    both = repeated(rows, (0, before), (0, 1))
-    largest = reduced
-    for cells, means in ((rows, (2, 1)), (columns, (1, 2)), (both, (2, 2))):
-        candidates = functional.avg_pool2d(cells, means, 1)
-        if before:
-            # Each mean of two neighbours is in two windows.
-            candidates = functional.max_pool2d(candidates, means, 1)
-        largest = torch.maximum(largest, candidates)
-    counts = _counts(size, kernel, stride)
-    for axis, count in zip((-2, -1), counts, strict=True):
-        length = (count - 1) * step + 1
-        # A slice of all would be an operation that XNNPACK has not.
-        largest = largest if length == largest.shape[axis] else largest.narrow(axis, 0, length)
-    return largest if step == 1 else _every(step, largest)
-
-
-def _every(step: int, x: Tensor) -> Tensor:
-    """Each so-many-th row and column of a map whose values are not below zero."""
-    rows, columns = (
-        x.new_tensor([float(place % step == 0) for place in range(length)])
-        for length in x.shape[-2:]
-    )
-    return functional.max_pool2d(x * (rows.view(-1, 1) * columns), step, ceil_mode=True)
-
-
-def _by_phases(reduced: Tensor, size: Axes, stride: int) -> Tensor:
-    """Max pooling by windows of 3x3 of the even and the odd positions along each axis.
-
-    A window holds one cell and the odd positions on both sides of it.
-    """
-    counts, step = _counts(size, 3, stride), stride // 2
-    candidates = []
-    for odd_rows, cells in enumerate((reduced, means_after(reduced, size, -2))):
-        for odd_columns, map in enumerate((cells, means_after(cells, size, -1))):
-            kernel, before = (1 + odd_rows, 1 + odd_columns), (odd_rows, odd_columns)
-            candidates.append(onnx_max_pool(map, kernel, counts, (step, step), before))
-    return functools.reduce(torch.maximum, candidates)
-
-
-def _by_convolutions(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tensor:
-    """Max pooling of values that are not below zero.
-
-    Runtimes have faster depthwise convolutions than slices. These pad with zeros, which are in no
-    way of the maximum: where a neighbour is missing, the cell itself is in the window.
-    """
-    rows, columns = _counts(size, kernel, stride)
-    if (kernel, stride) == (2, 2):
-        pooled = _by_differences(reduced)
-    else:
-        along = reduced.new_tensor([[0, 1, 0], [0, 0.5, 0.5], [0.5, 0.5, 0]])[:kernel]
-        candidates = [
-            _depthwise(reduced, torch.outer(along[row], along[column]), stride // 2)
-            for row in range(kernel)
-            for column in range(kernel)
-        ]
-        pooled = functools.reduce(torch.maximum, candidates)
-    # In memory of its own, as all that a pooling gives.
-    return pooled[..., :rows, :columns].contiguous()
-
-
-def _by_differences(cells: Tensor) -> Tensor:
-    """The largest of each cell and the means after, below and across.
-
-    As the larger of a and b is a + relu(b - a): of maxima and differences ONNX Runtime has no form
-    for the layout of its convolutions, of sums it has.
-    """
-    none = [0.0, 0.0, 0.0]
-    after, across, below = cells.new_tensor(
-        [
-            [none, [0, -0.5, 0.5], none],
-            [none, [0, -0.25, 0.25], [0, -0.25, 0.25]],
-            [none, [0, -0.5, 0], [0, 0.5, 0]],
-        ]
-    )
-    more_after = functional.relu(_depthwise(cells, after))
-    across_than_below = functional.relu(_depthwise(cells, across))
-    negative = cells.new_tensor([[-1.0]])
-    rest = across_than_below + _depthwise(more_after, negative)
-    more_below = functional.relu(_depthwise(cells, below) + rest)
-    return (cells + more_after) + more_below
-
-
-def _depthwise(x: Tensor, kernel: Tensor, stride: int = 1) -> Tensor:
-    """Each channel convolved by the same kernel, of an odd size, with zeros around it."""
-    channels, padding = x.shape[1], kernel.shape[-1] // 2
-    weight = kernel.expand(channels, 1, *kernel.shape)
-    return torch.conv2d(x, weight, None, stride, padding, 1, channels)
 
 
 class _Halving(torch.autograd.Function):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from virtualpool.operator.pool import Axes, window_size
+
 
 def mean_of(one: Tensor, other: Tensor) -> Tensor:
     """The value half-way between two cells."""
@@ -55,3 +57,9 @@ class Windows:
         for candidate in candidates:
             largest = torch.maximum(largest, candidate)
         return largest
+
+
+def window_counts(size: Axes, kernel: int, stride: int) -> Axes:
+    """The windows of max pooling along rows and columns, of which 3x3 have a padding of one."""
+    padding = 2 * (kernel // 3)
+    return window_size(size, (kernel, kernel), (stride, stride), (padding, padding))

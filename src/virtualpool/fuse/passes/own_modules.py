@@ -16,7 +16,8 @@ from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.inlining import inline
 from virtualpool.graph.inputs import Call, for_model
 from virtualpool.graph.operations import has_hooks_inside, is_hooked, is_of_pytorch
-from virtualpool.graph.parts import run, trace_part
+from virtualpool.graph.parts import trace_part
+from virtualpool.graph.running import run
 from virtualpool.graph.state import state_kept
 from virtualpool.torch_private import versions_of
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 from virtualpool.tasks.detection.found import Found, as_sure_as, found_in, shared
 from virtualpool.tasks.detection.images import decoded
 from virtualpool.tasks.detection.objects import Objects

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.parts import evaluating
+from virtualpool.graph.running import evaluating
 from virtualpool.measure.bench import device_of
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
