@@ -12,7 +12,7 @@ from torch import nn
 import virtualpool as vp
 from tests.export.networks import IMAGES, fused
 from virtualpool.cli import export as command
-from virtualpool.export import aoti
+from virtualpool.export import aoti, coreml
 from virtualpool.export.format import Precision
 from virtualpool.export.formats import FORMATS, format_of
 
@@ -54,6 +54,17 @@ def test_executorch(tmp_path: Path) -> None:
     assert report.operators["executorch_call_delegate"] >= 1
     with pytest.raises(vp.VirtualPoolError, match="not written with open_axes='batch'"):
         vp.export(fused(), tmp_path / "net.pte", IMAGES, open_axes="batch")
+
+
+def test_limits_of_core_ml_are_floats_where_the_map_is() -> None:
+    class Limited(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.hardtanh(x, 0, 6).clamp(0, 3) + x.long().clamp(0, 3)
+
+    program = torch.export.export(Limited(), (torch.rand(2),))
+    coreml._with_limits_in_float(program.graph)
+    limits = [node.args[1:] for node in program.graph.nodes if len(node.args) == 3]
+    assert [[*map(type, each)] for each in limits] == [[float] * 2, [float] * 2, [int] * 2]
 
 
 @pytest.mark.skipif(find_spec("coremltools") is None, reason="needs coremltools")

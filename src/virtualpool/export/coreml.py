@@ -7,6 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import fx
+
 from virtualpool.export.arrays import arrays_of
 from virtualpool.export.format import Format, Ready, Request, Run
 from virtualpool.export.program import program_of
@@ -19,8 +22,10 @@ def _write(request: Request, path: Path) -> Counter[str]:
 
     precisions = coremltools.precision
     wanted = precisions.FLOAT16 if request.precision == "float16" else precisions.FLOAT32
+    program = program_of(request).run_decompositions({})
+    _with_limits_in_float(program.graph)
     package = coremltools.convert(
-        program_of(request).run_decompositions({}),
+        program,
         convert_to="mlprogram",
         compute_precision=wanted,
         skip_model_load=True,
@@ -29,6 +34,14 @@ def _write(request: Request, path: Path) -> Counter[str]:
     blocks = package.get_spec().mlProgram.functions["main"].block_specializations.values()
     kinds = (each.type for block in blocks for each in block.operations)
     return Counter(kind for kind in kinds if kind != "const")
+
+
+def _with_limits_in_float(graph: fx.Graph) -> None:
+    """Core ML's converter refuses a map of floats between two integers, as ReLU6 writes them."""
+    limited = (torch.ops.aten.hardtanh.default, torch.ops.aten.clamp.default)
+    for node in graph.nodes:
+        if node.target in limited and node.meta["val"].is_floating_point():
+            node.args = tuple(float(it) if type(it) is int else it for it in node.args)
 
 
 def _ready(path: Path, threads: int) -> Ready:
