@@ -63,6 +63,7 @@ def arguments() -> Namespace:
         metavar=("NAME", "SITE"),
         help="a plan and its sites; all sites if not given",
     )
+    parser.add_argument("--border", choices=("exact", "padded"), default="exact")
     parser.add_argument("--images", type=int, default=1000, help="training images that solve")
     parser.add_argument("--subset", type=int, help="judge on so many test images alone")
     parser.add_argument("--size", type=int, help="side of the images")
@@ -136,7 +137,7 @@ class Subject:
 
     def __init__(self, task: Task, given: Namespace) -> None:
         self.model, self.example = task.module.eval(), task.images
-        self.run = Run(given.run_dir)
+        self.run, self.border = Run(given.run_dir), given.border
         self.judge = evaluator(task.data.test)
         self.solving = task.data.some_training_images(given.images, given.seed)
         self.training = training_of(given) if given.epochs else None
@@ -146,7 +147,7 @@ class Subject:
 
     def row(self, name: str, sites: list[str]) -> list[str]:
         """The cells of a plan, and beside them of the smaller image with as many MACs."""
-        pooled = vp.apply(self.model, self.example, sites)
+        pooled = vp.apply(self.model, self.example, sites, border=self.border)
         whole = vp.measure.macs(self.model, self.example)
         macs = vp.measure.macs(pooled, self.example)
         solved, seconds = self._solved(name, pooled)

@@ -47,6 +47,12 @@ def candidates(
     return dict(zip(NAMES, models, strict=True))
 
 
+def with_padded_borders(network: nn.Module, images: Tensor) -> Candidate:
+    """The network with all sites pooled and padded borders, fused."""
+    pooled = vp.apply(network, images, "all", border="padded")
+    return Candidate(vp.fuse(pooled, images), images, pooled)
+
+
 def halved(images: Tensor) -> Tensor:
     """Images of half resolution, rounded up: the corners, since the images are noise.
 

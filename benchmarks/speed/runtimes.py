@@ -1,4 +1,4 @@
-"""Speed of networks unmodified, unfused, fused and at half resolution, in five runtimes.
+"""Speed of networks unmodified, unfused, fused with both borders, and at half resolution.
 
     python -m benchmarks.speed.runtimes --json runs/runtimes.json --markdown runs/runtimes.md
 
@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.common.arguments import add_networks, add_timing, parser
-from benchmarks.common.candidates import NAMES, candidates
+from benchmarks.common.candidates import NAMES, candidates, with_padded_borders
 from benchmarks.common.comparison import FASTER, Comparison, compare, in_columns, notes
 from benchmarks.common.engines import ENGINES, EXECUTORCH, ONNX_RUNTIME_ANY
 from benchmarks.common.networks import images, network, usual_side
@@ -55,7 +55,8 @@ def _measure(
         return
     name, batch, _ = keys[0]
     side = usual_side(name)
-    compared = candidates(network(name, side), images(batch, side))
+    model, given = network(name, side), images(batch, side)
+    compared = candidates(model, given) | {"padded": with_padded_borders(model, given)}
     with TemporaryDirectory() as folder:
         for key in keys:
             found[key] = compare(
@@ -88,14 +89,16 @@ def report(comparisons: Iterable[Comparison]) -> str:
 def tables(name: str, comparisons: list[Comparison]) -> str:
     """The comparisons of one network: a column a runtime, in each cell the batches."""
     corner, titled = in_columns(comparisons, usual_side(name))
-    speeds = {each: partial(Comparison.times_faster, name=each) for each in NAMES[1:]}
+    names = [*NAMES[:-1], "padded", NAMES[-1]]
+    speeds = {each: partial(Comparison.times_faster, name=each) for each in names[1:]}
     share = {
-        "fused / half resolution": partial(
-            Comparison.times_faster, name="fused", over="half resolution"
+        f"{each} / half resolution": partial(
+            Comparison.times_faster, name=each, over="half resolution"
         )
+        for each in ("fused", "padded")
     }
-    times = {each: partial(Comparison.milliseconds, name=each) for each in NAMES}
-    differences = {each: partial(Comparison.difference, name=each) for each in NAMES}
+    times = {each: partial(Comparison.milliseconds, name=each) for each in names}
+    differences = {each: partial(Comparison.difference, name=each) for each in names}
     return section(
         name,
         {

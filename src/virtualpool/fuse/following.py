@@ -19,6 +19,8 @@ from virtualpool.operator.autocast import without_autocast
 from virtualpool.operator.exporting import is_captured, is_traced_by_jit
 from virtualpool.torch_private import is_exporting
 
+HAS_BORDER = "_virtualpool_has_border"
+"""Where a fused module keeps whether it makes the border of a map."""
 _FOLDING = "_virtualpool_folding"
 _SNAPSHOT = "_virtualpool_snapshot"
 _BUFFER = "_virtualpool_folded_"
@@ -111,7 +113,9 @@ class Folded(Rewritten):
         """See `Rewritten`."""
         if not is_captured():
             return _reader(self), inputs
-        fixed = of_fixed_sizes(inputs, self.original_class.__name__)
+        has_border = getattr(self, HAS_BORDER)
+        name = self.original_class.__name__
+        fixed = of_fixed_sizes(inputs, name, has_border=has_border)
         return _reader_when_captured(self), fixed
 
     def follow_parameters(self) -> None:

@@ -8,8 +8,8 @@ import torch
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.fuse.following import Folded
-from virtualpool.fuse.kernels import sites
+from virtualpool.fuse.following import HAS_BORDER, Folded
+from virtualpool.fuse.kernels import reduced, regions, sites
 from virtualpool.fuse.passes import constants, layer_norms, own_modules
 from virtualpool.fuse.passes.broadcasts import without_expansions
 from virtualpool.fuse.passes.convolutions import (
@@ -132,9 +132,15 @@ def _fuse_for_inference(part: Part, call: Call, names: list[str]) -> Report:
     fold_batch_norms(part.evaluation, values)
     fold_scales(part.evaluation, values)
     evaluation, report = _fused(part.evaluation, values)
+    makes_border = any(node.target in _BORDERS for node in evaluation.nodes)
+    setattr(part.module, HAS_BORDER, makes_border)
     constants.hoist(evaluation, part.module)
     rewrite_forward(part.module, evaluation, part.training, Folded)
     return report
+
+
+_BORDERS = (reduced.framed, reduced.mended_convolution, regions.roi_align)
+"""Operations that ask whether sizes are odd or even."""
 
 
 def _fuse_for_training(part: Part, call: Call, names: list[str]) -> Report:

@@ -1,6 +1,6 @@
 """Whether a network that is traced becomes a program for other runtimes, and for which one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal, get_args
@@ -60,6 +60,11 @@ def is_exporting_program() -> bool:
 def is_exporting_onnx() -> bool:
     """Whether `torch.export` makes a program then for an ONNX file."""
     return is_exporting() and _is_in_onnx_export()
+
+
+def is_exporting_open(size: Sequence[int]) -> bool:
+    """Whether a program is made in which a size is open until it is run, odd ones and even ones."""
+    return is_exporting() and not all(isinstance(length, int) for length in size)
 
 
 def is_exporting_for_onnx_runtime(x: Tensor) -> bool:

@@ -110,7 +110,21 @@ def _with_twice_the_size(reduced: Tensor, size: tuple[int, int]) -> Tensor:
         return full
     if is_known and is_exporting_for_onnx_runtime(reduced):
         return _cut(full, size)
+    if not is_known:
+        _check_open(reduced)
     return full[..., : size[0], : size[1]]
+
+
+def _check_open(reduced: Tensor) -> None:
+    """Refuses maps by which PyTorch would fix a size that is to be open, as it does where it is 1.
+
+    A file has no guards: it would take other sizes, and give other numbers.
+    """
+    if 1 in reduced.shape[-2:]:
+        raise VirtualPoolError(
+            "A reduced map has one row or column with these example images, which is then fixed, "
+            "while rows and columns are to be open. Export with larger images, of twice the side."
+        )
 
 
 def _cut(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -21,6 +21,7 @@ from virtualpool.fuse.kernels.windows import Windows, mean_of, window_counts
 from virtualpool.operator.exporting import (
     is_captured,
     is_exporting_for_onnx_runtime,
+    is_exporting_open,
     is_exporting_program,
 )
 from virtualpool.operator.pool import Axes, repeated, virtual_pool
@@ -50,6 +51,8 @@ def max_pool(
         # Many small operations are slow to go back through.
         padding = kernel // 3
         return functional.max_pool2d(virtual_pool(reduced, size), kernel, stride, padding)
+    if is_exporting_open(size):
+        return functional.max_pool2d(virtual_pool(reduced, size), kernel, stride, kernel // 3)
     if is_exporting_program() and (is_rectified or stride == 2):
         return by_averages(reduced, size, kernel, stride)
     if kernel == 3 and min(size) > 1 and is_exporting_for_onnx_runtime(reduced):
@@ -75,6 +78,9 @@ def max_pool_from_cells(reduced: Tensor, size: Axes, stride: int, *, ceil_mode: 
     >>> max_pool_from_cells(torch.ones(1, 1, 3, 4), (6, 7), 2, ceil_mode=True).shape
     torch.Size([1, 1, 3, 3])
     """
+    if is_exporting_open(size):
+        full = virtual_pool(reduced, size)
+        return functional.max_pool2d(full, 3, stride, ceil_mode=ceil_mode)
     step = stride // 2
     rows, columns = (_count(length, stride, ceil_mode) for length in size)
     cells = repeated(reduced, (0, 0), (1, 1))

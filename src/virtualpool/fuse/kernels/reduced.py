@@ -16,6 +16,7 @@ from virtualpool.fuse.kernels.windows import Windows
 from virtualpool.fuse.onnx.phases import convolution_by_phases
 from virtualpool.operator.exporting import (
     is_exporting_for_onnx_runtime,
+    is_exporting_open,
     is_exporting_program,
 )
 from virtualpool.operator.pool import Axes, repeated, virtual_pool, window_size
@@ -248,6 +249,8 @@ def average_pool(reduced: Tensor, size: Axes, kernel: int, stride: int) -> Tenso
     tensor([[[[1.3333, 2.0000, 1.3333]]]])
     """
     before = kernel // 3
+    if is_exporting_open(size):
+        return functional.avg_pool2d(virtual_pool(reduced, size), kernel, stride, before)
     counts = window_size(size, (kernel, kernel), (stride, stride), (2 * before, 2 * before))
     windows = Windows(stride // 2, before)
     sides = (before, before), (1, 1)
@@ -273,6 +276,8 @@ def mean(reduced: Tensor, size: Axes, keepdim: bool = True) -> Tensor:
     if reduced.dtype.itemsize < 4:
         # As PyTorch does: half precision does not hold the sum of a large map.
         return mean(reduced.float(), size, keepdim).to(reduced.dtype)
+    if is_exporting_open(size):
+        return virtual_pool(reduced, size).mean((-2, -1), keepdim)
     result = (_weighted_mean if is_exporting() else _mean_by_axes)(reduced, size)
     return result if keepdim else result.flatten(-3)
 
