@@ -81,7 +81,7 @@ def test_tune_exports_the_network_that_pick_gives(
 
     monkeypatch.setattr(Frontier, "pick", pick)
     folder = tmp_path / "run"
-    tune = [*tune_options, "--run-dir", folder, "--sizes", "1", "--recover", "none"]
+    tune = [*tune_options, "--run-dir", folder, "--sizes", "1", "--recover", "distillation"]
     result = run(*tune, "--export", "pt2")
     assert result.exit_code == 0, result.output
     assert asked == [0.01]
