@@ -12,6 +12,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,6 +41,8 @@ PARTS = ("backbone", "rpn.head", "roi_heads.box_head", "whole")
 _TIMED = ("float32", "int8")
 _OPEN = ("onnx", "pt2")
 _CALIBRATION = 32
+_PACKAGES = ("onnxruntime", "openvino", "nncf", "executorch", "coremltools")
+_NOT_RUN = "written, not run: "
 # Heads are small, and nothing but an ONNX file holds the whole.
 _OF_PART = {
     "rpn.head": ("onnx", "openvino", "pt2"),
@@ -158,7 +161,7 @@ def _exported(
         difference=report.difference,
         cosine=report.agreement.cosine if report.agreement else None,
         speedup=report.speedup.median if report.speedup else None,
-        why_not=report.not_run,
+        why_not=_NOT_RUN + report.not_run if report.not_run else "",
     )
 
 
@@ -179,7 +182,7 @@ def _inputs(name: str) -> Any:
 
 def report(rows: list[Row], threads: int) -> str:
     """The page: a section a network, a row a file."""
-    packages = ("torch", "onnxruntime", "openvino", "executorch", "coremltools", "nncf")
+    packages = ["torch", *filter(find_spec, _PACKAGES)]
     head = [
         "# Exporting",
         "",
@@ -227,7 +230,7 @@ def _cells(row: Row, notes: dict[str, str]) -> list[str]:
     axes = {"batch": " (batch)", "all": " (batch, height, width)"}.get(row.open_axes, "")
     if row.why_not:
         mark = notes.setdefault(row.why_not, f"({len(notes) + 1})")
-        return [f"no {mark}" if "alone" not in row.why_not else f"written, not run {mark}", speed]
+        return [f"{'not run' if row.why_not.startswith(_NOT_RUN) else 'no'} {mark}", speed]
     if row.cosine is not None:
         return [f"cosine {row.cosine:.4f}", speed]
     return [f"{row.difference:.0e}{axes}", speed]
