@@ -72,14 +72,20 @@ def test_a_file_its_card_and_its_report(name: str, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["net.onnx", "net.pt2"])
-def test_every_size_of_a_network_that_takes_it(name: str, tmp_path: Path) -> None:
-    report = vp.export(tiny(), tmp_path / name, IMAGES, open_axes="all")
-    sizes = {check.shapes.partition("x")[2] for check in report.checks}
-    assert len(sizes) == 10
-    if name == "net.onnx":
-        images = torch.rand(5, 3, 31, 40)
-        torch.testing.assert_close(run_onnx(tmp_path / name, images), tiny()(images))
+def test_every_size_of_a_fused_network_with_padded_borders(tmp_path: Path) -> None:
+    padded = vp.fuse(vp.apply(tiny(), IMAGES, border="padded"), IMAGES)
+    report = vp.export(padded, tmp_path / "net.onnx", IMAGES, open_axes="all")
+    assert len({check.shapes.partition("x")[2] for check in report.checks}) == 10
+    images = torch.rand(5, 3, 31, 40)
+    with torch.no_grad():
+        expected = padded(images)
+    found = run_onnx(tmp_path / "net.onnx", images)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_every_size_of_an_unmodified_network(tmp_path: Path) -> None:
+    report = vp.export(tiny(), tmp_path / "net.pt2", IMAGES, open_axes="all")
+    assert len({check.shapes.partition("x")[2] for check in report.checks}) == 10
 
 
 def test_a_file_needs_no_virtualpool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
