@@ -58,3 +58,20 @@ def images(batch: int, side: int) -> Tensor:
     """Random images, the same in every process: shape (batch, 3, side, side), float32."""
     generator = torch.Generator().manual_seed(_SEED)
     return torch.randn(batch, 3, side, side, generator=generator)
+
+
+def alive(model: nn.Module) -> nn.Module:
+    """The model with batch norms and scales that are not nothing, as they are at first."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values, low, high in (
+                (module.weight, 0.8, 1.2),
+                (module.running_var, 0.8, 1.2),
+                (module.running_mean, -0.1, 0.1),
+            ):
+                if values is not None:
+                    values.uniform_(low, high)
+    for name, parameter in model.named_parameters():
+        if name.endswith("gamma"):
+            parameter.uniform_(0.5, 1.5)
+    return model

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import timm
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import virtualpool as vp
+from benchmarks.common.networks import alive
 from benchmarks.common.setting import command
 from benchmarks.common.tables import table
 from virtualpool.files import write_text
@@ -92,23 +93,6 @@ def examine(network: str, side: int) -> Row:
         difference=((fused(image) - expected).abs().max() / expected.abs().max()).item(),
         report=report,
     )
-
-
-def alive(model: nn.Module) -> nn.Module:
-    """The model with batch norms and scales that are not nothing, as they are at first."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for values, low, high in (
-                (module.weight, 0.8, 1.2),
-                (module.running_var, 0.8, 1.2),
-                (module.running_mean, -0.1, 0.1),
-            ):
-                if values is not None:
-                    values.uniform_(low, high)
-    for name, parameter in model.named_parameters():
-        if name.endswith("gamma"):
-            parameter.uniform_(0.5, 1.5)
-    return model
 
 
 def page(rows: list[Row], command: str) -> str:

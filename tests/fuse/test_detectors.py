@@ -1,5 +1,6 @@
 """Detectors of torchvision, and ours: pooled, fused, saved, on images of changing sizes."""
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,16 +31,20 @@ WHOLE = {
     "fcos_resnet50_fpn": SMALL | ONE_STAGE,
     "ssdlite320_mobilenet_v3_large": ONE_STAGE,
 }
+# Each part of these is in another one, too: only if VIRTUALPOOL_ZOO is "all".
+ALIKE = {
+    "fasterrcnn_mobilenet_v3_large_fpn": TWO_STAGES,
+    "retinanet_resnet50_fpn": SMALL | ONE_STAGE,
+}
 LIGHTER = {
     "fasterrcnn_resnet50_fpn_v2": TWO_STAGES,
-    "fasterrcnn_mobilenet_v3_large_fpn": TWO_STAGES,
     "fasterrcnn_mobilenet_v3_large_320_fpn": TWO_STAGES,
-    "retinanet_resnet50_fpn": SMALL | ONE_STAGE,
     "retinanet_resnet50_fpn_v2": SMALL | ONE_STAGE,
     "ssd300_vgg16": ONE_STAGE,
     "keypointrcnn_resnet50_fpn": TWO_STAGES,
     "maskrcnn_resnet50_fpn": TWO_STAGES,
     "maskrcnn_resnet50_fpn_v2": TWO_STAGES,
+    **(ALIKE if os.environ.get("VIRTUALPOOL_ZOO") == "all" else {}),
 }
 OURS = "faster_rcnn_vgg16"
 
