@@ -39,7 +39,7 @@ PARTS = ("backbone", "rpn.head", "roi_heads.box_head", "whole")
 """What of the detector is exported."""
 
 _TIMED = ("float32", "int8")
-_OPEN = ("onnx", "pt2")
+_OPEN = ("onnx", "openvino", "pt2")
 _CALIBRATION = 32
 _PACKAGES = ("onnxruntime", "openvino", "nncf", "executorch", "coremltools")
 _NOT_RUN = "written, not run: "
