@@ -40,6 +40,15 @@ def test_apply_saves_what_it_says(as_json: Run, network: Path, tmp_path: Path) -
     assert result["fusing"] == report.to_json()
 
 
+def test_padded_borders(as_json: Run, network: Path, tmp_path: Path) -> None:
+    path, usual = tmp_path / "padded.safetensors", ["--size", "16", "--border", "padded"]
+    result = as_json("apply", f"{network}:tiny", "all", "--output", path, *usual)
+    loaded = virtualpool.load(load_network(f"{network}:tiny").module, path)
+    assert result["border"] == virtualpool.plan_of(loaded).border == "padded"
+    timing = ["--repeats", "1", "--threads", "1", "--device", "cpu"]
+    assert "all sites, fused" in as_json("bench", f"{network}:tiny", "--all", *usual, *timing)
+
+
 def test_apply_says_what_it_changed(run: Run, network: Path, tmp_path: Path) -> None:
     path = tmp_path / "pooled.safetensors"
     result = run("apply", f"{network}:tiny", "all", "--output", path, "--size", "16")

@@ -861,3 +861,14 @@ def test_killed_again_and_again_it_ends_with_the_same_frontier(tmp_path):
 
 def _files(run: Path) -> set[str]:
     return {path.relative_to(run).as_posix() for path in run.rglob("*")}
+
+
+@pytest.mark.usefixtures("quick")
+def test_padded_borders_are_in_the_plan_of_each_round_and_of_the_run(start, network):
+    frontier = start(border="padded")
+    assert [point.plan.border for point in frontier.points[1:]] == ["padded"] * 3
+    last = frontier.restore(network, frontier.points[-1])
+    assert vp.plan_of(last).padded == frontier.points[-1].plan.padded != ()
+    assert start(border="padded").points == frontier.points
+    with pytest.raises(VirtualPoolError, match="border"):
+        start()

@@ -14,6 +14,7 @@ from virtualpool.operator.edges import joined
 from virtualpool.operator.exporting import (
     is_exporting_for_onnx_runtime,
     is_exporting_onnx,
+    is_exporting_open,
     is_exporting_program,
 )
 from virtualpool.operator.layout import layout
@@ -56,6 +57,8 @@ def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
             return _with_twice_the_size(reduced, size)
         if reduced.is_cuda and not torch.compiler.is_compiling():
             return _with_channels_last(reduced, size)
+        if is_exporting_open(size):
+            return _of_either_parity(reduced, size)
         # With aligned corners and this size every even output lies on a sample and every odd one
         # half-way between two: bilinear resizing is then the operator, in the form that runtimes
         # run fastest. Only the last row or column of an even size is missing, and repeats.
@@ -65,6 +68,14 @@ def virtual_pool(reduced: Tensor, size: tuple[int, int]) -> Tensor:
         if bottom or right:
             full = repeated(full, (0, 0), (bottom, right))
     return full
+
+
+def _of_either_parity(reduced: Tensor, size: tuple[int, int]) -> Tensor:
+    """The same without asking whether lengths are even, for programs in which they are open."""
+    longer = repeated(reduced, (0, 0), (1, 1))
+    height, width = 2 * reduced.shape[-2] + 1, 2 * reduced.shape[-1] + 1
+    full = functional.interpolate(longer, size=(height, width), mode="bilinear", align_corners=True)
+    return full[..., : size[0], : size[1]]
 
 
 def _with_channels_last(reduced: Tensor, size: tuple[int, int]) -> Tensor:

@@ -112,3 +112,12 @@ def test_gradients_in_training():
         strict=True,
     ):
         torch.testing.assert_close(one, other)
+
+
+@torch.no_grad()
+def test_a_program_takes_every_size():
+    pooled, fused, _ = forms(chain({"kernel_size": 3, "padding": 1}))
+    shapes = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
+    program = torch.export.export(fused, (images(20, 21),), dynamic_shapes=shapes).module()
+    for each in OTHERS:
+        torch.testing.assert_close(program(each), pooled(each))
