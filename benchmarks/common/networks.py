@@ -72,6 +72,6 @@ def alive(model: nn.Module) -> nn.Module:
                 if values is not None:
                     values.uniform_(low, high)
     for name, parameter in model.named_parameters():
-        if name.endswith("gamma"):
+        if name.endswith(("gamma", "layer_scale")):
             parameter.uniform_(0.5, 1.5)
     return model
