@@ -78,7 +78,7 @@ def export(
         calibration: batches for int8, a hundred images or more: inputs, or (inputs, labels)
             pairs whose labels are not used. A quarter of them is kept to compare on.
         threads: of the runtime; None is torch's number.
-        score: what is known of the model's accuracy, for the card.
+        score: the model's accuracy, for the card, where you know it.
 
     Returns:
         An `ExportReport`; its `str` is what people read.

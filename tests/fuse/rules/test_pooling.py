@@ -8,6 +8,9 @@ from tests.fuse.checks import fused_alike, images
 from torch import nn
 from torch.nn import functional
 
+import virtualpool as vp
+from virtualpool.export.program import operators_of
+
 ON_REDUCED: dict[str, Any] = {
     "max 2": nn.MaxPool2d(2),
     "max 2, stride 4": nn.MaxPool2d((2, 2), 4),
@@ -147,3 +150,12 @@ def test_what_follows_may_view_it(pooling, size):
 
     model = Flat(pooling, nn.Identity()).double().eval()
     assert not fused_alike(model, images(*size), others=[images(7, 9)]).interpolations
+
+
+@pytest.mark.parametrize("kind", [nn.MaxPool2d, nn.AvgPool2d])
+def test_windows_of_one_are_the_cells_themselves(kind: type[nn.Module]) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), kind(1, 2)).double().eval()
+    fused_alike(model, images(12, 13), "all", others=[images(16, 9)])
+    fused = vp.fuse(vp.apply(model, images(12, 13)), images(12, 13))
+    program = torch.export.export(fused, (images(12, 13),))
+    assert {*operators_of(program.graph)} == {"conv2d.default", "relu_.default"}

@@ -46,6 +46,10 @@ def recovered(reduced: Tensor, size: Axes, axes: Axes) -> Tensor:
     return full.movedim((-2, -1), axes)
 
 
+ALL: Range = (0, None, 1)
+"""Every row, or every column."""
+
+
 def sliced(
     x: Tensor, rows: Range, columns: Range, channels: tuple[int | None, ...] = (None, None)
 ) -> Tensor:

@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
-from virtualpool.fuse.questions.sizes import Range, even_positions, sliced, sliced_size
+from virtualpool.fuse.questions.sizes import ALL, Range, even_positions, sliced, sliced_size
 from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.arguments import arguments_of
 
@@ -129,7 +129,7 @@ class _Cut:
     @property
     def is_of_channels(self) -> bool:
         """Whether all positions are taken."""
-        return self.rows == self.columns == _ALL
+        return self.rows == self.columns == ALL
 
     @property
     def reads_even(self) -> bool:
@@ -148,7 +148,7 @@ def _taken(cut: _Cut, builder: Builder) -> fx.Node:
         return builder.call(sliced, builder.full(cut.source), cut.rows, cut.columns, cut.channels)
     source = builder.even(cut.source)
     rows, columns = map(_halved, (cut.rows, cut.columns))
-    if (rows, columns, set(cut.channels)) == (_ALL, _ALL, {None}):
+    if (rows, columns, set(cut.channels)) == (ALL, ALL, {None}):
         return source
     return builder.call(sliced, source, rows, columns, cut.channels)
 
@@ -218,7 +218,6 @@ class Shuffle(_Channels):
         return values.size(node) is not None
 
 
-_ALL: Range = (0, None, 1)
 _CHANNELS = (1, -3)
 _PARTS = (torch.chunk, "chunk", torch.split, "split")
 

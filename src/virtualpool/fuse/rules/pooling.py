@@ -11,7 +11,7 @@ from torch.nn import functional
 from virtualpool.fuse.kernels import reduced
 from virtualpool.fuse.kernels.max_pooling import max_pool, max_pool_from_cells, rounded_to_even
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
-from virtualpool.fuse.questions.sizes import sliced
+from virtualpool.fuse.questions.sizes import ALL, sliced
 from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.geometry import pair
@@ -72,7 +72,10 @@ class _Pooling(Rule, ABC):
         if self._reads_reduced(it, question, builder.values):
             if _is_slice(it):
                 rows, columns = (0, None, stride[0] // 2), (0, None, stride[1] // 2)
-                return builder.call(sliced, builder.even(it.source), rows, columns)
+                even = builder.even(it.source)
+                # A slice of all is a copy in other runtimes, and Core ML has none.
+                is_whole = rows == columns == ALL
+                return even if is_whole else builder.call(sliced, even, rows, columns)
             return self.build_reduced(it, stride, builder)
         if question is Question.FULL:
             return builder.copy(node, builder.full)
