@@ -1,21 +1,24 @@
 """Inserts virtual pools: doubles the strides of sites and recovers their maps after them."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.readers import padded_readers
+from virtualpool.fuse.sums import sums_of_recovered_maps
 from virtualpool.graph.forward import name_pooled_sites, rewrite_forward
 from virtualpool.graph.geometry import double_stride, padding_sides, size_arguments
-from virtualpool.graph.inputs import describe
+from virtualpool.graph.inputs import Call, describe
 from virtualpool.graph.parts import Part, Traced, trace
 from virtualpool.graph.placement import input_of, placement
 from virtualpool.graph.running import calls, evaluating
 from virtualpool.graph.state import copy_of
-from virtualpool.graph.targets import innermost_parts
+from virtualpool.graph.sums import activated_sums, is_recovered_behind, recover_behind
+from virtualpool.graph.targets import OwnSum, innermost_parts, is_in_own_code, own_sums
 from virtualpool.operator.border import padded_border
 from virtualpool.operator.pool import output_size, virtual_pool
 from virtualpool.plan import (
@@ -23,6 +26,7 @@ from virtualpool.plan import (
     Plan,
     PooledSite,
     Record,
+    RecoveredSum,
     attach,
     known_border,
     plan_of,
@@ -71,13 +75,13 @@ def apply(
     check_model(model)
     _check_not_fused(model)
     _check_border(plan_of(model), known_border(border))
-    return _applied(model, example_inputs, sites, border, None)
+    return _applied(model, example_inputs, sites, border)
 
 
 def apply_plan(model: nn.Module, example_inputs: Any, plan: Plan) -> nn.Module:
     """An unmodified model with the sites of a plan pooled, and its convolutions reading alike."""
     check_model(model)
-    return _applied(model, example_inputs, plan.names, plan.border, plan.padded)
+    return _applied(model, example_inputs, plan.names, plan.border, plan)
 
 
 def _applied(
@@ -85,26 +89,29 @@ def _applied(
     example_inputs: Any,
     sites: Sequence[str] | str,
     border: Border,
-    padded: Sequence[str] | None,
+    given: Plan | None = None,
 ) -> nn.Module:
-    """The pooled model; which convolutions read padded borders is given, or decided."""
+    """The pooled model; which sums and borders are changed is given by a plan, or decided."""
     examined, pooled = copy_of(model), copy_of(model)
     traced = trace(examined, example_inputs)
     available = sites_of(examined, example_inputs, traced)
     chosen = choose(sites, available)
     with evaluating(examined):
         received = calls(examined, example_inputs, lambda tensor: tensor.to("meta"))
-    for part, inside in innermost_parts(pooled, _found_in(traced, chosen), received):
-        _insert(part, inside)
+    placed = {site.name: PooledSite(site.name, site.follows) for site in available}
+    plan = plan_of(model).extended((placed[name] for name in chosen), border)
+    attach(pooled, Record(plan, describe(example_inputs)))
+    insert = partial(_insert, sites=_found_in(traced, chosen), received=received)
+    moved = insert(pooled, sums=_sums(pooled, traced, given, insert, example_inputs))
+    padded: Sequence[str] = given.padded if given else ()
     if border == "padded":
         examined = copy_of(pooled)
         traced = trace(examined, example_inputs)
-        if padded is None:
+        if given is None:
             padded = padded_readers(examined, traced, example_inputs)
-        for part, inside in innermost_parts(pooled, _found_in(traced, padded), received):
-            _read_padded(part, inside)
-    placed = {site.name: PooledSite(site.name, site.follows) for site in available}
-    plan = plan_of(model).extended((placed[name] for name in chosen), border, padded or ())
+        for part, names, _ in innermost_parts(pooled, _found_in(traced, padded), received):
+            _read_padded(part, names)
+    plan = plan.extended((), border, padded, moved)
     attach(pooled, Record(plan, describe(example_inputs)))
     left = sum(site.eligible for site in available) - len(chosen)
     logger.info(
@@ -112,6 +119,42 @@ def _applied(
         count(len(chosen), "site"), ", ".join(chosen), len(plan.sites), left,
     )  # fmt: skip
     return pooled
+
+
+def _sums(
+    model: nn.Module,
+    traced: Traced,
+    given: Plan | None,
+    insert: Callable[[nn.Module], object],
+    example_inputs: Any,
+) -> list[OwnSum]:
+    """The sums to recover behind their activations: those of a plan, or all that gain by it.
+
+    Args:
+        model: with its plan, but without the virtual pools that `insert` inserts.
+        traced: the parts of the model.
+        given: the plan, if there is one.
+        insert: inserts virtual pools after sites.
+        example_inputs: as for `apply`.
+    """
+    found = [each for part in traced.parts for each in own_sums(part)]
+    if given is not None:
+        known = {name for each in found for name in each.recovered}
+        for name in given.sums:
+            if name not in known:
+                raise VirtualPoolError(
+                    f"The plan recovers sum {name.number} of {name.part or 'the model'}, which "
+                    f"{type(model).__name__} has not. Give the model that was pooled."
+                )
+        recovered = {*given.sums}
+    elif found:
+        examined = copy_of(model)
+        insert(examined)
+        retraced = trace(examined, example_inputs)
+        recovered = sums_of_recovered_maps(examined, retraced, example_inputs)
+    else:
+        recovered = set[RecoveredSum]()
+    return [each for each in found if recovered.issuperset(each.recovered)]
 
 
 def _found_in(traced: Traced, names: Sequence[str]) -> dict[str, Part]:
@@ -165,17 +208,42 @@ def choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
     return chosen
 
 
-def _insert(part: Part, names: list[str]) -> None:
-    graphs = part.evaluation, part.training
-    for name in names:
-        convolution = part.module.get_submodule(part.own_name(name))
-        assert isinstance(convolution, nn.Conv2d)  # only those are eligible
-        for graph in graphs:
-            for node in part.calls(graph, name):
-                _recover(graph, node, convolution, part.module)
-        double_stride(convolution)
-    rewrite_forward(part.module, *graphs)
-    name_pooled_sites(part.module, [part.own_name(name) for name in names])
+def _insert(
+    pooled: nn.Module,
+    sites: dict[str, Part],
+    received: dict[str, Call],
+    sums: Collection[OwnSum] = (),
+) -> list[RecoveredSum]:
+    """Inserts virtual pools after sites, and behind sums; gives the sums."""
+    moved: list[RecoveredSum] = []
+    for part, names, inside in innermost_parts(pooled, sites, received, sums):
+        graphs = part.evaluation, part.training
+        moved += _recover_sums(part, inside)
+        for name in names:
+            convolution = part.module.get_submodule(part.own_name(name))
+            assert isinstance(convolution, nn.Conv2d)  # only those are eligible
+            for graph in graphs:
+                for node in part.calls(graph, name):
+                    _recover(graph, node, convolution, part.module)
+            double_stride(convolution)
+        rewrite_forward(part.module, *graphs)
+        name_pooled_sites(part.module, [part.own_name(name) for name in names])
+    return moved
+
+
+def _recover_sums(part: Part, sums: list[OwnSum]) -> list[RecoveredSum]:
+    """Recovers sums in a module's own code behind their activations, if both graphs have them."""
+    own = [
+        [each for each in activated_sums(graph, part.module) if is_in_own_code(each)]
+        for graph in (part.evaluation, part.training)
+    ]
+    if len(own[0]) != len(own[1]):
+        return []
+    for activations in own:
+        for each in sums:
+            if not is_recovered_behind(activations[each.index]):
+                recover_behind(activations[each.index])
+    return [recovered for each in sums for recovered in each.recovered]
 
 
 def _read_padded(part: Part, names: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Which sites of a model are pooled: a value, apart from any model."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from typing import Any, Literal, get_args
 
@@ -38,6 +38,19 @@ class PooledSite:
     follows: Follows | None = None
 
 
+@dataclass(frozen=True, order=True)
+class RecoveredSum:
+    """A sum of recovered maps whose virtual pool is behind its activation, not before it.
+
+    Attributes:
+        part: fully-qualified name of the part of the model that was traced; empty for the whole.
+        number: of the sum, from 0 on, among those activated in one forward of the part.
+    """
+
+    part: str
+    number: int
+
+
 @dataclass(frozen=True)
 class Plan:
     """The pooled sites of a model, in the order in which they were pooled.
@@ -53,6 +66,7 @@ class Plan:
         library: the version of virtualpool that pooled them; None where a file does not say.
         border: what convolutions read beside recovered maps.
         padded: with padded borders, the convolutions that read them (`operator.border`).
+        sums: the sums that are activated on reduced maps, and recovered then.
         version: of the plan in the file that it was read from, else today's.
     """
 
@@ -63,6 +77,7 @@ class Plan:
     version: int = field(default=PLAN_VERSION, compare=False, repr=False)
     border: Border = "exact"
     padded: tuple[str, ...] = ()
+    sums: tuple[RecoveredSum, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -70,10 +85,19 @@ class Plan:
         return [site.name for site in self.sites]
 
     def extended(
-        self, sites: Iterable[PooledSite], border: Border = "exact", padded: Iterable[str] = ()
+        self,
+        sites: Iterable[PooledSite],
+        border: Border = "exact",
+        padded: Iterable[str] = (),
+        sums: Iterable[RecoveredSum] = (),
     ) -> "Plan":
-        """A plan that pools `sites` as well, and by which the convolutions `padded` read padded."""
-        return Plan((*self.sites, *sites), border=border, padded=(*self.padded, *padded))
+        """A plan with more sites, convolutions that read padded borders, and sums."""
+        return Plan(
+            (*self.sites, *sites),
+            border=border,
+            padded=(*self.padded, *padded),
+            sums=(*self.sums, *sums),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value."""
@@ -82,6 +106,7 @@ class Plan:
             "virtualpool": self.library,
             "border": self.border,
             **({"padded": list(self.padded)} if self.border == "padded" else {}),
+            **({"sums": [asdict(each) for each in self.sums]} if self.sums else {}),
             "sites": [{"name": site.name, "follows": site.follows} for site in self.sites],
         }
 
@@ -110,7 +135,8 @@ class Plan:
         if len({site.name for site in written.sites}) != len(written.sites):
             raise VirtualPoolError("The plan names a site twice; every site can be pooled once.")
         sites = tuple(PooledSite(site.name, site.follows) for site in written.sites)
-        return cls(sites, written.virtualpool, version, border, tuple(written.padded))
+        padded, sums = tuple(written.padded), tuple(written.sums)
+        return cls(sites, written.virtualpool, version, border, padded, sums)
 
 
 @dataclass(frozen=True)
@@ -128,6 +154,7 @@ class _WrittenPlan:
     virtualpool: str | None = None
     border: str = "exact"
     padded: list[str] = field(default_factory=list)
+    sums: list[RecoveredSum] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -181,6 +208,11 @@ def plan_of(model: nn.Module) -> Plan:
         ),
         border="padded" if any(plan.border == "padded" for _, plan in plans) else "exact",
         padded=tuple(join(prefix, name) for prefix, plan in plans for name in plan.padded),
+        sums=tuple(
+            replace(each, part=join(prefix, each.part))
+            for prefix, plan in plans
+            for each in plan.sums
+        ),
     )
 
 

@@ -129,12 +129,18 @@ def hooks_off(module: nn.Module) -> Iterator[None]:
             hooks.update(kept)
 
 
-def modules_around(node: fx.Node) -> list[str]:
-    """The names of the modules that are being called at a node, from the outside in.
+def calls_around(node: fx.Node) -> list[tuple[str, str]]:
+    """The calls of modules in which a node is made, from the outside in, its own among them.
 
-    fx notes them for its own messages, under a key that it does not document.
+    Each has a name, another for every call, and the name of its module. fx notes them for its own
+    messages, under a key that it does not document.
     """
-    return [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
+    return [(call, name) for call, (name, _) in node.meta.get("nn_module_stack", {}).items()]
+
+
+def modules_around(node: fx.Node) -> list[str]:
+    """The names of the modules that are being called at a node, from the outside in."""
+    return [name for _, name in calls_around(node)]
 
 
 def unflattened(graph: fx.Graph) -> pytree.TreeSpec | None:

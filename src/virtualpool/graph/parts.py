@@ -49,11 +49,16 @@ class Part:
         """The name in its graphs of the module with that name in the model."""
         return name.removeprefix(self.name).removeprefix(".")
 
+    def contains(self, name: str) -> bool:
+        """Whether a module of the model is in the part, or is it."""
+        return self.full_name(self.own_name(name)) == name
+
     def calls(self, graph: fx.Graph, name: str) -> list[fx.Node]:
         """Where one of its graphs calls the module of that name in the model."""
         target = self.own_name(name)
-        is_inside = self.full_name(target) == name
-        return list(graph.find_nodes(op="call_module", target=target)) if is_inside else []
+        if not self.contains(name):
+            return []
+        return list(graph.find_nodes(op="call_module", target=target))
 
 
 @dataclass

@@ -4,7 +4,9 @@ So a submodule that is called by itself (`model.features(images)`, or by a metho
 class) recovers its maps as well, and hooks on the modules around it are called as before.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
 
@@ -12,14 +14,59 @@ from virtualpool.graph.inputs import Call
 from virtualpool.graph.parts import Part, part_of
 from virtualpool.graph.placement import placement
 from virtualpool.graph.running import evaluating
-from virtualpool.plan import Follows
-from virtualpool.torch_private import modules_around
+from virtualpool.graph.sums import activated_sums
+from virtualpool.plan import Follows, RecoveredSum
+from virtualpool.torch_private import calls_around
+
+
+@dataclass(frozen=True)
+class OwnSum:
+    """An activated sum in a module's own code.
+
+    Attributes:
+        whole: the part of the model that it was found in.
+        module: the name of the innermost module in whose code it is.
+        index: its number among the activated sums in that code.
+        numbers: its number among those of the part, in each call of the module.
+    """
+
+    whole: Part
+    module: str
+    index: int
+    numbers: tuple[int, ...]
+
+    @property
+    def recovered(self) -> list[RecoveredSum]:
+        """The plan's names for it."""
+        return [RecoveredSum(self.whole.name, number) for number in self.numbers]
+
+
+def own_sums(part: Part) -> list[OwnSum]:
+    """The activated sums of a part, by the modules in whose code they are."""
+    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for number, activation in enumerate(activated_sums(part.evaluation, part.module)):
+        call, module = [("", ""), *_calls_around(activation)][-1]
+        found[part.full_name(module)][call].append(number)
+    return [
+        OwnSum(part, module, index, numbers)
+        for module, of_calls in found.items()
+        if len({len(numbers) for numbers in of_calls.values()}) == 1
+        for index, numbers in enumerate(zip(*of_calls.values(), strict=True))
+    ]
+
+
+def is_in_own_code(node: fx.Node) -> bool:
+    """Whether a node of a part's graph is in the code of its module, not of a submodule."""
+    return not _calls_around(node)
 
 
 def innermost_parts(
-    model: nn.Module, parts: dict[str, Part], received: dict[str, Call]
-) -> Iterator[tuple[Part, list[str]]]:
-    """The parts to rewrite, inner ones first, each with the names of its sites.
+    model: nn.Module,
+    parts: dict[str, Part],
+    received: dict[str, Call],
+    sums: Collection[OwnSum] = (),
+) -> Iterator[tuple[Part, list[str], list[OwnSum]]]:
+    """The parts to rewrite, inner ones first, each with the names of its sites, and its sums.
 
     A part is traced when it is asked for, so an outer one has in its graphs the inner ones
     rewritten by then.
@@ -28,17 +75,22 @@ def innermost_parts(
         model: a copy of the model that was traced.
         parts: of each site, the part that it was found in.
         received: the arguments of each submodule (`trace.calls`).
+        sums: activated sums in modules; those in a module that cannot be a part are left out.
     """
     owners = {name: _owners(part, name) for name, part in parts.items()}
-    while owners:
-        owner = max((candidates[-1] for candidates in owners.values()), key=_depth)
+    while owners or sums:
+        around = [each[-1] for each in owners.values()] + [each.module for each in sums]
+        owner = max(around, key=_depth)
         names = [name for name, candidates in owners.items() if candidates[-1] == owner]
-        part = _narrowed(parts[names[0]], owner, names, model, received)
+        inside = [each for each in sums if each.module == owner]
+        sums = [each for each in sums if each.module != owner]
+        whole = parts[names[0]] if names else inside[0].whole
+        part = _narrowed(whole, owner, names, model, received)
         if part is None:
             for name in names:
                 owners[name].pop()
             continue
-        yield part, names
+        yield part, names, inside
         for name in names:
             del owners[name]
 
@@ -46,7 +98,7 @@ def innermost_parts(
 def _owners(part: Part, name: str) -> list[str]:
     """The modules in whose code all of a site happens, from the part's own to the innermost."""
     around = [
-        _modules_around(node)
+        [module for _, module in _calls_around(node)]
         for graph in (part.evaluation, part.training)
         for convolution in part.calls(graph, name)
         for node in (convolution, placement(convolution, part.module)[0])
@@ -55,10 +107,10 @@ def _owners(part: Part, name: str) -> list[str]:
     return [part.name, *map(part.full_name, shared)]
 
 
-def _modules_around(node: fx.Node) -> list[str]:
-    """The modules that are being called where a node is, from the outside in."""
-    modules = modules_around(node)
-    return modules[:-1] if node.op == "call_module" else modules
+def _calls_around(node: fx.Node) -> list[tuple[str, str]]:
+    """The calls in whose code a node is, from the outside in, each with its module."""
+    found = calls_around(node)
+    return found[:-1] if node.op == "call_module" else found
 
 
 def _narrowed(

@@ -145,6 +145,17 @@ def _cut(x: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.conv2d(x, first.expand(channels, 1, *first.shape), groups=channels)
 
 
+def cells(x: Tensor) -> Tensor:
+    """The values of a map (N, C, H, W) at its even positions: the reduced map of a recovered one.
+
+    >>> cells(virtual_pool(torch.tensor([[[[0.0, 2.0]]]]), (1, 4)))
+    tensor([[[[0., 2.]]]])
+    """
+    if has_torch_function_unary(x):
+        return handle_torch_function(cells, (x,), x)
+    return x[..., ::2, ::2]
+
+
 class VirtualPool(nn.Module):
     """`virtual_pool` as a module without parameters.
 

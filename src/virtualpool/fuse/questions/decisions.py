@@ -5,6 +5,7 @@ answer. A value that is asked for in both ways, and is not interpolated, is comp
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import fx
@@ -26,14 +27,19 @@ class Answers:
     askers: dict[fx.Node, list[fx.Node]] = field(default_factory=lambda: defaultdict(list))
 
 
-def mark(graph: fx.Graph, values: Values) -> None:
-    """Finds permuted maps, and values that equal the virtual pool of their even positions."""
+def mark(
+    graph: fx.Graph, values: Values, is_recovered: Callable[[fx.Node], bool] = lambda _: True
+) -> None:
+    """Finds permuted maps, and values that equal the virtual pool of their even positions.
+
+    `is_recovered` may say of a node that it does not count as such a value.
+    """
     for node in graph.nodes:
         rule = rule_of(node, values)
         axes = rule.axes(node, values)
         if values.axes(node) is not None and axes != CHANNELS_FIRST:
             values.permuted[node] = axes
-        if rule.is_interpolated(node, values):
+        if rule.is_interpolated(node, values) and is_recovered(node):
             values.interpolated.add(node)
 
 

@@ -8,7 +8,7 @@ from torch import fx
 from virtualpool.fuse.kernels.sites import NAME, observed
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
 from virtualpool.fuse.questions.values import Values
-from virtualpool.operator.pool import Axes, output_size, virtual_pool, window_size
+from virtualpool.operator.pool import Axes, cells, output_size, virtual_pool, window_size
 
 
 @rule(virtual_pool)
@@ -40,6 +40,19 @@ class Recovery(Rule):
     def size(self, node: fx.Node, builder: Builder) -> Any:
         """See `Rule`."""
         return fx.map_arg(node.args[1], builder.full)
+
+
+@rule(cells)
+class Cells(Rule):
+    """The cells of a map, as they are activated behind a sum."""
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """See `Rule`."""
+        return [(source, Question.EVEN) for source in node.all_input_nodes]
+
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
+        """See `Rule`."""
+        return builder.even(node.args[0])  # pyright: ignore[reportArgumentType]
 
 
 @rule(output_size)

@@ -1,0 +1,196 @@
+"""Sums of recovered maps: their virtual pool is behind the activation, and they stay reduced."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import virtualpool as vp
+from tests.fuse.checks import assert_same, images, run
+from virtualpool import VirtualPoolError
+from virtualpool.apply import apply_plan
+from virtualpool.fuse import report_of
+from virtualpool.operator.pool import virtual_pool
+from virtualpool.plan import RecoveredSum, plan_of
+
+
+def conv(stride=1):
+    return nn.Conv2d(4, 4, 3, stride, 1)
+
+
+class Block(nn.Module):
+    """As in ResNet, with the spelling of its sum given."""
+
+    def __init__(self, end=lambda x, y: functional.relu(x + y), shortcut=None):
+        super().__init__()
+        self.conv1, self.bn1 = conv(), nn.BatchNorm2d(4)
+        self.conv2, self.bn2 = conv(), nn.BatchNorm2d(4)
+        self.shortcut = shortcut or nn.Identity()
+        self.end = end
+
+    def forward(self, x):
+        y = functional.relu(self.bn1(self.conv1(x)))
+        return self.end(self.bn2(self.conv2(y)), self.shortcut(x))
+
+
+class Scaled(nn.Module):
+    """A shortcut through a number for each channel that depends on the image."""
+
+    def forward(self, x):
+        return x * x.mean((2, 3), keepdim=True).sigmoid()
+
+
+class Modules(Block):
+    """The same with modules, one of which changes the sum in place."""
+
+    def __init__(self, shortcut=None):
+        super().__init__(None, shortcut)
+        self.drop, self.act = nn.Dropout(0.5), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
+        y += self.shortcut(x)
+        return self.act(self.drop(y))
+
+
+def network(*blocks):
+    model = nn.Sequential(conv(), nn.ReLU(), *blocks, conv(2), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(generator=torch.Generator().manual_seed(0))
+    return model.double().eval()
+
+
+def parameters(module):
+    return module.weight, module.bias
+
+
+def gradients(model, x):
+    return torch.autograd.grad(model(x).square().sum(), list(model.parameters()))
+
+
+def sums(model):
+    return [(each.part, each.number) for each in plan_of(model).sums]
+
+
+ENDS = {
+    "functions": lambda x, y: functional.relu(x + y),
+    "in place": lambda x, y: x.add_(y).relu_(),
+    "methods": lambda x, y: x.add(y).clamp(min=0),
+    "torch": lambda x, y: torch.tanh(torch.add(x, y)),
+    "three": lambda x, y: functional.silu(x + y + y * 0.5),
+}
+
+
+BLOCKS = {name: partial(Block, end) for name, end in ENDS.items()} | {"modules": Modules}
+
+
+@pytest.mark.parametrize("shortcut", [None, nn.BatchNorm2d(4), Scaled()], ids=["", "norm", "gate"])
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+def test_sums_of_recovered_maps_stay_reduced(block, shortcut):
+    model, x = network(block(shortcut=shortcut), block()), images(16, 17, channels=4)
+    pooled = vp.apply(model, x)
+    assert sums(pooled) == [("", 0), ("", 1)]
+    fused = vp.fuse(pooled, x)
+    # The mean reads cells too: no map is interpolated.
+    assert report_of(fused).remaining == []
+    for each in (x, images(13, 12, channels=4)):
+        assert_same(run(fused, each), run(pooled, each))
+
+
+def test_the_value_is_the_virtual_pool_of_the_activated_cells():
+    model = network(Block())
+    x = images(9, 10, channels=4)
+    pooled = vp.apply(model, x, ["0", "2.conv2"])
+    block = pooled.get_submodule("2")
+    start = virtual_pool(
+        functional.conv2d(x, *parameters(pooled.get_submodule("0")), 2, 1).relu(), (9, 10)
+    )
+    inner = functional.relu(block.bn1(block.conv1(start)))
+    reduced = block.bn2(functional.conv2d(inner, *parameters(block.conv2), 2, 1))
+    expected = virtual_pool(functional.relu(reduced + start[..., ::2, ::2]), (9, 10))
+    assert_same(run(block, start.detach()), expected.detach())
+
+
+FULL = {
+    "a full shortcut": (network(Block()), ["2.conv1", "2.conv2"]),
+    "a full branch": (network(Block()), ["0", "2.conv1"]),
+    "a function of a recovered map": (network(Block(shortcut=nn.Tanh())), ["0", "2.conv2"]),
+    "no activation": (network(Block(lambda x, y: x + y)), ["0", "2.conv2"]),
+    "read elsewhere": (network(Block(lambda x, y: (z := x + y) * z.relu())), ["0", "2.conv2"]),
+    "one summand": (network(Block(lambda x, y: (x + 1).relu() + y)), ["0", "2.conv2"]),
+}
+
+
+@pytest.mark.parametrize(("model", "names"), FULL.values(), ids=FULL)
+def test_other_sums_are_left(model, names):
+    x = images(9, 10, channels=4)
+    pooled = vp.apply(model, x, names)
+    assert sums(pooled) == []
+    assert_same(run(vp.fuse(pooled, x), x), run(pooled, x))
+
+
+def test_sites_in_two_steps_give_what_one_step_gives(tmp_path):
+    model = network(Block(), Block())
+    x = images(9, 10, channels=4)
+    at_once = vp.apply(model, x)
+    first = vp.apply(model, x, ["2.conv1", "3.conv1", "3.conv2"])
+    assert sums(first) == []
+    second = vp.apply(first, x)
+    assert {*plan_of(second).sums} == {*plan_of(at_once).sums}
+    assert_same(run(second, x), run(at_once, x))
+    vp.save(second, tmp_path / "net.safetensors")
+    loaded = vp.load(model, tmp_path / "net.safetensors")
+    assert plan_of(loaded) == plan_of(second)
+    assert_same(run(loaded, x), run(second, x))
+
+
+def test_in_training_too():
+    model, x = network(Block(), Block()), images(9, 10, channels=4)
+    pooled = vp.apply(model, x).train()
+    fused = vp.fuse(pooled, x, training=True)
+    assert_same(fused(x).detach(), pooled(x).detach())
+    for one, other in zip(gradients(fused, x), gradients(pooled, x), strict=True):
+        assert_same(one, other)
+
+
+def test_a_block_that_is_called_by_itself():
+    x = images(9, 10, channels=4)
+    pooled = vp.apply(network(Block(), Block()), x)
+    first = functional.conv2d(x, *parameters(pooled.get_submodule("0")), 2, 1)
+    step = virtual_pool(first.relu(), (9, 10)).detach()
+    for name in ("2", "3"):
+        step = run(pooled.get_submodule(name), step)
+    last = functional.conv2d(step, *parameters(pooled.get_submodule("4")), 4, 1)
+    expected = virtual_pool(last.relu(), (5, 5)).mean((2, 3), keepdim=True)
+    assert_same(run(pooled, x), expected.detach())
+
+
+def test_a_plan_without_sums_leaves_them():
+    model = network(Block())
+    x = images(9, 10, channels=4)
+    plan = plan_of(vp.apply(model, x))
+    before = apply_plan(model, x, replace(plan, sums=()))
+    assert plan_of(before).sums == ()
+    assert not torch.allclose(run(before, x), run(vp.apply(model, x), x))
+
+
+@pytest.mark.parametrize("wrong", [RecoveredSum("", 7), RecoveredSum("2", 0)])
+def test_a_sum_that_the_model_has_not_is_refused(wrong):
+    model = network(Block())
+    x = images(9, 10, channels=4)
+    plan = replace(plan_of(vp.apply(model, x)), sums=(wrong,))
+    with pytest.raises(VirtualPoolError, match=r"sum 0|sum 7"):
+        apply_plan(model, x, plan)
+
+
+def test_with_padded_borders():
+    model = network(Block(), Block())
+    x = images(16, 17, channels=4)
+    pooled = vp.apply(model, x, border="padded")
+    assert len(plan_of(pooled).sums) == 2
+    for each in (x, images(13, 12, channels=4)):
+        assert_same(run(vp.fuse(pooled, x), each), run(pooled, each))
