@@ -12,6 +12,7 @@ from virtualpool.fuse.kernels.sites import NAME
 from virtualpool.fuse.passes.convolutions import MODULE
 from virtualpool.fuse.questions.builder import GraphBuilder
 from virtualpool.fuse.questions.decisions import Answers
+from virtualpool.graph.sums import sum_behind
 from virtualpool.operator.pool import virtual_pool
 from virtualpool.schema import Finite, converted
 from virtualpool.torch_private import modules_around
@@ -176,12 +177,15 @@ def report_on(graph: fx.Graph, builder: GraphBuilder, answers: Answers) -> Repor
 
 
 def _sites(value: fx.Node, builder: GraphBuilder) -> Iterator[str]:
-    if value.target is virtual_pool:
-        yield value.meta.get(NAME, value.name)
+    """The sites whose maps a value is made of; of a chain of blocks, those of the last one."""
+    if NAME in value.meta:
+        yield value.meta[NAME]
         return
-    for source in value.all_input_nodes:
-        if source in builder.values.interpolated:
-            yield from _sites(source, builder)
+    made_of = sum_behind(value) if value.target is virtual_pool else value
+    sources = [it for it in made_of.all_input_nodes if it in builder.values.interpolated]
+    own = [it for it in sources if it.target is not virtual_pool or NAME in it.meta]
+    for source in own or sources:
+        yield from _sites(source, builder)
 
 
 def _name(node: fx.Node, builder: GraphBuilder) -> str:
