@@ -10,7 +10,7 @@ and maps. Every number is kept in the run's directory: stopped, the program goes
 """
 
 import time
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ import torch
 from torch import nn
 
 import virtualpool as vp
+from benchmarks.common.classifiers import opened, parser, plans
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from benchmarks.common.training import part_of
-from virtualpool.cli.data import Preparation
-from virtualpool.cli.task import Task, open_task
+from virtualpool.cli.task import Task
 from virtualpool.files import write_text
 from virtualpool.search import Round, Run, by_distillation, resized
 from virtualpool.tasks.classification import evaluator
@@ -51,58 +51,12 @@ def main() -> None:
 
 
 def arguments() -> Namespace:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="as MODEL of the command")
-    parser.add_argument("--weights", help="as of the command")
-    parser.add_argument("--data", required=True, help="as of the command")
-    parser.add_argument("--run-dir", type=Path, required=True, help="of all that is found")
-    parser.add_argument(
-        "--plan",
-        nargs="+",
-        action="append",
-        metavar=("NAME", "SITE"),
-        help="a plan and its sites; all sites if not given",
-    )
-    parser.add_argument("--border", choices=("exact", "padded"), default="exact")
-    parser.add_argument("--images", type=int, default=1000, help="training images that solve")
-    parser.add_argument("--subset", type=int, help="judge on so many test images alone")
-    parser.add_argument("--size", type=int, help="side of the images")
-    parser.add_argument("--mean", nargs=3, type=float, help="of the colours")
-    parser.add_argument("--std", nargs=3, type=float, help="of the colours")
-    parser.add_argument("--epochs", type=float, default=0, help="of a training behind")
-    parser.add_argument("--train-images", type=int, help="train on so many images alone")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--clip", type=float, default=1.0)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--threads", type=int, help="of torch; as many as it takes itself")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
-
-
-def opened(given: Namespace, augmentation: str) -> Task:
-    """The network and its data; training images are varied by the augmentation."""
-    mean, std = (each and tuple(each) for each in (given.mean, given.std))
-    return open_task(
-        given.model,
-        given.weights,
-        given.data,
-        Preparation(given.size, None, mean, std, augmentation),
-        task="classification",
-        metric="voc",
-        device="cpu",
-        batch_size=given.batch_size,
-        subset=given.subset,
-        workers=0,
-        seed=given.seed,
-    )
-
-
-def plans(given: Namespace, task: Task) -> list[tuple[str, list[str]]]:
-    """The plans, by name, and their sites."""
-    every = [site.name for site in vp.sites(task.module, task.images) if site.eligible]
-    if not given.plan:
-        return [("all sites", every)]
-    return [(name, sites or every) for name, *sites in given.plan]
+    added = parser(__doc__)
+    added.add_argument("--epochs", type=float, default=0, help="of a training behind")
+    added.add_argument("--train-images", type=int, help="train on so many images alone")
+    added.add_argument("--learning-rate", type=float, default=1e-3)
+    added.add_argument("--clip", type=float, default=1.0)
+    return added.parse_args()
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """The candidates of every benchmark: a network unmodified, unfused, fused, at half resolution."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 import virtualpool as vp
 from benchmarks.common.engines import Engine
+from virtualpool.apply import apply_plan
 
 NAMES = ("unmodified", "unfused", "fused", "half resolution")
 
@@ -51,6 +52,11 @@ def with_padded_borders(network: nn.Module, images: Tensor) -> Candidate:
     """The network with all sites pooled and padded borders, fused."""
     pooled = vp.apply(network, images, "all", border="padded")
     return Candidate(vp.fuse(pooled, images), images, pooled)
+
+
+def with_full_sums(network: nn.Module, images: Tensor, pooled: nn.Module) -> nn.Module:
+    """The network with the sites of a pooled one, but with its sums of recovered maps in full."""
+    return apply_plan(network, images, replace(vp.plan_of(pooled), sums=()))
 
 
 def halved(images: Tensor) -> Tensor:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common.candidates import candidates
+from benchmarks.common.candidates import candidates, with_padded_borders
 from benchmarks.common.networks import ALL_CNN_C, images, network, usual_side
 from virtualpool.export.checking import difference
 from virtualpool.graph.running import evaluating
 
-NETWORKS = ["vgg16", "resnet50", ALL_CNN_C]
+NETWORKS = ["vgg16", "resnet50", ALL_CNN_C, "efficientnet_b0"]
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,12 @@ def compared(name: str, batch: int, dtype: str, device: str) -> dict[str, tuple[
     precision = PRECISIONS[dtype]
     side = usual_side(name)
     given = images(batch, side).to(device, precision.dtype)
-    found = candidates(network(name, side).to(given), given)
+    model = network(name, side).to(given)
+    found = candidates(model, given) | {"padded": with_padded_borders(model, given)}
     models = {each: (_cast(it.model, precision), it.images) for each, it in found.items()}
     checked(models["fused"][0], models["unfused"][0], given, precision.tolerance)
+    padded = _cast(found["padded"].reference, precision)
+    checked(models["padded"][0], padded, given, precision.tolerance)
     return models
 
 

@@ -1,0 +1,60 @@
+"""A classifier that a benchmark of accuracy reads from its command line, and its plans."""
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from pathlib import Path
+
+import virtualpool as vp
+from virtualpool.cli.data import Preparation
+from virtualpool.cli.task import Task, open_task
+
+
+def parser(description: str | None) -> ArgumentParser:
+    """A parser of a classifier, its images, its plans and how its weights are solved."""
+    made = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    made.add_argument("model", help="as MODEL of the command")
+    made.add_argument("--weights", help="as of the command")
+    made.add_argument("--data", required=True, help="as of the command")
+    made.add_argument("--run-dir", type=Path, required=True, help="of all that is found")
+    made.add_argument(
+        "--plan",
+        nargs="+",
+        action="append",
+        metavar=("NAME", "SITE"),
+        help="a plan and its sites; all sites if not given",
+    )
+    made.add_argument("--border", choices=("exact", "padded"), default="exact")
+    made.add_argument("--images", type=int, default=1000, help="training images that solve")
+    made.add_argument("--subset", type=int, help="judge on so many test images alone")
+    made.add_argument("--size", type=int, help="side of the images")
+    made.add_argument("--mean", nargs=3, type=float, help="of the colours")
+    made.add_argument("--std", nargs=3, type=float, help="of the colours")
+    made.add_argument("--batch-size", type=int, default=64)
+    made.add_argument("--threads", type=int, help="of torch; as many as it takes itself")
+    made.add_argument("--seed", type=int, default=0)
+    return made
+
+
+def opened(given: Namespace, augmentation: str) -> Task:
+    """The network and its data; training images are varied by the augmentation."""
+    mean, std = (each and tuple(each) for each in (given.mean, given.std))
+    return open_task(
+        given.model,
+        given.weights,
+        given.data,
+        Preparation(given.size, None, mean, std, augmentation),
+        task="classification",
+        metric="voc",
+        device="cpu",
+        batch_size=given.batch_size,
+        subset=given.subset,
+        workers=0,
+        seed=given.seed,
+    )
+
+
+def plans(given: Namespace, task: Task) -> list[tuple[str, list[str]]]:
+    """The plans, by name, and their sites."""
+    every = [site.name for site in vp.sites(task.module, task.images) if site.eligible]
+    if not given.plan:
+        return [("all sites", every)]
+    return [(name, sites or every) for name, *sites in given.plan]
