@@ -38,7 +38,7 @@ def bench(
     size: options.Size = None,
     input_shape: options.InputShape = None,
     device: options.Device = None,
-    border: options.Border = "exact",
+    border: options.Border = "padded",
     as_json: options.AsJson = False,
 ) -> None:
     """Time a network unmodified and pooled, unfused and fused, and print the settings.

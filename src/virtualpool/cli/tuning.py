@@ -53,7 +53,7 @@ class Rounds:
         ),
     ] = None
     recoverable: options.Recoverable = False
-    border: options.Border = "exact"
+    border: options.Border = "padded"
     max_drop: Annotated[
         float | None,
         typer.Option(
