@@ -69,8 +69,8 @@ def test_the_operations_are_those_of_the_unmodified_network(name):
     model = network(name)
     before, after = unmodified(model), fused(model, "padded")
     assert after[torch.conv2d] == before[torch.conv2d] > 4
-    # A map is in full where the network ends, and where a sum of maps is activated.
-    ends = {virtual_pool} if name in ("ResNet-50", "YOLOv8n") else set()
+    # A map is in full where the network ends.
+    ends = {virtual_pool} if name == "YOLOv8n" else set()
     assert set(after - before) == ends
 
 
