@@ -152,6 +152,44 @@ def test_sites_in_two_steps_give_what_one_step_gives(tmp_path):
     assert_same(run(loaded, x), run(second, x))
 
 
+class ByKeyword(Block):
+    """The activation takes its map by keyword."""
+
+    def __init__(self, shortcut=None):
+        super().__init__(None, shortcut)
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
+        return self.act(input=y + self.shortcut(x))
+
+
+class Interleaved(nn.Module):
+    """The sum that stays in full is made first and activated last."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = conv()
+
+    def forward(self, x):
+        y = self.conv(x)
+        full, reduced = x.tanh() + y, y + y * 2
+        reduced = reduced.relu()
+        return full.relu() + reduced
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"), [(ByKeyword(), [0]), (Interleaved(), [0])], ids=["keyword", "order"]
+)
+def test_sums_have_the_order_of_their_activations(block, expected):
+    model, x = network(block), images(9, 10, channels=4)
+    pooled = vp.apply(model, x)
+    assert [each.number for each in plan_of(pooled).sums] == expected
+    again = apply_plan(model, x, plan_of(pooled))
+    assert_same(run(again, x), run(pooled, x))
+    assert_same(run(vp.fuse(pooled, x), x), run(pooled, x))
+
+
 def test_in_training_too():
     model, x = network(Block(), Block()), images(9, 10, channels=4)
     pooled = vp.apply(model, x).train()

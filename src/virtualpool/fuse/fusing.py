@@ -1,8 +1,12 @@
 """`fuse`: a pooled model rewritten into an equal one that works on its reduced maps."""
 
+import copy
 import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import fx, nn
@@ -25,6 +29,7 @@ from virtualpool.fuse.passes.in_place import (
     without_changes_in_place,
     write_into_frames,
 )
+from virtualpool.fuse.passes.keywords import inputs_as_arguments
 from virtualpool.fuse.passes.scales import fold_scales
 from virtualpool.fuse.passes.shuffles import name_shuffles
 from virtualpool.fuse.questions import decisions
@@ -34,7 +39,7 @@ from virtualpool.fuse.report import Report, report_of, report_on
 from virtualpool.fuse.report import attach as attach_report
 from virtualpool.graph.forward import rewrite_forward
 from virtualpool.graph.inputs import Call, as_call, describe
-from virtualpool.graph.parts import Part, trace
+from virtualpool.graph.parts import Part, Traced, trace
 from virtualpool.graph.placement import placement
 from virtualpool.graph.running import calls, evaluating
 from virtualpool.graph.state import copy_of, state_kept
@@ -43,6 +48,10 @@ from virtualpool.plan import attach, join, plan_of, record_of
 from virtualpool.sites import check_model
 
 logger = logging.getLogger("virtualpool")
+
+T = TypeVar("T")
+Prepare = Callable[[], Values]
+"""Puts a graph into operations that rules know, and gives what is known of its values."""
 
 
 # Where inference mode is on, nobody would see changes in place.
@@ -97,7 +106,7 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
         )
     traced = trace(fused, example_inputs)
     with evaluating(fused):
-        received = calls_of_parts(fused, traced.parts, example_inputs)
+        received = _calls_of_parts(fused, traced.parts, example_inputs)
         report = Report()
         for part in traced.parts:
             call = received[part.name]
@@ -111,11 +120,37 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
     return fused
 
 
-def calls_of_parts(model: nn.Module, parts: list[Part], example_inputs: Any) -> dict[str, Call]:
+def _calls_of_parts(model: nn.Module, parts: list[Part], example_inputs: Any) -> dict[str, Call]:
     """The arguments of each part."""
     if [part.name for part in parts] == [""]:
         return {"": as_call(example_inputs)}
     return calls(model, example_inputs, torch.clone)
+
+
+def of_parts(
+    model: nn.Module,
+    traced: Traced,
+    example_inputs: Any,
+    find: Callable[[Part, fx.Graph, Prepare], Iterable[T]],
+) -> list[T]:
+    """What is found of each part of a pooled model, as `fuse` sees it; the parts stay as they are.
+
+    Args:
+        model: with virtual pools.
+        traced: its parts; of one that is left unfused nothing is found.
+        example_inputs: as for `fuse`.
+        find: is given a part, a copy of its graph in eval mode, and a function that prepares this.
+    """
+    names = plan_of(model).names
+    found: list[T] = []
+    with evaluating(model):
+        received = _calls_of_parts(model, traced.parts, example_inputs)
+        for part in traced.parts:
+            graph = copy.deepcopy(part.evaluation)
+            prepare = partial(_prepared, part, graph, received[part.name], names, training=False)
+            with suppress(UnfusableError):
+                found += find(part, graph, prepare)
+    return found
 
 
 def _fuse_part(part: Part, call: Call, names: list[str], *, training: bool) -> Report:
@@ -128,7 +163,7 @@ def _fuse_part(part: Part, call: Call, names: list[str], *, training: bool) -> R
 
 
 def _fuse_for_inference(part: Part, call: Call, names: list[str]) -> Report:
-    values = prepared(part, part.evaluation, call, names, training=False)
+    values = _prepared(part, part.evaluation, call, names, training=False)
     fold_batch_norms(part.evaluation, values)
     fold_scales(part.evaluation, values)
     evaluation, report = _fused(part.evaluation, values)
@@ -145,7 +180,7 @@ _BORDERS = (reduced.framed, reduced.mended_convolution, regions.roi_align)
 
 def _fuse_for_training(part: Part, call: Call, names: list[str]) -> Report:
     def fused(graph: fx.Graph, *, training: bool) -> tuple[fx.Graph, Report]:
-        return _fused(graph, prepared(part, graph, call, names, training=training))
+        return _fused(graph, _prepared(part, graph, call, names, training=training))
 
     evaluation, _ = fused(part.evaluation, training=False)
     training, report = fused(part.training, training=True)
@@ -153,7 +188,7 @@ def _fuse_for_training(part: Part, call: Call, names: list[str]) -> Report:
     return report
 
 
-def prepared(
+def _prepared(
     part: Part, graph: fx.Graph, call: Call, names: list[str], *, training: bool
 ) -> Values:
     """A part's graph in operations that rules know, and what is known of its values."""
@@ -163,6 +198,7 @@ def prepared(
         values = Values(graph, part.module, call, training=training)
         while own_modules.take_apart(graph, values):
             values = Values(graph, part.module, call, training=training)
+    inputs_as_arguments(graph, values)
     without_changes_in_place(graph, values)
     without_expansions(graph, values)
     activations_as_functions(graph, values)

@@ -1,24 +1,20 @@
 """Which convolutions of a pooled model read padded borders, if it is to have such."""
 
-import copy
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from virtualpool.fuse.fusing import calls_of_parts, prepared
+from virtualpool.fuse.fusing import Prepare, of_parts
 from virtualpool.fuse.kernels.folding import axes
 from virtualpool.fuse.passes import layer_norms
 from virtualpool.fuse.passes.convolutions import MODULE
 from virtualpool.fuse.questions import decisions
-from virtualpool.fuse.questions.values import UnfusableError, Values
+from virtualpool.fuse.questions.values import Values
 from virtualpool.fuse.rules.convolution import reads_padded
 from virtualpool.graph.geometry import padding_sides
-from virtualpool.graph.inputs import Call
 from virtualpool.graph.parts import Part, Traced
-from virtualpool.graph.running import evaluating
 from virtualpool.operator.border import padded_border
-from virtualpool.plan import plan_of
 
 
 def padded_readers(model: nn.Module, traced: Traced, example_inputs: Any) -> list[str]:
@@ -33,18 +29,11 @@ def padded_readers(model: nn.Module, traced: Traced, example_inputs: Any) -> lis
         traced: its parts, which stay as they are.
         example_inputs: as for `fuse`.
     """
-    names = plan_of(model).names
-    with evaluating(model):
-        calls = calls_of_parts(model, traced.parts, example_inputs)
-        return [name for part in traced.parts for name in _readers(part, calls[part.name], names)]
+    return of_parts(model, traced, example_inputs, _readers)
 
 
-def _readers(part: Part, call: Call, names: list[str]) -> list[str]:
-    try:
-        graph = copy.deepcopy(part.evaluation)
-        values = prepared(part, graph, call, names, training=False)
-    except UnfusableError:
-        return []  # it is left unfused
+def _readers(part: Part, graph: fx.Graph, prepare: Prepare) -> list[str]:
+    values = prepare()
     # One that has zeros around its reduced map is asked as the others are.
     _read_padded(graph, values)
     decisions.mark(graph, values)

@@ -1,18 +1,14 @@
 """Which sums of a pooled model are made of recovered maps alone, so that they can stay reduced."""
 
-import copy
 from typing import Any
 
 from torch import fx, nn
 
-from virtualpool.fuse.fusing import calls_of_parts, prepared
+from virtualpool.fuse.fusing import Prepare, of_parts
 from virtualpool.fuse.questions import decisions
-from virtualpool.fuse.questions.values import UnfusableError
-from virtualpool.graph.inputs import Call
 from virtualpool.graph.parts import Part, Traced
-from virtualpool.graph.running import evaluating
 from virtualpool.graph.sums import activated_sums, is_recovered_behind, recover_behind, sum_behind
-from virtualpool.plan import RecoveredSum, plan_of
+from virtualpool.plan import RecoveredSum
 
 _NUMBER = "virtualpool_sum"
 
@@ -30,30 +26,20 @@ def sums_of_recovered_maps(
         traced: its parts, which stay as they are.
         example_inputs: as for `fuse`.
     """
-    names = plan_of(model).names
-    with evaluating(model):
-        calls = calls_of_parts(model, traced.parts, example_inputs)
-        return {
-            RecoveredSum(part.name, number)
-            for part in traced.parts
-            for number in _recovered(part, calls[part.name], names)
-        }
+    return {*of_parts(model, traced, example_inputs, _recovered)}
 
 
-def _recovered(part: Part, call: Call, names: list[str]) -> set[int]:
-    """The numbers of the activated sums that are made of recovered maps, and are not moved yet."""
-    graph = copy.deepcopy(part.evaluation)
+def _recovered(part: Part, graph: fx.Graph, prepare: Prepare) -> list[RecoveredSum]:
+    """The activated sums that are made of recovered maps, and are not moved yet."""
     for number, activation in enumerate(activated_sums(graph, part.module)):
         if not is_recovered_behind(activation):
             recover_behind(activation).meta[_NUMBER] = number
-    try:
-        values = prepared(part, graph, call, names, training=False)
-    except UnfusableError:
-        return set()  # it is left unfused
+    values = prepare()
     tried = {node: node.meta[_NUMBER] for node in graph.nodes if _NUMBER in node.meta}
 
     def is_recovered(node: fx.Node) -> bool:
         return node not in tried or sum_behind(node) in values.interpolated
 
     decisions.mark(graph, values, is_recovered)
-    return {number for node, number in tried.items() if node in values.interpolated}
+    found = [number for node, number in tried.items() if node in values.interpolated]
+    return [RecoveredSum(part.name, number) for number in found]

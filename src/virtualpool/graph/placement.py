@@ -1,5 +1,7 @@
 """Where in a graph a site's map is recovered."""
 
+from typing import Any
+
 from torch import fx, nn
 
 from virtualpool.graph.operations import Kind, kind_of
@@ -19,11 +21,11 @@ def placement(convolution: fx.Node, module: nn.Module) -> tuple[fx.Node, Follows
         module: the graph was traced from it.
     """
     end, follows = convolution, "conv"
-    following = _following(end, module)
-    if following is not None and _kind_of(following, module) == "norm":
+    following = next_operation(end, module)
+    if following is not None and kind_alone(following, module) == "norm":
         end, follows = following, "norm"
-        following = _following(end, module)
-    if following is not None and _kind_of(following, module) == "activation":
+        following = next_operation(end, module)
+    if following is not None and kind_alone(following, module) == "activation":
         return following, "activation"
     return end, follows
 
@@ -36,18 +38,18 @@ def decided_by(convolution: fx.Node, module: nn.Module) -> list[nn.Module]:
         module: the graph was traced from it.
     """
     found: list[nn.Module] = []
-    node = _following(convolution, module)
+    node = next_operation(convolution, module)
     while node is not None and node.op == "call_module" and len(found) < 2:
         found.append(module.get_submodule(str(node.target)))
-        node = _following(node, module) if _kind_of(node, module) == "norm" else None
+        node = next_operation(node, module) if kind_alone(node, module) == "norm" else None
     return found
 
 
 def is_before_pool(convolution: fx.Node, module: nn.Module) -> bool:
     """Whether a pooling layer is the first that sees the recovered map."""
-    following = _following(placement(convolution, module)[0], module)
+    following = next_operation(placement(convolution, module)[0], module)
     while following is not None and following.target is virtual_pool:
-        following = _following(following, module)
+        following = next_operation(following, module)
     return following is not None and kind_of(following, module) == "pool"
 
 
@@ -61,13 +63,18 @@ def input_of(node: fx.Node) -> fx.Node:
     return node.args[0] if node.args else node.kwargs["input"]  # pyright: ignore[reportReturnType]
 
 
-def _kind_of(node: fx.Node, module: nn.Module) -> Kind:
+def first_of(node: fx.Node) -> Any:
+    """The first argument of an operation, with or without a keyword."""
+    return next(iter([*node.args, *node.kwargs.values()]), None)
+
+
+def kind_alone(node: fx.Node, module: nn.Module) -> Kind:
     """A node's effect on a map, if it reads no other map: another would keep its size."""
     maps = [each for each in node.all_input_nodes if each.op != "get_attr"]
     return kind_of(node, module) if len(maps) == 1 else "other"
 
 
-def _following(node: fx.Node, module: nn.Module) -> fx.Node | None:
+def next_operation(node: fx.Node, module: nn.Module) -> fx.Node | None:
     """The only next user of a map that does something to it in eval mode."""
     user = _only_user(node)
     while user is not None and kind_of(user, module) == "pass":
@@ -80,5 +87,5 @@ def _only_user(node: fx.Node) -> fx.Node | None:
         return None
     (user,) = node.users
     # As an index or a weight it would be used too, but not as the map.
-    is_map = user.op != "output" and [*user.args, *user.kwargs.values()][0] is node
+    is_map = user.op != "output" and first_of(user) is node
     return user if is_map else None

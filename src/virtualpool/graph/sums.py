@@ -5,8 +5,7 @@ import operator
 import torch
 from torch import fx, nn
 
-from virtualpool.graph.operations import kind_of
-from virtualpool.graph.placement import input_of
+from virtualpool.graph.placement import first_of, kind_alone, next_operation
 from virtualpool.operator.pool import cells, output_size, virtual_pool
 
 _ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
@@ -25,12 +24,18 @@ def activated_sums(graph: fx.Graph, module: nn.Module) -> list[fx.Node]:
     >>> activated_sums(fx.symbolic_trace(block).graph, block)
     [relu]
     """
-    return [node for node in graph.nodes if _is_of_a_sum(node, module)]
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        following = next_operation(node, module) if _is_sum(node) else None
+        if following is not None and kind_alone(following, module) == "activation":
+            found.add(following)
+    # In their own order: cells stand beside an activation, and a sum maybe far before it.
+    return [node for node in graph.nodes if node in found]
 
 
 def is_recovered_behind(activation: fx.Node) -> bool:
     """Whether an activation reads the cells of its sum."""
-    return input_of(activation).target is cells
+    return first_of(activation).target is cells
 
 
 def recover_behind(activation: fx.Node) -> fx.Node:
@@ -39,7 +44,7 @@ def recover_behind(activation: fx.Node) -> fx.Node:
     Returns:
         The virtual pool.
     """
-    graph, source = activation.graph, input_of(activation)
+    graph, source = activation.graph, first_of(activation)
     with graph.inserting_before(activation):
         unchanged = ((1, 1), (1, 1), (0, 0), (1, 1))
         size = graph.call_function(output_size, (source, *unchanged))
@@ -53,18 +58,10 @@ def recover_behind(activation: fx.Node) -> fx.Node:
 
 def sum_behind(recovery: fx.Node) -> fx.Node:
     """The sum of a virtual pool that `recover_behind` made."""
-    size = recovery.args[1]
-    assert isinstance(size, fx.Node)
-    return input_of(size)
+    return first_of(recovery.args[1])  # pyright: ignore[reportArgumentType]
 
 
-def _is_of_a_sum(node: fx.Node, module: nn.Module) -> bool:
-    if len(node.all_input_nodes) != 1 or kind_of(node, module) != "activation":
-        return False
-    source = input_of(node)
-    if source.target is cells:
-        return True
-    while len(source.users) == 1 and kind_of(source, module) == "pass":
-        source = input_of(source)
-    summands = [each for each in source.args[:2] if isinstance(each, fx.Node)]
-    return len(source.users) == 1 and source.target in _ADDITIONS and len(summands) == 2
+def _is_sum(node: fx.Node) -> bool:
+    """Whether a node adds two values, or is the cells of such a sum."""
+    summands = [each for each in node.args[:2] if isinstance(each, fx.Node)]
+    return node.target is cells or (node.target in _ADDITIONS and len(summands) == 2)
