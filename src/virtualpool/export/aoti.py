@@ -1,13 +1,10 @@
 """AOTInductor: machine code for this kind of processor in a `.pt2` package."""
 
-import functools
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-from virtualpool.export.format import Format, Ready, Request, Run
-from virtualpool.export.program import operators_of, program_of
-from virtualpool.graph.inputs import as_call
+from virtualpool.export.format import Format, Ready, Request
+from virtualpool.export.program import called, operators_of, program_of
 from virtualpool.torch_private import compiled_package, loaded_package
 
 
@@ -19,13 +16,7 @@ def _write(request: Request, path: Path) -> Counter[str]:
 
 
 def _ready(path: Path, threads: int) -> Ready:
-    package = loaded_package(path)
-
-    def bound(inputs: Any) -> Run:
-        arguments, keywords = as_call(inputs)
-        return functools.partial(package, *arguments, **keywords)
-
-    return bound
+    return called(loaded_package(path))
 
 
 AOTI = Format(

@@ -3,6 +3,7 @@
 import functools
 import operator
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,18 @@ def _write(request: Request, path: Path) -> Counter[str]:
     return operators_of(program.graph)
 
 
-def _ready(path: Path, threads: int) -> Ready:
-    module = torch.export.load(path).module()
+def called(function: Callable[..., Any]) -> Ready:
+    """What takes the network's own arguments, ready to be called with inputs."""
 
     def bound(inputs: Any) -> Run:
         arguments, keywords = as_call(inputs)
-        return functools.partial(module, *arguments, **keywords)
+        return functools.partial(function, *arguments, **keywords)
 
     return bound
+
+
+def _ready(path: Path, threads: int) -> Ready:
+    return called(torch.export.load(path).module())
 
 
 PROGRAM = Format(
