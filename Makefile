@@ -14,7 +14,7 @@ demo: .venv/library
 	  --epochs 2,3,4 --optimizer adamw --learning-rate 0.0003 --clip 1 --rate-schedule cosine \
 	  --mode $(MODE) --timing-batch 32
 
-# What is imported is compiled then; to compile all that is installed takes half a minute.
+# Python compiles a module when it is imported; pip would compile all of them, in half a minute.
 PIP := pip install --quiet --no-compile
 
 # A process a core, up to four: a test computes on one thread.

@@ -13,6 +13,15 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def first_line(text: object) -> str:
+    r"""The first line of a text, or of an error's message.
+
+    >>> first_line(ValueError("wrong\nmore of it"))
+    'wrong'
+    """
+    return str(text).strip().partition("\n")[0]
+
+
 def nearest(name: str, names: Iterable[str], alike: float = 0.6) -> str:
     """The end of a message about an unknown name; all names where there are few.
 

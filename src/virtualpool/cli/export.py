@@ -105,7 +105,7 @@ def export(
 
 
 def _inputs(network: "Network", loaded: Any, size: int | None, shape: str | None) -> Any:
-    """Images of the size that is asked for, else inputs like those of the file's pooling."""
+    """Images of the given size, or inputs like the ones that the file was pooled with."""
     from virtualpool.cli.network import example_images
     from virtualpool.graph.inputs import from_description
     from virtualpool.plan import record_of

@@ -14,7 +14,7 @@ from virtualpool.cli.user_code import network_from
 from virtualpool.cli.weights import SUFFIXES, are_in_file, with_weights
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.preprocessing import CIFAR10, Preprocessing
-from virtualpool.words import nearest
+from virtualpool.words import first_line, nearest
 
 _FORMS = "torchvision:NAME, timm:NAME, virtualpool:NAME or path/to/file.py:function"
 _VOC_CLASSES = 20
@@ -110,7 +110,7 @@ def device_of(name: str | None) -> torch.device:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise VirtualPoolError(f"--device {name}: cannot be used here ({reason:.200}).") from error
     return device
 

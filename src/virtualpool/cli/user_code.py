@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.words import nearest
+from virtualpool.words import first_line, nearest
 
 
 def network_from(path: Path, function: str) -> nn.Module:
@@ -67,7 +67,7 @@ def _guarded(path: Path, function: Callable[[], Any]) -> Any:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         line = f", line {lines[-1]}" if lines else ""
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        what = first_line(f"{type(error).__name__}: {error}")
         raise VirtualPoolError(f"{path}{line} raised {what}.") from error
 
 

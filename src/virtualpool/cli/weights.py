@@ -10,6 +10,7 @@ from torch import nn
 
 from virtualpool import storage
 from virtualpool.errors import VirtualPoolError
+from virtualpool.words import first_line
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
@@ -56,7 +57,7 @@ def _read_state(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises UnpicklingError, RuntimeError, EOFError, ...
-        what = str(error).splitlines()[0]
+        what = first_line(error)
         raise VirtualPoolError(
             f"{path}: cannot be read as a state dict ({what}); "
             "save it by torch.save(model.state_dict(), path)."

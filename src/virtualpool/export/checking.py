@@ -11,6 +11,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.export.arrays import outputs_of
 from virtualpool.export.format import Ready
 from virtualpool.graph.inputs import call, tensors
+from virtualpool.words import first_line
 
 TOLERANCE = {"float32": 1e-3, "float16": 2e-2}
 """The largest difference of outputs, relative to the largest one; rounding alone is far below it.
@@ -75,7 +76,7 @@ def checked(ready: Ready, model: nn.Module, every: Iterable[Any], tolerance: flo
             # Some runtimes give views of memory of theirs that the next call writes to.
             found = [each.clone() for each in outputs_of(ready(inputs)())]
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             raise VirtualPoolError(
                 f"The file does not run on inputs of {shapes} ({type(error).__name__}: "
                 f"{reason:.300}). Nothing was written; leave fewer axes open, or choose another "

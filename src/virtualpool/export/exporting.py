@@ -32,6 +32,7 @@ from virtualpool.graph.inputs import batch_size, call, map_tensors, tensors
 from virtualpool.graph.state import copy_of
 from virtualpool.plan import unwrapped
 from virtualpool.sites import check_model
+from virtualpool.words import first_line
 
 
 @torch.no_grad()
@@ -174,7 +175,7 @@ def _run(model: nn.Module, inputs: Any) -> None:
     try:
         call(model, inputs)
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise VirtualPoolError(
             f"{type(model).__name__} does not run on the example inputs ({type(error).__name__}: "
             f"{reason:.300}). Give inputs as the model takes them, such as images (1, 3, 224, 224)."
@@ -226,7 +227,7 @@ def _refusing(format: Format, model: nn.Module) -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__  # pyright: ignore[reportAssignmentType]
         if isinstance(cause, VirtualPoolError):
             raise VirtualPoolError(str(cause)) from error
-        reason = str(cause).strip().partition("\n")[0]
+        reason = first_line(cause)
         raise VirtualPoolError(
             f"{type(model).__name__} cannot be converted to {format.title} "
             f"({type(cause).__name__}: {reason:.300}). Export the part of it that can be by part=, "

@@ -21,6 +21,7 @@ from virtualpool.graph.tracer import (
 )
 from virtualpool.plan import join
 from virtualpool.torch_private import CONVOLUTION
+from virtualpool.words import first_line
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class UntraceableError(Exception):
         super().__init__(
             f"leaves {error} on itself, which a pooled model would not"
             if isinstance(error, LeftBehindError)
-            else f"cannot be traced ({type(error).__name__}: {_first_line(error)})"
+            else f"cannot be traced ({type(error).__name__}: {first_line(error)})"
         )
         self.culprit = culprit
 
@@ -251,7 +252,3 @@ def _alike(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_alike, one, other))
     return not is_dataclass(one) or _alike(vars(one), vars(other))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")

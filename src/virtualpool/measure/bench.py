@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import map_tensors
 from virtualpool.graph.state import copy_of
+from virtualpool.words import first_line
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -94,7 +95,7 @@ def _usable(device: torch.device | str) -> torch.device:
     try:
         return torch.empty(0, device=torch.device(device)).device
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise VirtualPoolError(
             f'Device {device} cannot be used here ({reason}); give another, such as "cpu".'
         ) from error

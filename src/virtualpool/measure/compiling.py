@@ -11,6 +11,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import as_call
 from virtualpool.measure.bench import device_of
 from virtualpool.torch_private import compiler_settings
+from virtualpool.words import first_line
 
 
 @functools.cache
@@ -55,7 +56,7 @@ def compiled(
                 f"torch.compile does not work on this machine's {device}: it needs a C++ compiler "
                 'such as g++, and Triton on a GPU. Install them, or use mode="eager".'
             ) from error
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise VirtualPoolError(
             f"{name} cannot be compiled ({type(error).__name__}: {reason}); "
             'use mode="eager" for it.'

@@ -9,6 +9,7 @@ from torch import nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import as_call
 from virtualpool.measure.bench import device_of
+from virtualpool.words import first_line
 
 # Libraries choose kernels and take memory in their first calls, and may do neither in a capture.
 _CALLS_BEFORE = 3
@@ -50,7 +51,7 @@ def captured(model: nn.Module, example_inputs: Any, name: str) -> functools.part
         with torch.cuda.graph(graph, stream=own):
             output = model(*arguments, **keywords)
     except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise VirtualPoolError(
             f"{name} cannot be captured as a CUDA graph ({reason}): its forward waits for the GPU. "
             'Use mode="eager" for it.'

@@ -66,7 +66,6 @@ def test_tables(tmp_path: Path, timed: bool) -> None:
     assert ("| 1.00 | 2.00 | – | – |" in found) == timed
 
 
-@pytest.mark.skipif(HAS_EXECUTORCH, reason="needs no environment of its own")
 def test_it_starts_again_where_executorch_is(
     program: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +79,10 @@ def test_it_starts_again_where_executorch_is(
         started.append(command)
         return SimpleNamespace(returncode=3)
 
+    def found(name: str, *package: str) -> Any:
+        return None if name == "executorch" else find_spec(name, *package)
+
+    monkeypatch.setattr("importlib.util.find_spec", found)
     monkeypatch.setattr(borrowed, "environment", environment)
     monkeypatch.setattr(subprocess, "run", run)
     arguments = ["--run-dir", str(tmp_path)]
