@@ -76,6 +76,9 @@ def by_distillation(
     after the activation at the even positions, where nothing is interpolated (hints: Romero et
     al., 2015). It wins back most of the accuracy within the first epochs, and stands larger steps.
 
+    A model on smaller images is taught alike: the original sees whole images, its maps are averaged
+    down to the sizes of the model's, and where no site is pooled those of all eligible ones count.
+
     Args:
         original: the model as it was; a copy of it teaches, in eval mode.
         batches: batches of images, or of (images, labels), gone through once an epoch.

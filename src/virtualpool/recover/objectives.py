@@ -12,10 +12,12 @@ from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import name_of
+from virtualpool.graph.image_scale import at_scale, scale_of
 from virtualpool.graph.running import evaluating
 from virtualpool.graph.state import copy_of
 from virtualpool.recover.batches import images_of
 from virtualpool.recover.distances import distance_of_sites, relative_square
+from virtualpool.recover.scaled_maps import ScaledMaps, averaged
 from virtualpool.recover.site_maps import SiteMap, maps_of, site_maps
 
 _log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class _Distance:
         self._teacher = teacher
         self._layer: str | None = None
         self._sites: list[SiteMap] = []
+        self._scaled = ScaledMaps(teacher, 1.0, [])
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
         images = images_of(batch)
@@ -90,6 +93,7 @@ class _Distance:
             self._layer = self._compared_layer(model, images)
             if self._weights.sites:
                 self._sites = site_maps(self._teacher, model, images[:1])
+            self._scaled = ScaledMaps(self._teacher, scale_of(model), self._sites)
         sites = self._sites
         with (
             torch.no_grad(),
@@ -97,14 +101,16 @@ class _Distance:
             maps_of(self._teacher, sites) as expected_maps,
         ):
             expected = _output(self._teacher, images)
+        expected_maps = self._scaled.of(expected_maps, images)
         with _input_of(model, self._layer) as given_map, maps_of(model, sites) as given_maps:
             given = _output(model, images)
         loss = self._weights.sites * distance_of_sites(given_maps, expected_maps)
         if expected.ndim == 4:
-            return loss + relative_square(given, expected)
+            return loss + _distance_of_maps(given, expected)
         loss = loss + self._divergence(given, expected)
         if self._layer:
-            loss = loss + self._weights.features * relative_square(given_map[-1], expected_map[-1])
+            distance = _distance_of_maps(given_map[-1], expected_map[-1])
+            loss = loss + self._weights.features * distance
         if self._weights.labels:
             loss = loss + self._weights.labels * _cross_entropy(given, _labels_of(batch))
         return loss
@@ -132,13 +138,19 @@ class _Distance:
                 )
             if output.ndim == 4 or not self._weights.features:
                 return ""
-            original, changed = (_input_shapes(net, images) for net in (self._teacher, model))
+            changed = _input_shapes(model, images)
+            with at_scale(self._teacher, scale_of(model)):
+                original = _input_shapes(self._teacher, images)
         for name, shape in reversed(original.items()):
             if changed.get(name) == shape:
                 return name
         if not self._weights.sites:
             _log.warning("no feature map is compared: no layer takes one of the same size in both")
         return ""
+
+
+def _distance_of_maps(given: Tensor, expected: Tensor) -> Tensor:
+    return relative_square(given, averaged(expected, given.shape[2:]))
 
 
 def _output(model: nn.Module, images: Any) -> Tensor:

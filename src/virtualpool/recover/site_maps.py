@@ -9,10 +9,12 @@ from torch import Tensor, fx, nn
 
 from virtualpool.fuse import report_of
 from virtualpool.fuse.kernels.sites import observed, observing
+from virtualpool.graph.image_scale import scale_of
 from virtualpool.graph.parts import Part, trace
 from virtualpool.graph.placement import placement
 from virtualpool.graph.state import copy_of
 from virtualpool.plan import plan_of
+from virtualpool.sites import sites_of
 
 Activation = Callable[[nn.Module, Tensor], Tensor]
 Keep = Callable[[Tensor], None]
@@ -37,13 +39,20 @@ class SiteMap:
 def site_maps(original: nn.Module, pooled: nn.Module, images: Any) -> list[SiteMap]:
     """The maps of all sites that `pooled` has and whose end is found in the original's code.
 
+    Of a model that only sees its images at another scale, those of all eligible sites: it is
+    taught by as many maps as a pooled one.
+
     Args:
         original: the model before pooling.
         pooled: the model with virtual pools.
         images: an example of both models' inputs.
     """
-    parts = trace(copy_of(original), images).parts
-    return [site for name in plan_of(pooled).names for site in _of_site(name, parts)]
+    copied = copy_of(original)
+    traced = trace(copied, images)
+    names = plan_of(pooled).names
+    if not names and scale_of(pooled) != 1:
+        names = [site.name for site in sites_of(copied, images, traced) if site.eligible]
+    return [site for name in names for site in _of_site(name, traced.parts)]
 
 
 @contextmanager

@@ -1,15 +1,13 @@
 """Images of a part of their side, made before they enter a model or by the model itself."""
 
-import functools
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph import random_numbers
-from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
+from virtualpool.graph import image_scale, random_numbers
+from virtualpool.graph.inputs import as_call, tensors
 from virtualpool.graph.running import evaluating, run
 from virtualpool.graph.state import copy_of
 from virtualpool.measure.bench import repeated
@@ -41,8 +39,7 @@ def resized(model: nn.Module, side: float) -> nn.Module:
     if not 0 < side < 1:
         raise VirtualPoolError(f"side is {side}; give a part of the images' side, such as 0.5.")
     copied = copy_of(model)
-    # A hook and no module around the model: names stay, and whoever asks for a layer finds it.
-    copied.register_forward_pre_hook(functools.partial(_resize, side), with_kwargs=True)
+    image_scale.Resizing(side).attach(copied)
     return copied
 
 
@@ -52,12 +49,12 @@ def shrunk(example_inputs: Any, side: float) -> Any:
     >>> shrunk((torch.zeros(1, 3, 32, 25), 7), 0.625)[0].shape
     torch.Size([1, 3, 20, 16])
     """
-    return map_tensors(lambda tensor: _shrunk(tensor, side), example_inputs)
+    return image_scale.resized(example_inputs, side)
 
 
 def check_resizable(model: nn.Module, example_inputs: Any) -> None:
     """Refuses models that cannot be given smaller images: detectors, and models without images."""
-    if any(map(_are_images, tensors(example_inputs))) and not resizing(model):
+    if any(map(image_scale.is_image, tensors(example_inputs))) and not resizing(model):
         return
     raise VirtualPoolError(
         f"{type(model).__name__} cannot be compared on smaller images: it takes no batch of "
@@ -88,23 +85,6 @@ def refusal(model: nn.Module, example_inputs: Any, side: float) -> str | None:
     except VirtualPoolError as error:
         return str(error)
     return None
-
-
-def _resize(side: float, model: nn.Module, *call: Any) -> Call:
-    positional, keywords = shrunk(call, side)
-    return positional, keywords
-
-
-def _shrunk(tensor: Tensor, side: float) -> Tensor:
-    if not _are_images(tensor):
-        return tensor
-    # A map of one row, such as a factor for each channel, stays.
-    size = [max(1, round(side * length)) for length in tensor.shape[2:]]
-    return functional.interpolate(tensor, size, mode="bilinear", antialias=True)
-
-
-def _are_images(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.ndim == 4
 
 
 def _shapes(output: Any) -> list[str]:
