@@ -87,3 +87,24 @@ def test_a_pooled_model_names_its_sites_when_it_is_shown(sites):
     pooled = vp.apply(chain(), IMAGE, sites)
     assert f"pooled sites: {', '.join(sites)}" in repr(pooled)
     assert "pooled" not in repr(chain())
+
+
+@pytest.mark.parametrize(("border", "readers"), [("exact", 0), ("padded", 2)])
+def test_borders_and_sums_are_told(border, readers):
+    model = nn.Sequential(*chain()[:2], Residual(), Residual(), nn.Conv2d(4, 4, 3, 2, 1), nn.ReLU())
+    found = vp.summary(vp.apply(model, IMAGE, border=border))
+    assert (found.border, found.sums) == (border, 2)
+    _, about_border, about_sums, *_ = str(found).splitlines()
+    assert about_border.startswith(f"border {border}: ")
+    assert (f"{found.padded} convolutions" in about_border) is (border == "padded")
+    assert found.padded >= readers
+    assert about_sums.startswith("2 sums of recovered maps: ")
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x):
+        return (self.conv(x) + x).relu()

@@ -135,6 +135,19 @@ def test_the_modules_around_a_node() -> None:
     assert around["placeholder"] == []
 
 
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (torch.add, ["input", "other"]),
+        (torch.where, ["condition", "input", "other"]),
+        (nn.functional.relu, ["input", "inplace"]),
+    ],
+)
+def test_the_names_of_arguments(function: Any, names: list[str]) -> None:
+    first, *_ = private.signatures_of(function)
+    assert [*first.parameters][: len(names)] == names
+
+
 class Structured(nn.Module):
     def forward(self, given: dict[str, Tensor]) -> dict[str, Any]:
         return {"a": given["x"] + 1, "b": [given["x"]]}

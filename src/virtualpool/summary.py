@@ -42,6 +42,7 @@ class Summary:
         convolutions: how many the model has in all.
         border: what convolutions read beside recovered maps.
         padded: how many convolutions read padded borders.
+        sums: how many sums stay reduced, in one forward.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Summary:
     convolutions: int
     border: Border = "exact"
     padded: int = 0
+    sums: int = 0
 
     def __str__(self) -> str:
         fused = sum(each.form == "fused" for each in self.sites)
@@ -57,12 +59,26 @@ class Summary:
         )
         if not self.sites:
             return head
-        if self.border == "padded":
-            head += f", {count(self.padded, 'convolution')} with padded borders"
         rows = [[each.site, each.form, each.why] for each in self.sites]
         return (
             f"{head}, {fused} fused, {len(self.sites) - fused} interpolated\n"
-            f"{table(['site', 'map', 'why'], rows)}"
+            f"{self._border}\n{self._sums}{table(['site', 'map', 'why'], rows)}"
+        )
+
+    @property
+    def _border(self) -> str:
+        if self.border == "exact":
+            return "border exact: beside a recovered map convolutions read zeros, as they did"
+        readers = count(self.padded, "convolution")
+        return f"border padded: zeros stand beside the reduced map, for {readers} that read it"
+
+    @property
+    def _sums(self) -> str:
+        if not self.sums:
+            return ""
+        return (
+            f"{count(self.sums, 'sum')} of recovered maps: reduced maps are added and activated, "
+            "and the result is recovered\n"
         )
 
 
@@ -82,6 +98,7 @@ def summary(model: nn.Module) -> Summary:
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 1))
     >>> print(summary(fuse(apply(model, image), image)))
     PooledSequential: 2 of 2 convolutions pooled, 1 fused, 1 interpolated
+    border exact: beside a recovered map convolutions read zeros, as they did
     site  map           why
     0     fused         all that read it work on its reduced map
     2     interpolated  output needs it in full
@@ -103,7 +120,7 @@ def summary(model: nn.Module) -> Summary:
     sites = tuple(_pooled_as(name, fused, reasons) for name in plan.names)
     convolutions = sum(isinstance(module, nn.Conv2d) for module in inner.modules())
     name = type(inner).__name__
-    return Summary(name, sites, convolutions, plan.border, len(plan.padded))
+    return Summary(name, sites, convolutions, plan.border, len(plan.padded), len(plan.sums))
 
 
 def _pooled_as(name: str, fused: set[str], reasons: dict[str, str]) -> PooledAs:

@@ -4,6 +4,7 @@ A linter refuses them elsewhere; tests/test_torch_private.py says which one a ne
 """
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from torch import Tensor, fx, nn
 # Fx's placeholder for an argument that is not fixed.
 from torch.fx._symbolic_trace import PH
 from torch.fx.graph import CodeGen, _PyTreeCodeGen
+
+# The arguments of compiled functions by name.
+from torch.fx.operator_schemas import get_signature_for_torch_op
 
 # In whose memory a tensor is: a reference to it, that it is not taken for another one.
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -141,6 +145,17 @@ def calls_around(node: fx.Node) -> list[tuple[str, str]]:
 def modules_around(node: fx.Node) -> list[str]:
     """The names of the modules that are being called at a node, from the outside in."""
     return [name for _, name in calls_around(node)]
+
+
+def signatures_of(function: Callable[..., Any]) -> list[inspect.Signature]:
+    """The ways to call one of PyTorch's functions.
+
+    Python knows none of the compiled ones, and fx does in a module that it may change.
+    """
+    try:
+        return [inspect.signature(function)]
+    except ValueError:
+        return get_signature_for_torch_op(function) or []
 
 
 def unflattened(graph: fx.Graph) -> pytree.TreeSpec | None:

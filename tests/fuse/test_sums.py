@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional
 
 import virtualpool as vp
@@ -14,6 +14,7 @@ from tests.fuse.checks import assert_same, images, run
 from virtualpool import VirtualPoolError
 from virtualpool.apply import apply_plan
 from virtualpool.fuse import report_of
+from virtualpool.graph.sums import is_sum_module
 from virtualpool.operator.pool import virtual_pool
 from virtualpool.plan import RecoveredSum, plan_of
 
@@ -83,11 +84,75 @@ ENDS = {
     "in place": lambda x, y: x.add_(y).relu_(),
     "methods": lambda x, y: x.add(y).clamp(min=0),
     "torch": lambda x, y: torch.tanh(torch.add(x, y)),
+    "keywords": lambda x, y: functional.relu(input=torch.add(other=y, input=x)),
+    "one keyword": lambda x, y: functional.relu(x.add(other=y)),
     "three": lambda x, y: functional.silu(x + y + y * 0.5),
 }
 
 
-BLOCKS = {name: partial(Block, end) for name, end in ENDS.items()} | {"modules": Modules}
+class Add(nn.Module):
+    """A sum in a module of its own."""
+
+    def forward(self, x, y):
+        return x + y
+
+
+class Join(nn.Module):
+    """A sum with its activation, and a dropout that does nothing in eval mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.act = nn.Dropout(0.5), nn.ReLU()
+
+    def forward(self, one, other):
+        return self.act(self.drop(torch.add(input=one, other=other)))
+
+
+class OwnSum(Block):
+    """A block whose sum is in such a module."""
+
+    def __init__(self, end, shortcut=None):
+        super().__init__(end(), shortcut)
+
+
+class ActivatedOwnSum(Block):
+    """The same, activated outside of it."""
+
+    def __init__(self, shortcut=None):
+        super().__init__(None, shortcut)
+        self.add = Add()
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
+        return functional.relu(self.add(y, self.shortcut(x)))
+
+
+BLOCKS = {name: partial(Block, end) for name, end in ENDS.items()} | {
+    "modules": Modules,
+    "own module": partial(OwnSum, Join),
+    "own module, activated outside": ActivatedOwnSum,
+}
+
+
+class Leaves(nn.Module):
+    """It adds, but leaves something behind: a trace of it would leave no value."""
+
+    def forward(self, x, y):
+        self.seen = x + y
+        return self.seen
+
+
+class Chooses(nn.Module):
+    """It adds or does not: which one depends on values."""
+
+    def forward(self, x, y):
+        return x + y if x.sum() > 0 else x - y
+
+
+@pytest.mark.parametrize("add", [Leaves(), Chooses(), nn.Bilinear(4, 4, 4)])
+def test_a_module_that_does_more_than_add_stays_whole(add):
+    assert not is_sum_module(add)
+    assert not any(isinstance(each, fx.Proxy) for each in vars(add).values())
 
 
 @pytest.mark.parametrize("shortcut", [None, nn.BatchNorm2d(4), Scaled()], ids=["", "norm", "gate"])

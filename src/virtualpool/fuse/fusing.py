@@ -29,7 +29,6 @@ from virtualpool.fuse.passes.in_place import (
     without_changes_in_place,
     write_into_frames,
 )
-from virtualpool.fuse.passes.keywords import inputs_as_arguments
 from virtualpool.fuse.passes.scales import fold_scales
 from virtualpool.fuse.passes.shuffles import name_shuffles
 from virtualpool.fuse.questions import decisions
@@ -198,7 +197,6 @@ def _prepared(
         values = Values(graph, part.module, call, training=training)
         while own_modules.take_apart(graph, values):
             values = Values(graph, part.module, call, training=training)
-    inputs_as_arguments(graph, values)
     without_changes_in_place(graph, values)
     without_expansions(graph, values)
     activations_as_functions(graph, values)

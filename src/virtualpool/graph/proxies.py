@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 from torch.fx.proxy import Attribute
 
 from virtualpool.graph.arguments import arguments_of
+from virtualpool.graph.containers import held_in
+from virtualpool.torch_private import own_buffers
 
 
 class Known(fx.Proxy):
@@ -64,3 +66,10 @@ def count_of_parts(node: fx.Node) -> int | None:
         return count if isinstance(count, int) else None
     sizes = given.get("parts", given.get("split_size", given.get("split_size_or_sections")))
     return len(sizes) if isinstance(sizes, list | tuple) else None
+
+
+def results_on(module: nn.Module) -> Iterator[str]:
+    """The names of a module's attributes that hold, after a trace, values computed in it."""
+    for name, value in {**vars(module), **own_buffers(module)}.items():
+        if name != "_buffers" and any(isinstance(each, fx.Proxy) for each in held_in(value)):
+            yield name

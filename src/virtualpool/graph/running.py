@@ -12,6 +12,7 @@ from virtualpool.graph import random_numbers
 from virtualpool.graph.forward import Rewritten
 from virtualpool.graph.inputs import Call, as_call, map_tensors, tensors
 from virtualpool.graph.state import state_kept
+from virtualpool.graph.sums import is_sum_module
 from virtualpool.graph.tracer import convolutions
 from virtualpool.torch_private import CONVOLUTION
 
@@ -70,7 +71,7 @@ def run(model: nn.Module, call: Call) -> Any:
 def calls(
     model: nn.Module, example_inputs: Any, keep: Callable[[Tensor], Tensor]
 ) -> dict[str, Call]:
-    """The inputs of each submodule with convolutions at its first call.
+    """The inputs of each submodule with convolutions, or of sums alone, at its first call.
 
     Args:
         model: in the mode in which it is to run.
@@ -89,7 +90,7 @@ def calls(
     handles = [
         module.register_forward_pre_hook(recorder(name), with_kwargs=True)
         for name, module in model.named_modules()
-        if convolutions(module) and not isinstance(module, CONVOLUTION)
+        if (convolutions(module) and not isinstance(module, CONVOLUTION)) or is_sum_module(module)
     ]
     try:
         with state_kept(model):

@@ -1,11 +1,16 @@
 """Activated sums, as at the end of a residual block, and the virtual pool behind one."""
 
+import inspect
 import operator
 
 import torch
 from torch import fx, nn
 
+from virtualpool.graph.keywords import tensors_in_their_places
+from virtualpool.graph.operations import has_hooks_inside, is_of_pytorch, kind_of
 from virtualpool.graph.placement import first_of, kind_alone, next_operation
+from virtualpool.graph.proxies import results_on
+from virtualpool.graph.state import state_kept
 from virtualpool.operator.pool import cells, output_size, virtual_pool
 
 _ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
@@ -31,6 +36,40 @@ def activated_sums(graph: fx.Graph, module: nn.Module) -> list[fx.Node]:
             found.add(following)
     # In their own order: cells stand beside an activation, and a sum maybe far before it.
     return [node for node in graph.nodes if node in found]
+
+
+def is_sum_module(module: nn.Module) -> bool:
+    """Whether a module of the user's own does nothing but add its inputs, and activate.
+
+    One whose sum is recovered behind its activation does no more.
+
+    >>> class Add(nn.Module):
+    ...     def forward(self, x, y):
+    ...         return x + y
+    >>> is_sum_module(Add()), is_sum_module(nn.ReLU())
+    (True, False)
+    """
+    if is_of_pytorch(module) or has_hooks_inside(module) or module.state_dict():
+        return False
+    if "forward" in vars(module) or len(inspect.signature(module.forward).parameters) < 2:
+        return False
+    # The code may be any, and leave stand-ins for values behind.
+    with state_kept(module):
+        try:
+            graph = fx.Tracer().trace(module)
+        except Exception:
+            return False
+        if any(results_on(module)):
+            return False
+    tensors_in_their_places(graph, module)
+    nodes = [*graph.nodes]
+    return any(map(_is_sum, nodes)) and all(
+        node.op in ("placeholder", "output")
+        or _is_sum(node)
+        or node.target in (output_size, virtual_pool)
+        or kind_of(node, module) in ("activation", "pass")
+        for node in nodes
+    )
 
 
 def is_recovered_behind(activation: fx.Node) -> bool:

@@ -17,19 +17,20 @@ from virtualpool.graph.arguments import (
     check_answer,
     check_tensor,
 )
-from virtualpool.graph.containers import held_in
 from virtualpool.graph.inputs import Call
+from virtualpool.graph.keywords import tensors_in_their_places
 from virtualpool.graph.operations import is_hooked
 from virtualpool.graph.parameters import (
     absent_arguments,
     example_leaves,
     fixed_arguments,
 )
-from virtualpool.graph.proxies import Known, Parts, count_of_parts
+from virtualpool.graph.proxies import Known, Parts, count_of_parts, results_on
 from virtualpool.graph.signature import order_parameters, restore_output, restore_parameters
 from virtualpool.graph.state import state_kept
+from virtualpool.graph.sums import is_sum_module
 from virtualpool.plan import join
-from virtualpool.torch_private import CONVOLUTION, own_buffers
+from virtualpool.torch_private import CONVOLUTION
 
 
 def convolutions(module: nn.Module) -> list[str]:
@@ -45,7 +46,8 @@ class Tracer(fx.Tracer):
     """Takes every module without a convolution in it, and every opaque one, as one operation.
 
     So the code of such a module (dropout, attention, a classifier) keeps its behaviour in training
-    and may do things that cannot be traced. A plain sequence of such modules is none itself.
+    and may do things that cannot be traced. A plain sequence of such modules is none itself,
+    nor is a module that does nothing but add.
 
     Args:
         module: the module to trace.
@@ -67,7 +69,8 @@ class Tracer(fx.Tracer):
         self._opaque = opaque
         self._is_closed = is_closed
         self._absent: dict[str, Any] = {}
-        self._through = (_ancestors_of_convolutions(module) | _sequences(module)) - opaque
+        through = _ancestors_of_convolutions(module) | _sequences(module) | _sums(module)
+        self._through = through - opaque
 
     def graph_of(self, module: nn.Module, call: Call) -> fx.Graph:
         """The graph of a module, with the parameters that its `forward` has.
@@ -91,6 +94,7 @@ class Tracer(fx.Tracer):
                 )
                 order_parameters(self.graph, module)
                 restore_output(self)
+        tensors_in_their_places(self.graph, module)
         return self.graph
 
     def create_args_for_root(
@@ -212,7 +216,7 @@ class Tracer(fx.Tracer):
     def _check_nothing_is_left(self, module: nn.Module) -> None:
         """Refuses code that leaves a result on a module: a graph's code would not."""
         for name, child in module.named_modules():
-            for attribute in _results_on(child):
+            for attribute in results_on(child):
                 around = [".".join(name.split(".")[:depth]) for depth in range(name.count(".") + 2)]
                 self.failed = max(self._through.intersection(around), key=len, default="")
                 owner = self.failed and self.failed + "."
@@ -229,13 +233,6 @@ class Tracer(fx.Tracer):
 
 class LeftBehindError(Exception):
     """Code leaves a result on a module, in the attribute of that name."""
-
-
-def _results_on(module: nn.Module) -> Iterator[str]:
-    """The names of attributes that hold, after a trace, values computed in it."""
-    for name, value in {**vars(module), **own_buffers(module)}.items():
-        if name != "_buffers" and any(isinstance(each, fx.Proxy) for each in held_in(value)):
-            yield name
 
 
 _AUTOCAST_DEVICES = ("cpu", "cuda")
@@ -272,6 +269,10 @@ def _no_random_numbers() -> Iterator[None]:
 def _ancestors_of_convolutions(module: nn.Module) -> set[str]:
     paths = [name.split(".") for name in convolutions(module)]
     return {".".join(path[:depth]) for path in paths for depth in range(1, len(path))}
+
+
+def _sums(module: nn.Module) -> set[str]:
+    return {name for name, child in module.named_modules() if is_sum_module(child)}
 
 
 def _sequences(module: nn.Module) -> set[str]:

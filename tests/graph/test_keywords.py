@@ -21,6 +21,10 @@ class Network(nn.Module):
 
 
 CALLS = {
+    "sum": (lambda _, x: torch.add(other=x, input=x, alpha=2), None),
+    "method": (lambda _, x: x.add(other=x).add_(other=x), None),
+    "list": (lambda _, x: torch.cat(dim=1, tensors=[x[:, :2], x[:, 2:]]), None),
+    "pooling": (lambda _, x: functional.max_pool2d(stride=2, input=x, kernel_size=2), None),
     "module": (lambda it, x: it(input=x), nn.ReLU()),
     "in place": (lambda it, x: it(input=x), nn.ReLU(inplace=True)),
     "norm": (lambda it, x: functional.relu(input=it(input=x)), nn.BatchNorm2d(4)),
@@ -36,6 +40,11 @@ def test_operations_by_keyword(change, module):
     model = Network(change, module=module).double().eval()
     report = fused_alike(model, images(), others=[images(9, 10)])
     assert report.fused == ("one", "other")
+
+
+def test_a_map_that_is_not_the_first_keeps_its_place():
+    model = Network(lambda _, x: torch.where(input=x, condition=x > 0, other=x * 2))
+    fused_alike(model.double().eval(), images())
 
 
 def test_a_hook_sees_the_keyword():
