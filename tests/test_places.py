@@ -13,7 +13,7 @@ from torch import nn
 
 import virtualpool as vp
 from virtualpool import Frontier, VirtualPoolError
-from virtualpool.documents import write_document
+from virtualpool.documents import read_document, write_document
 from virtualpool.records import append_record, write_records
 
 GOLDEN = Path(__file__).with_name("golden") / "version-2"
@@ -75,6 +75,24 @@ def test_what_cannot_be_written_is_named(tmp_path, monkeypatch, name, place, fun
     assert said.startswith(str(path.parent))
     assert said.endswith(f"cannot be written ({os.strerror(number)}); choose another place.")
     assert not path.exists()
+
+
+def test_a_disk_that_gets_full_keeps_the_sites_so_far(tmp_path, monkeypatch):
+    path, sync = tmp_path / "sensitivity.json", os.fsync
+    network = nn.Sequential(*NETWORK, nn.Conv2d(4, 4, 3), nn.ReLU())
+    room = iter([sync, sync])  # for the unmodified network and for one site
+    monkeypatch.setattr(os, "fsync", lambda file: next(room, failing(errno.ENOSPC))(file))
+    with pytest.raises(VirtualPoolError, match="cannot be written"):
+        vp.sensitivity(network, IMAGES, evaluate, path=path)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    monkeypatch.setattr(os, "fsync", sync)
+    assert [each["name"] for each in read_document(path)["sites"]] == ["0"]
+    seen = []
+    found = vp.sensitivity(
+        network, IMAGES, evaluate, path=path, observer=lambda *told: seen.append(told)
+    )
+    assert sorted(found.names) == ["0", "2"]
+    assert seen[0][0] == "sensitivity"  # the unmodified network is not evaluated again
 
 
 def test_a_record_that_cannot_be_appended(tmp_path):

@@ -106,7 +106,7 @@ def export(
     inputs = map_tensors(lambda x: x.detach().cpu().contiguous(), example_inputs)
     _run(whole, inputs)
     exported, inputs = part_of(whole, inputs, part) if part else (whole, inputs)
-    check_open(inputs, open_axes)
+    check_open(exported, inputs, open_axes)
     solving, judging = (), ()
     if precision == "int8":
         size = batch_size(inputs) if open_axes == "none" else None

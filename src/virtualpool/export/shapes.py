@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn.functional import interpolate
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.export.format import OpenAxes
+from virtualpool.fuse.following import makes_borders
 from virtualpool.graph.inputs import (
     as_call,
     batch_size,
@@ -58,12 +59,19 @@ def dynamic_shapes(inputs: Any, open_axes: OpenAxes, *, named: bool = False) -> 
     return axes(keywords) if keywords else axes(arguments)
 
 
-def check_open(inputs: Any, open_axes: OpenAxes) -> None:
-    """Refuses open axes of inputs that have none: a list of images has no axis for them.
+def check_open(model: nn.Module, inputs: Any, open_axes: OpenAxes) -> None:
+    """Refuses axes that cannot be open: inputs have none, or a model takes one size.
 
     Raises:
-        VirtualPoolError: the inputs hold a list, or no tensor.
+        VirtualPoolError: the inputs hold a list, or no tensor; or rows and columns are to be open,
+            and the model is fused with exact borders.
     """
+    if open_axes == "all" and makes_borders(model):
+        raise VirtualPoolError(
+            f"{type(model).__name__} is fused, and the exact borders of its maps depend on whether "
+            "rows and columns are odd or even, so open_axes='all' cannot leave these open. Give "
+            "open_axes='batch', pool with border='padded', or export the unfused model."
+        )
     arguments, keywords = as_call(inputs)
     has_list = any(isinstance(value, list) for value in (*arguments, *keywords.values()))
     if open_axes != "none" and (has_list or not tensors(inputs)):

@@ -106,6 +106,11 @@ def _put(module: nn.Module, name: str, value: Tensor) -> None:
         buffer.copy_(value)
 
 
+def makes_borders(model: nn.Module) -> bool:
+    """Whether a fused part of a model makes borders, which depend on the size of its inputs."""
+    return any(getattr(module, HAS_BORDER, False) for module in model.modules())
+
+
 class Folded(Rewritten):
     """Comes before the class of a fused module: its folded values follow its parameters."""
 

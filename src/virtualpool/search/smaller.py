@@ -111,7 +111,7 @@ class _Smaller:
             observer=self._observe,
         )
         name = f"{self.name}, as in {current.name}"
-        self.steps.recover(model, current, self._file(index), name, self._again)
+        self.steps.recovering.recover(model, current, self._file(index), name, self._again)
 
     def _measured(self) -> Point:
         # Trained and judged on images of full size that it resizes; timed without that.

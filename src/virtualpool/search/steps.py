@@ -1,9 +1,8 @@
 """The steps of Algorithm 1: each finds its result in the run directory or makes it."""
 
 import functools
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,15 @@ from virtualpool.measure.macs import macs
 from virtualpool.measure.score import Evaluate, Score, judge
 from virtualpool.observer import Observer
 from virtualpool.plan import Border, plan_of
-from virtualpool.processes import agreed, is_main, wait_for_all
+from virtualpool.processes import is_main
 from virtualpool.recover.round import Finetune, Round
-from virtualpool.search.finite import finite_values
 from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.recovering import Recovering
 from virtualpool.search.run import Run
 from virtualpool.search.run.models import Models
 from virtualpool.search.schedule import Rounds
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, sensitivity
-from virtualpool.storage import load, save
+from virtualpool.storage import load
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,11 @@ class Steps:
     seed: int
     observer: Observer
     border: Border = "exact"
+
+    @property
+    def recovering(self) -> Recovering:
+        """Recovers models by the search's recoveries."""
+        return Recovering(self.run, self.recoveries, self.example_inputs, self.seed)
 
     @property
     def models(self) -> Models:
@@ -153,65 +157,6 @@ class Steps:
             self.run.log(f"{name} drops more than {self.max_drop:g}: it is the last round")
         return point
 
-    def recover(
-        self,
-        model: nn.Module,
-        current: Round,
-        path: Path,
-        name: str,
-        again: Callable[[Path], nn.Module],
-    ) -> None:
-        """Recovers a model, as a round asks for it, and keeps it.
-
-        Each recovery of several begins from the last one's file, so a round that goes on takes the
-        same path as one that runs through.
-
-        Args:
-            model: the model to recover.
-            current: the round, with a folder for the state that a restart after a kill needs.
-            path: the file to keep the model in.
-            name: the model's name in the log.
-            again: gives the model of such a file.
-        """
-        *earlier, last = self.recoveries or (None,)
-        count = range(1, 1 + len(earlier))
-        kept = [current.directory / f"recovered-{place}.safetensors" for place in count]
-        for place, (finetune, file) in enumerate(zip(earlier, kept, strict=True), 1):
-            if not agreed(file.exists()):
-                self._recover_by(finetune, model, replace(current, recovery=place), file, name)
-            model = again(file)
-        end = replace(current, recovery=1 + len(earlier))
-        self._recover_by(last, model, end, path, name)
-        if is_main():
-            shutil.rmtree(current.checkpoint, ignore_errors=True)
-            for file in kept:
-                file.unlink(missing_ok=True)
-        wait_for_all()
-
-    def _recover_by(
-        self, finetune: Finetune | None, model: nn.Module, current: Round, path: Path, name: str
-    ) -> None:
-        """Changes a model in place by one recovery, if there is one, and keeps it."""
-        if finetune is not None:
-            which = f" by {name_of(finetune)}" if len(self.recoveries) > 1 else ""
-            self.run.log(f"{name}: fine-tuning{which}")
-            current.begin()
-            finite = finite_values(model.eval(), self.example_inputs)
-            # One recovery alone draws the same numbers as the first of several.
-            later = (current.recovery,) if current.recovery > 1 else ()
-            with seeded(self.seed, "finetune", current.index, *later):
-                finetune(model.train(), current)
-            if lost := finite - finite_values(model, self.example_inputs):
-                raise VirtualPoolError(
-                    f"{name}: after fine-tuning, {min(lost)} holds values that are not finite, so "
-                    "the round is not kept. Lower the learning rate, in another directory."
-                )
-        model.eval()
-        wait_for_all()
-        if is_main():
-            save(model, path)
-        wait_for_all()
-
     @property
     def original_score(self) -> Score:
         """The score of the unmodified model."""
@@ -269,7 +214,7 @@ class Steps:
         )
         if is_main():
             write_document(current.directory / "plan.json", current.plan.to_json())
-        self.recover(
+        self.recovering.recover(
             pooled,
             current,
             self.models.path(index),
