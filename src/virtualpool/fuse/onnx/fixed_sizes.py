@@ -35,9 +35,10 @@ def of_fixed_sizes(inputs: Any, name: str, *, has_border: bool = True) -> Any:
         raise VirtualPoolError(
             f"{name} is fused, and an ONNX file of it takes images of one height and width, for "
             "the borders of its maps depend on whether these are odd or even. Leave axes 2 and 3 "
-            "out of dynamic_shapes of torch.onnx.export (the batch may be open), pool with border='padded', or export "
-            "the unfused model, which both take every size. If they are fixed already, "
-            "torch.export fails for another reason: torch.export.export(model, inputs) gives it."
+            "out of dynamic_shapes of torch.onnx.export (the batch may be open), pool with "
+            "border='padded', or export the unfused model, which both take every size. If they "
+            "are fixed already, torch.export fails for another reason: "
+            "torch.export.export(model, inputs) gives it."
         )
     if is_next:
         raise VirtualPoolError(
