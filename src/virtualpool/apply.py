@@ -1,26 +1,27 @@
 """Inserts virtual pools: doubles the strides of sites and recovers their maps after them."""
 
+import copy
 import logging
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import fx, nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.fuse.fusing import Pooled, calls_of_parts
 from virtualpool.fuse.readers import padded_readers
 from virtualpool.fuse.sums import sums_of_recovered_maps
 from virtualpool.graph.forward import name_pooled_sites, rewrite_forward
-from virtualpool.graph.geometry import double_stride, padding_sides, size_arguments
+from virtualpool.graph.geometry import double_stride
 from virtualpool.graph.inputs import Call, describe
+from virtualpool.graph.insertion import read_padded, recover
 from virtualpool.graph.parts import Part, Traced, trace
-from virtualpool.graph.placement import input_of, placement
+from virtualpool.graph.remembering import answers_remembered
 from virtualpool.graph.running import calls, evaluating
 from virtualpool.graph.state import copy_of
 from virtualpool.graph.sums import activated_sums, is_recovered_behind, recover_behind
 from virtualpool.graph.targets import OwnSum, innermost_parts, is_in_own_code, own_sums
-from virtualpool.operator.border import padded_border
-from virtualpool.operator.pool import output_size, virtual_pool
 from virtualpool.plan import (
     Border,
     Plan,
@@ -84,6 +85,7 @@ def apply_plan(model: nn.Module, example_inputs: Any, plan: Plan) -> nn.Module:
     return _applied(model, example_inputs, plan.names, plan.border, plan)
 
 
+@answers_remembered()
 def _applied(
     model: nn.Module,
     example_inputs: Any,
@@ -100,18 +102,15 @@ def _applied(
         received = calls(examined, example_inputs, lambda tensor: tensor.to("meta"))
     placed = {site.name: PooledSite(site.name, site.follows) for site in available}
     plan = plan_of(model).extended((placed[name] for name in chosen), border)
-    attach(pooled, Record(plan, describe(example_inputs)))
-    insert = partial(_insert, sites=_found_in(traced, chosen), received=received)
-    moved = insert(pooled, sums=_sums(pooled, traced, given, insert, example_inputs))
-    padded: Sequence[str] = given.padded if given else ()
-    if border == "padded":
-        examined = copy_of(pooled)
-        traced = trace(examined, example_inputs)
-        if given is None:
-            padded = padded_readers(examined, traced, example_inputs)
-        for part, names, _ in innermost_parts(pooled, _found_in(traced, padded), received):
-            _read_padded(part, names)
-    plan = plan.extended((), border, padded, moved)
+    found = [each for part in traced.parts for each in own_sums(part)]
+    changes = _Changes(_found_in(traced, chosen))
+    if given is not None:
+        changes.sums = _of_plan(given, found, model)
+        changes.padded = _found_in(traced, given.padded)
+    elif found or border == "padded":
+        _decide(changes, found, examined, traced, example_inputs, plan)
+    moved = _insert(pooled, changes, received)
+    plan = plan.extended((), border, changes.padded, moved)
     attach(pooled, Record(plan, describe(example_inputs)))
     left = sum(site.eligible for site in available) - len(chosen)
     logger.info(
@@ -121,40 +120,74 @@ def _applied(
     return pooled
 
 
-def _sums(
+@dataclass
+class _Changes:
+    """What is changed in a model.
+
+    Attributes:
+        sites: to pool, each with the part that calls it.
+        padded: convolutions that are to read padded borders, each with its part.
+        sums: to recover behind their activations.
+    """
+
+    sites: dict[str, Part]
+    padded: dict[str, Part] = field(default_factory=dict)
+    sums: list[OwnSum] = field(default_factory=list)
+
+
+def _of_plan(plan: Plan, found: list[OwnSum], model: nn.Module) -> list[OwnSum]:
+    """The sums that a plan recovers behind their activations."""
+    known = {name for each in found for name in each.recovered}
+    for name in plan.sums:
+        if name not in known:
+            raise VirtualPoolError(
+                f"The plan recovers sum {name.number} of {name.part or 'the model'}, which "
+                f"{type(model).__name__} has not. Give the model that was pooled."
+            )
+    return _of_names(plan.sums, found)
+
+
+def _of_names(names: Collection[RecoveredSum], found: list[OwnSum]) -> list[OwnSum]:
+    return [each for each in found if {*names}.issuperset(each.recovered)]
+
+
+def _decide(
+    changes: _Changes,
+    found: list[OwnSum],
     model: nn.Module,
     traced: Traced,
-    given: Plan | None,
-    insert: Callable[[nn.Module], object],
     example_inputs: Any,
-) -> list[OwnSum]:
-    """The sums to recover behind their activations: those of a plan, or all that gain by it.
+    plan: Plan,
+) -> None:
+    """Decides which sums stay reduced and which convolutions read padded borders.
 
     Args:
-        model: with its plan, but without the virtual pools that `insert` inserts.
-        traced: the parts of the model.
-        given: the plan, if there is one.
-        insert: inserts virtual pools after sites.
+        changes: gets both.
+        found: the sums that there are.
+        model: unmodified; the strides of sites are doubled in it.
+        traced: its parts, which stay as they are.
         example_inputs: as for `apply`.
+        plan: the pooled sites, and the border.
     """
-    found = [each for part in traced.parts for each in own_sums(part)]
-    if given is not None:
-        known = {name for each in found for name in each.recovered}
-        for name in given.sums:
-            if name not in known:
-                raise VirtualPoolError(
-                    f"The plan recovers sum {name.number} of {name.part or 'the model'}, which "
-                    f"{type(model).__name__} has not. Give the model that was pooled."
-                )
-        recovered = {*given.sums}
-    elif found:
-        examined = copy_of(model)
-        insert(examined)
-        retraced = trace(examined, example_inputs)
-        recovered = sums_of_recovered_maps(examined, retraced, example_inputs)
-    else:
-        recovered = set[RecoveredSum]()
-    return [each for each in found if recovered.issuperset(each.recovered)]
+    # As `fuse` will see it: in copies of the graphs at hand, for another trace costs more.
+    with evaluating(model):
+        received = calls_of_parts(model, traced.parts, example_inputs)
+    parts = [replace(part, evaluation=copy.deepcopy(part.evaluation)) for part in traced.parts]
+    for name in changes.sites:
+        convolution = _convolution(model, name)
+        for part in parts:
+            for node in part.calls(part.evaluation, name):
+                recover(part.evaluation, node, convolution, part.module)
+        double_stride(convolution)
+    pooled = Pooled(model, parts, received, plan.names)
+    changes.sums = _of_names(sums_of_recovered_maps(pooled), found)
+    if plan.border == "padded":
+        for part in parts:
+            activations = activated_sums(part.evaluation, part.module)
+            for name in (each for it in changes.sums for each in it.recovered):
+                if name.part == part.name and not is_recovered_behind(activations[name.number]):
+                    recover_behind(activations[name.number])
+        changes.padded = _found_in(traced, padded_readers(pooled))
 
 
 def _found_in(traced: Traced, names: Sequence[str]) -> dict[str, Part]:
@@ -208,27 +241,38 @@ def choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
     return chosen
 
 
-def _insert(
-    pooled: nn.Module,
-    sites: dict[str, Part],
-    received: dict[str, Call],
-    sums: Collection[OwnSum] = (),
-) -> list[RecoveredSum]:
-    """Inserts virtual pools after sites, and behind sums; gives the sums."""
+def _insert(model: nn.Module, changes: _Changes, received: dict[str, Call]) -> list[RecoveredSum]:
+    """Changes a model; gives the sums that were moved."""
     moved: list[RecoveredSum] = []
-    for part, names, inside in innermost_parts(pooled, sites, received, sums):
-        graphs = part.evaluation, part.training
-        moved += _recover_sums(part, inside)
-        for name in names:
-            convolution = part.module.get_submodule(part.own_name(name))
-            assert isinstance(convolution, nn.Conv2d)  # only those are eligible
-            for graph in graphs:
-                for node in part.calls(graph, name):
-                    _recover(graph, node, convolution, part.module)
-            double_stride(convolution)
-        rewrite_forward(part.module, *graphs)
-        name_pooled_sites(part.module, [part.own_name(name) for name in names])
+    convolutions = changes.sites | changes.padded
+    with evaluating(model):
+        for part, names, inside in innermost_parts(model, convolutions, received, changes.sums):
+            moved += _recover_sums(part, inside)
+            sites = [name for name in names if name in changes.sites]
+            for name in sites:
+                convolution = _convolution(model, name)
+                for graph, node in _calls(part, name):
+                    recover(graph, node, convolution, part.module)
+                double_stride(convolution)
+            for name in (name for name in names if name in changes.padded):
+                convolution = _convolution(model, name)
+                for graph, node in _calls(part, name):
+                    read_padded(graph, node, convolution)
+                convolution.padding = (0, 0)
+            rewrite_forward(part.module, part.evaluation, part.training)
+            name_pooled_sites(part.module, [part.own_name(name) for name in sites])
     return moved
+
+
+def _convolution(model: nn.Module, name: str) -> nn.Conv2d:
+    convolution = model.get_submodule(name)
+    assert isinstance(convolution, nn.Conv2d)  # only those are eligible, or readers
+    return convolution
+
+
+def _calls(part: Part, name: str) -> list[tuple[fx.Graph, fx.Node]]:
+    graphs = part.evaluation, part.training
+    return [(graph, node) for graph in graphs for node in part.calls(graph, name)]
 
 
 def _recover_sums(part: Part, sums: list[OwnSum]) -> list[RecoveredSum]:
@@ -244,29 +288,3 @@ def _recover_sums(part: Part, sums: list[OwnSum]) -> list[RecoveredSum]:
             if not is_recovered_behind(activations[each.index]):
                 recover_behind(activations[each.index])
     return [recovered for each in sums for recovered in each.recovered]
-
-
-def _read_padded(part: Part, names: list[str]) -> None:
-    graphs = part.evaluation, part.training
-    for name in names:
-        convolution = part.module.get_submodule(part.own_name(name))
-        assert isinstance(convolution, nn.Conv2d)  # only those are readers
-        left, _, above, _ = padding_sides(convolution)
-        for graph in graphs:
-            for node in part.calls(graph, name):
-                source = input_of(node)
-                with graph.inserting_before(node):
-                    bordered = graph.call_function(padded_border, (source, (above, left)))
-                node.replace_input_with(source, bordered)
-        convolution.padding = (0, 0)
-    rewrite_forward(part.module, *graphs)
-
-
-def _recover(graph: fx.Graph, node: fx.Node, convolution: nn.Conv2d, module: nn.Module) -> None:
-    """Adds a virtual pool after one call of a site; `convolution` has its own stride yet."""
-    end, _ = placement(node, module)
-    with graph.inserting_before(node):
-        size = graph.call_function(output_size, (input_of(node), *size_arguments(convolution)))
-    with graph.inserting_after(end):
-        full = graph.call_function(virtual_pool, (end, size))
-    end.replace_all_uses_with(full, delete_user_cb=lambda user: user is not full)

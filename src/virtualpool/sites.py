@@ -14,6 +14,7 @@ from virtualpool.graph.hooks import unfit_hook
 from virtualpool.graph.observing import Observed, observed
 from virtualpool.graph.parts import Part, Traced, trace
 from virtualpool.graph.placement import is_before_pool, placement
+from virtualpool.graph.remembering import answers_remembered
 from virtualpool.graph.state import copy_of
 from virtualpool.operator.pool import output_size
 from virtualpool.plan import Follows, plan_of, wrapper_of
@@ -55,6 +56,7 @@ class Site:
     reason: str | None
 
 
+@answers_remembered()
 def sites(model: nn.Module, example_inputs: Any) -> list[Site]:
     """Every convolution of a model in the order of execution; unreached ones come last.
 

@@ -14,6 +14,7 @@ from tests.fuse.checks import assert_same, images, run
 from virtualpool import VirtualPoolError
 from virtualpool.apply import apply_plan
 from virtualpool.fuse import report_of
+from virtualpool.graph.parts import trace
 from virtualpool.graph.sums import is_sum_module
 from virtualpool.operator.pool import virtual_pool
 from virtualpool.plan import RecoveredSum, plan_of
@@ -292,6 +293,17 @@ def test_a_sum_that_the_model_has_not_is_refused(wrong):
     plan = replace(plan_of(vp.apply(model, x)), sums=(wrong,))
     with pytest.raises(VirtualPoolError, match=r"sum 0|sum 7"):
         apply_plan(model, x, plan)
+
+
+def test_the_whole_model_is_traced_once(monkeypatch):
+    traced = []
+    monkeypatch.setattr(
+        "virtualpool.apply.trace", lambda *given: traced.append(given) or trace(*given)
+    )
+    pooled = vp.apply(network(Block()), images(16, 17, channels=4), border="padded")
+    assert plan_of(pooled).sums
+    assert plan_of(pooled).padded
+    assert len(traced) == 1
 
 
 def test_with_padded_borders():

@@ -4,7 +4,7 @@ import copy
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -38,8 +38,9 @@ from virtualpool.fuse.report import Report, report_of, report_on
 from virtualpool.fuse.report import attach as attach_report
 from virtualpool.graph.forward import rewrite_forward
 from virtualpool.graph.inputs import Call, as_call, describe
-from virtualpool.graph.parts import Part, Traced, trace
+from virtualpool.graph.parts import Part, trace
 from virtualpool.graph.placement import placement
+from virtualpool.graph.remembering import answers_remembered
 from virtualpool.graph.running import calls, evaluating
 from virtualpool.graph.state import copy_of, state_kept
 from virtualpool.operator.pool import virtual_pool
@@ -55,6 +56,7 @@ Prepare = Callable[[], Values]
 
 # Where inference mode is on, nobody would see changes in place.
 @torch.inference_mode(False)
+@answers_remembered()
 def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn.Module:
     """A new model, in eval mode, that gives a pooled one's outputs without interpolating.
 
@@ -105,7 +107,7 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
         )
     traced = trace(fused, example_inputs)
     with evaluating(fused):
-        received = _calls_of_parts(fused, traced.parts, example_inputs)
+        received = calls_of_parts(fused, traced.parts, example_inputs)
         report = Report()
         for part in traced.parts:
             call = received[part.name]
@@ -119,37 +121,45 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
     return fused
 
 
-def _calls_of_parts(model: nn.Module, parts: list[Part], example_inputs: Any) -> dict[str, Call]:
+def calls_of_parts(model: nn.Module, parts: list[Part], example_inputs: Any) -> dict[str, Call]:
     """The arguments of each part."""
     if [part.name for part in parts] == [""]:
         return {"": as_call(example_inputs)}
     return calls(model, example_inputs, torch.clone)
 
 
-def of_parts(
-    model: nn.Module,
-    traced: Traced,
-    example_inputs: Any,
-    find: Callable[[Part, fx.Graph, Prepare], Iterable[T]],
-) -> list[T]:
-    """What is found of each part of a pooled model, as `fuse` sees it; the parts stay as they are.
+@dataclass(frozen=True)
+class Pooled:
+    """A model with virtual pools in the graphs of its parts, before it is rewritten.
 
-    Args:
-        model: with virtual pools.
-        traced: its parts; of one that is left unfused nothing is found.
-        example_inputs: as for `fuse`.
-        find: is given a part, a copy of its graph in eval mode, and a function that prepares this.
+    Attributes:
+        model: with the strides of its sites doubled.
+        parts: with virtual pools in the graphs of eval mode.
+        received: the arguments of each part.
+        names: of the sites.
     """
-    names = plan_of(model).names
-    found: list[T] = []
-    with evaluating(model):
-        received = _calls_of_parts(model, traced.parts, example_inputs)
-        for part in traced.parts:
-            graph = copy.deepcopy(part.evaluation)
-            prepare = partial(_prepared, part, graph, received[part.name], names, training=False)
-            with suppress(UnfusableError):
-                found += find(part, graph, prepare)
-    return found
+
+    model: nn.Module
+    parts: list[Part]
+    received: dict[str, Call]
+    names: list[str]
+
+    def found(self, find: Callable[[Part, fx.Graph, Prepare], Iterable[T]]) -> list[T]:
+        """What is found of each part, as `fuse` sees it; the parts stay as they are.
+
+        Of one that is left unfused nothing is found.
+
+        Args:
+            find: is given a part, a copy of its graph, and a function that prepares this.
+        """
+        found: list[T] = []
+        with evaluating(self.model):
+            for part in self.parts:
+                graph, call = copy.deepcopy(part.evaluation), self.received[part.name]
+                prepare = partial(_prepared, part, graph, call, self.names, training=False)
+                with suppress(UnfusableError):
+                    found += find(part, graph, prepare)
+        return found
 
 
 def _fuse_part(part: Part, call: Call, names: list[str], *, training: bool) -> Report:

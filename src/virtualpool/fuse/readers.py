@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import fx
 
-from virtualpool.fuse.fusing import Prepare, of_parts
+from virtualpool.fuse.fusing import Pooled, Prepare
 from virtualpool.fuse.kernels.folding import axes
 from virtualpool.fuse.passes import layer_norms
 from virtualpool.fuse.passes.convolutions import MODULE
@@ -13,23 +13,18 @@ from virtualpool.fuse.questions import decisions
 from virtualpool.fuse.questions.values import Values
 from virtualpool.fuse.rules.convolution import reads_padded
 from virtualpool.graph.geometry import padding_sides
-from virtualpool.graph.parts import Part, Traced
+from virtualpool.graph.parts import Part
 from virtualpool.operator.border import padded_border
 
 
-def padded_readers(model: nn.Module, traced: Traced, example_inputs: Any) -> list[str]:
+def padded_readers(pooled: Pooled) -> list[str]:
     """The convolutions that read a reduced map, with zeros around it, in a fused model.
 
     It is decided by the questions by which `fuse` decides, and kept in the plan: the model's
     function does not depend on how it is fused. A convolution of which only some calls read a
     recovered map is none of them, nor is one with hooks or with a `forward` of its own.
-
-    Args:
-        model: with virtual pools.
-        traced: its parts, which stay as they are.
-        example_inputs: as for `fuse`.
     """
-    return of_parts(model, traced, example_inputs, _readers)
+    return pooled.found(_readers)
 
 
 def _readers(part: Part, graph: fx.Graph, prepare: Prepare) -> list[str]:

@@ -1,32 +1,23 @@
 """Which sums of a pooled model are made of recovered maps alone, so that they can stay reduced."""
 
-from typing import Any
+from torch import fx
 
-from torch import fx, nn
-
-from virtualpool.fuse.fusing import Prepare, of_parts
+from virtualpool.fuse.fusing import Pooled, Prepare
 from virtualpool.fuse.questions import decisions
-from virtualpool.graph.parts import Part, Traced
+from virtualpool.graph.parts import Part
 from virtualpool.graph.sums import activated_sums, is_recovered_behind, recover_behind, sum_behind
 from virtualpool.plan import RecoveredSum
 
 _NUMBER = "virtualpool_sum"
 
 
-def sums_of_recovered_maps(
-    model: nn.Module, traced: Traced, example_inputs: Any
-) -> set[RecoveredSum]:
+def sums_of_recovered_maps(pooled: Pooled) -> set[RecoveredSum]:
     """The activated sums of which every summand is a recovered map, or follows from such alone.
 
     Such a sum gains nothing from being computed in full: of each summand the cells alone are known.
     One with a full summand is left out, for that has every position.
-
-    Args:
-        model: with virtual pools.
-        traced: its parts, which stay as they are.
-        example_inputs: as for `fuse`.
     """
-    return {*of_parts(model, traced, example_inputs, _recovered)}
+    return {*pooled.found(_recovered)}
 
 
 def _recovered(part: Part, graph: fx.Graph, prepare: Prepare) -> list[RecoveredSum]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.channels import is_close, numbers_of_channels, ran_on_channels
+from virtualpool.graph.remembering import remembered
 from virtualpool.graph.state import state_kept
 from virtualpool.torch_private import (
     NORM_WITH_STATISTICS,
@@ -186,6 +187,7 @@ def _subtracts_its_mean(module: Any) -> bool:
     return is_close(scale, same) and is_close(shift - scale, moved)
 
 
+@remembered
 def _kind_by_code(module: nn.Module) -> Kind:
     """The kind of a user's own module that treats all positions alike, as its code says.
 

@@ -10,6 +10,7 @@ from virtualpool.graph.keywords import tensors_in_their_places
 from virtualpool.graph.operations import has_hooks_inside, is_of_pytorch, kind_of
 from virtualpool.graph.placement import first_of, kind_alone, next_operation
 from virtualpool.graph.proxies import results_on
+from virtualpool.graph.remembering import remembered
 from virtualpool.graph.state import state_kept
 from virtualpool.operator.pool import cells, output_size, virtual_pool
 
@@ -38,6 +39,7 @@ def activated_sums(graph: fx.Graph, module: nn.Module) -> list[fx.Node]:
     return [node for node in graph.nodes if node in found]
 
 
+@remembered
 def is_sum_module(module: nn.Module) -> bool:
     """Whether a module of the user's own does nothing but add its inputs, and activate.
 
@@ -49,9 +51,9 @@ def is_sum_module(module: nn.Module) -> bool:
     >>> is_sum_module(Add()), is_sum_module(nn.ReLU())
     (True, False)
     """
-    if is_of_pytorch(module) or has_hooks_inside(module) or module.state_dict():
+    if is_of_pytorch(module) or len(inspect.signature(module.forward).parameters) < 2:
         return False
-    if "forward" in vars(module) or len(inspect.signature(module.forward).parameters) < 2:
+    if "forward" in vars(module) or module.state_dict() or has_hooks_inside(module):
         return False
     # The code may be any, and leave stand-ins for values behind.
     with state_kept(module):

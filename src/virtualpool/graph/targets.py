@@ -13,7 +13,6 @@ from torch import Tensor, fx, nn
 from virtualpool.graph.inputs import Call
 from virtualpool.graph.parts import Part, part_of
 from virtualpool.graph.placement import placement
-from virtualpool.graph.running import evaluating
 from virtualpool.graph.sums import activated_sums
 from virtualpool.plan import Follows, RecoveredSum
 from virtualpool.torch_private import calls_around
@@ -72,7 +71,7 @@ def innermost_parts(
     rewritten by then.
 
     Args:
-        model: a copy of the model that was traced.
+        model: a copy of the model that was traced, while it is evaluated (`running.evaluating`).
         parts: of each site, the part that it was found in.
         received: the arguments of each submodule (`trace.calls`).
         sums: activated sums in modules; those in a module that cannot be a part are left out.
@@ -122,13 +121,11 @@ def _narrowed(
     prefix = inner and inner + "."
     opaque = {name.removeprefix(prefix) for name in whole.opaque if name.startswith(prefix)}
     if owner == whole.name:
-        with evaluating(model):
-            return part_of(owner, module, received[owner], frozenset(opaque))
+        return part_of(owner, module, received[owner], frozenset(opaque))
     if "forward" in vars(module) or not _is_plain(received.get(owner)):
         return None
     try:
-        with evaluating(model):
-            part = part_of(owner, module, received[owner], frozenset(opaque))
+        part = part_of(owner, module, received[owner], frozenset(opaque))
     except Exception:
         return None
     is_same = all(_follows(part, name) == _follows(whole, name) for name in names)
