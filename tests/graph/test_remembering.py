@@ -1,5 +1,7 @@
 """Answers about modules are asked for once, within a call, and again for another class."""
 
+from typing import Any
+
 from torch import nn
 
 from virtualpool.graph.remembering import answers_remembered, remembered
@@ -8,7 +10,8 @@ from virtualpool.graph.remembering import answers_remembered, remembered
 def test_each_module_is_asked_once_within_and_always_outside():
     asked = []
     size = remembered(lambda module: asked.append(module) or len([*module.modules()]))
-    one, other = nn.Sequential(nn.ReLU()), nn.ReLU()
+    one: Any = nn.Sequential(nn.ReLU())
+    other: Any = nn.ReLU()
     with answers_remembered():
         assert [size(one), size(other), size(one)] == [2, 1, 2]
         with answers_remembered():
