@@ -209,7 +209,7 @@ def unknown_site(header):
     [
         (newer, "version 99"),
         (another_place, r"of 0 after its norm; in this version .* after its activation"),
-        (lambda header: header.pop("inputs"), "sites and no inputs"),
+        (lambda header: header.pop("inputs"), "a plan and no inputs"),
         (lambda header: header.update(inputs=5), "Expected `object"),
         (lambda header: header.update(inputs={"dict": {"a": 5}}), "Not a description of inputs"),
         (lambda header: header["inputs"].update(dtype="float33"), "dtype 'float33'"),

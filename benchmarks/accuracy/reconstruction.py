@@ -25,7 +25,7 @@ from benchmarks.common.tables import table
 from benchmarks.common.training import part_of
 from virtualpool.cli.task import Task
 from virtualpool.files import write_text
-from virtualpool.search import Round, Run, by_distillation, resized
+from virtualpool.search import Round, Run, by_distillation
 from virtualpool.tasks.classification import evaluator
 
 HEAD = ["plan", "sites", "MACs", "pooled", "reconstructed", "seconds"]
@@ -106,7 +106,7 @@ class Subject:
         macs = vp.measure.macs(pooled, self.example)
         solved, seconds = self._solved(name, pooled)
         side = self._side(macs)
-        smaller = resized(self.model, side / self.example.shape[-1])
+        smaller = vp.apply(self.model, self.example, [], image_scale=side / self.example.shape[-1])
         cells = [name, str(len(sites)), f"1/{whole / macs:.2f}"]
         cells += [f"{self._score(f'{name}, pooled', lambda: pooled):.1f} %"]
         cells += [f"{self._score(f'{name}, solved', lambda: solved):.1f} %", f"{seconds:.0f}"]

@@ -25,7 +25,6 @@ from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from virtualpool.files import write_text
 from virtualpool.recover import by_recalibration
-from virtualpool.search import resized
 from virtualpool.tasks.classification import Preprocessing, load_data
 
 HALF = (0.5, 0.5, 0.5)
@@ -138,7 +137,12 @@ def rows_of(plan: str, model: nn.Module, images: Tensor, judge: Judge) -> Iterat
         yield macs, way, *judge(recovered), f"{time.perf_counter() - started:.0f}"
     side = round(scale * SIDE)
     smaller = f"1/{whole / vp.measure.macs(model, torch.zeros(1, 3, side, side)):.2f}"
-    yield smaller, f"{side} pixels", *judge(resized(model, side / SIDE)), ""
+    yield (
+        smaller,
+        f"{side} pixels",
+        *judge(vp.apply(model, example, [], image_scale=side / SIDE)),
+        "",
+    )
 
 
 if __name__ == "__main__":

@@ -14,11 +14,13 @@ from virtualpool.fuse.readers import padded_readers
 from virtualpool.fuse.sums import sums_of_recovered_maps
 from virtualpool.graph.forward import name_pooled_sites, rewrite_forward
 from virtualpool.graph.geometry import double_stride
+from virtualpool.graph.image_scale import seen_by
 from virtualpool.graph.inputs import Call, describe
 from virtualpool.graph.insertion import read_padded, recover
 from virtualpool.graph.parts import Part, Traced, trace
 from virtualpool.graph.remembering import answers_remembered
 from virtualpool.graph.running import calls, evaluating
+from virtualpool.graph.smallest_scale import scaled_copy
 from virtualpool.graph.state import copy_of
 from virtualpool.graph.sums import activated_sums, is_recovered_behind, recover_behind
 from virtualpool.graph.targets import OwnSum, innermost_parts, is_in_own_code, own_sums
@@ -30,10 +32,11 @@ from virtualpool.plan import (
     RecoveredSum,
     attach,
     known_border,
+    known_image_scale,
     plan_of,
     record_of,
 )
-from virtualpool.sites import POOLED, Site, check_eligible, check_model, named, sites_of
+from virtualpool.sites import check_model, choose, sites_of
 from virtualpool.words import count
 
 logger = logging.getLogger("virtualpool")
@@ -45,6 +48,7 @@ def apply(
     sites: Sequence[str] | str = "all",
     *,
     border: Border = "exact",
+    image_scale: float = 1.0,
 ) -> nn.Module:
     """A new model with virtual pools at the named sites (paper, section 3.1).
 
@@ -57,32 +61,50 @@ def apply(
         model: any module; it is not changed. If it is pooled already, `sites` come on top.
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
         sites: a name of an eligible site (see `virtualpool.sites`), a list of such names, or "all"
-            for every eligible site.
+            for every eligible site. With an image scale it may be empty.
         border: what convolutions read beside a recovered map. "exact": zeros, as they did.
             "padded": zeros beside its reduced map (`operator.border.padded_border`), wherever a
             fused model reads that in its place. It is faster then, and has another function at the
             outermost positions, which is recovered with the rest. A pooled model keeps its border.
+        image_scale: the side of the images that the network is to see, relative to those that it is
+            given: round(`image_scale` * H) by round(`image_scale` * W). The new model takes the
+            same images as `model` and resizes them itself, bilinearly with antialiasing. An output
+            that is a map, or boxes in pixels, is then one of the resized image; but a detector of
+            torchvision gives boxes of the images that it is given. A model keeps its image scale.
 
     Raises:
         VirtualPoolError: a name is unknown or not eligible, no site is left to pool, the model is
-            fused, it has another border, or it does not run on the example inputs.
+            fused, it has another border or image scale, it does not run on the example inputs, or
+            not at the image scale: the smallest one that it takes is then named.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
     >>> pooled = apply(model, torch.zeros(1, 3, 32, 32))
     >>> pooled[0].stride, pooled(torch.zeros(1, 3, 31, 20)).shape
     ((2, 2), torch.Size([1, 8, 31, 20]))
+    >>> smaller = apply(model, torch.zeros(1, 3, 32, 32), [], image_scale=0.75)
+    >>> smaller(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 8, 24, 24])
     """
     check_model(model)
     _check_not_fused(model)
     _check_border(plan_of(model), known_border(border))
-    return _applied(model, example_inputs, sites, border)
+    image_scale = known_image_scale(image_scale)
+    if plan_of(model).image_scale != image_scale:
+        model = scaled_copy(model, example_inputs, image_scale)
+    return _applied(model, example_inputs, sites, border, image_scale)
 
 
 def apply_plan(model: nn.Module, example_inputs: Any, plan: Plan) -> nn.Module:
-    """An unmodified model with the sites of a plan pooled, and its convolutions reading alike."""
+    """An unmodified model with the sites of a plan pooled, and its convolutions reading alike.
+
+    Args:
+        model: the unmodified model; it is not changed, and resizes no images.
+        example_inputs: with images as they are at the plan's image scale.
+        plan: which sites.
+    """
     check_model(model)
-    return _applied(model, example_inputs, plan.names, plan.border, plan)
+    return _applied(model, example_inputs, plan.names, plan.border, plan.image_scale, plan)
 
 
 @answers_remembered()
@@ -91,17 +113,24 @@ def _applied(
     example_inputs: Any,
     sites: Sequence[str] | str,
     border: Border,
+    image_scale: float,
     given: Plan | None = None,
 ) -> nn.Module:
     """The pooled model; which sums and borders are changed is given by a plan, or decided."""
     examined, pooled = copy_of(model), copy_of(model)
+    described = describe(seen_by(model, example_inputs))
+    plan = replace(plan_of(model).extended((), border), image_scale=image_scale)
+    if image_scale != 1 and not isinstance(sites, str) and not len(sites):
+        attach(pooled, Record(plan, described))
+        logger.info("images at image scale %g, no more sites pooled", image_scale)
+        return pooled
     traced = trace(examined, example_inputs)
     available = sites_of(examined, example_inputs, traced)
     chosen = choose(sites, available)
     with evaluating(examined):
         received = calls(examined, example_inputs, lambda tensor: tensor.to("meta"))
     placed = {site.name: PooledSite(site.name, site.follows) for site in available}
-    plan = plan_of(model).extended((placed[name] for name in chosen), border)
+    plan = plan.extended((placed[name] for name in chosen), border)
     found = [each for part in traced.parts for each in own_sums(part)]
     changes = _Changes(_found_in(traced, chosen))
     if given is not None:
@@ -111,7 +140,7 @@ def _applied(
         _decide(changes, found, examined, traced, example_inputs, plan)
     moved = _insert(pooled, changes, received)
     plan = plan.extended((), border, changes.padded, moved)
-    attach(pooled, Record(plan, describe(example_inputs)))
+    attach(pooled, Record(plan, described))
     left = sum(site.eligible for site in available) - len(chosen)
     logger.info(
         "pooled %s (%s); %d pooled in all, %d eligible ones left as they are",
@@ -213,32 +242,6 @@ def _check_not_fused(model: nn.Module) -> None:
             "Pool them in the unfused model, which a file gives as well: "
             "virtualpool.load(model, path, unfused=True)."
         )
-
-
-def choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
-    """The sites to pool now, in the given order; all that is wrong with the names is refused."""
-    if isinstance(names, str) and names != "all":
-        names = [names]
-    if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
-        raise VirtualPoolError(
-            f"The sites are given as {names!r:.80}; give a list of their names, or 'all'."
-        )
-    eligible = [site.name for site in available if site.eligible]
-    if names == "all":
-        chosen = eligible
-    else:
-        given = [named(name, available) for name in dict.fromkeys(names)]
-        new = [site for site in given if site.reason != POOLED]
-        for site in new:
-            check_eligible(site)
-        chosen = [site.name for site in new]
-    if not chosen:
-        reasons = "".join(f" {site.name}: {site.reason}." for site in available[:1] if site.reason)
-        raise VirtualPoolError(
-            f"No site to pool: {len(available)} convolutions, {len(eligible)} of them eligible, "
-            f"none chosen.{reasons} virtualpool.sites(model, example_inputs) gives each reason."
-        )
-    return chosen
 
 
 def _insert(model: nn.Module, changes: _Changes, received: dict[str, Call]) -> list[RecoveredSum]:

@@ -1,5 +1,6 @@
 """Which sites of a model are pooled: a value, apart from any model."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
@@ -9,6 +10,7 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.schema import converted
+from virtualpool.words import count
 
 Follows = Literal["activation", "norm", "conv"]
 """The place of a virtual pool: after the activation, else the norm, else the convolution."""
@@ -17,6 +19,7 @@ Border = Literal["exact", "padded"]
 """What convolutions read beside a recovered map: zeros beside the full map, or beside its cells."""
 
 PLAN_VERSION = 2
+_LARGEST_SCALE = 16
 _RECORD = "_virtualpool_record"
 _WRAPPED = {
     "DataParallel": "module",
@@ -53,7 +56,7 @@ class RecoveredSum:
 
 @dataclass(frozen=True)
 class Plan:
-    """The pooled sites of a model, in the order in which they were pooled.
+    """The pooled sites of a model, in the order in which they were pooled, and its image scale.
 
     >>> plan = Plan((PooledSite("features.0", "activation"), PooledSite("features.2", "norm")))
     >>> plan.names
@@ -67,6 +70,8 @@ class Plan:
         border: what convolutions read beside recovered maps.
         padded: with padded borders, the convolutions that read them (`operator.border`).
         sums: the sums that are activated on reduced maps, and recovered then.
+        image_scale: the side of the images that the network sees, relative to those that the
+            original sees.
         version: of the plan in the file that it was read from, else today's.
     """
 
@@ -78,6 +83,23 @@ class Plan:
     border: Border = "exact"
     padded: tuple[str, ...] = ()
     sums: tuple[RecoveredSum, ...] = ()
+    image_scale: float = 1.0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is the plan of an unmodified model."""
+        return not self.sites and self.image_scale == 1
+
+    @property
+    def in_words(self) -> str:
+        """The plan in a few words.
+
+        >>> Plan((PooledSite("conv"),), image_scale=0.75).in_words
+        '1 pooled site, images at scale 0.75'
+        """
+        sites = [count(len(self.sites), "pooled site")] if self.sites else []
+        scale = [f"images at scale {self.image_scale:g}"] if self.image_scale != 1 else []
+        return ", ".join(sites + scale)
 
     @property
     def names(self) -> list[str]:
@@ -97,6 +119,7 @@ class Plan:
             border=border,
             padded=(*self.padded, *padded),
             sums=(*self.sums, *sums),
+            image_scale=self.image_scale,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -107,6 +130,7 @@ class Plan:
             "border": self.border,
             **({"padded": list(self.padded)} if self.border == "padded" else {}),
             **({"sums": [asdict(each) for each in self.sums]} if self.sums else {}),
+            **({"image_scale": self.image_scale} if self.image_scale != 1 else {}),
             "sites": [{"name": site.name, "follows": site.follows} for site in self.sites],
         }
 
@@ -136,7 +160,8 @@ class Plan:
             raise VirtualPoolError("The plan names a site twice; every site can be pooled once.")
         sites = tuple(PooledSite(site.name, site.follows) for site in written.sites)
         padded, sums = tuple(written.padded), tuple(written.sums)
-        return cls(sites, written.virtualpool, version, border, padded, sums)
+        scale = known_image_scale(written.image_scale)
+        return cls(sites, written.virtualpool, version, border, padded, sums, scale)
 
 
 @dataclass(frozen=True)
@@ -155,6 +180,7 @@ class _WrittenPlan:
     border: str = "exact"
     padded: list[str] = field(default_factory=list)
     sums: list[RecoveredSum] = field(default_factory=list)
+    image_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -163,7 +189,8 @@ class Record:
 
     Attributes:
         plan: its plan.
-        inputs: the description of the example inputs that it was traced with (`inputs.describe`).
+        inputs: the description of the example inputs that it was traced with (`inputs.describe`),
+            as they are once it has resized their images.
         fused_with: the arguments of `fuse`, with its inputs described; None while it is unfused.
     """
 
@@ -184,6 +211,22 @@ def known_border(given: Any) -> Border:
             "or, where a file says so, install a newer virtualpool."
         )
     return given
+
+
+def known_image_scale(given: Any) -> float:
+    """An image scale that a network can have; another is refused by name.
+
+    >>> known_image_scale(0.75)
+    0.75
+    """
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    # The limit is for files: one that says a million would take all memory.
+    if not is_number or not math.isfinite(given) or not 0 < given <= _LARGEST_SCALE:
+        raise VirtualPoolError(
+            f"image_scale is {given!r:.40}; it is the side of the network's images relative to the "
+            f"original's. Give a number above 0, up to {_LARGEST_SCALE}, such as 0.75."
+        )
+    return float(given)
 
 
 def plan_of(model: nn.Module) -> Plan:
@@ -213,6 +256,8 @@ def plan_of(model: nn.Module) -> Plan:
             for prefix, plan in plans
             for each in plan.sums
         ),
+        # A submodule's own image scale is not the model's.
+        image_scale=next((plan.image_scale for prefix, plan in plans if not prefix), 1.0),
     )
 
 

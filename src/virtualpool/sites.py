@@ -1,6 +1,6 @@
 """Where virtual pooling can go: every convolution of a model, and whether it is eligible."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,6 +115,32 @@ def check_eligible(site: Site) -> None:
         raise VirtualPoolError(
             f"{site.name} (output {site.out_shape}) cannot be pooled: {site.reason}. Leave it out."
         )
+
+
+def choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
+    """The sites to pool now, in the given order; all that is wrong with the names is refused."""
+    if isinstance(names, str) and names != "all":
+        names = [names]
+    if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
+        raise VirtualPoolError(
+            f"The sites are given as {names!r:.80}; give a list of their names, or 'all'."
+        )
+    eligible = [site.name for site in available if site.eligible]
+    if names == "all":
+        chosen = eligible
+    else:
+        given = [named(name, available) for name in dict.fromkeys(names)]
+        new = [site for site in given if site.reason != POOLED]
+        for site in new:
+            check_eligible(site)
+        chosen = [site.name for site in new]
+    if not chosen:
+        reasons = "".join(f" {site.name}: {site.reason}." for site in available[:1] if site.reason)
+        raise VirtualPoolError(
+            f"No site to pool: {len(available)} convolutions, {len(eligible)} of them eligible, "
+            f"none chosen.{reasons} virtualpool.sites(model, example_inputs) gives each reason."
+        )
+    return chosen
 
 
 def check_model(model: nn.Module) -> None:

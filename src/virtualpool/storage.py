@@ -23,6 +23,7 @@ from virtualpool.files import check_suffix, naming, parse_json, replacing, unwri
 from virtualpool.fingerprint import fingerprint
 from virtualpool.fuse import fuse
 from virtualpool.graph.forward import original_class
+from virtualpool.graph.image_scale import attach, scale_of, transforms_of
 from virtualpool.graph.inputs import check_size, for_model, from_description
 from virtualpool.graph.operations import is_known_by_class
 from virtualpool.graph.parts import trace
@@ -58,6 +59,12 @@ def save(model: nn.Module, path: Path | str) -> None:
     check_suffix(path, _SUFFIX)
     model = unwrapped(model)
     plan, record = plan_of(model), record_of(model)
+    inner = [name for name, each in model.named_modules() if name and scale_of(each) != 1]
+    if inner:
+        raise VirtualPoolError(
+            f"{inner[0]} of {type(model).__name__} resizes its images, which the file of the whole "
+            "could not say. Save that submodule."
+        )
     if plan.sites and record is None:
         raise VirtualPoolError(
             f"{type(model).__name__} is pooled inside a submodule ({plan.names[0]}), whose "
@@ -87,7 +94,9 @@ def save(model: nn.Module, path: Path | str) -> None:
         raise unwritable(Path(path), error) from error
 
 
-def load(model: nn.Module, path: Path | str, *, unfused: bool = False) -> nn.Module:
+def load(
+    model: nn.Module, path: Path | str, *, unfused: bool = False, resizes: bool = True
+) -> nn.Module:
     """A new model with the plan and the weights of a file that `save` wrote.
 
     Args:
@@ -95,6 +104,9 @@ def load(model: nn.Module, path: Path | str, *, unfused: bool = False) -> nn.Mod
         path: a file of `save`.
         unfused: gives the pooled model even if it was saved fused: to pool more of its sites,
             or to see the gain of fusing.
+        resizes: a model with an image scale resizes its images itself. False gives one for images
+            that have that size already: round(image_scale * H) by round(image_scale * W). A
+            detector of torchvision resizes in either case, to the same size.
 
     Returns:
         The model that was saved, bit-equal, on the device of `model`. One that was not fused for
@@ -112,18 +124,25 @@ def load(model: nn.Module, path: Path | str, *, unfused: bool = False) -> nn.Mod
     header, weights = _read(path)
     check_model(model)
     with naming(path):
-        if plan_of(model).sites:
+        if not (plan := plan_of(model)).is_empty:
             raise VirtualPoolError(
-                f"load takes the unmodified model, and this one has {len(plan_of(model).sites)} "
-                "pooled sites already; give the model as it was built."
+                f"load takes the unmodified model, and this one has {plan.in_words} already; give "
+                "the model as it was built."
             )
         _check_names(header, model, weights)
-        loaded = _pooled(header, model) if header.plan.sites else copy_of(model)
+        loaded, scale = copy_of(model), header.plan.image_scale
+        is_detector = bool(transforms_of(loaded))
+        if is_detector and scale != 1:
+            attach(loaded, scale)
+        if not header.plan.is_empty:
+            loaded = _pooled(header, loaded)
         _set_weights(loaded, weights)
-        if unfused or not header.fused:
-            return loaded
-        inputs = for_model(from_description(header.fused.inputs), loaded)
-        return fuse(loaded, inputs, training=header.fused.training)
+        if header.fused and not unfused:
+            inputs = for_model(from_description(header.fused.inputs), loaded)
+            loaded = fuse(loaded, inputs, training=header.fused.training)
+        if resizes and scale != 1 and not is_detector:
+            attach(loaded, scale)
+        return loaded
 
 
 def check_file(path: Path) -> None:
@@ -169,8 +188,8 @@ def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
     with naming(path):
         header = _parsed(without_schema(written))
         _check_hash(written, header.plan, weights)
-        if header.plan.sites and header.inputs is None:
-            raise VirtualPoolError("The header has sites and no inputs; copy or save it again.")
+        if not header.plan.is_empty and header.inputs is None:
+            raise VirtualPoolError("The header has a plan and no inputs; copy or save it again.")
     return header, weights
 
 

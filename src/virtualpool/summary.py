@@ -43,6 +43,7 @@ class Summary:
         border: what convolutions read beside recovered maps.
         padded: how many convolutions read padded borders.
         sums: how many sums stay reduced, in one forward.
+        image_scale: the side of the images that it sees, relative to the original's.
     """
 
     model: str
@@ -51,12 +52,15 @@ class Summary:
     border: Border = "exact"
     padded: int = 0
     sums: int = 0
+    image_scale: float = 1.0
 
     def __str__(self) -> str:
         fused = sum(each.form == "fused" for each in self.sites)
         head = (
             f"{self.model}: {len(self.sites)} of {count(self.convolutions, 'convolution')} pooled"
         )
+        if self.image_scale != 1:
+            head += f", images at scale {self.image_scale:g}"
         if not self.sites:
             return head
         rows = [[each.site, each.form, each.why] for each in self.sites]
@@ -120,7 +124,15 @@ def summary(model: nn.Module) -> Summary:
     sites = tuple(_pooled_as(name, fused, reasons) for name in plan.names)
     convolutions = sum(isinstance(module, nn.Conv2d) for module in inner.modules())
     name = type(inner).__name__
-    return Summary(name, sites, convolutions, plan.border, len(plan.padded), len(plan.sums))
+    return Summary(
+        name,
+        sites,
+        convolutions,
+        plan.border,
+        len(plan.padded),
+        len(plan.sums),
+        plan.image_scale,
+    )
 
 
 def _pooled_as(name: str, fused: set[str], reasons: dict[str, str]) -> PooledAs:

@@ -105,6 +105,25 @@ def forward_pre_hooks(module: nn.Module) -> list[Any]:
     return list(module._forward_pre_hooks.values())
 
 
+def remove_forward_pre_hooks(module: nn.Module, kind: type) -> None:
+    """Takes the pre-hooks of a kind from a module; only a handle could do so, and copies none."""
+    for key, hook in list(module._forward_pre_hooks.items()):
+        if isinstance(hook, kind):
+            del module._forward_pre_hooks[key]
+
+
+@contextmanager
+def forward_pre_hooks_off(module: nn.Module, kind: type) -> Iterator[None]:
+    """Calls of a module without its pre-hooks of a kind."""
+    before = dict(module._forward_pre_hooks)
+    remove_forward_pre_hooks(module, kind)
+    try:
+        yield
+    finally:
+        module._forward_pre_hooks.clear()
+        module._forward_pre_hooks.update(before)
+
+
 def has_backward_hooks(module: nn.Module) -> bool:
     """Whether somebody wants to know the gradients of a module's calls; only the dicts say."""
     return bool(module._backward_hooks or module._backward_pre_hooks)

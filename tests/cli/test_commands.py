@@ -49,6 +49,39 @@ def test_padded_borders(as_json: Run, network: Path, tmp_path: Path) -> None:
     assert "all sites, fused" in as_json("bench", f"{network}:tiny", "--all", *usual, *timing)
 
 
+@pytest.mark.parametrize("sites", [[], ["0", "3"]])
+def test_images_at_another_scale(
+    sites: list[str], run: Run, as_json: Run, network: Path, tmp_path: Path
+) -> None:
+    path, net = tmp_path / "scaled.safetensors", f"{network}:tiny"
+    scaled = ["--image-scale", "0.75", "--size", "16"]
+    result = as_json("apply", net, *sites, "--output", path, *scaled)
+    assert (result["pooled"], result["image_scale"]) == (sites, 0.75)
+    assert result["macs"]["after"] < 0.6 * result["macs"]["before"]
+    loaded = virtualpool.load(load_network(net).module, path)
+    assert virtualpool.plan_of(loaded).image_scale == 0.75
+    timing = ["--repeats", "1", "--threads", "1", "--device", "cpu"]
+    found = as_json("bench", net, path, *scaled, *timing, *(["--all"] if sites else []))
+    alone = found["unmodified, images at scale 0.75"]["macs"]
+    name = f"{path}, fused" if sites else str(path)
+    assert found[name]["macs"] == result["macs"]["after"]
+    assert (alone == result["macs"]["after"]) == (not sites)
+    assert ("all sites, images at scale 0.75, fused" in found) == bool(sites)
+    report = run("export", net, path, "--output", tmp_path / "net.pt2", "--no-latency")
+    assert "takes images of 0.75 of the side" in report.stdout
+    assert "(1x3x12x12)" in report.stdout
+
+
+def test_a_scale_that_cannot_be_is_refused(
+    refused: Run, run: Run, network: Path, tmp_path: Path
+) -> None:
+    path, net = tmp_path / "scaled.safetensors", f"{network}:tiny"
+    asked = ["apply", net, "--output", path, "--size", "16"]
+    assert "image_scale is -1.0" in refused(*asked, "--image-scale", "-1")
+    assert run(*asked).exit_code == 2
+    assert "Missing argument" in run(*asked).stderr
+
+
 def test_apply_says_what_it_changed(run: Run, network: Path, tmp_path: Path) -> None:
     path = tmp_path / "pooled.safetensors"
     result = run("apply", f"{network}:tiny", "all", "--output", path, "--size", "16")
@@ -211,7 +244,7 @@ def test_bench_says_what_it_leaves_out_and_what_is_still_interpolated(
         (["sites", "nowhere.py:build"], "nowhere.py: no such file"),
         (["sites", "FILE:tiny", "--input-shape", "1,3,8"], "--input-shape 1,3,8"),
         (["bench", "FILE:tiny", "nowhere.safetensors"], "nowhere.safetensors"),
-        (["bench", "FILE:tiny", "--weights", "POOLED"], "a network with 1 pooled sites"),
+        (["bench", "FILE:tiny", "--weights", "POOLED"], "a network with 1 pooled site,"),
         (["bench", "FILE:tiny", "--device", "cuda:77"], "--device cuda:77"),
         (
             ["sensitivity", "FILE:tiny", "--data", "nowhere", "--size", "16"],

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import virtualpool as vp
-from virtualpool.graph.image_scale import Resizing, resized
+from virtualpool.graph.image_scale import attach, resized
 from virtualpool.recover.distances import relative_square
 from virtualpool.recover.objectives import Distillation
 from virtualpool.recover.scaled_maps import averaged
@@ -33,7 +33,7 @@ ENDS = {"0": 2, "2": 5, "5": 7}
 
 
 def at_scale(model: nn.Module, scale: float) -> nn.Module:
-    Resizing(scale).attach(model)
+    attach(model, scale)
     return model
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ POINTS = [
     ),
 ]
 SMALLER = [
-    point(f"smaller-{side:g}", drop, speedup, [], side=side)
+    replace(point(f"smaller-{side:g}", drop, speedup, []), plan=Plan(image_scale=side))
     for side, drop, speedup in ((0.75, 0.004, 1.7), (0.625, 0.012, 2.4), (0.5, 0.05, 3.7))
 ]
 FUSING = [

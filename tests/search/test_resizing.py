@@ -1,42 +1,14 @@
-import copy
-import pickle
 import re
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torchvision.models import detection
 
-import virtualpool as vp
 from virtualpool import VirtualPoolError
-from virtualpool.search import resized
-from virtualpool.search.resizing import check_resizable, refusal, shrunk
+from virtualpool.search.resizing import check_resizable, refusal
 
 IMAGES = torch.rand(2, 3, 12, 10, generator=torch.Generator().manual_seed(0))
-
-SIZES = [
-    (0.75, (12, 10), (9, 8)),  # 7.5 is rounded to the even number
-    (0.625, (12, 10), (8, 6)),
-    (0.5, (224, 224), (112, 112)),
-    (0.5, (5, 1), (2, 1)),
-    (0.625, (224, 299), (140, 187)),
-]
-
-
-@pytest.mark.parametrize(("side", "size", "expected"), SIZES)
-def test_every_side_is_a_part_of_what_it_was(side, size, expected):
-    assert shrunk(torch.zeros(2, 3, *size), side).shape == (2, 3, *expected)
-
-
-def test_images_are_resized_and_all_else_stays():
-    whole = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    inputs = {"images": (IMAGES, whole), "labels": torch.ones(2), "fast": True}
-    found = shrunk(inputs, 0.5)
-    expected = functional.interpolate(IMAGES, (6, 5), mode="bilinear", antialias=True)
-    assert torch.equal(found["images"][0], expected)
-    assert found["images"][1] is whole
-    assert (found["labels"] is inputs["labels"], found["fast"]) == (True, True)
 
 
 class Scaled(nn.Module):
@@ -48,38 +20,6 @@ class Scaled(nn.Module):
 
     def forward(self, images: Tensor, *, scale: float = 1.0) -> Tensor:
         return self.convolution(images) * scale
-
-
-def test_the_copy_is_the_model_on_resized_images():
-    model = Scaled()
-    made = resized(model, 0.75)
-    assert type(made) is Scaled
-    expected = model(shrunk(IMAGES, 0.75), scale=2.0)
-    for copied in (made, copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
-        assert torch.equal(copied(IMAGES, scale=2.0), expected)
-        assert torch.equal(copied(images=IMAGES, scale=2.0), expected)
-    assert model(IMAGES).shape == (2, 4, 10, 8)
-
-
-def test_its_weights_are_the_models(tmp_path):
-    model = Scaled()
-    made = resized(model, 0.5)
-    made.get_parameter("convolution.weight").data.mul_(2)
-    before = model(IMAGES)
-    assert not torch.equal(before, 2 * before)
-    vp.save(made, tmp_path / "half.safetensors")
-    loaded = vp.load(model, tmp_path / "half.safetensors")
-    assert loaded(IMAGES).shape == before.shape  # without the resizing
-    assert torch.equal(loaded(shrunk(IMAGES, 0.5)), made(IMAGES))
-    assert torch.equal(model(IMAGES), before)
-    model.load_state_dict(made.state_dict())
-    assert torch.equal(model(IMAGES), loaded(IMAGES))
-
-
-@pytest.mark.parametrize("side", [0, 1, 1.5, -0.5])
-def test_what_is_no_part_of_the_side_is_refused(side):
-    with pytest.raises(VirtualPoolError, match=f"side is {side}; give a part"):
-        resized(Scaled(), side)
 
 
 class Auxiliary(nn.Module):

@@ -734,7 +734,7 @@ def test_a_bad_latency_setting_can_be_put_right(start):
 
 def test_a_pooled_model_is_refused(network, images, tmp_path):
     pooled = vp.apply(network, images, ["0"])
-    with pytest.raises(VirtualPoolError, match="1 pooled sites already"):
+    with pytest.raises(VirtualPoolError, match="1 pooled site already"):
         search(pooled, images, evaluate=evaluate, run_dir=tmp_path)
 
 

@@ -12,6 +12,7 @@ import virtualpool as vp
 from virtualpool import VirtualPoolError
 from virtualpool.measure import Latency, Setting
 from virtualpool.measure.latency import Timed
+from virtualpool.plan import Plan
 from virtualpool.search import (
     Frontier,
     Round,
@@ -19,7 +20,6 @@ from virtualpool.search import (
     by_labels,
     by_recalibration,
     read_records,
-    resized,
     search,
     smaller,
 )
@@ -90,13 +90,13 @@ def test_the_unmodified_model_is_compared_on_smaller_images(start, network, imag
     assert frontier.missing == {}
     for point, rows in zip(frontier.smaller, SIZES, strict=True):
         assert (point.accuracy, point.drop) == (rows / 100, pytest.approx(0.12 - rows / 100))
-        assert (point.side, point.plan.names) == (float(point.name.partition("-")[2]), [])
+        assert point.plan == Plan(image_scale=float(point.name.partition("-")[2]))
         assert point.speedup.median == pytest.approx(12 / rows)
         assert point.macs == vp.measure.macs(network, images[:1, :, :rows, :rows])
         assert point.weights == f"{point.name}/model.safetensors"
         log = (tmp_path / "run" / "log.txt").read_text()
         assert f"{point.name}: {rows / 100:.4f}, " in log
-        assert f"{point.side} of the side\n" in log
+        assert f"images at scale {point.plan.image_scale}\n" in log
     assert [point.name for point in frontier.points] == ["original", "round-01", "round-02"]
     assert frontier.pick(max_drop=1).name == "round-02"
     assert Frontier.load(tmp_path / "run" / "frontier.json") == frontier
@@ -168,7 +168,7 @@ def test_the_restored_model_is_the_one_that_was_judged(start, network, images):
         restored = frontier.restore(network, point)
         assert sizes_of(restored, images) == [rows]
         loaded = vp.load(network, frontier.directory / point.weights)
-        assert torch.equal(restored(images), resized(loaded, point.side)(images))
+        assert torch.equal(restored(images), loaded(images))
         one, other = (each.get_parameter("0.weight") for each in (loaded, network))
         assert torch.equal(one, 4 * other)
 

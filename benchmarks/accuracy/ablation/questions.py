@@ -6,6 +6,7 @@ from functools import partial
 
 from torch import nn
 
+import virtualpool as vp
 from benchmarks.accuracy.ablation.pooled import at_random, by_macs, in_rounds, pool, reached
 from benchmarks.accuracy.ablation.pruning import pruned_as_fast_as
 from benchmarks.accuracy.ablation.recovered import (
@@ -21,7 +22,6 @@ from benchmarks.accuracy.ablation.variant import Change, Variant
 from benchmarks.accuracy.perforation import perforated
 from virtualpool.graph.state import copy_of
 from virtualpool.search import ByTimeSaved, Grouped, PerLayer
-from virtualpool.search.resizing import resized
 from virtualpool.search.smaller import SIDES
 
 ROUNDS = 3
@@ -150,12 +150,12 @@ def _perforation(setup: Setup) -> list[Variant]:
 
 
 def _smaller_images(setup: Setup) -> list[Variant]:
-    smaller = map(_on_smaller_images, SIDES)
+    smaller = [_on_smaller_images(side, setup) for side in SIDES]
     return [*_more_and_more_pooled(setup), *_recovered_by_sites(setup), *smaller]
 
 
-def _on_smaller_images(side: float) -> Variant:
-    change = partial(resized, side=side)
+def _on_smaller_images(side: float, setup: Setup) -> Variant:
+    change = partial(vp.apply, example_inputs=setup.image, sites=[], image_scale=side)
     name = f"images of {side:g} of the side"
     return Variant.once(name, change, frontier="smaller images", side=side)
 

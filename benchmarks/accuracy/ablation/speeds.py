@@ -10,11 +10,11 @@ import virtualpool as vp
 from benchmarks.accuracy.ablation.setup import Setup
 from benchmarks.accuracy.ablation.variant import Variant
 from virtualpool.files import read_json, write_json
+from virtualpool.graph.image_scale import resized
 from virtualpool.measure import Latency, Speedup, latency
 from virtualpool.measure.prepared import Timed
 from virtualpool.measure.spread import quartiles
 from virtualpool.plan import plan_of
-from virtualpool.search.resizing import shrunk
 
 ORIGINAL = "original"
 _FUSED = ", fused"
@@ -87,7 +87,7 @@ def _forms(name: str, model: nn.Module, side: float, setup: Setup) -> Forms:
         return {name: lambda: model, name + _FUSED: partial(vp.fuse, model, setup.images)}
     if side < 1:
         # Whoever wants small images resizes large ones while they are decoded.
-        return {name: lambda: (setup.network, shrunk(setup.images, side))}
+        return {name: lambda: (setup.network, resized(setup.images, side))}
     return {name: lambda: model}
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from virtualpool.apply import choose
 from virtualpool.bound.errors import ErrorSize
 from virtualpool.bound.measuring import DISTANCE, Measured, measure, output_of
 from virtualpool.bound.propagation import Operations, followed, propagate
@@ -19,7 +18,7 @@ from virtualpool.graph.parts import Part, Traced, trace
 from virtualpool.graph.placement import placement
 from virtualpool.graph.running import evaluating, run
 from virtualpool.graph.state import copy_of
-from virtualpool.sites import check_model, sites_of
+from virtualpool.sites import check_model, choose, sites_of
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,14 @@ class Reconstruction:
 @grouped
 def apply(
     model: options.Model,
-    sites: Annotated[
-        list[str], typer.Argument(metavar="SITES...", help='Names of sites, or "all".')
-    ],
     reconstruction: Reconstruction,
+    sites: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SITES...",
+            help='Names of sites, or "all". With --image-scale none is needed.',
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(help="The .safetensors file to write; may be left out with --images."),
@@ -103,6 +107,7 @@ def apply(
     size: options.Size = None,
     input_shape: options.InputShape = None,
     border: options.Border = "exact",
+    image_scale: options.ImageScale = 1.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Pool sites of a network, fuse it, and save it with its plan.
@@ -111,6 +116,8 @@ def apply(
     far it agrees with the original on images that were held out.
     """
     _check(output, reconstruction.images, input_shape)
+    if not sites and image_scale == 1:
+        raise typer.BadParameter("Missing argument 'SITES...': names of sites, or \"all\".")
     with results(as_json) as show:
         import logging
 
@@ -123,8 +130,13 @@ def apply(
         network = load_network(model, weights)
         prepared = reconstruction.preprocessing(network, size)
         images = example_images(network, prepared.size if prepared else size, input_shape)
-        names = "all" if sites == ["all"] else sites
-        pooled = virtualpool.apply(network.module, images, names, border=border)
+        pooled = virtualpool.apply(
+            network.module,
+            images,
+            "all" if sites == ["all"] else sites or [],
+            border=border,
+            image_scale=image_scale,
+        )
         solved = None
         if prepared:
             pooled, solved = reconstruction.reconstructed(pooled, network.module, prepared)
@@ -136,6 +148,7 @@ def apply(
         result = {
             "pooled": virtualpool.plan_of(fused).names,
             "border": border,
+            "image_scale": image_scale,
             "fusing": report and report.to_json(),
             "macs": {"before": before, "after": after},
             "file": output and str(output),

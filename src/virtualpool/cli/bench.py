@@ -39,12 +39,15 @@ def bench(
     input_shape: options.InputShape = None,
     device: options.Device = None,
     border: options.Border = "padded",
+    image_scale: options.ImageScale = 1.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Time a network unmodified and pooled, unfused and fused, and print the settings.
 
     Interleaved with them, the unmodified one at half resolution: it has as much work as with
     all sites pooled, so it is the practical limit. How good it is there is another question.
+    With --image-scale it is also timed on such images, and so is --all. Networks with an image
+    scale get images that are resized already.
     """
     with results(as_json) as show:
         import virtualpool
@@ -55,7 +58,7 @@ def bench(
         # Fusing chooses between kernels by their times on the device.
         unmodified = network.module.to(where)
         images = example_images(network, size, input_shape).to(where)
-        pooled = _pooled(unmodified, files, border if every else None, images)
+        pooled = _pooled(unmodified, files, border if every else None, image_scale, images)
         timed, reports = _candidates(unmodified, pooled, images)
         macs = {name: virtualpool.measure.macs(*each) for name, each in timed.items()}
         setting: Conditions = {**timing.conditions(), "device": where}
@@ -66,38 +69,52 @@ def bench(
 
 
 def _pooled(
-    network: "nn.Module", files: list[Path] | None, border: "Border | None", images: "Tensor"
+    network: "nn.Module",
+    files: list[Path] | None,
+    border: "Border | None",
+    scale: float,
+    images: "Tensor",
 ) -> "dict[str, nn.Module]":
-    """The pooled networks, unfused: files, and with a border all sites."""
+    """The networks with plans, unfused: files, one at an image scale, with a border all sites."""
     import virtualpool
 
-    if sites := virtualpool.plan_of(network).sites:
+    if not (plan := virtualpool.plan_of(network)).is_empty:
         raise VirtualPoolError(
-            f"--weights names a network with {len(sites)} pooled sites, and bench compares with "
-            "the unmodified one. Give that file as one of FILES, and the original's weights here."
+            f"--weights names a network with {plan.in_words}, and bench compares with the "
+            "unmodified one. Give that file as one of FILES, and the original's weights here."
         )
     named = {str(file): virtualpool.load(network, file, unfused=True) for file in files or []}
-    if border is None:
-        return named
-    return named | {"all sites": virtualpool.apply(network, images, "all", border=border)}
+    if scale != 1:
+        name = f"unmodified, images at scale {scale:g}"
+        named[name] = virtualpool.apply(network, images, [], image_scale=scale)
+    if border is not None:
+        name = "all sites" if scale == 1 else f"all sites, images at scale {scale:g}"
+        named[name] = virtualpool.apply(network, images, border=border, image_scale=scale)
+    return named
 
 
 def _candidates(
     network: "nn.Module", pooled: "dict[str, nn.Module]", images: "Tensor"
 ) -> "tuple[dict[str, tuple[nn.Module, Any]], dict[str, Report]]":
     """The models to time, with images; a report of each fused one. Prints which are left out."""
+    from virtualpool.graph.image_scale import without_resizing
     from virtualpool.measure import at_half_resolution
+    from virtualpool.plan import plan_of
     from virtualpool.search.run.forms import fused_if_possible
 
     timed: dict[str, tuple[nn.Module, Any]] = {"unmodified": (network, images)}
     reports: dict[str, Report] = {}
-    for name, written in pooled.items():
-        timed[f"{name}, unfused"] = written, images
-        fused, report = fused_if_possible(written, images)
+    for name, model in pooled.items():
+        written, seen = without_resizing(model, images)
+        if not plan_of(written).sites:
+            timed[name] = written, seen
+            continue
+        timed[f"{name}, unfused"] = written, seen
+        fused, report = fused_if_possible(written, seen)
         for line in report.remaining:
             messages().print(f"{name}: {line}")
         if fused is not None:
-            timed[f"{name}, fused"] = fused, images
+            timed[f"{name}, fused"] = fused, seen
             reports[f"{name}, fused"] = report
     try:
         timed[_HALF] = at_half_resolution(network, images)

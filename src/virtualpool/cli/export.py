@@ -107,13 +107,14 @@ def export(
 def _inputs(network: "Network", loaded: Any, size: int | None, shape: str | None) -> Any:
     """Images of the given size, or inputs like the ones that the file was pooled with."""
     from virtualpool.cli.network import example_images
+    from virtualpool.graph.image_scale import given_to
     from virtualpool.graph.inputs import from_description
     from virtualpool.plan import record_of
 
     record = record_of(loaded)
     if size or shape or record is None:
         return example_images(network, size, shape)
-    return from_description(record.inputs)
+    return given_to(loaded, from_description(record.inputs))
 
 
 def _calibration(

@@ -51,6 +51,15 @@ Border = Annotated[
     ),
 ]
 
+ImageScale = Annotated[
+    float,
+    typer.Option(
+        metavar="SCALE",
+        help="Side of the images that the network sees, relative to those that it is given: 0.75 "
+        "resizes them to three quarters.",
+    ),
+]
+
 Data = Annotated[
     str,
     typer.Option(

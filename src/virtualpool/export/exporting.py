@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,9 +29,9 @@ from virtualpool.export.report import (
 from virtualpool.export.shapes import check_open, more_inputs
 from virtualpool.export.timing import timed
 from virtualpool.files import check_writable, put_in_place, write_json
+from virtualpool.graph.image_scale import scale_of, seen_by, without_resizing
 from virtualpool.graph.inputs import batch_size, call, map_tensors, tensors
-from virtualpool.graph.state import copy_of
-from virtualpool.plan import unwrapped
+from virtualpool.plan import plan_of, unwrapped
 from virtualpool.sites import check_model
 from virtualpool.words import first_line
 
@@ -64,7 +65,9 @@ def export(
             the format: `.onnx`, `.xml` (OpenVINO), `.pt2` (torch.export), `.pte` (ExecuTorch) or
             `.mlpackage` (Core ML, which is run on a Mac alone).
         example_inputs: see `virtualpool.graph.inputs`: tensors as the file is to take them, such as
-            images (N, 3, H, W) in float32.
+            images (N, 3, H, W) in float32. Of a model that resizes its images (an image scale),
+            images as the model takes them: the file takes them resized, and says so. Runtimes
+            resize while they decode, and have no antialiasing that equals PyTorch's.
         format: "onnx" (for ONNX Runtime on processors), "onnx-any" (for every runtime, and GPUs),
             "tensorrt" (ONNX that TensorRT reads well), "openvino", "pt2", "aoti" (AOTInductor, a
             `.pt2` package), "executorch" or "coreml"; None is by the suffix.
@@ -102,8 +105,8 @@ def export(
     if threads is not None and threads < 1:
         raise VirtualPoolError(f"threads={threads}: a runtime has one thread or more.")
     check_model(unwrapped(model))
-    whole = _ready_to_export(model)
-    inputs = map_tensors(lambda x: x.detach().cpu().contiguous(), example_inputs)
+    given = map_tensors(lambda x: x.detach().cpu().contiguous(), example_inputs)
+    whole, inputs = _ready_to_export(model, given)
     _run(whole, inputs)
     exported, inputs = part_of(whole, inputs, part) if part else (whole, inputs)
     check_open(exported, inputs, open_axes)
@@ -111,7 +114,8 @@ def export(
     if precision == "int8":
         size = batch_size(inputs) if open_axes == "none" else None
         solving, judging = held_out(calibration, size)
-    request = Request(exported, inputs, open_axes, precision, solving)
+    sees = partial(seen_by, unwrapped(model))
+    request = Request(exported, inputs, open_axes, precision, [*map(sees, solving)])
     threads = threads or torch.get_num_threads()
     with TemporaryDirectory(prefix="virtualpool-export-") as folder:
         made = Path(folder, path.name)
@@ -119,9 +123,10 @@ def export(
         found: dict[str, Any] = {"not_run": chosen.cannot_run}
         if not chosen.cannot_run:
             ready = _opened(chosen, request, made, threads)
-            found |= _compared(request, ready, judging)
+            found |= _compared(request, ready, [*map(sees, judging)])
             if original is not None:
-                found |= _timed(chosen, request, ready, original, part, folder, threads)
+                alike = _alike(request, original, given, part, solving)
+                found |= _timed(chosen, request, ready, alike, folder, threads)
         files = [made, *(made.with_suffix(suffix) for suffix in chosen.beside)]
         versions = versions_for(chosen)
         known = versions.get(chosen.packages[0] if chosen.packages else "torch", "")
@@ -133,6 +138,7 @@ def export(
             open_axes=open_axes,
             size_bytes=sum(map(_size, files)),
             model=described(whole) | ({"part": part} if part else {}),
+            image_scale=1.0 if part else scale_of(unwrapped(model)),
             operators=dict(operators),
             hint=chosen.hint(request, made),
             score=score,
@@ -161,8 +167,10 @@ def _compared(request: Request, ready: Ready, judging: Sequence[Any]) -> dict[st
     return {"checks": tuple(checks)}
 
 
-def _ready_to_export(model: nn.Module) -> nn.Module:
-    return copy_of(unwrapped(model)).eval().cpu()
+def _ready_to_export(model: nn.Module, inputs: Any) -> tuple[nn.Module, Any]:
+    """A copy of a model that resizes no images, and the inputs that it takes."""
+    copied, inputs = without_resizing(unwrapped(model), inputs)
+    return copied.eval().cpu(), inputs
 
 
 def _run(model: nn.Module, inputs: Any) -> None:
@@ -192,28 +200,32 @@ def _opened(format: Format, request: Request, path: Path, threads: int) -> Ready
         return format.ready(path, threads)
 
 
+def _alike(
+    request: Request, original: nn.Module, given: Any, part: str | None, calibration: Sequence[Any]
+) -> Request:
+    """The export of the original: with the inputs that it takes itself, which may be larger."""
+    other, inputs = _ready_to_export(original, given)
+    if plan_of(request.model).image_scale == 1 and part:
+        other, inputs = other.get_submodule(part), request.inputs
+    elif part:
+        other, inputs = part_of(other, inputs, part)
+    return Request(other, inputs, request.open_axes, request.precision, calibration)
+
+
 def _timed(
-    format: Format,
-    request: Request,
-    ready: Ready,
-    original: nn.Module,
-    part: str | None,
-    folder: str,
-    threads: int,
+    format: Format, request: Request, ready: Ready, alike: Request, folder: str, threads: int
 ) -> dict[str, Any]:
     """The latency of a file and of the original's, both in one runtime."""
-    other = _ready_to_export(original)
-    if part:
-        other = other.get_submodule(part)
-    alike = Request(
-        other, request.inputs, request.open_axes, request.precision, request.calibration
-    )
     path = Path(folder, "original", "original" + format.suffix)
     path.parent.mkdir()
     _written(format, alike, path)
-    other_ready = _opened(format, alike, path, threads)
-    files = {"latency": ready, "original_latency": other_ready}
-    return dict(timed(files, request.inputs, threads, f"{format.runtime} {request.precision}"))
+    other = _opened(format, alike, path, threads)
+    files = {
+        "latency": ready(request.inputs),
+        "original_latency": other(alike.inputs),
+    }
+    how = f"{format.runtime} {request.precision}"
+    return dict(timed(files, batch_size(request.inputs), threads, how))
 
 
 @contextmanager

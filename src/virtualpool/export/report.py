@@ -47,6 +47,8 @@ class ExportReport:
         original_latency: of the original's file, interleaved with it.
         hint: the next step, if there is one.
         score: of the model, where the caller knows it.
+        image_scale: the side of the images that the file takes, relative to those that the model
+            takes, which resizes them itself.
         versions: of Python, virtualpool, torch and the format's packages.
         machine: where it was made and timed.
     """
@@ -68,6 +70,7 @@ class ExportReport:
     score: Mapping[str, Any] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
+    image_scale: float = 1.0
 
     @property
     def difference(self) -> float | None:
@@ -101,7 +104,15 @@ class ExportReport:
         if len(most) > _SHOWN:
             named.append(f"{count(len(most) - _SHOWN, 'other kind')}")
         lines.append(f"Operators: {', '.join(named)}")
-        return "\n".join([*lines, *filter(None, [self.hint])])
+        return "\n".join([*lines, *filter(None, [self._images(), self.hint])])
+
+    def _images(self) -> str:
+        if self.image_scale == 1:
+            return ""
+        return (
+            f"It takes images of {self.image_scale:g} of the side: resize them as you decode them, "
+            "bilinearly with antialiasing; the file does not."
+        )
 
     def _checked(self) -> str:
         if self.not_run:

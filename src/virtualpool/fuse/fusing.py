@@ -37,6 +37,7 @@ from virtualpool.fuse.questions.values import UnfusableError, Values
 from virtualpool.fuse.report import Report, report_of, report_on
 from virtualpool.fuse.report import attach as attach_report
 from virtualpool.graph.forward import rewrite_forward
+from virtualpool.graph.image_scale import seen_by
 from virtualpool.graph.inputs import Call, as_call, describe
 from virtualpool.graph.parts import Part, trace
 from virtualpool.graph.placement import placement
@@ -71,7 +72,8 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
     model gives a copy.
 
     Args:
-        model: a model with virtual pools (`virtualpool.apply`); it is not changed.
+        model: a model with virtual pools (`virtualpool.apply`), or with an image scale alone; it is
+            not changed. Its resizing of images stays as it is.
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
         training: fuse the computation in training mode, too, for fine-tuning. Kernels are then
             folded at every call, so that gradients reach the parameters, and batch norm is left as
@@ -100,7 +102,7 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
     if report_of(model) is not None:
         return fused
     names = plan_of(model).names
-    if not names:
+    if plan_of(model).is_empty:
         raise VirtualPoolError(
             f"{type(model).__name__} has no virtual pool, so there is nothing to fuse; "
             "pool it first: virtualpool.apply(model, example_inputs, names)."
@@ -115,7 +117,8 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
     report = report.joined(Report(left=_left(names, traced.parts, traced.untraced)))
     attach_report(fused, report)
     if record := record_of(fused):  # a model that is pooled in submodules alone has none
-        fused_with = {"inputs": describe(example_inputs), "training": training}
+        inputs = describe(seen_by(fused, example_inputs))
+        fused_with = {"inputs": inputs, "training": training}
         attach(fused, replace(record, fused_with=fused_with))
     logger.info("%s", report)
     return fused
@@ -124,7 +127,7 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
 def calls_of_parts(model: nn.Module, parts: list[Part], example_inputs: Any) -> dict[str, Call]:
     """The arguments of each part."""
     if [part.name for part in parts] == [""]:
-        return {"": as_call(example_inputs)}
+        return {"": as_call(seen_by(model, example_inputs))}
     return calls(model, example_inputs, torch.clone)
 
 

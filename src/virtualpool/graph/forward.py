@@ -72,8 +72,10 @@ class Rewritten:
         said = super().extra_repr()  # pyright: ignore[reportAttributeAccessIssue]
         record = record_of(self)  # pyright: ignore[reportArgumentType]
         names = vars(self).get(_SITES, []) if record is None else record.plan.names
-        pooled = f"pooled sites: {', '.join(names)}"
-        return "\n".join(each for each in (said, pooled if names else "") if each)
+        pooled = f"pooled sites: {', '.join(names)}" if names else ""
+        scale = 1.0 if record is None else record.plan.image_scale
+        scaled = "" if scale == 1 else f"image scale: {scale:g}"
+        return "\n".join(each for each in (said, pooled, scaled) if each)
 
     def for_evaluation(self, inputs: Any) -> tuple[Any, Any]:
         """The object that the code of eval mode reads attributes from, and its inputs.

@@ -1,16 +1,23 @@
-"""The image scale: images of another size, made before they enter a model or as they do."""
+"""The image scale: a model that sees its images at another size than they are given in."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from virtualpool.graph.inputs import Call, map_tensors
-from virtualpool.plan import unwrapped
-from virtualpool.torch_private import forward_pre_hooks
+from virtualpool.graph.inputs import Call, map_tensors, tensors
+from virtualpool.graph.state import copy_of
+from virtualpool.plan import plan_of, unwrapped
+from virtualpool.torch_private import (
+    forward_pre_hooks,
+    forward_pre_hooks_off,
+    remove_forward_pre_hooks,
+)
 
 
 @dataclass(frozen=True)
@@ -27,56 +34,124 @@ class Resizing:
         positional, keywords = resized(given, self.scale)
         return positional, keywords
 
-    def attach(self, model: nn.Module) -> Any:
-        """Makes the model resize before all else; gives the handle that ends it."""
-        return model.register_forward_pre_hook(self, prepend=True, with_kwargs=True)
+
+def attach(model: nn.Module, scale: float) -> Callable[[], object]:
+    """Makes a model resize its images itself; gives what ends that.
+
+    A detector of torchvision does so anyway, to sizes of its own: these are multiplied by the
+    scale, so its boxes are where they were.
+    """
+    if found := transforms_of(model):
+        before = [dict(vars(each)) for each in found]
+        for transform in found:
+            resize_transform(transform, partial(_length, scale))
+        return lambda: [vars(it).update(was) for it, was in zip(found, before, strict=True)]
+    handle = model.register_forward_pre_hook(Resizing(scale), prepend=True, with_kwargs=True)
+    return handle.remove
+
+
+@contextmanager
+def at_scale(model: nn.Module, scale: float) -> Iterator[None]:
+    """Has a model see its images at an image scale, within."""
+    end = attach(model, scale) if scale != 1 else lambda: None
+    try:
+        yield
+    finally:
+        end()
+
+
+def scale_of(model: nn.Module) -> float:
+    """The image scale to which a model, or the one in a wrapper such as DDP, resizes its images.
+
+    It is 1 for one that takes images that are small already.
+
+    >>> scale_of(nn.Identity())
+    1.0
+    """
+    model = unwrapped(model)
+    hook = _resizing_of(model)
+    if hook is None and transforms_of(model):
+        return plan_of(model).image_scale
+    return 1.0 if hook is None else hook.scale
+
+
+def seen_by(model: nn.Module, inputs: Any) -> Any:
+    """Inputs of a model as they are once it has resized their images."""
+    hook = _resizing_of(model)
+    return inputs if hook is None else resized(inputs, hook.scale)
+
+
+def given_to(model: nn.Module, seen: Any) -> Any:
+    """Inputs that a model makes some others of (`seen_by`), but for rounding of their size."""
+    hook = _resizing_of(model)
+    return seen if hook is None else resized(seen, 1 / hook.scale)
+
+
+def without_resizing(model: nn.Module, inputs: Any) -> tuple[nn.Module, Any]:
+    """A copy of a model that resizes nothing itself, and inputs that are resized already."""
+    copied = copy_of(model)
+    remove_forward_pre_hooks(copied, Resizing)
+    return copied, seen_by(model, inputs)
+
+
+@contextmanager
+def taking_resized(model: nn.Module) -> Iterator[None]:
+    """Within, a model resizes nothing: it is given the images that it else makes itself."""
+    with forward_pre_hooks_off(model, Resizing):
+        yield
 
 
 def resized(inputs: Any, scale: float) -> Any:
     """Inputs with images at an image scale: bilinear, with antialiasing.
 
     Args:
-        inputs: images are the tensors of floats of shape (N, C, H, W); all else stays. So does an
-            axis of length 1, as a factor for each channel has.
+        inputs: images are the tensors of shape (N, C, H, W), of floats or of bytes; all else stays.
+            So does an axis of length 1, as a factor for each channel has.
         scale: the side of the result, relative to theirs: round(`scale` * H), round(`scale` * W).
 
-    >>> import torch
     >>> resized((torch.zeros(1, 3, 32, 25), 7), 0.625)[0].shape
     torch.Size([1, 3, 20, 16])
     """
-    return map_tensors(lambda tensor: _resized(tensor, scale), inputs)
+    return map_tensors(partial(_resized, scale), inputs)
 
 
-def scale_of(model: nn.Module) -> float:
-    """The image scale to which a model, or the one in a wrapper such as DDP, resizes its images.
-
-    >>> scale_of(nn.Identity())
-    1.0
-    """
-    hooks = forward_pre_hooks(unwrapped(model))
-    return next((hook.scale for hook in hooks if isinstance(hook, Resizing)), 1.0)
-
-
-@contextmanager
-def at_scale(model: nn.Module, scale: float) -> Iterator[None]:
-    """Has a model see its images at an image scale, within."""
-    if scale == 1:
-        yield
-        return
-    handle = Resizing(scale).attach(model)
-    try:
-        yield
-    finally:
-        handle.remove()
+def takes_images(model: nn.Module, inputs: Any) -> bool:
+    """Whether a model has images among its inputs that can be resized."""
+    return bool(transforms_of(model)) or any(map(is_image, tensors(inputs)))
 
 
 def is_image(tensor: Tensor) -> bool:
-    """Whether a tensor is a batch of images."""
-    return tensor.is_floating_point() and tensor.ndim == 4
+    """Whether a tensor is a batch of images: (N, C, H, W), of floats or of bytes."""
+    return tensor.ndim == 4 and (tensor.is_floating_point() or tensor.dtype is torch.uint8)
 
 
-def _resized(tensor: Tensor, scale: float) -> Tensor:
+def transforms_of(model: nn.Module) -> list[Any]:
+    """The part of a torchvision detector that resizes the images; nothing in other models."""
+    # By name: importing torchvision is not cheap.
+    return [it for it in model.modules() if type(it).__name__ == "GeneralizedRCNNTransform"]
+
+
+def resize_transform(transform: Any, change: Callable[[int], int]) -> None:
+    """Changes the sizes, in pixels, to which a detector resizes its images."""
+    transform.min_size = tuple(map(change, transform.min_size))
+    transform.max_size = change(transform.max_size)
+    if transform.fixed_size is not None:
+        transform.fixed_size = tuple(map(change, transform.fixed_size))
+
+
+def _resizing_of(model: nn.Module) -> Resizing | None:
+    return next((it for it in forward_pre_hooks(model) if isinstance(it, Resizing)), None)
+
+
+def _resized(scale: float, tensor: Tensor) -> Tensor:
     if not is_image(tensor):
         return tensor
-    size = [length if length == 1 else max(1, round(scale * length)) for length in tensor.shape[2:]]
-    return functional.interpolate(tensor, size, mode="bilinear", antialias=True)
+    size = [length if length == 1 else _length(scale, length) for length in tensor.shape[2:]]
+    # No device resizes all dtypes with antialiasing, and bytes are to be rounded alike on all.
+    x = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+    x = functional.interpolate(x, size, mode="bilinear", antialias=True)
+    return (x if tensor.is_floating_point() else x.round()).to(tensor.dtype)
+
+
+def _length(scale: float, length: int) -> int:
+    return max(1, round(scale * length))

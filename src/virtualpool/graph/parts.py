@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from virtualpool.graph.forward import ForwardCode
+from virtualpool.graph.image_scale import seen_by, taking_resized
 from virtualpool.graph.inputs import Call, as_call, map_tensors
 from virtualpool.graph.operations import is_hooked
 from virtualpool.graph.parameters import takes_any_number
@@ -75,14 +76,16 @@ def trace(model: nn.Module, example_inputs: Any) -> Traced:
 
     A part is used only if its graph, run in eval mode on the submodule's inputs, gives
     the submodule's outputs. Tensors that the code makes on the way become attributes of the parts'
-    modules: give a copy of a model that must not change.
+    modules: give a copy of a model that must not change. A model's own resizing of its images is
+    in no part.
 
     Raises:
         VirtualPoolError: the model does not run on the example inputs.
     """
-    walk = _Walk(model, example_inputs)
-    with evaluating(model):
-        walk.into("", as_call(example_inputs))
+    seen = seen_by(model, example_inputs)
+    walk = _Walk(model, seen)
+    with evaluating(model), taking_resized(model):
+        walk.into("", as_call(seen))
     return walk.traced
 
 

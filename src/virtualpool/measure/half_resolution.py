@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.image_scale import resize_transform, transforms_of
 from virtualpool.graph.inputs import as_call, map_tensors, tensors
 from virtualpool.graph.running import evaluating, run
 from virtualpool.graph.state import copy_of
@@ -38,10 +39,10 @@ def at_half_resolution(model: nn.Module, example_inputs: Any) -> tuple[nn.Module
             "The example inputs hold no image to resize to half resolution; an image is a "
             "tensor of floats of shape (N, C, H, W), or (C, H, W) in a list."
         )
-    if resizing(model):
+    if transforms_of(model):
         model = copy_of(model)
-        for transform in resizing(model):
-            _halve(transform)
+        for transform in transforms_of(model):
+            resize_transform(transform, _half)
     else:
         example_inputs = map_tensors(_halved, example_inputs)
     with evaluating(model):
@@ -55,19 +56,6 @@ def _is_image(tensor: Tensor) -> bool:
 
 def _halved(tensor: Tensor) -> Tensor:
     return tensor[..., ::2, ::2].contiguous() if _is_image(tensor) else tensor
-
-
-def resizing(model: nn.Module) -> list[Any]:
-    """The part of a torchvision detector that resizes the images; nothing in other models."""
-    # By name: importing torchvision is not cheap.
-    return [it for it in model.modules() if type(it).__name__ == "GeneralizedRCNNTransform"]
-
-
-def _halve(transform: Any) -> None:
-    transform.min_size = tuple(_half(side) for side in transform.min_size)
-    transform.max_size = _half(transform.max_size)
-    if transform.fixed_size is not None:
-        transform.fixed_size = tuple(_half(side) for side in transform.fixed_size)
 
 
 def _half(side: int) -> int:

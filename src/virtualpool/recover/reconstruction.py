@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import report_of
+from virtualpool.graph.image_scale import attach, scale_of
 from virtualpool.graph.inputs import batch_size, call, describe, for_model
 from virtualpool.graph.random_numbers import drawn, mixed_seed
 from virtualpool.graph.running import evaluating
@@ -66,6 +67,10 @@ def reconstruct(
     or if fewer images have the original's first class. Of logits (N, classes) the divergence of the
     classes is judged too.
 
+    A model with an image scale is solved towards the original on images of the same scale, where
+    every position has its position in the other. What the pixels have lost is lost: one without
+    virtual pools stays as it is.
+
     Run by `accelerate launch`, each process takes its share of the batches, and all end with the
     same weights. All are to be given the same batches.
 
@@ -98,9 +103,17 @@ def reconstruct(
     """
     observer = observer or unobserved
     _check(pooled)
+    if not plan_of(pooled).sites:
+        logger.info(
+            "%s has an image scale and no virtual pool: its weights stay, for what it has lost is "
+            "in the pixels", type(pooled).__name__,
+        )  # fmt: skip
+        return copy_of(pooled)
     device = device_of(pooled)
     processes.join(on_cpu=device.type == "cpu")
     start, solved, teacher = copy_of(pooled), copy_of(pooled), copy_of(original)
+    if scale_of(teacher) != (scale := scale_of(pooled)):
+        attach(teacher, scale)  # so that every position of one has its position in the other
     solving, judging = _split(_usable(drawn(batches, seed)))
     with (
         evaluating(start), evaluating(solved), evaluating(teacher),
@@ -142,7 +155,7 @@ def reconstruct(
 
 
 def _check(pooled: nn.Module) -> None:
-    if not plan_of(pooled).names:
+    if plan_of(pooled).is_empty:
         raise VirtualPoolError(
             f"{type(pooled).__name__} has no virtual pool, so there is nothing to reconstruct; "
             "pool it first: virtualpool.apply(model, example_inputs)."

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import name_of
 from virtualpool.fuse import training_twin
+from virtualpool.graph.image_scale import given_to
 from virtualpool.graph.inputs import for_model, from_description
 from virtualpool.graph.random_numbers import drawn, mixed_seed, seeded
 from virtualpool.measure.bench import device_of
@@ -234,9 +235,10 @@ def _checked(loss: Loss, value: Any) -> Tensor:
 def _trained_in_place_of(model: nn.Module) -> nn.Module:
     """The model to train: the fused twin of a pooled model, which has the same parameters."""
     record = record_of(model)
-    if record is None:
+    if record is None or not record.plan.sites:
         return model
-    twin = training_twin(model, for_model(from_description(record.inputs), model))
+    seen = for_model(from_description(record.inputs), model)
+    twin = training_twin(model, given_to(model, seen))
     return twin.to(memory_format=torch.channels_last)
 
 

@@ -73,7 +73,7 @@ def _dots(
             pareto=point.name in pareto,
             picked=point is picked,
             unfused=_speed_unfused(point),
-            on_smaller=point.side < 1,
+            on_smaller=point.is_smaller,
         )
         for point in points
     ]

@@ -110,7 +110,7 @@ def _model(
     is_original = point.weights is None
     return {
         "name": _label(point.name),
-        "sites": len(point.plan.sites),
+        "sites": point.pooled,
         "accuracy": unit.number(point.accuracy),
         "error": unit.plus_minus(point.standard_error).strip(),
         "metrics": [_NOTHING if value is None else unit.number(value) for value in metrics],

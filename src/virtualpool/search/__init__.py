@@ -12,7 +12,6 @@ from virtualpool.recover import (
 )
 from virtualpool.search.agreement import output_agreement
 from virtualpool.search.frontier import Frontier, Point
-from virtualpool.search.resizing import resized
 from virtualpool.search.rounds import Round, search
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
@@ -39,7 +38,6 @@ __all__ = [
     "by_reconstruction",
     "output_agreement",
     "read_records",
-    "resized",
     "search",
     "sensitivity",
 ]

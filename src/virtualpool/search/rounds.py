@@ -105,7 +105,7 @@ def search(
             of the side: pooling has to beat it. It is fine-tuned by `finetune` in the
             same way and for as long: once for each round that was made, with that round's epochs
             and learning rate. Training and evaluation see whole images, which the model resizes
-            (see `virtualpool.search.resized`); timing uses small images without resizing,
+            (see image scales in `virtualpool.apply`); timing uses small images without resizing,
             interleaved with the unmodified model. The result is in `Frontier.smaller` and
             `Frontier.lead`; `Frontier.missing` says why a size is left out.
         border: what convolutions read beside recovered maps; see `virtualpool.apply`.
@@ -215,10 +215,9 @@ def _candidates(
     sensitivity: Sensitivity | None,
 ) -> list[str]:
     """The sites to share out, in the order of execution."""
-    if plan_of(model).sites:
+    if not (plan := plan_of(model)).is_empty:
         raise VirtualPoolError(
-            f"The model has {len(plan_of(model).sites)} pooled sites already; search begins with "
-            "the unmodified model."
+            f"The model has {plan.in_words} already; search begins with the unmodified model."
         )
     if names is None:
         names = schedule.names or (sensitivity and sensitivity.names)

@@ -7,13 +7,15 @@ from typing import Any
 
 from torch import nn
 
+from virtualpool.apply import apply
+from virtualpool.graph.image_scale import without_resizing
 from virtualpool.measure.latency import latency
 from virtualpool.measure.macs import macs
-from virtualpool.plan import Plan
+from virtualpool.plan import plan_of
 from virtualpool.processes import agreed, is_main, wait_for_all
 from virtualpool.recover.round import Round
 from virtualpool.search.frontier import Point
-from virtualpool.search.resizing import refusal, resized, shrunk
+from virtualpool.search.resizing import refusal
 from virtualpool.search.run.forms import SmallerTimes
 from virtualpool.search.steps import Steps
 from virtualpool.storage import load
@@ -58,11 +60,6 @@ class _Smaller:
     def folder(self) -> Path:
         return self.steps.run.directory / self.name
 
-    @property
-    def inputs(self) -> Any:
-        """Images that are smaller already: a camera gives them, or they are resized only once."""
-        return shrunk(self.steps.example_inputs, self.side)
-
     def refusal(self) -> str | None:
         """Why the model does not take such images, if it does not."""
 
@@ -98,11 +95,11 @@ class _Smaller:
         wait_for_all()
 
     def _recover_as_in(self, index: int) -> None:
-        model = resized(self._loaded(index - 1), self.side)
+        model = self._as_after(index - 1)
         current = Round(
             index=index,
             added=(),
-            plan=Plan(),
+            plan=plan_of(model),
             directory=self._directory(index),
             learning_rate=self.steps.learning_rates[index - 1],
             epochs=self.steps.epochs[index - 1],
@@ -114,11 +111,13 @@ class _Smaller:
         self.steps.recovering.recover(model, current, self._file(index), name, self._again)
 
     def _measured(self) -> Point:
-        # Trained and judged on images of full size that it resizes; timed without that.
-        model = self._loaded(self.rounds)
-        times = self._times(model)
-        energies = self.steps.models.energies_of(self.folder, lambda: (model, self.inputs))
-        score = self.steps.score(self.folder, resized(model, self.side))
+        # Trained and judged on images of full size that it resizes; timed without that: a camera
+        # gives them smaller already, or they are resized only once.
+        model = self._as_after(self.rounds)
+        alone = without_resizing(model, self.steps.example_inputs)
+        times = self._times(alone)
+        energies = self.steps.models.energies_of(self.folder, lambda: alone)
+        score = self.steps.score(self.folder, model)
         drop = self.steps.original_score - score
         return Point(
             name=self.name,
@@ -127,8 +126,8 @@ class _Smaller:
             latency=times.smaller,
             baseline=times.unmodified,
             speedup=times.smaller.speedup_over(times.unmodified),
-            macs=macs(model, self.inputs),
-            plan=Plan(),
+            macs=macs(*alone),
+            plan=plan_of(model),
             weights=self._file(self.rounds).relative_to(self.steps.run.directory).as_posix(),
             metrics=score.metrics,
             drop=float(drop),
@@ -137,25 +136,26 @@ class _Smaller:
             energy_baseline=energies.unmodified,
             missing=energies.reasons,
             unit=score.unit,
-            side=self.side,
         )
 
-    def _times(self, model: nn.Module) -> SmallerTimes:
+    def _times(self, model: tuple[nn.Module, Any]) -> SmallerTimes:
         """How long the model takes, interleaved with the unmodified one on images of full size."""
 
         def compute() -> Any:
-            models = {"unmodified": self.steps.model, "smaller": (model, self.inputs)}
+            models = {"unmodified": self.steps.model, "smaller": model}
             found = latency(models, self.steps.example_inputs, **self.steps.latency)
             return SmallerTimes(**found).to_json()
 
         return self.steps.run.remember(self.folder / "times.json", compute, alone=True)
 
-    def _loaded(self, index: int) -> nn.Module:
+    def _as_after(self, index: int) -> nn.Module:
         """The model as it was after so many rounds of fine-tuning."""
-        return load(self.steps.model, self._file(index)) if index else self.steps.model
+        if index:
+            return self._again(self._file(index))
+        return apply(self.steps.model, self.steps.example_inputs, [], image_scale=self.side)
 
     def _again(self, path: Path) -> nn.Module:
-        return resized(load(self.steps.model, path), self.side)
+        return load(self.steps.model, path)
 
     def _file(self, index: int) -> Path:
         folder = self.folder if index == self.rounds else self._directory(index)

@@ -52,7 +52,7 @@ def frontier(tmp_path) -> Frontier:
 def _smaller(side: float, accuracy: float, speedup: float) -> Point:
     name = f"smaller-{side:g}"
     point = _point(name, accuracy, speedup)
-    return replace(point, plan=Plan(), side=side, weights=f"{name}/model.safetensors")
+    return replace(point, plan=Plan(image_scale=side), weights=f"{name}/model.safetensors")
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_a_point_as_json_and_as_text(frontier, forms, is_fused, said):
 def test_a_point_on_smaller_images_says_so(compared):
     point = compared.smaller[0]
     assert Point.from_json(json.loads(json.dumps(point.to_json()))) == point
-    assert str(point).endswith(", 1.75x (1.75 to 1.75), 12 ms, 0.001 M MACs, 0.75 of the side")
+    assert str(point).endswith(", 1.75x (1.75 to 1.75), 12 ms, 0.001 M MACs, images at scale 0.75")
 
 
 def test_a_point_says_in_what_unit_its_score_is(frontier, tmp_path):
@@ -268,12 +268,20 @@ def test_a_point_says_in_what_unit_its_score_is(frontier, tmp_path):
 def test_a_frontier_from_before_there_was_fusing_still_loads(frontier, tmp_path):
     value = frontier.to_json()
     for point in value["points"]:
-        for name in ("unfused", "fused", "half_resolution", "missing", "unit", "side"):
+        for name in ("unfused", "fused", "half_resolution", "missing", "unit"):
             del point[name]
     del value["smaller"], value["missing"]
     (tmp_path / "frontier.json").write_text(json.dumps(value))
     assert Frontier.load(tmp_path / "frontier.json") == frontier
     assert frontier.half_resolution is None
+
+
+def test_the_side_of_0_1_is_the_plans_image_scale(compared, tmp_path):
+    value = compared.to_json()
+    for point in [*value["points"], *value["smaller"]]:
+        point["side"] = point["plan"].pop("image_scale", 1.0)
+    (tmp_path / "frontier.json").write_text(json.dumps(value))
+    assert Frontier.load(tmp_path / "frontier.json") == compared
 
 
 def test_names_of_0_1_are_still_read(frontier, tmp_path):
@@ -368,7 +376,7 @@ def test_timed_measures_smaller_images_on_such(compared, network, images):
     for point, old in zip(after.smaller, compared.smaller, strict=True):
         assert point.baseline == after.original.latency
         assert point.speedup == point.latency.speedup_over(point.baseline)
-        assert (point.name, point.accuracy, point.side) == (old.name, old.accuracy, old.side)
+        assert (point.name, point.accuracy, point.plan) == (old.name, old.accuracy, old.plan)
 
 
 def test_timed_names_the_model_that_is_not_there(frontier, network, images):
@@ -438,3 +446,4 @@ def test_it_is_shown_as_a_table(compared):
         "original", "r1*", "r2", "r3*", "r4*", "smaller-0.75", "smaller-0.5",
     ]  # fmt: skip
     assert rows[1].split() == ["r1*", "91.0", "\N{MINUS SIGN}1.0", "14", "ms", "1.50x", "1", "0.0"]
+    assert rows[-1].endswith(" 0 at scale 0.5    0.0")

@@ -116,13 +116,15 @@ def _mark(axes: "Axes", point: "Point", colour: str, *, is_above: bool) -> None:
         xerr=[[speedup.median - speedup.lower], [speedup.upper - speedup.median]],
         yerr=point.standard_error,
         color=colour,
-        marker="s" if point.side < 1 else "D" if point.weights is None else "o",
+        marker="s" if point.is_smaller else "D" if point.weights is None else "o",
         markersize=7,
         elinewidth=1,
         capsize=2,
         zorder=2,
     )
     pooled = f", {len(point.plan.sites)} pooled" if point.plan.sites else ""
+    if pooled and point.plan.image_scale != 1:
+        pooled += f", images at scale {point.plan.image_scale:g}"
     # Between its ends the line has room above and to the right; all else has it below to the left.
     right, above = (7, 7) if is_above else (-7, -15)
     axes.annotate(

@@ -10,15 +10,16 @@ from torch import nn
 
 from virtualpool.documents import read_document, write_document
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.image_scale import attach, resized
 from virtualpool.graph.state import copy_of
 from virtualpool.measure.latency import Latency, LatencyOptions, Speedup, latency
 from virtualpool.measure.prepared import Timed
 from virtualpool.measure.unit import Unit
+from virtualpool.plan import plan_of
 from virtualpool.schema import Some, converted
 from virtualpool.search.frontier.lead import lead
 from virtualpool.search.frontier.pareto import unbeaten
 from virtualpool.search.frontier.point import Point
-from virtualpool.search.resizing import resized, shrunk
 from virtualpool.storage import load
 from virtualpool.table import table
 
@@ -133,8 +134,8 @@ class Frontier:
 
         Args:
             model: the user's own unmodified model; it is not changed.
-            point: one of the points, or its name. One on smaller images makes images smaller by
-                itself; `virtualpool.load` of its file gives the one that takes small images.
+            point: one of the points, or its name. One with an image scale resizes images itself;
+                `virtualpool.load(model, file, resizes=False)` gives one for small images.
 
         Raises:
             VirtualPoolError: the weights are missing or broken, or are another model's.
@@ -143,7 +144,9 @@ class Frontier:
         if point.weights is None:
             return copy_of(model)
         loaded = load(model, self.directory / point.weights)
-        return loaded if point.side == 1 else resized(loaded, point.side)
+        if plan_of(loaded).image_scale != point.plan.image_scale:
+            attach(loaded, point.plan.image_scale)  # files of virtualpool 0.1 do not say it
+        return loaded
 
     def _named(self, name: str) -> Point:
         named = {point.name: point for point in (*self.points, *self.smaller)}
@@ -168,9 +171,9 @@ class Frontier:
         Raises:
             VirtualPoolError: a model's weights are missing or broken, or it cannot be timed.
         """
-        models: dict[str, Timed] = {
-            point.name: self.restore(model, point) for point in self.points
-        } | {point.name: (model, shrunk(example_inputs, point.side)) for point in self.smaller}
+        models: dict[str, Timed] = {it.name: self.restore(model, it) for it in self.points}
+        for it in self.smaller:
+            models[it.name] = model, resized(example_inputs, it.plan.image_scale)
         latencies = latency(models, example_inputs, **options)
         baseline = latencies[self.original.name]
         points, smaller = (
@@ -293,6 +296,6 @@ def _row(point: Point, unit: Unit, unbeaten: bool) -> list[str]:
         unit.number(point.drop),
         f"{point.latency.median_ms:.3g} ms",
         f"{point.speedup.median:.2f}x",
-        str(len(point.plan.sites)),
+        point.pooled,
         f"{point.macs / 1e6:,.1f}",
     ]

@@ -10,7 +10,6 @@ from virtualpool.plan import Plan
 from virtualpool.schema import (
     Finite,
     NotNegative,
-    Positive,
     Whole,
     converted,
     parsed,
@@ -40,7 +39,7 @@ class Point:
         baseline: how long the unmodified model takes, measured interleaved with it.
         speedup: how many times faster it is than the unmodified model, from the pairs of samples.
         macs: multiply-accumulates per image.
-        plan: which sites are pooled.
+        plan: which sites are pooled, and at which image scale.
         weights: its file, relative to the frontier's directory; None for the original.
         metrics: other measures of the same evaluation, by name.
         drop: how much lower the accuracy is than the original's.
@@ -55,7 +54,6 @@ class Point:
         energy_baseline: the joules that the unmodified model takes, measured interleaved with it.
         missing: of `fused`, `half_resolution` and `energy`, why they could not be measured.
         unit: the score's meaning and how to write it, or None where it is not known.
-        side: the share of the images' side that the model sees; 1 but for those on smaller images.
     """
 
     name: str
@@ -78,7 +76,17 @@ class Point:
     energy_baseline: Energy | None = None
     missing: dict[str, str] = field(default_factory=dict)
     unit: Unit | None = None
-    side: Positive = 1.0
+
+    @property
+    def pooled(self) -> str:
+        """How many sites are pooled, and at which image scale, for a table."""
+        scale = self.plan.image_scale
+        return str(len(self.plan.sites)) + ("" if scale == 1 else f" at scale {scale:g}")
+
+    @property
+    def is_smaller(self) -> bool:
+        """Whether it is the unmodified model on smaller images."""
+        return not self.plan.sites and self.plan.image_scale < 1
 
     @property
     def is_fused(self) -> bool:
@@ -108,7 +116,7 @@ class Point:
     def from_json(cls, value: Any) -> "Point":
         """The point of a JSON value; one that is none is refused."""
         value = parsed(
-            renamed(value, as_written="unfused", half="half_resolution"),
+            _with_scale(renamed(value, as_written="unfused", half="half_resolution")),
             plan=Plan.from_json,
             energy=Energy.from_json,
             energy_baseline=Energy.from_json,
@@ -133,7 +141,18 @@ class Point:
             for name, latency in beside.items()
             if (speedup := self.speedup_of(latency))
         )
-        what = f"{len(self.plan.sites)} pooled" if self.side == 1 else f"{self.side:g} of the side"
+        scale = self.plan.image_scale
+        what = "" if self.is_smaller else f"{len(self.plan.sites)} pooled"
+        scaled = "" if scale == 1 else f"images at scale {scale:g}"
+        what = ", ".join(filter(None, [what, scaled]))
         return f"{self.name}: {self.accuracy:.4f}{error}{unit}, {speed}, {what}{form}" + (
             f" ({others})" if others else ""
         )
+
+
+def _with_scale(value: Any) -> Any:
+    """A JSON value whose plan has the image scale; virtualpool 0.1 had it beside the plan."""
+    match value:
+        case {"side": side, "plan": {**plan}}:
+            return value | {"plan": {"image_scale": side} | plan}
+    return value

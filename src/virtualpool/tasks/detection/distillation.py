@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.image_scale import scale_of
 from virtualpool.graph.inputs import tensors
 from virtualpool.recover.distances import distance_of_sites, mean_relative_square
 from virtualpool.recover.limits import WEIGHT
 from virtualpool.recover.objectives import Loss, teacher
 from virtualpool.recover.round import Finetune, Round
+from virtualpool.recover.scaled_maps import ScaledMaps, averaged
 from virtualpool.recover.settings import Training, TrainingOptions
 from virtualpool.recover.site_maps import SiteMap, maps_of, outputs_to, site_maps
 from virtualpool.recover.training import train
@@ -83,6 +85,7 @@ class _Distance:
         self._weights = weights
         self._teacher = teacher
         self._sites: list[SiteMap] | None = None
+        self._scaled = ScaledMaps(teacher, 1.0, [])
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
         images = batch[0]
@@ -90,6 +93,7 @@ class _Distance:
             _check(self._teacher)
             wanted = bool(self._weights.sites)
             self._sites = site_maps(self._teacher, model, images[:1]) if wanted else []
+            self._scaled = ScaledMaps(self._teacher, scale_of(model), self._sites)
         expected: list[Any] = []
         with (
             torch.no_grad(),
@@ -97,13 +101,16 @@ class _Distance:
             maps_of(self._teacher, self._sites) as expected_maps,
         ):
             self._teacher(images)
+        expected_maps = self._scaled.of(expected_maps, images)
         given: list[Any] = []
         with (
             outputs_to(model, [(_BACKBONE, given.append)]),
             maps_of(model, self._sites) as given_maps,
         ):
             loss = self._weights.labels * detector_loss(model, batch)
-        backbone = mean_relative_square(tensors(given), tensors(expected))
+        pairs = zip(tensors(expected), tensors(given), strict=True)
+        alike = [averaged(theirs, ours.shape[2:]) for theirs, ours in pairs]
+        backbone = mean_relative_square(tensors(given), alike)
         sites = distance_of_sites(given_maps, expected_maps)
         return loss + self._weights.features * backbone + self._weights.sites * sites
 
