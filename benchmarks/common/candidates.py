@@ -48,10 +48,10 @@ def candidates(
     return dict(zip(NAMES, models, strict=True))
 
 
-def with_padded_borders(network: nn.Module, images: Tensor) -> Candidate:
+def with_padded_borders(network: nn.Module, images: Tensor, *, training: bool = False) -> Candidate:
     """The network with all sites pooled and padded borders, fused."""
     pooled = vp.apply(network, images, "all", border="padded")
-    return Candidate(vp.fuse(pooled, images), images, pooled)
+    return Candidate(vp.fuse(pooled, images, training=training), images, pooled)
 
 
 def with_full_sums(network: nn.Module, images: Tensor, pooled: nn.Module) -> nn.Module:

@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor, nn
 
 from benchmarks.common.arguments import add_networks, add_timing, parser
-from benchmarks.common.candidates import NAMES, Candidate, candidates
+from benchmarks.common.candidates import NAMES, candidates
 from benchmarks.common.networks import ALL_CNN_C, images, network, usual_side
 from benchmarks.common.setting import setting
 from benchmarks.common.tables import by_column, grid, section, show
 from benchmarks.common.times import median, milliseconds_per, spread, timed_interleaved
-from benchmarks.speed.step import step
-from virtualpool.measure.bench import Bench
+from benchmarks.speed.step import step_of
 from virtualpool.measure.setting import device_name
 from virtualpool.measure.timing import threads as torch_threads
 
@@ -94,23 +92,12 @@ def _measured(name: str, batch: int, precision: str, options: argparse.Namespace
     compared = candidates(
         network(name, side).to(device), images(batch, side).to(device), training=True
     )
-    runs = {
-        each: partial(_run, *_ready(it, device), DTYPES[precision]) for each, it in compared.items()
-    }
+    autocast = DTYPES[precision] is torch.bfloat16
+    runs = {each: step_of(it, device, autocast=autocast) for each, it in compared.items()}
     with torch_threads(options.threads):
         steps = Steps(name, batch, precision, timed_interleaved(runs, options.duration_s, device))
     print(name, batch, precision, {each: steps.share(each) for each in NAMES}, flush=True)
     return steps
-
-
-def _ready(candidate: Candidate, device: torch.device) -> tuple[nn.Module, Tensor]:
-    bench = Bench.of(device, None, channels_last=True)
-    return bench.copy_of(candidate.model), bench.inputs(candidate.images, None)
-
-
-def _run(model: nn.Module, images: Tensor, dtype: torch.dtype) -> None:
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
-        step(model, images)
 
 
 def _side(name: str, options: argparse.Namespace) -> int:
