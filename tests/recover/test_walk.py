@@ -30,6 +30,21 @@ class Keeping(nn.Module):
         return x.mean((2, 3))
 
 
+class Shortcut(nn.Module):
+    """Adds a layer's map to one that an earlier layer reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.one, self.two = (nn.Conv2d(8, 8, 3, padding=1) for _ in range(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.stem(images).relu()
+        out = self.two(self.one(x).relu())
+        out += x
+        return out.mean((2, 3))
+
+
 class Branching(nn.Module):
     """Takes another path for dark images."""
 
@@ -62,9 +77,10 @@ def weights(model: nn.Module) -> Tensor:
 
 @pytest.mark.parametrize("memory", [0.0, 1e-3])
 @pytest.mark.parametrize("smallest", [0, 4096])
-def test_maps_in_files_lead_to_the_same_weights(memory, smallest, monkeypatch):
+@pytest.mark.parametrize("make", [Keeping, Shortcut])
+def test_maps_in_files_lead_to_the_same_weights(make, memory, smallest, monkeypatch):
     monkeypatch.setattr(memories, "_SMALLEST", smallest)
-    original = Keeping().eval()
+    original = make().eval()
     pooled = vp.apply(original, images(1))
     batches = images().split(4)
     held = reconstruct(pooled, original, batches)

@@ -106,6 +106,16 @@ def is_known_by_class(module: nn.Module) -> bool:
     return is_of_pytorch(module) or isinstance(module, _ACTIVATION_MODULES)
 
 
+def is_dropout_of_images(module: nn.Module) -> bool:
+    """Whether a module of torchvision or timm drops whole images in training, as at a shortcut.
+
+    >>> from torchvision.ops import StochasticDepth
+    >>> is_dropout_of_images(StochasticDepth(0.5, "row")), is_dropout_of_images(nn.Dropout())
+    (True, False)
+    """
+    return type(module).__name__ in ("StochasticDepth", "DropPath")
+
+
 def is_mean_over_space(node: fx.Node) -> bool:
     """Whether a node is `map.mean((2, 3))`: global average pooling, written as arithmetic."""
     if (node.op, node.target) not in (("call_function", torch.mean), ("call_method", "mean")):

@@ -102,7 +102,12 @@ def sum_behind(recovery: fx.Node) -> fx.Node:
     return first_of(recovery.args[1])  # pyright: ignore[reportArgumentType]
 
 
+def summands(node: fx.Node) -> list[fx.Node]:
+    """The two values that a node adds; none where it adds no two."""
+    found = [each for each in node.args[:2] if isinstance(each, fx.Node)]
+    return found if node.target in _ADDITIONS and len(found) == 2 else []
+
+
 def _is_sum(node: fx.Node) -> bool:
     """Whether a node adds two values, or is the cells of such a sum."""
-    summands = [each for each in node.args[:2] if isinstance(each, fx.Node)]
-    return node.target is cells or (node.target in _ADDITIONS and len(summands) == 2)
+    return node.target is cells or bool(summands(node))

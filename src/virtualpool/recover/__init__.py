@@ -107,14 +107,20 @@ def by_distillation(
 
 
 def by_reconstruction(
-    original: nn.Module, batches: Iterable[Any], *, samples: int = 48, memory_gib: float = 4.0
+    original: nn.Module,
+    batches: Iterable[Any],
+    *,
+    samples: int = 48,
+    steps: int = 60,
+    memory_gib: float = 4.0,
 ) -> Finetune:
-    """Recovery by weights in closed form: minutes, without labels or training (`reconstruct`).
+    """Recovery by weights solved layer by layer: minutes, without labels (`reconstruct`).
 
     Args:
         original: the model before pooling.
         batches: batches of images, or of tuples that start with images.
         samples: positions of each map that enter the solve, for each image.
+        steps: of gradients for each layer, after its solve.
         memory_gib: about how many GiB the maps of all images may take.
 
     Returns:
@@ -133,6 +139,7 @@ def by_reconstruction(
             original,
             batches,
             samples=samples,
+            steps=steps,
             memory_gib=memory_gib,
             observer=lambda stage, *told: current.observer(f"{current.name} {stage}", *told),
         )

@@ -1,12 +1,14 @@
 """Forward passes that pause at each layer, so that a layer can be changed before it runs on."""
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from virtualpool.recover.shortcuts import Shortcut
 
 _running = threading.local()
 
@@ -26,12 +28,16 @@ class PausedForward:
     Args:
         call: the call.
         within: a context that the call runs in.
+
+    Attributes:
+        kept: maps that `keeping` kept, by name.
     """
 
     def __init__(
         self, call: Callable[[], Any], within: AbstractContextManager[Any] | None = None
     ) -> None:
         self.result: Any = None
+        self.kept: dict[str, Tensor] = {}
         self._call, self._within = call, within or nullcontext()
         self._at: tuple[str, Tensor] | None = None
         self._error: BaseException | None = None
@@ -115,6 +121,23 @@ class pausing_at:  # noqa: N801  (read as a statement)
             handle.remove()
 
 
+@contextmanager
+def keeping(model: nn.Module, shortcuts: dict[str, Shortcut]) -> Iterator[None]:
+    """Makes forwards of a model, within, keep the maps of shortcuts by their names."""
+    handles: list[Any] = []
+    for name, shortcut in shortcuts.items():
+        module = model.get_submodule(shortcut.module)
+        if shortcut.is_read:
+            handles.append(module.register_forward_pre_hook(_keep_read(name), with_kwargs=True))
+        else:
+            handles.append(module.register_forward_hook(_keep_given(name)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def read_by(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor:
     """The map among the arguments of a convolution or linear layer.
 
@@ -128,6 +151,22 @@ def _before(name: str) -> Callable[..., None]:
     def hook(module: nn.Module, arguments: Any, keywords: Any) -> None:
         if (forward := getattr(_running, "forward", None)) is not None:
             forward.pause(name, read_by(arguments, keywords))
+
+    return hook
+
+
+def _keep_read(name: str) -> Callable[..., None]:
+    def hook(module: nn.Module, arguments: Any, keywords: Any) -> None:
+        if (forward := getattr(_running, "forward", None)) is not None:
+            forward.kept[name] = read_by(arguments, keywords)
+
+    return hook
+
+
+def _keep_given(name: str) -> Callable[..., None]:
+    def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+        if (forward := getattr(_running, "forward", None)) is not None:
+            forward.kept[name] = output
 
     return hook
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from virtualpool.graph.channels import numbers_of_channels
 from virtualpool.graph.forward import original_class
 from virtualpool.graph.geometry import size_arguments
 from virtualpool.graph.inputs import tensors
@@ -20,8 +21,11 @@ from virtualpool.plan import plan_of
 from virtualpool.recover.forwards import read_by
 from virtualpool.recover.memories import Memories
 from virtualpool.recover.selections import Selections
+from virtualpool.recover.shortcuts import Shortcut, shortcut_beside
 from virtualpool.recover.site_maps import activation_of
 from virtualpool.torch_private import CONVOLUTION
+
+_SMALL = 1e-3
 
 
 @dataclass
@@ -36,6 +40,8 @@ class Layer:
         norm: the batch norm behind it, which takes the shift of a layer without bias.
         after: its normalisation and activation.
         after_original: the same of the original.
+        shortcut: the other summand of a sum behind it.
+        scale: of each channel on the way to that sum, by the norm.
     """
 
     name: str
@@ -45,6 +51,8 @@ class Layer:
     norm: Any = None
     after: Callable[[Tensor], Tensor] = field(default=lambda x: x)
     after_original: Callable[[Tensor], Tensor] = field(default=lambda x: x)
+    shortcut: Shortcut | None = None
+    scale: Tensor | None = None
 
     @property
     def groups(self) -> int:
@@ -61,6 +69,21 @@ class Layer:
     def takes_shift(self) -> bool:
         """Whether something can be added to its output."""
         return self.module.bias is not None or self.norm is not None
+
+    def target(self, output: Tensor, drift: Tensor | None) -> Tensor:
+        """The output that it should have: the original's, and what its sum's shortcut lacks.
+
+        Args:
+            output: the original's.
+            drift: the original's shortcut less the pooled model's.
+        """
+        if drift is None or drift.shape != output.shape:
+            return output
+        if self.scale is None:
+            return output + drift
+        scale = self.scale.to(drift).view(-1, *[1] * (drift.ndim - 2))
+        # A channel that the norm all but leaves out cannot mend the sum.
+        return output + (drift / scale).masked_fill(scale.abs() < _SMALL, 0.0)
 
     def size_for(self, x: Tensor) -> tuple[int, int]:
         """The size of a convolution's output for an input (N, C, H, W)."""
@@ -194,12 +217,13 @@ def layers_of(
         for name in dict.fromkeys(order.calls)
         if users[id(solved.get_submodule(name).weight)] == 1
     }
+    are_single = {name for name, number in calls.items() if number == 1}
     for part in trace(copy_of(original), images).parts:
         for name, layer in layers.items():
             nodes = part.calls(part.evaluation, name)
             # An operation that follows one call alone is neither solved behind nor judged behind.
             if len({_names_behind(node, part) for node in nodes}) == 1:
-                _look_behind(layer, nodes, part, solved, original)
+                _look_behind(layer, nodes, part, solved, original, are_single)
     return layers
 
 
@@ -227,7 +251,12 @@ def _behind(node: fx.Node, part: Part) -> tuple[str | None, fx.Node | None]:
 
 
 def _look_behind(
-    layer: Layer, nodes: list[fx.Node], part: Part, solved: nn.Module, original: nn.Module
+    layer: Layer,
+    nodes: list[fx.Node],
+    part: Part,
+    solved: nn.Module,
+    original: nn.Module,
+    are_single: set[str],
 ) -> None:
     """Finds the operations that follow all calls of a layer."""
     name, end = _behind(nodes[0], part)
@@ -236,6 +265,8 @@ def _look_behind(
         if len(part.calls(part.evaluation, name)) != len(nodes):
             return  # a norm of other layers too, which takes no shift of one
         layer.norm, norm = solved.get_submodule(name), original.get_submodule(name)
+    if end is None and len(nodes) == 1:
+        _look_beside(layer, nodes[0], norm, part, are_single)
     activation = None if end is None else activation_of(part, end)
 
     def behind(model: nn.Module, norm: nn.Module | None) -> Callable[[Tensor], Tensor]:
@@ -246,6 +277,17 @@ def _look_behind(
         return after
 
     layer.after, layer.after_original = behind(solved, layer.norm), behind(original, norm)
+
+
+def _look_beside(layer: Layer, node: fx.Node, norm: Any, part: Part, are_single: set[str]) -> None:
+    """Finds the shortcut of a layer whose map, normalised or not, is a summand."""
+    if norm is None:
+        layer.shortcut = shortcut_beside(node, node, part, are_single)
+        return
+    (end,) = node.users
+    if (numbers := numbers_of_channels(norm, norm.running_mean)) is not None:
+        layer.shortcut = shortcut_beside(node, end, part, are_single)
+        layer.scale = numbers[0]
 
 
 def _batch_norm_behind(node: fx.Node, part: Part) -> str | None:

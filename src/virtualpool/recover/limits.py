@@ -56,6 +56,7 @@ class Limits:
 # The upper ends are far above all use: a larger value is a slip of the keyboard.
 EPOCHS = Limits(0, 1e6)
 STEPS = Limits(1, 1e12, has_least=True, whole=True)
+COUNT = Limits(0, 1e12, has_least=True, whole=True)
 LEARNING_RATE = Limits(0, 1e3)
 WEIGHT = Limits(0, has_least=True)
 """Of a part of a loss; 0 leaves the part out."""

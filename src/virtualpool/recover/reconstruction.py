@@ -3,7 +3,7 @@
 Original and pooled network are walked together, in the order of execution. Where a layer of the
 pooled network is reached, its input is known with all earlier layers solved, and so is the
 original's output of the same layer: the best weights are a least-squares problem with a closed
-form. It needs images and no labels.
+form, from which gradient steps go on. It needs images and no labels.
 """
 
 import logging
@@ -30,6 +30,8 @@ from virtualpool.progress import shows_progress
 from virtualpool.recover.batches import images_of
 from virtualpool.recover.judging import Judgement, Remembered, judged, results_of, take_best
 from virtualpool.recover.layers import call_order, layers_of, unsolvable
+from virtualpool.recover.limits import COUNT
+from virtualpool.recover.refining import Refining
 from virtualpool.recover.solver import Solver
 from virtualpool.recover.walk import Pair, Walk
 
@@ -42,6 +44,7 @@ _FEW_BATCHES = 5
 
 
 @shows_progress
+@torch.inference_mode(False)
 @torch.no_grad()
 def reconstruct(
     pooled: nn.Module,
@@ -49,6 +52,7 @@ def reconstruct(
     batches: Iterable[Any],
     *,
     samples: int = 48,
+    steps: int = 60,
     memory_gib: float = 4.0,
     seed: int = 0,
     observer: Observer | None = None,
@@ -60,7 +64,9 @@ def reconstruct(
     even positions, half of it blurred by [1 2 1] / 4 per axis. A fifth of the images is held out of
     the solve. On these the ridge and the blur of each layer are chosen, by the error after
     activation and interpolation. Another candidate is each layer's weights times a number for each
-    channel: batch norm measured anew. A layer is changed only where the error falls.
+    channel: batch norm measured anew. Gradient steps on the same error follow. A layer is changed
+    only where the error falls. A layer whose map is added to a shortcut, as at the end of a
+    residual block, is solved for the original's sum: so it mends the shortcut's error, too.
 
     At the end the model goes part of the way from the given weights to the solved ones: as far as
     its outputs on the held-out images come nearest to the original's, and nowhere if they do not,
@@ -80,6 +86,8 @@ def reconstruct(
         batches: batches of images, or of tuples that start with images, on any device: a few
             hundred images to a few thousand. Gone through once, and kept. Labels are not read.
         samples: positions of each map that enter the solve, for each image.
+        steps: of Adam for each layer after its solve, on 16 images each; 0 for the closed form
+            alone.
         memory_gib: about how many GiB the maps that wait at a layer may take. The others
             wait in temporary files. A layer whose equations take more, and more than one GiB,
             keeps its weights.
@@ -103,6 +111,7 @@ def reconstruct(
     """
     observer = observer or unobserved
     _check(pooled)
+    COUNT.check("steps", steps)
     if not plan_of(pooled).sites:
         logger.info(
             "%s has an image scale and no virtual pool: its weights stay, for what it has lost is "
@@ -135,8 +144,10 @@ def reconstruct(
             ]  # fmt: skip
 
         both = pairs(solved, solving, []), pairs(solved, judging, [])
-        with Walk(solved, teacher, *both, order, memory_gib) as walk:
-            solver = Solver(walk, order, samples, memory_gib, seed)
+        shortcuts = {name: each.shortcut for name, each in layers.items() if each.shortcut}
+        with Walk(solved, teacher, *both, order, shortcuts, memory_gib) as walk:
+            refining = Refining(steps, len(solving))
+            solver = Solver(walk, order, samples, memory_gib, seed, refining)
             for done, (name, layer) in enumerate(layers.items()):
                 observer("reconstruction", done, len(layers), name)
                 solver.solve(layer)

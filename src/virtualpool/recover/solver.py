@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,11 @@ from torch import Tensor, nn
 from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.random_numbers import mixed_seed
-from virtualpool.operator.pool import virtual_pool
 from virtualpool.recover.layers import Layer, Order
 from virtualpool.recover.least_squares import NormalEquations
+from virtualpool.recover.refining import Refining, error_of
 from virtualpool.recover.samples import patches, positions, rows_of, targets
-from virtualpool.recover.walk import Maps, Walk
+from virtualpool.recover.walk import Walk
 
 logger = logging.getLogger("virtualpool")
 
@@ -38,6 +39,7 @@ class Solver:
         samples: positions of each map that enter the solve, for each image.
         memory_gib: the most memory for the equations of one layer.
         seed: decides the positions.
+        refining: the gradient steps after each solve.
 
     Attributes:
         changed: how many layers have new weights.
@@ -46,13 +48,20 @@ class Solver:
     """
 
     def __init__(
-        self, walk: Walk, order: Order, samples: int, memory_gib: float, seed: int
+        self,
+        walk: Walk,
+        order: Order,
+        samples: int,
+        memory_gib: float,
+        seed: int,
+        refining: Refining,
     ) -> None:
         self.changed = 0
         self.left: dict[str, str] = {}
         self.shares: dict[str, float] = {}
         self._walk, self._order = walk, order
         self._samples, self._seed = samples, seed
+        self._refining = refining
         self._memory = max(1.0, memory_gib) * _GIB
 
     def solve(self, layer: Layer) -> None:
@@ -80,7 +89,7 @@ class Solver:
             groups, unknowns, outputs * (1 + layer.is_site), layer.weight.device
         )
         is_unlike = False
-        for number, calls in self._walk.maps(index, judging=False):
+        for number, calls in self._maps(layer, index, judging=False):
             for call, maps in enumerate(calls):
                 rows = self._rows(layer, maps, mixed_seed(self._seed, index, number, call))
                 is_unlike |= rows is None
@@ -97,13 +106,36 @@ class Solver:
             return "it reads other positions than in the original"
         if (share := float(equations.rows) / unknowns) < 1:
             self.shares[layer.name] = share
-        best = self._best(layer, index, [*_candidates(layer, equations)])
-        if best is None:
+        before = layer.state()
+        error = self._take_best(layer, index, [*_candidates(layer, equations)])
+        self._refine(layer, index, error)
+        if all(map(torch.equal, before, layer.state())):
             return "no solution is better on the held-out images"
-        layer.set(*best)
         return None
 
-    def _rows(self, layer: Layer, maps: Maps, seed: int) -> tuple[Tensor, Tensor] | None:
+    def _refine(self, layer: Layer, index: int, error: Tensor) -> None:
+        """Takes gradient steps, and takes them back where the held-out error does not fall."""
+        before = layer.state()
+        if not self._refining.refine(layer, partial(self._maps, layer, index, judging=False)):
+            return
+        after = torch.zeros_like(error)
+        for _, calls in self._maps(layer, index, judging=True):
+            for x, target in calls:
+                after += error_of(layer, x, layer.after_original(target))
+        processes.add_up([after])
+        if not after < error:  # not a number, too
+            layer.restore(before)
+
+    def _maps(
+        self, layer: Layer, index: int, *, judging: bool
+    ) -> Iterator[tuple[int, list[tuple[Tensor, Tensor]]]]:
+        """The number of each batch; of each call the layer's input, and what it should give."""
+        for number, calls in self._walk.maps(index, judging=judging):
+            yield number, [(x, layer.target(output, drift)) for x, output, drift in calls]
+
+    def _rows(
+        self, layer: Layer, maps: tuple[Tensor, Tensor], seed: int
+    ) -> tuple[Tensor, Tensor] | None:
         """Inputs and outputs of a layer; of a site the outputs and, beside them, blurred ones.
 
         None where the layer gives another map than the original's.
@@ -128,21 +160,27 @@ class Solver:
         grouped = [each.unflatten(1, (layer.groups, -1)).transpose(0, 1) for each in outputs]
         return patches(layer.module, x, where), torch.cat(grouped, 2)
 
-    def _best(self, layer: Layer, index: int, candidates: list[Solution]) -> Solution | None:
-        """The solution with the least error on the held-out images; none if that grows by all."""
+    def _take_best(self, layer: Layer, index: int, candidates: list[Solution]) -> Tensor:
+        """Gives a layer the solution with the least error on the held-out images, and says it.
+
+        The given weights stay where the error grows by all.
+        """
         before = layer.state()
         errors = torch.zeros(1 + len(candidates), dtype=torch.float64, device=layer.weight.device)
-        for _, calls in self._walk.maps(index, judging=True):
+        for _, calls in self._maps(layer, index, judging=True):
             for x, target in calls:
                 wanted = layer.after_original(target)
-                errors[0] += _error(layer, x, wanted)
+                errors[0] += error_of(layer, x, wanted)
                 for number, candidate in enumerate(candidates, 1):
                     layer.set(*candidate)
-                    errors[number] += _error(layer, x, wanted)
+                    errors[number] += error_of(layer, x, wanted)
                     layer.restore(before)
         processes.add_up([errors])
         least = int(errors.nan_to_num(math.inf).argmin())
-        return candidates[least - 1] if errors[least] < errors[0] else None
+        if errors[least] < errors[0]:
+            layer.set(*candidates[least - 1])
+            return errors[least]
+        return errors[0]
 
 
 def _candidates(layer: Layer, equations: NormalEquations) -> Iterator[Solution]:
@@ -161,14 +199,3 @@ def _candidates(layer: Layer, equations: NormalEquations) -> Iterator[Solution]:
         (plain, blurred), (its, others) = solved.chunk(2, 1), shift.chunk(2, 1)
         for blur in _BLURS:
             yield torch.lerp(plain, blurred, blur).to(weight), torch.lerp(its, others, blur)
-
-
-def _error(layer: Layer, x: Tensor, wanted: Tensor) -> Tensor | float:
-    """The square error of a layer's map, after activation and interpolation."""
-    out = layer.after(layer.module(x))
-    if layer.is_site:
-        out = virtual_pool(out, (wanted.shape[-2], wanted.shape[-1]))
-    if out.shape != wanted.shape:
-        return 0.0
-    out, wanted = (each if each.dtype is torch.float64 else each.float() for each in (out, wanted))
-    return (out - wanted).square().sum(dtype=torch.float64)

@@ -3,18 +3,32 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from virtualpool.graph.random_numbers import Stream
-from virtualpool.recover.forwards import PausedForward, pausing_at, read_by
+from virtualpool.recover.forwards import PausedForward, keeping, pausing_at, read_by
 from virtualpool.recover.layers import Order
 from virtualpool.recover.memories import Files, Memories
+from virtualpool.recover.shortcuts import Shortcut, drift
 
-Maps = tuple[Tensor, Tensor]
-"""The input of a layer of the pooled model, and the original layer's output."""
 _GIB = 2**30
+
+
+class Maps(NamedTuple):
+    """The maps of both models at a call of a layer.
+
+    Attributes:
+        x: the input of the pooled model's layer.
+        output: of the original's.
+        drift: by how much the original's shortcut beside the layer is more than the pooled
+            model's; None where there is none.
+    """
+
+    x: Tensor
+    output: Tensor
+    drift: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,7 @@ class Walk:
         solving: the calls, one pair a batch.
         judging: those with images that are held out.
         order: in which layers are called.
+        shortcuts: beside layers, by the names of these.
         memory_gib: the memory of waiting forwards, about.
     """
 
@@ -70,9 +85,10 @@ class Walk:
         solving: list[Pair],
         judging: list[Pair],
         order: Order,
+        shortcuts: dict[str, Shortcut],
         memory_gib: float,
     ) -> None:
-        self._models = solved, original
+        self._models, self._shortcuts = (solved, original), shortcuts
         self._parts, self._order = (solving, judging), order
         self._held = int(memory_gib * _GIB / (2 * order.held))
         self._stack = ExitStack()
@@ -81,6 +97,8 @@ class Walk:
     def __enter__(self) -> "Walk":
         watched = list(dict.fromkeys(self._order.calls))
         solved, original = self._models
+        for model in self._models:
+            self._stack.enter_context(keeping(model, self._shortcuts))
         self._stack.enter_context(pausing_at(solved, before=watched))
         self._stack.enter_context(pausing_at(original, after=watched))
         files = None
@@ -112,7 +130,7 @@ class Walk:
             if not is_shared and not waiting.is_astray:
                 with waiting.awake():
                     if waiting.go_to(calls[: index + 1]):
-                        yield waiting.pair.number, [waiting.maps]
+                        yield waiting.pair.number, [waiting.maps(calls[index])]
                         continue
             yield waiting.pair.number, self._all_calls(waiting.pair, calls[index])
 
@@ -136,7 +154,7 @@ class Walk:
         finally:
             for handle in handles:
                 handle.remove()
-        return [*zip(reads, gives, strict=True)] if len(reads) == len(gives) else []
+        return [*map(Maps, reads, gives)] if len(reads) == len(gives) else []
 
 
 class _Waiting:
@@ -144,14 +162,13 @@ class _Waiting:
 
     Attributes:
         pair: their calls.
-        maps: of the layer at which they wait.
         is_astray: whether they have left the path of the first batch.
     """
 
     def __init__(self, pair: Pair, files: Files | None) -> None:
         self.pair, self._streams = pair, pair.streams()
         self.is_astray = False
-        self.maps: Any = None
+        self._maps: Any = None
         self._at = 0
         self._memories = [Memories(files), Memories(files)] if files else []
         within = self._memories or [None, None]
@@ -163,28 +180,41 @@ class _Waiting:
     def go_to(self, calls: list[str]) -> bool:
         """Goes on to the last of some calls; says whether these were the calls on the way."""
         for name in calls[self._at :]:
+            for forward in self._forwards if self._at else ():
+                forward.kept.pop(calls[self._at - 1], None)  # the layer is solved
             paused = [self._advance(number) for number in range(2)]
             if any(each is None or each[0] != name for each in paused):
                 self.end()
                 self.is_astray = True
                 return False
-            self.maps = paused[0][1], paused[1][1]
-        self._at = len(calls)
+            self._maps = paused[0][1], paused[1][1]
+            self._at += 1
         return True
+
+    def maps(self, name: str) -> Maps:
+        """The maps of the layer at which they wait."""
+        pooled, original = (forward.kept.get(name) for forward in self._forwards)
+        x, output = self._maps
+        if pooled is None or original is None:
+            return Maps(x, output)
+        return Maps(x, output, drift(pooled, original))
 
     @contextmanager
     def awake(self) -> Iterator[None]:
         """Has the tensors that the forwards hold in memory, within."""
         for memories in self._memories:
             memories.from_files()
-        yield
-        for memories in self._memories:
-            memories.to_files()
+        try:
+            yield
+        finally:
+            for memories in self._memories:
+                memories.to_files()
 
     def end(self) -> None:
         """Ends the forwards. The tensors that the models keep of them have their contents."""
-        self.maps = None
+        self._maps = None
         for forward in self._forwards:
+            forward.kept.clear()
             forward.give_up()
         for memories in self._memories:
             memories.from_files()

@@ -14,7 +14,12 @@ from virtualpool.fuse.questions.values import CHANNELS_FIRST, Shape, Values
 from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.hooks import gradients_agree
 from virtualpool.graph.inputs import for_model
-from virtualpool.graph.operations import has_hooks_inside, kind_of, module_kind
+from virtualpool.graph.operations import (
+    has_hooks_inside,
+    is_dropout_of_images,
+    kind_of,
+    module_kind,
+)
 from virtualpool.graph.state import state_kept
 from virtualpool.operator.pool import Axes
 from virtualpool.torch_private import BATCH_NORM
@@ -116,7 +121,6 @@ class Dropout(Affine):
 
 
 _POINTWISE, _DROPOUT = Pointwise(), Dropout()
-_PER_IMAGE_DROPOUT = ("StochasticDepth", "DropPath")
 _PER_POSITION_MODULES = ("LayerNorm2d", "LayerNormAct2d", "LayerNorm2dFp32")
 
 
@@ -142,7 +146,7 @@ def _by_kind(node: fx.Node, values: Values) -> Rule | None:
     name = type(module).__name__
     if name in _PER_POSITION_MODULES:
         return _POINTWISE
-    if name in _PER_IMAGE_DROPOUT:
+    if module is not None and is_dropout_of_images(module):
         return _DROPOUT
     kind = kind_of(node, values.module)
     if kind == "pass":
