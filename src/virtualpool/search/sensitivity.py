@@ -218,7 +218,9 @@ def sensitivity(
             solved = None
             if recoverable is not None:
                 with seeded("reconstruction"):
-                    recovered = reconstruct(pooled, model, recoverable, steps=0, observer=unobserved)
+                    recovered = reconstruct(
+                        pooled, model, recoverable, steps=0, observer=unobserved
+                    )
                 solved = _judged(recovered, site, evaluate)
             if recalibrate is not None:
                 with seeded("sensitivity"):
