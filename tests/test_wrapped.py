@@ -32,7 +32,7 @@ network = nn.Sequential(
     nn.Conv2d(3, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(),
     nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
 )
-pooled = apply(network, images[:1]).train()
+pooled = apply(network, images[:1], image_scale=0.75).train()
 
 
 def step(model, images, labels):

@@ -14,6 +14,7 @@ from torchvision.models import DenseNet, mobilenet_v2
 import virtualpool as vp
 from tests.fuse.networks import networks
 from virtualpool.bound import error_bounds
+from virtualpool.graph.image_scale import resized
 from virtualpool.graph.inputs import tensors
 
 EXAMPLES = int(os.environ.get("VIRTUALPOOL_EXAMPLES", "20"))
@@ -117,6 +118,18 @@ def test_the_root_of_the_mean_square_is_no_norm_for_the_paper_s_bound():
     unfused = math.sqrt(2) * bound.gradient * 20 * 3 * mean_square.sqrt().item()
     assert (1.7 * unfused < bound.error).all()
     assert (bound.error <= bound.paper).all()
+
+
+def test_a_model_that_resizes_its_images():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).double().eval()
+    images = torch.rand(2, 3, 12, 13).double()
+    smaller = vp.apply(model, images, [], image_scale=0.75)
+    found, expected = (
+        vp.error_bound(each, "0", x)
+        for each, x in ((smaller, images), (model, resized(images, 0.75)))
+    )
+    assert torch.equal(found.error, expected.error)
+    assert torch.equal(found.bound, expected.bound)
 
 
 def test_it_changes_neither_the_model_nor_the_images():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tests.tasks.detection.tiny import tiny_detector
 from torch import nn
 from torch.nn import functional
 
@@ -11,7 +12,8 @@ import virtualpool as vp
 from virtualpool.graph.image_scale import attach, resized
 from virtualpool.recover.distances import relative_square
 from virtualpool.recover.objectives import Distillation
-from virtualpool.recover.scaled_maps import averaged
+from virtualpool.recover.scaled_maps import ScaledMaps, averaged
+from virtualpool.recover.site_maps import maps_of, site_maps
 
 CPU = torch.device("cpu")
 SIZES = [(12, 12), (13, 9), (8, 15)]
@@ -96,6 +98,38 @@ def test_batches_of_several_sizes_have_maps_of_several_sizes():
         images = torch.rand(2, 3, *size)
         alone = Distillation(original, 2.0, 1.0, 0.0, sites=1.0).on(CPU)
         assert math.isclose(loss(student, images), alone(student, images), rel_tol=1e-5)
+
+
+def test_an_original_with_the_same_scale_is_at_no_distance():
+    images = torch.rand(2, 3, 13, 10)
+    smaller = vp.apply(network(), images, [], image_scale=0.75)
+    loss = Distillation(smaller, 2.0, 1.0, 0.0, sites=1.0).on(CPU)
+    assert abs(float(loss(smaller, images))) < 1e-6
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.5])
+@pytest.mark.parametrize("sites", [[], "all"])
+def test_a_detectors_maps_lie_where_its_images_do(scale, sites):
+    """It pads images to a multiple of 32: of a ramp each position has its own value."""
+    ramp = torch.linspace(0, 1, 96).expand(3, 64, 96)
+    detector = tiny_detector(min_size=64, max_size=96).eval()
+    for convolution in detector.backbone.modules():
+        if isinstance(convolution, nn.Conv2d):
+            nn.init.dirac_(convolution.weight)
+            convolution.register_parameter("bias", None)
+    images = [ramp, 1 - ramp]
+    student = vp.apply(detector, images, sites, image_scale=scale)
+    found = site_maps(detector, student, images)
+    with maps_of(detector, found) as maps:
+        detector(images)
+    expected = ScaledMaps(detector, scale, found).of(maps, images)
+    with maps_of(student, found) as given:
+        student(images)
+    for name in ("backbone.0", "backbone.3"):
+        for ours, theirs in zip(given[name], expected[name], strict=True):
+            ours = ours[..., : theirs.shape[2], : theirs.shape[3]]
+            inner = (ours - theirs)[..., 1:-2, 1:-2]
+            assert inner.abs().max() < 0.15
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from virtualpool.bound.measuring import DISTANCE, Measured, measure, output_of
 from virtualpool.bound.propagation import Operations, followed, propagate
 from virtualpool.bound.recording import make_pure, record, take_apart
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.image_scale import without_resizing
 from virtualpool.graph.inputs import for_model, tensors
 from virtualpool.graph.parts import Part, Traced, trace
 from virtualpool.graph.placement import placement
 from virtualpool.graph.running import evaluating, run
-from virtualpool.graph.state import copy_of
 from virtualpool.sites import check_model, choose, sites_of
 
 
@@ -107,8 +107,8 @@ def error_bounds(model: nn.Module, sites: Sequence[str] | str, images: Tensor) -
     """
     check_model(model)
     _check_images(images)
-    examined = copy_of(model).double()
-    images = for_model(images, examined)
+    examined, images = without_resizing(model, images)
+    images = for_model(images, examined.double())
     first = images[:1]
     traced = trace(examined, first)
     chosen = choose(sites, sites_of(examined, first, traced))

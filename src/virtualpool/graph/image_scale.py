@@ -75,6 +75,11 @@ def scale_of(model: nn.Module) -> float:
     return 1.0 if hook is None else hook.scale
 
 
+def relative_scale(model: nn.Module, original: nn.Module) -> float:
+    """The image scale of a model, relative to the one that the original has itself."""
+    return scale_of(model) / scale_of(original)
+
+
 def seen_by(model: nn.Module, inputs: Any) -> Any:
     """Inputs of a model as they are once it has resized their images."""
     hook = _resizing_of(model)

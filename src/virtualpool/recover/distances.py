@@ -15,36 +15,33 @@ def relative_square(changed: Tensor, original: Tensor) -> Tensor:
 
 
 def mean_relative_square(changed: list[Tensor], original: list[Tensor]) -> Tensor:
-    """The mean over pairs of tensors.
+    """The mean over pairs of tensors; of a map (N, C, H, W) as far as the original's goes.
 
     >>> one, two = torch.ones(3), torch.full((3,), 2.0)
     >>> mean_relative_square([one, one], [one, two])
     tensor(0.1250)
     """
     pairs = zip(changed, original, strict=True)
-    return torch.stack([relative_square(*pair) for pair in pairs]).mean()
+    return torch.stack([relative_square(_within(*pair), pair[1]) for pair in pairs]).mean()
 
 
 def distance_of_sites(
-    reduced: dict[str, list[Tensor]], full: dict[str, list[Tensor]]
+    given: dict[str, list[Tensor]], expected: dict[str, list[Tensor]]
 ) -> Tensor | float:
     """How far sites' maps are from the original's at the same positions: the mean over the sites.
 
     Args:
-        reduced: for each site its reduced maps, one a call: (N, C, ceil(H/2), ceil(W/2)). A site
-            that is not pooled has full maps: (N, C, H, W).
-        full: the original's maps of the same calls: (N, C, H, W).
+        given: for each site its maps, one a call: (N, C, H, W).
+        expected: the original's maps of the same calls.
 
-    >>> distance_of_sites({"0": [torch.ones(1, 1, 2, 2)]}, {"0": [torch.full((1, 1, 4, 4), 2.0)]})
+    >>> distance_of_sites({"0": [torch.ones(1, 1, 2, 2)]}, {"0": [torch.full((1, 1, 2, 2), 2.0)]})
     tensor(0.2500)
     """
-    distances = [
-        mean_relative_square(reduced[name], list(map(_where_given, maps, reduced[name])))
-        for name, maps in full.items()
-    ]
+    distances = [mean_relative_square(given[name], maps) for name, maps in expected.items()]
     return torch.stack(distances).mean() if distances else 0.0
 
 
-def _where_given(full: Tensor, given: Tensor) -> Tensor:
-    """A full map, or its even positions for a reduced one."""
-    return full if full.shape[2:] == given.shape[2:] else full[..., ::2, ::2]
+def _within(given: Tensor, expected: Tensor) -> Tensor:
+    if given.ndim != 4 or given.shape == expected.shape:
+        return given
+    return given[..., : expected.shape[2], : expected.shape[3]]

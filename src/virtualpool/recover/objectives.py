@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import name_of
-from virtualpool.graph.image_scale import at_scale, scale_of
+from virtualpool.graph.image_scale import at_scale, relative_scale
 from virtualpool.graph.running import evaluating
 from virtualpool.graph.state import copy_of
 from virtualpool.recover.batches import images_of
@@ -93,7 +93,8 @@ class _Distance:
             self._layer = self._compared_layer(model, images)
             if self._weights.sites:
                 self._sites = site_maps(self._teacher, model, images[:1])
-            self._scaled = ScaledMaps(self._teacher, scale_of(model), self._sites)
+            scale = relative_scale(model, self._teacher)
+            self._scaled = ScaledMaps(self._teacher, scale, self._sites)
         sites = self._sites
         with (
             torch.no_grad(),
@@ -139,7 +140,7 @@ class _Distance:
             if output.ndim == 4 or not self._weights.features:
                 return ""
             changed = _input_shapes(model, images)
-            with at_scale(self._teacher, scale_of(model)):
+            with at_scale(self._teacher, relative_scale(model, self._teacher)):
                 original = _input_shapes(self._teacher, images)
         for name, shape in reversed(original.items()):
             if changed.get(name) == shape:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import report_of
-from virtualpool.graph.image_scale import attach, scale_of
+from virtualpool.graph.image_scale import attach, relative_scale
 from virtualpool.graph.inputs import batch_size, call, describe, for_model
 from virtualpool.graph.random_numbers import drawn, mixed_seed
 from virtualpool.graph.running import evaluating
@@ -121,7 +121,7 @@ def reconstruct(
     device = device_of(pooled)
     processes.join(on_cpu=device.type == "cpu")
     start, solved, teacher = copy_of(pooled), copy_of(pooled), copy_of(original)
-    if scale_of(teacher) != (scale := scale_of(pooled)):
+    if (scale := relative_scale(pooled, original)) != 1:
         attach(teacher, scale)  # so that every position of one has its position in the other
     solving, judging = _split(_usable(drawn(batches, seed)))
     with (

@@ -1,4 +1,4 @@
-"""The original's maps at the sizes that they have at another image scale."""
+"""The original's maps at the positions that a model's maps have, at another image scale too."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from virtualpool.graph.image_scale import at_scale
+from virtualpool.graph.image_scale import at_scale, transforms_of
 from virtualpool.graph.inputs import tensors
 from virtualpool.recover.site_maps import SiteMap, maps_of
 
@@ -15,11 +15,13 @@ Maps = dict[str, list[Tensor]]
 
 
 class ScaledMaps:
-    """The original's maps of sites, for a model that sees the same images at another scale.
+    """The original's maps of sites, at the positions that another model's maps have.
 
-    The original sees whole images, so its maps have what a smaller image has lost. They are
-    averaged down to the sizes that the original has on images at the scale, which are
-    those of the other model's full maps.
+    These are the even ones where that model has reduced maps. It may see the same images at another
+    scale, while the original sees whole ones, so its maps have what a smaller image has lost. They
+    are averaged down to the sizes that the original has on images at the scale, which are
+    those of the other model's full maps. A detector of torchvision pads its images to a multiple of
+    some number, so there the scale counts, not the sizes, and what is beyond is left out.
 
     Args:
         original: in eval mode.
@@ -29,17 +31,26 @@ class ScaledMaps:
 
     def __init__(self, original: nn.Module, scale: float, sites: list[SiteMap]) -> None:
         self._original, self._scale, self._sites = original, scale, sites
+        self._steps = {site.name: 2 if site.is_pooled else 1 for site in sites}
+        self._pads = bool(transforms_of(original))
         self._sizes: dict[tuple[Size, ...], dict[str, list[Size]]] = {}
 
     def of(self, maps: Maps, images: Any) -> Maps:
-        """The original's maps of some images, at the sizes that go with the scale."""
-        if self._scale == 1 or not maps:
-            return maps
-        sizes = self._sizes_on(images)
+        """The original's maps of some images, at the positions that the other model's have."""
+        if self._scale != 1 and maps:
+            sizes = self._sizes_on(images)
+            maps = {
+                name: [self.at(*each) for each in zip(found, sizes[name], strict=True)]
+                for name, found in maps.items()
+            }
         return {
-            name: [averaged(*each) for each in zip(found, sizes[name], strict=True)]
+            name: [each[..., :: self._steps[name], :: self._steps[name]] for each in found]
             for name, found in maps.items()
         }
+
+    def at(self, x: Tensor, size: Size) -> Tensor:
+        """One map at the size of the other model's."""
+        return scaled(x, self._scale, size) if self._pads else averaged(x, size)
 
     def _sizes_on(self, images: Any) -> dict[str, list[Size]]:
         """The sizes of maps at the scale, of each site and call, as one forward shows them."""
@@ -56,6 +67,19 @@ class ScaledMaps:
                 name: [tuple(each.shape[2:]) for each in its] for name, its in found.items()
             }
         return self._sizes[shapes]
+
+
+def scaled(x: Tensor, scale: float, size: Size) -> Tensor:
+    """A map at a scale, beginning where it began; of a size at most.
+
+    >>> scaled(torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]]), 0.5, (1, 3))
+    tensor([[[[4.]]]])
+    """
+    if scale * min(x.shape[2:]) < 1:
+        return averaged(x, size)
+    if scale != 1:
+        x = functional.interpolate(x, scale_factor=scale, mode="bilinear", antialias=True)
+    return x[..., : size[0], : size[1]]
 
 
 def averaged(x: Tensor, size: Size) -> Tensor:

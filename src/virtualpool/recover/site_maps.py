@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, fx, nn
 
 from virtualpool.fuse import report_of
 from virtualpool.fuse.kernels.sites import observed, observing
-from virtualpool.graph.image_scale import scale_of
+from virtualpool.graph.image_scale import relative_scale
 from virtualpool.graph.parts import Part, trace
 from virtualpool.graph.placement import placement
 from virtualpool.graph.state import copy_of
@@ -29,11 +29,13 @@ class SiteMap:
         module: the convolution or the normalisation after it, by its qualified name.
         activation: the function before the virtual pool, of the model and of the output of
             `module`; it makes a new tensor. The code that follows may change its own in place.
+        is_pooled: whether the pooled model has a reduced map there.
     """
 
     name: str
     module: str
     activation: Activation
+    is_pooled: bool = True
 
 
 def site_maps(original: nn.Module, pooled: nn.Module, images: Any) -> list[SiteMap]:
@@ -49,10 +51,12 @@ def site_maps(original: nn.Module, pooled: nn.Module, images: Any) -> list[SiteM
     """
     copied = copy_of(original)
     traced = trace(copied, images)
-    names = plan_of(pooled).names
-    if not names and scale_of(pooled) != 1:
+    names, is_pooled = plan_of(pooled).names, True
+    if not names and relative_scale(pooled, original) != 1:
+        is_pooled = False
         names = [site.name for site in sites_of(copied, images, traced) if site.eligible]
-    return [site for name in names for site in _of_site(name, traced.parts)]
+    found = [site for name in names for site in _of_site(name, traced.parts)]
+    return [replace(site, is_pooled=is_pooled) for site in found]
 
 
 @contextmanager

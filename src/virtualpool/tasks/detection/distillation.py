@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.image_scale import scale_of
+from virtualpool.graph.image_scale import relative_scale
 from virtualpool.graph.inputs import tensors
 from virtualpool.recover.distances import distance_of_sites, mean_relative_square
 from virtualpool.recover.limits import WEIGHT
 from virtualpool.recover.objectives import Loss, teacher
 from virtualpool.recover.round import Finetune, Round
-from virtualpool.recover.scaled_maps import ScaledMaps, averaged
+from virtualpool.recover.scaled_maps import ScaledMaps
 from virtualpool.recover.settings import Training, TrainingOptions
 from virtualpool.recover.site_maps import SiteMap, maps_of, outputs_to, site_maps
 from virtualpool.recover.training import train
@@ -93,7 +93,8 @@ class _Distance:
             _check(self._teacher)
             wanted = bool(self._weights.sites)
             self._sites = site_maps(self._teacher, model, images[:1]) if wanted else []
-            self._scaled = ScaledMaps(self._teacher, scale_of(model), self._sites)
+            scale = relative_scale(model, self._teacher)
+            self._scaled = ScaledMaps(self._teacher, scale, self._sites)
         expected: list[Any] = []
         with (
             torch.no_grad(),
@@ -109,7 +110,7 @@ class _Distance:
         ):
             loss = self._weights.labels * detector_loss(model, batch)
         pairs = zip(tensors(expected), tensors(given), strict=True)
-        alike = [averaged(theirs, ours.shape[2:]) for theirs, ours in pairs]
+        alike = [self._scaled.at(theirs, ours.shape[2:]) for theirs, ours in pairs]
         backbone = mean_relative_square(tensors(given), alike)
         sites = distance_of_sites(given_maps, expected_maps)
         return loss + self._weights.features * backbone + self._weights.sites * sites
