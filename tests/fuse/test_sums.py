@@ -1,5 +1,6 @@
 """Sums of recovered maps: their virtual pool is behind the activation, and they stay reduced."""
 
+import importlib
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -297,9 +298,8 @@ def test_a_sum_that_the_model_has_not_is_refused(wrong):
 
 def test_the_whole_model_is_traced_once(monkeypatch):
     traced = []
-    monkeypatch.setattr(
-        "virtualpool.apply.trace", lambda *given: traced.append(given) or trace(*given)
-    )
+    module = importlib.import_module("virtualpool.apply")  # by `virtualpool` a function
+    monkeypatch.setattr(module, "trace", lambda *given: traced.append(given) or trace(*given))
     pooled = vp.apply(network(Block()), images(16, 17, channels=4), border="padded")
     assert plan_of(pooled).sums
     assert plan_of(pooled).padded
