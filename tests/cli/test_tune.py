@@ -66,9 +66,9 @@ def test_a_run_compares_with_smaller_images(
     assert '<section id="comparison">' in (folder / "report.html").read_text(encoding="utf-8")
 
     found = as_json(*asked)
-    assert [point["side"] for point in found["smaller"]] == [0.75, 0.625, 0.5]
+    assert [point["plan"]["image_scale"] for point in found["smaller"]] == [0.75, 0.625, 0.5]
     assert found["missing"] == {}
-    assert as_json("pick", folder, "--max-drop", "1")["side"] == 1
+    assert "image_scale" not in as_json("pick", folder, "--max-drop", "1")["plan"]
     network = load_network(tune_options[1]).module
     weights = folder / "smaller-0.5" / "model.safetensors"
     network.load_state_dict(load_file(weights))
