@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import detection
 
 import virtualpool as vp
+from tests.tasks.detection.tiny import tiny_detector
 from virtualpool import VirtualPoolError
 from virtualpool.fuse import training_twin
 from virtualpool.graph.image_scale import resized, scale_of
@@ -203,17 +203,15 @@ def test_reconstruction_leaves_a_smaller_image_alone(network, caplog):
 
 def test_a_detector_keeps_its_boxes(tmp_path):
     """It resizes by itself: to sizes that the scale goes into, so boxes are where they were."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        detector: Any = detection.ssdlite320_mobilenet_v3_large(
-            weights=None, weights_backbone=None, num_classes=3
-        ).eval()
+    detector: Any = tiny_detector(min_size=64, max_size=128).eval()
     given = [torch.rand(3, 80, 120, generator=GENERATOR)]
-    scaled: Any = vp.apply(detector, given, [], image_scale=0.5)
-    assert (detector.transform.fixed_size, scaled.transform.fixed_size) == ((320, 320), (160, 160))
-    assert scale_of(scaled) == 0.5
+    scaled: Any = vp.apply(detector, given, ["backbone.0"], image_scale=0.5)
+    assert (detector.transform.min_size, scaled.transform.min_size) == ((64,), (32,))
+    assert (scaled.transform.max_size, scale_of(scaled)) == (64, 0.5)
     found = scaled(given)
     assert found[0]["boxes"][:, 2].max() > 60  # of an image of 120 columns
+    fused: Any = vp.fuse(scaled, given)
+    torch.testing.assert_close(fused(given)[0]["boxes"], found[0]["boxes"])
     vp.save(scaled, tmp_path / "scaled.safetensors")
     for resizes in (True, False):
         loaded: Any = vp.load(detector, tmp_path / "scaled.safetensors", resizes=resizes)

@@ -66,8 +66,9 @@ def export(
             `.mlpackage` (Core ML, which is run on a Mac alone).
         example_inputs: see `virtualpool.graph.inputs`: tensors as the file is to take them, such as
             images (N, 3, H, W) in float32. Of a model that resizes its images (an image scale),
-            images as the model takes them: the file takes them resized, and says so. Runtimes
-            resize while they decode, and have no antialiasing that equals PyTorch's.
+            images as the model takes them: the file takes them resized, and says so. Images
+            are resized while they are decoded, and runtimes do it differently: OpenVINO leaves
+            the antialiasing out.
         format: "onnx" (for ONNX Runtime on processors), "onnx-any" (for every runtime, and GPUs),
             "tensorrt" (ONNX that TensorRT reads well), "openvino", "pt2", "aoti" (AOTInductor, a
             `.pt2` package), "executorch" or "coreml"; None is by the suffix.
