@@ -21,7 +21,7 @@ class ScaledMaps:
     scale, while the original sees whole ones, so its maps have what a smaller image has lost. They
     are averaged down to the sizes that the original has on images at the scale, which are
     those of the other model's full maps. A detector of torchvision pads its images to a multiple of
-    some number, so there the scale counts, not the sizes, and what is beyond is left out.
+    some number, so there the scale counts, not the sizes, and positions beyond it are left out.
 
     Args:
         original: in eval mode.
