@@ -242,7 +242,7 @@ def test_random_weights_are_the_same_when_a_run_goes_on(
     at = tune_options.index("--epochs")
     rest = [*tune_options[2:at], *tune_options[at + 2 :], "--run-dir", str(tmp_path / "run")]
     asked = ["tune", f"{network}:normalised", *rest, "--weights", "random"]
-    asked += ["--rounds", "1", "--steps", "7", "--drop-steps", "2,5"]
+    asked += ["--rounds", "1", "--steps", "7", "--recover", "labels", "--drop-steps", "2,5"]
     assert as_json(*asked) == as_json(*asked)
     records = read_records(tmp_path / "run" / "round-01" / "training.jsonl")
     assert (records[-2]["step"], records[-2]["learning_rate"]) == (7, pytest.approx(1e-5))

@@ -131,19 +131,25 @@ class Recovery:
         str | None,
         typer.Option(
             rich_help_panel=_RECOVERY,
-            help="Learning rate at first; one number or one a round (default: 0.001).",
+            help="Learning rate at first; one number or one a round (default: 0.0003 for "
+            "distillation, 0.001 for labels).",
         ),
     ] = None
     optimizer: Annotated[
-        Literal["sgd", "adamw"],
-        typer.Option(rich_help_panel=_RECOVERY, help="Which optimizer trains."),
-    ] = "sgd"
-    rate_schedule: Annotated[
-        Literal["paper", "cosine"],
+        Literal["sgd", "adamw"] | None,
         typer.Option(
-            rich_help_panel=_RECOVERY, help="Learning rate in steps down by ten, or a half wave."
+            rich_help_panel=_RECOVERY,
+            help="Which optimizer trains (default: adamw for distillation, sgd for labels).",
         ),
-    ] = "paper"
+    ] = None
+    rate_schedule: Annotated[
+        Literal["paper", "cosine"] | None,
+        typer.Option(
+            rich_help_panel=_RECOVERY,
+            help="Learning rate in steps down by ten, or a half wave (default: cosine for "
+            "distillation, paper for labels).",
+        ),
+    ] = None
     drop_steps: Annotated[
         str | None,
         typer.Option(
@@ -162,7 +168,8 @@ class Recovery:
     clip: Annotated[
         float | None,
         typer.Option(
-            rich_help_panel=_RECOVERY, help="Shorten longer gradients to this norm, such as 1."
+            rich_help_panel=_RECOVERY,
+            help="Shorten longer gradients to this norm (default: 1 for distillation).",
         ),
     ] = None
     mixed_precision: Annotated[
@@ -174,11 +181,11 @@ class Recovery:
     augment: options.Augment = None
 
     def training(self) -> "TrainingOptions":
-        """The options that are fields of `virtualpool.recover.Training`."""
+        """The options that are given and are fields of `virtualpool.recover.Training`."""
         from virtualpool.cli.rounds import whole_numbers
 
         drops = self.drop_steps and tuple(whole_numbers(self.drop_steps, "--drop-steps"))
-        return {
+        given: dict[str, Any] = {
             "optimizer": self.optimizer,
             "rate_schedule": self.rate_schedule,
             "drop_steps": drops or None,
@@ -186,6 +193,8 @@ class Recovery:
             "clip": self.clip,
             "mixed_precision": self.mixed_precision,
         }
+        options: Any = {name: value for name, value in given.items() if value is not None}
+        return options
 
     def check(self) -> None:
         """Refuses recoveries that do not exist, and options of a training that is not asked for.
@@ -226,7 +235,7 @@ class Recovery:
 
         if self._trains_nothing:
             return {}
-        rates = one_or_each(self.learning_rate or "0.001", "--learning-rate")
+        rates = self.learning_rate and one_or_each(self.learning_rate, "--learning-rate")
         return {"learning_rates": rates} | length(self.epochs, self.steps)
 
     @property

@@ -11,7 +11,7 @@ from virtualpool.recover.limits import ABOVE_ZERO, WEIGHT
 from virtualpool.recover.objectives import Distillation, Labels, Loss, cross_entropy
 from virtualpool.recover.reconstruction import reconstruct
 from virtualpool.recover.round import Finetune, Round
-from virtualpool.recover.settings import Training, TrainingOptions
+from virtualpool.recover.settings import Training, TrainingOptions, distilling
 from virtualpool.recover.training import train
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def by_distillation(
         features: the weight of the feature map; 0 leaves it out.
         labels: the weight of the labels' cross entropy; 0 needs no labels.
         sites: the weight of the pooled sites' maps; 0 leaves them out.
-        settings: the fields of `Training`: epochs, learning_rate, optimizer, rate_schedule, ...
+        settings: the fields of `Training`: epochs, learning_rate (3e-4 if not given), optimizer
+            ("adamw"), rate_schedule ("cosine"), clip (1), ...
 
     Returns:
         A `finetune(model, round)` for `search`, which trains the model in place.
@@ -94,7 +95,7 @@ def by_distillation(
     Raises (when called):
         VirtualPoolError: see `training.train`; an output that is neither logits nor a map.
     """
-    training = Training(**settings)
+    training = distilling(settings)
     ABOVE_ZERO.check("temperature", temperature)
     for name, weight in {"features": features, "labels": labels, "sites": sites}.items():
         WEIGHT.check(name, weight)

@@ -121,6 +121,26 @@ class Training:
         return factor(self.rate_schedule, progress, drops=drops, warm_up=self.warm_up)
 
 
+def distilling(settings: TrainingOptions) -> Training:
+    """A training with distillation's defaults; those of `Training` are the paper's, for labels.
+
+    They were found on networks that reconstruction had left nearly right: see
+    docs/results/reconstruction.md.
+
+    >>> its = distilling({"clip": 5.0})
+    >>> its.optimizer, its.learning_rate, its.clip
+    ('adamw', 0.0003, 5.0)
+    """
+    usual: TrainingOptions = {
+        "learning_rate": 3e-4,
+        "optimizer": "adamw",
+        "rate_schedule": "cosine",
+        "clip": 1.0,
+    }
+    usual.update(settings)
+    return Training(**usual)
+
+
 _NUMBERS = {
     "epochs": limits.EPOCHS,
     "learning_rate": limits.LEARNING_RATE,

@@ -15,7 +15,7 @@ from virtualpool.recover.limits import WEIGHT
 from virtualpool.recover.objectives import Loss, teacher
 from virtualpool.recover.round import Finetune, Round
 from virtualpool.recover.scaled_maps import ScaledMaps
-from virtualpool.recover.settings import Training, TrainingOptions
+from virtualpool.recover.settings import TrainingOptions, distilling
 from virtualpool.recover.site_maps import SiteMap, maps_of, outputs_to, site_maps
 from virtualpool.recover.training import train
 from virtualpool.tasks.detection.loss import detector_loss
@@ -47,7 +47,8 @@ def by_detector_distillation(
         features: the weight of the backbone's maps.
         labels: the weight of the detector's own losses by the targets.
         sites: the weight of the pooled sites' maps; 0 leaves them out.
-        settings: the fields of `virtualpool.recover.Training`.
+        settings: the fields of `virtualpool.recover.Training`, with the defaults of
+            `virtualpool.search.by_distillation`.
 
     Returns:
         A `finetune(model, round)` for `search`, which trains the model in place.
@@ -55,7 +56,7 @@ def by_detector_distillation(
     Raises (when called):
         VirtualPoolError: the model has no `backbone`, or resizes images to sizes drawn at random.
     """
-    training = Training(**settings)
+    training = distilling(settings)
     for name, weight in {"features": features, "labels": labels, "sites": sites}.items():
         WEIGHT.check(name, weight)
     objective = _Maps(original, features, labels, sites)
