@@ -54,8 +54,7 @@ def arguments() -> Namespace:
     added = parser(__doc__)
     added.add_argument("--epochs", type=float, default=0, help="of a training behind")
     added.add_argument("--train-images", type=int, help="train on so many images alone")
-    added.add_argument("--learning-rate", type=float, default=1e-3)
-    added.add_argument("--clip", type=float, default=1.0)
+    added.add_argument("--learning-rate", type=float, help="as distillation's if not given")
     return added.parse_args()
 
 
@@ -75,14 +74,9 @@ class Training:
 def training_of(given: Namespace) -> Training:
     """The training that the options ask for, with images that are cropped and flipped."""
     varied: Any = opened(given, "crop").training_batches
-    settings = {
-        "epochs": given.epochs,
-        "learning_rate": given.learning_rate,
-        "clip": given.clip,
-        "optimizer": "adamw",
-        "rate_schedule": "cosine",
-        "seed": given.seed,
-    }
+    settings = {"epochs": given.epochs, "seed": given.seed}
+    if given.learning_rate:
+        settings["learning_rate"] = given.learning_rate
     return Training(part_of(varied, given.train_images, given.seed), settings)
 
 
