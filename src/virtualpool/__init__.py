@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what type checkers see
     from virtualpool import measure
     from virtualpool.apply import apply
     from virtualpool.bound import Bound, error_bound
+    from virtualpool.cascade import Cascade
     from virtualpool.errors import VirtualPoolError
     from virtualpool.export import ExportReport, export
     from virtualpool.fuse import fuse, report_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # what type checkers see
 
 __all__ = [
     "Bound",
+    "Cascade",
     "ExportReport",
     "Frontier",
     "Plan",
@@ -74,6 +76,7 @@ lazy.export(  # what Python sees
     __name__,
     {
         "bound": ["Bound", "error_bound"],
+        "cascade": ["Cascade"],
         "errors": ["VirtualPoolError"],
         "export": ["ExportReport", "export"],
         "operator.exporting": ["exporting_for"],

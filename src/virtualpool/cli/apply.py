@@ -61,9 +61,9 @@ class Reconstruction:
             VirtualPoolError: the folder has too few images, or the network is none whose outputs
                 can be compared.
         """
+        from virtualpool.measure.agreement import agreement
         from virtualpool.plan import plan_of
         from virtualpool.recover import reconstruct
-        from virtualpool.search.agreement import agreement
         from virtualpool.tasks.unlabelled import load_unlabelled
 
         assert self.images is not None

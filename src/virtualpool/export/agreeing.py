@@ -9,7 +9,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.export.arrays import outputs_of
 from virtualpool.export.format import Ready
 from virtualpool.graph.inputs import batch_size, map_tensors
-from virtualpool.search.agreement import Agreement, agreement
+from virtualpool.measure.agreement import Agreement, agreement
 
 LEAST_COSINE = 0.9
 """The cosine below which outputs are another network's, not this one's in int8."""

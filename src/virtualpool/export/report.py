@@ -12,10 +12,10 @@ from torch import nn
 
 from virtualpool.export.checking import Check
 from virtualpool.export.format import Format
+from virtualpool.measure.agreement import Agreement
 from virtualpool.measure.latency import Latency, Speedup
 from virtualpool.measure.setting import device_name
 from virtualpool.plan import plan_of
-from virtualpool.search.agreement import Agreement
 from virtualpool.summary import summary
 from virtualpool.words import count
 

@@ -1,13 +1,14 @@
 """The models that a search gave, each with its score and its measured speed: the user's knob."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from torch import nn
 
+from virtualpool.cascade.cascade import Cascade
 from virtualpool.documents import read_document, write_document
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.image_scale import attach, resized
@@ -17,7 +18,10 @@ from virtualpool.measure.prepared import Timed
 from virtualpool.measure.unit import Unit
 from virtualpool.plan import plan_of
 from virtualpool.schema import Some, converted
+from virtualpool.search.frontier.cascading import cascade
 from virtualpool.search.frontier.lead import lead
+from virtualpool.search.frontier.limits import limits
+from virtualpool.search.frontier.listing import columns, row
 from virtualpool.search.frontier.pareto import unbeaten
 from virtualpool.search.frontier.point import Point
 from virtualpool.storage import load
@@ -45,11 +49,11 @@ class Frontier:
     missing: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        rows = [_row(point, self.unit, point in self.pareto) for point in self.points]
-        smaller = [_row(point, self.unit, False) for point in self.smaller]
+        rows = [row(point, self.unit, point in self.pareto) for point in self.points]
+        smaller = [row(point, self.unit, False) for point in self.smaller]
         return (
             f"Frontier in {self.directory} (* no other model is both faster and better)\n"
-            f"{table(_columns(self.unit), rows + smaller)}"
+            f"{table(columns(self.unit), rows + smaller)}"
         )
 
     @property
@@ -112,7 +116,7 @@ class Frontier:
         Raises:
             VirtualPoolError: no limit is given, or no model is within all of them.
         """
-        excess = _limits(max_drop, min_speedup, max_latency_ms)
+        excess = limits(max_drop, min_speedup, max_latency_ms)
 
         def worst(point: Point) -> float:
             return max(over(point) for over in excess.values())
@@ -140,7 +144,7 @@ class Frontier:
         Raises:
             VirtualPoolError: the weights are missing or broken, or are another model's.
         """
-        point = self._named(point) if isinstance(point, str) else point
+        point = self._named(point)
         if point.weights is None:
             return copy_of(model)
         loaded = load(model, self.directory / point.weights)
@@ -148,7 +152,9 @@ class Frontier:
             attach(loaded, point.plan.image_scale)  # files of virtualpool 0.1 do not say it
         return loaded
 
-    def _named(self, name: str) -> Point:
+    def _named(self, name: Point | str) -> Point:
+        if isinstance(name, Point):
+            return name
         named = {point.name: point for point in (*self.points, *self.smaller)}
         if name not in named:
             raise VirtualPoolError(f"No model is named {name!r}; there are {', '.join(named)}.")
@@ -181,6 +187,38 @@ class Frontier:
             for group in (self.points, self.smaller)
         )
         return replace(self, points=points, smaller=smaller)
+
+    def cascade(
+        self,
+        model: nn.Module,
+        calibration: Iterable[Any],
+        *,
+        max_drop: float = 0.0,
+        confidence: float = 0.95,
+        point: Point | str | None = None,
+        **options: "Unpack[LatencyOptions]",
+    ) -> Cascade:
+        """A cascade: a fast classifier of the frontier answers where it is sure, the original else.
+
+        Of the models that no other one beats, it takes the one with the least expected time, by
+        the speedups here. Both models are then timed on this machine.
+
+        Args:
+            model: the user's own unmodified model; it is not changed.
+            calibration: batches as of `Cascade.calibrated`, which also says what is promised.
+            max_drop: how much lower the share of right answers may be than the original's; 0 for
+                no lost image in the calibration.
+            confidence: the probability with which that is kept; several models share what it lacks.
+            point: the fast model, or its name, where it is not to be chosen.
+            options: of `virtualpool.measure.latency`; `batch` is the calibration's if not given.
+
+        Raises:
+            VirtualPoolError: no model is faster than the original, or the calibration is refused.
+        """
+        return cascade(
+            self, model, calibration, max_drop=max_drop, confidence=confidence,
+            point=None if point is None else self._named(point), options=options,
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value; files are relative to the frontier's directory."""
@@ -258,44 +296,3 @@ def _timed(point: Point, measured: Latency, baseline: Latency) -> Point:
         energy_baseline=None,
         missing={},
     )
-
-
-def _limits(
-    max_drop: float | None, min_speedup: float | None, max_latency_ms: float | None
-) -> dict[str, Callable[[Point], float]]:
-    """Of each limit that is given, how far a point is outside, as a part of the limit."""
-    limits: dict[str, Callable[[Point], float]] = {}
-    if max_drop is not None:
-        unit = max(abs(max_drop), 1e-3)
-        limits[f"max_drop={max_drop:g}"] = lambda point: (point.drop - max_drop) / unit
-    if min_speedup is not None:
-        limits[f"min_speedup={min_speedup:g}"] = lambda point: (
-            1 - point.speedup.median / min_speedup
-        )
-    if max_latency_ms is not None:
-        limits[f"max_latency_ms={max_latency_ms:g}"] = lambda point: (
-            point.latency.median_ms / max_latency_ms - 1
-        )
-    if not limits:
-        raise VirtualPoolError("pick needs a limit: give max_drop, min_speedup or max_latency_ms.")
-    for name, value in (("min_speedup", min_speedup), ("max_latency_ms", max_latency_ms)):
-        if value is not None and not value > 0:
-            raise VirtualPoolError(f"{name} is {value}; give more than zero.")
-    return limits
-
-
-def _columns(unit: Unit) -> list[str]:
-    name = f"{unit.name}, %" if unit.percent else unit.name
-    return ["model", f">{name}", ">drop", ">latency", ">speed-up", ">sites", ">MMACs"]
-
-
-def _row(point: Point, unit: Unit, unbeaten: bool) -> list[str]:
-    return [
-        point.name + ("*" if unbeaten else ""),
-        unit.number(point.accuracy),
-        unit.number(point.drop),
-        f"{point.latency.median_ms:.3g} ms",
-        f"{point.speedup.median:.2f}x",
-        point.pooled,
-        f"{point.macs / 1e6:,.1f}",
-    ]

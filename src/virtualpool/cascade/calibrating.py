@@ -1,0 +1,188 @@
+"""From two models' outputs to the threshold that keeps a promise."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import torch
+from torch import Tensor
+
+from virtualpool.cascade.confidence import classes_of, fitted_temperature, margin
+from virtualpool.cascade.promise import allowed_losses, needed_images, smallest_rate
+from virtualpool.errors import VirtualPoolError
+from virtualpool.schema import Count, Positive, Whole
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+_FIRST = 20
+"""Each image of so many fits the temperature, and no threshold."""
+_COARSEST = 0.01
+"""Where no drop is allowed, a set that cannot rule out this one is too small."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What two models give for the same images.
+
+    Attributes:
+        fast: (N, classes) logits of the fast model.
+        slow: (N, classes) logits of the original.
+        labels: (N,) integers; None where there are none, so that the original's classes count.
+    """
+
+    fast: Tensor
+    slow: Tensor
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.fast)
+
+    def __getitem__(self, chosen: Tensor) -> "Outputs":
+        labels = None if self.labels is None else self.labels[chosen]
+        return Outputs(self.fast[chosen], self.slow[chosen], labels)
+
+    @property
+    def classes(self) -> Tensor:
+        """The classes that are right, (N,)."""
+        return classes_of(self.slow) if self.labels is None else self.labels
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a cascade does with some images.
+
+    Attributes:
+        images: how many.
+        answered: by the fast model, as a share.
+        lost: images that the original has right and the cascade wrong.
+        won: the other way round.
+    """
+
+    images: Whole
+    answered: Share
+    lost: Count
+    won: Count
+
+    @property
+    def drop(self) -> float:
+        """How much lower the cascade's share of right answers is than the original's."""
+        return (self.lost - self.won) / self.images
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The rule of a cascade, and what it did with the images that it was chosen with.
+
+    Attributes:
+        temperature: divides the fast model's logits.
+        threshold: the fast model answers where its margin is above it; below 0 it always does.
+        max_drop: the drop that was allowed.
+        promised: the drop that is not exceeded with `confidence`: `max_drop`, or where that is 0
+            the smallest that so many images can promise.
+        confidence: of the promise.
+        labelled: whether there were labels; otherwise a drop is disagreement with the original.
+        outcome: with the images that the threshold was chosen with.
+    """
+
+    temperature: Positive
+    threshold: Annotated[float, msgspec.Meta(ge=-1, le=1)]
+    max_drop: Share
+    promised: Share
+    confidence: Share
+    labelled: bool
+    outcome: Outcome
+
+
+def calibrated(
+    outputs: Outputs, *, max_drop: float = 0.0, confidence: float = 0.95, tests: int = 1
+) -> Calibration:
+    """The smallest threshold that keeps the drop within `max_drop`, with probability `confidence`.
+
+    An image is lost where the original has it right and the cascade wrong. The drop is at most the
+    share of lost images: those that the cascade alone has right are not set against them.
+
+    The hypothesis "at this threshold more than `max_drop` is lost" is tested by the exact binomial
+    test, from the highest threshold downwards, and the last one before the first that is not
+    rejected is taken: fixed-sequence testing of Angelopoulos et al., Learn then test, 2021. The
+    losses can only grow on the way, so all values in between may count as tested. Every 20th
+    image fits the temperature and takes no part, so that the margin is fixed before the tests.
+
+    Promised is: over draws of the calibration set, with probability `confidence` at least, the
+    cascade loses no more than `promised` of all images of the source. The images must be drawn
+    from it independently, and neither model may have been trained or chosen with them.
+
+    Args:
+        outputs: of the calibration images.
+        max_drop: 0 to 1. No finite set can promise 0: then no image of the set is lost, and
+            promised is the smallest share that this rules out, 3 / N for 95 %.
+        confidence: over 0 and under 1.
+        tests: how many fast models are tried, of which one will be chosen: each is tested at
+            (1 - `confidence`) / `tests`, so the choice costs no confidence.
+
+    Raises:
+        VirtualPoolError: there are too few images, or a number is out of range.
+
+    >>> from torch.nn.functional import one_hot
+    >>> right = torch.arange(400) % 5
+    >>> fast, slow = (size * one_hot(right, 5) for size in (8.0, 9.0))
+    >>> found = calibrated(Outputs(fast, slow, right), max_drop=0.01)
+    >>> found.outcome
+    Outcome(images=380, answered=1.0, lost=0, won=0)
+    """
+    _check(max_drop, confidence)
+    tested = 1 - (1 - confidence) / tests
+    is_fitted = torch.arange(len(outputs)) % _FIRST == 0
+    fitting, rest = outputs[is_fitted], outputs[~is_fitted]
+    _check_size(len(outputs), len(rest), max_drop, tested)
+    temperature = fitted_temperature(fitting.fast, fitting.classes)
+    allowed = allowed_losses(len(rest), max_drop, tested) if max_drop else 0
+    right = rest.classes
+    is_lost = (classes_of(rest.fast) != right) & (classes_of(rest.slow) == right)
+    lost = margin(rest.fast, temperature)[is_lost].sort(descending=True).values
+    threshold = float(lost[allowed]) if len(lost) > allowed else -1.0
+    return Calibration(
+        temperature,
+        threshold,
+        max_drop,
+        max_drop or smallest_rate(len(rest), tested),
+        confidence,
+        outputs.labels is not None,
+        outcome(rest, temperature, threshold),
+    )
+
+
+def outcome(outputs: Outputs, temperature: float, threshold: float) -> Outcome:
+    """What a cascade with this temperature and threshold does with images."""
+    answered = margin(outputs.fast, temperature) > threshold
+    right = outputs.classes
+    fast, slow = (classes_of(logits) == right for logits in (outputs.fast, outputs.slow))
+    lost, won = (int((answered & which).sum()) for which in (slow & ~fast, fast & ~slow))
+    return Outcome(len(outputs), float(answered.double().mean()), lost, won)
+
+
+def _check(max_drop: float, confidence: float) -> None:
+    if not 0 <= max_drop < 1:
+        raise VirtualPoolError(
+            f"max_drop is {max_drop}; give a share from 0 to below 1, such as 0.01 for one point."
+        )
+    if not 0 < confidence < 1:
+        raise VirtualPoolError(
+            f"confidence is {confidence}; give a probability above 0 and below 1, such as 0.95."
+        )
+
+
+def _check_size(given: int, images: int, max_drop: float, confidence: float) -> None:
+    needed = needed_images(max_drop or _COARSEST, confidence)
+    if images < needed:
+        # One in _FIRST fits the temperature, the first image too.
+        whole = math.ceil(needed * _FIRST / (_FIRST - 1))
+        promise = (
+            f"a drop of at most {max_drop:g}"
+            if max_drop
+            else f"any drop below {_COARSEST:g}, which max_drop=0 asks for at least"
+        )
+        raise VirtualPoolError(
+            f"{given} calibration images cannot promise {promise} with this confidence: {whole} "
+            "are needed. Give more images, a larger max_drop or a lower confidence."
+        )

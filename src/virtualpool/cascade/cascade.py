@@ -1,0 +1,195 @@
+"""Two models as one: the fast one answers where it is sure, the original the rest."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from virtualpool.cascade import storing
+from virtualpool.cascade.calibrating import Calibration, calibrated
+from virtualpool.cascade.collecting import collected
+from virtualpool.cascade.confidence import margin
+from virtualpool.cascade.times import Times
+from virtualpool.graph.inputs import batch_size
+from virtualpool.measure.latency import LatencyOptions, latency
+from virtualpool.measure.prepared import Timed
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from virtualpool.export import ExportReport
+
+
+class Cascade(nn.Module):
+    """A fast model answers where it is sure, the original the rest.
+
+    Called with images it gives logits (N, classes): the fast model's where its margin is above the
+    threshold, and the original's for the other images, which alone it runs on. `Frontier.cascade`
+    and `Cascade.calibrated` make one.
+
+    Attributes:
+        fast: the fast model.
+        slow: the original.
+        calibration: the temperature and the threshold, what is promised, and the share of the
+            calibration images that the fast model answers.
+        times: the latencies of both models, an image a call and in batches, if measured.
+
+    >>> import torch
+    >>> slow = nn.Linear(3, 4)
+    >>> cascade = Cascade.calibrated(slow, slow, [torch.rand(400, 3)])
+    >>> print(cascade)
+    Cascade: the fast model (Linear) answers 100.0 % of images, the original (Linear) the rest
+      promised: at most 0.79 % of images lost, with confidence 0.95
+      calibration: 380 images without labels; 0 lost, 0 won
+    """
+
+    def __init__(
+        self,
+        fast: nn.Module,
+        slow: nn.Module,
+        calibration: Calibration,
+        times: Iterable[Times] = (),
+    ) -> None:
+        super().__init__()
+        self.fast, self.slow = fast, slow
+        self.calibration, self.times = calibration, tuple(times)
+        self.eval()
+
+    @classmethod
+    def calibrated(
+        cls,
+        fast: nn.Module,
+        slow: nn.Module,
+        batches: Iterable[Any],
+        *,
+        max_drop: float = 0.0,
+        confidence: float = 0.95,
+    ) -> "Cascade":
+        """A cascade of two classifiers that loses no more than `max_drop`.
+
+        See `virtualpool.cascade.calibrating.calibrated` for what exactly is promised, and how.
+
+        Args:
+            fast: a classifier, such as a pooled network.
+            slow: the original.
+            batches: calibration images (N, C, H, W), or pairs of images and labels (N,), which
+                neither model was trained or chosen with. Without labels, what the original says is
+                right.
+            max_drop: how much lower the share of right answers may be than the original's; 0 for
+                no lost image in the calibration.
+            confidence: the probability with which that is kept.
+
+        Raises:
+            VirtualPoolError: there are too few images for the promise (the message says how many
+                are needed), a number is out of range, or outputs are no finite logits.
+        """
+        outputs, _ = collected({"the fast model": fast}, slow, batches)
+        found = calibrated(outputs["the fast model"], max_drop=max_drop, confidence=confidence)
+        return cls(fast, slow, found)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits, (N, classes), of images (N, ...)."""
+        logits = self.fast(images)
+        unsure = ~self.is_sure(logits)
+        if bool(unsure.any()):
+            logits = logits.clone()
+            logits[unsure] = self.slow(images[unsure])
+        return logits
+
+    def is_sure(self, logits: Tensor) -> Tensor:
+        """Of which images the fast model is sure, (N,), by its logits; of none with a nan."""
+        return margin(logits, self.calibration.temperature) > self.calibration.threshold
+
+    def timed(self, images: Any, **options: "Unpack[LatencyOptions]") -> "Cascade":
+        """The same cascade with the latencies of its models measured, here.
+
+        Both models are timed interleaved, with one image a call and with `batch` of them.
+
+        Args:
+            images: (N, C, H, W); their values do not matter.
+            options: of `virtualpool.measure.latency`; `batch` is N if it is not given.
+
+        Raises:
+            VirtualPoolError: they cannot be timed.
+        """
+        batch = options.get("batch") or batch_size(images)
+        models: dict[str, Timed] = {"fast": self.fast, "slow": self.slow}
+        times: list[Times] = []
+        for count in dict.fromkeys((1, batch)):
+            given: LatencyOptions = {**options, "batch": count}
+            found = latency(models, images[:count], **given)
+            times.append(Times(found["fast"], found["slow"]))
+        return Cascade(self.fast, self.slow, self.calibration, times)
+
+    def save(self, folder: Path | str) -> None:
+        """Writes both models and the calibration to a folder, whole or not at all.
+
+        The folder has `fast.safetensors`, `slow.safetensors` and `cascade.json`; what was in its
+        place is replaced.
+
+        Raises:
+            VirtualPoolError: nothing can be written there, or a model is none that `save` takes.
+        """
+        storing.save(self.fast, self.slow, self.calibration, self.times, Path(folder))
+
+    @classmethod
+    def load(cls, model: nn.Module, folder: Path | str) -> "Cascade":
+        """The cascade that `save` wrote, bit-equal.
+
+        Args:
+            model: the user's own unmodified model; it is not changed.
+            folder: of `save`.
+
+        Raises:
+            VirtualPoolError: a file is missing, broken, another one than was saved, or of another
+                model.
+        """
+        return cls(*storing.load(model, Path(folder)))
+
+    def export(
+        self, folder: Path | str, example_inputs: Any, **options: Any
+    ) -> "dict[str, ExportReport]":
+        """Writes both models as ONNX files, for any number of images, and the rule as JSON.
+
+        The folder has `fast.onnx`, `slow.onnx` and `cascade.json` with `temperature` and
+        `threshold`; docs/guide.md has the loop that runs them. A fast model with an image scale
+        takes images that are resized already.
+
+        Args:
+            folder: is made if it is not there.
+            example_inputs: images (N, C, H, W), as of `virtualpool.export`.
+            options: of `virtualpool.export`, such as `threads`.
+
+        Returns:
+            The reports of `virtualpool.export`, by "fast" and "slow".
+
+        Raises:
+            VirtualPoolError: a model cannot be exported.
+        """
+        return storing.export(
+            self.fast, self.slow, self.calibration, self.times, Path(folder), example_inputs,
+            options,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        it, of = self.calibration, self.calibration.outcome
+        fast, slow = type(self.fast).__name__, type(self.slow).__name__
+        kind = "with labels" if it.labelled else "without labels"
+        lines = [
+            f"Cascade: the fast model ({fast}) answers {of.answered:.1%} of images, the original "
+            f"({slow}) the rest",
+            f"  promised: at most {it.promised:.2%} of images lost, with confidence "
+            f"{it.confidence:g}",
+            f"  calibration: {of.images} images {kind}; {of.lost} lost, {of.won} won",
+        ]
+        lines += [f"  {_timed(times, of.answered)}" for times in self.times]
+        return "\n".join(lines).replace("%", " %")
+
+
+def _timed(times: Times, answered: float) -> str:
+    images = "1 image" if times.images == 1 else f"{times.images} images"
+    return (
+        f"{images} a call: {times.expected_ms(answered):.3g} ms expected, {times.worst_ms:.3g} ms "
+        f"at worst; the original {times.slow.median_ms:.3g} ms ({times.speedup(answered):.2f}x)"
+    )
