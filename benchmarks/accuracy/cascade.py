@@ -4,10 +4,10 @@
         --data sample:cifar10 --images 2000 --border padded --run-dir runs/cascade \
         --plan "all nine" --plan "convs.1, 4" convs.1 convs.4 --time 0 0.01
 
-Each plan is reconstructed without labels, and its outputs for all test images are kept, as are the
-original's: a split needs no network. Each split draws which half of the images calibrates. The
-speed-up of multiply-accumulates takes the share that the fast model answers on the judged half;
-with `--time` both models are timed, interleaved, an image a call and in batches.
+Each plan is reconstructed without labels; `--fast` adds models that are saved. Their outputs for all
+test images are kept, as are the original's: a split needs no network. Each split draws which half
+of the images calibrates. The speed-up of multiply-accumulates takes the share that the fast model
+answers on the judged half; with `--time` both models are timed, an image a call and in batches.
 """
 
 from argparse import Namespace
@@ -56,16 +56,19 @@ class Subject:
         self.task, self.given = task, given
         self.slow, self.labels = self._outputs("original", self.model)
 
-    def fast(self, name: str, sites: list[str]) -> tuple[nn.Module, Outputs]:
-        """A plan, reconstructed and fused, and the outputs of it and of the original."""
+    def fast(self, name: str, sites: list[str]) -> nn.Module:
+        """A plan, reconstructed and fused."""
         path: Path = self.given.run_dir / f"{name}.safetensors"
         if not path.exists():
             pooled = vp.apply(self.model, self.example, sites, border=self.given.border)
             images = self.task.data.some_training_images(self.given.images, self.given.seed)
             solved = vp.reconstruct(pooled, self.model, images)
             vp.save(vp.fuse(solved, self.example), path)
-        model = vp.load(self.model, path)
-        return model, Outputs(self._outputs(name, model)[0], self.slow, self.labels)
+        return vp.load(self.model, path)
+
+    def outputs(self, name: str, model: nn.Module) -> Outputs:
+        """What a fast model and the original give for the test images."""
+        return Outputs(self._outputs(name, model)[0], self.slow, self.labels)
 
     def times(self, name: str, model: nn.Module, outputs: Outputs) -> list[list[str]]:
         """A row a number of images a call: latencies, and a cascade's by each `max_drop`."""
@@ -100,8 +103,10 @@ def main() -> None:
     task = opened(given, "none")
     subject = Subject(task, given)
     rows, times = [], []
-    for name, sites in plans(given, task):
-        model, outputs = subject.fast(name, sites)
+    models = {name: subject.fast(name, sites) for name, sites in plans(given, task)}
+    models |= {name: vp.load(subject.model, path) for name, path in given.fast}
+    for name, model in models.items():
+        outputs = subject.outputs(name, model)
         saved = vp.measure.macs(model, subject.example) / vp.measure.macs(
             subject.model, subject.example
         )
@@ -161,6 +166,10 @@ def points(share: float) -> str:
 
 def arguments() -> Namespace:
     added = parser(__doc__)
+    added.add_argument(
+        "--fast", nargs=2, action="append", default=[], metavar=("NAME", "FILE"),
+        help="a model of `save`, such as of a run of tune",
+    )  # fmt: skip
     added.add_argument("--splits", type=int, default=20)
     added.add_argument("--confidence", type=float, default=0.95)
     added.add_argument(

@@ -147,10 +147,9 @@ BROKEN = {
     "no temperature": (
         lambda it: it | {"calibration": it["calibration"] | {"temperature": 0}}, "Not a cascade",
     ),
-    "an exported one": (
-        lambda it: it | {"files": {"fast.onnx": "", "slow.onnx": ""}}, "not the one of its export",
+    "other names": (
+        lambda it: it | {"files": {"../x": "", "slow.safetensors": ""}}, "Not a cascade: its files",
     ),
-    "a path": (lambda it: it | {"files": {"../x": "", "slow": ""}}, "Not a cascade of save"),
     "another file": (
         lambda it: it | {"files": it["files"] | {"fast.safetensors": "0"}}, "another file",
     ),
@@ -167,6 +166,14 @@ def test_broken_files_are_refused(networks, tmp_path, case):
     with pytest.raises(VirtualPoolError, match=message) as caught:
         Cascade.load(network, tmp_path)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_a_folder_with_other_files_is_refused_and_left(networks, tmp_path):
+    network, fast, _ = networks
+    (tmp_path / "thesis.tex").write_text("all of it")
+    with pytest.raises(VirtualPoolError, match=r"holds other files \(thesis.tex\)"):
+        Cascade(fast, network, RULE).save(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "all of it"
 
 
 @pytest.mark.parametrize("name", ["fast.safetensors", "cascade.json"])

@@ -26,7 +26,7 @@ class Cascade(nn.Module):
 
     Called with images it gives logits (N, classes): the fast model's where its margin is above the
     threshold, and the original's for the other images, which alone it runs on. `Frontier.cascade`
-    and `Cascade.calibrated` make one.
+    and `Cascade.calibrated` make one, and put both models in eval mode.
 
     Attributes:
         fast: the fast model.
@@ -125,11 +125,12 @@ class Cascade(nn.Module):
     def save(self, folder: Path | str) -> None:
         """Writes both models and the calibration to a folder, whole or not at all.
 
-        The folder has `fast.safetensors`, `slow.safetensors` and `cascade.json`; what was in its
-        place is replaced.
+        The folder has `fast.safetensors`, `slow.safetensors` and `cascade.json`; a cascade that was
+        there is replaced.
 
         Raises:
-            VirtualPoolError: nothing can be written there, or a model is none that `save` takes.
+            VirtualPoolError: other files are in the folder, nothing can be written there, or
+                a model is none that `virtualpool.save` takes.
         """
         storing.save(self.fast, self.slow, self.calibration, self.times, Path(folder))
 
@@ -152,9 +153,9 @@ class Cascade(nn.Module):
     ) -> "dict[str, ExportReport]":
         """Writes both models as ONNX files, for any number of images, and the rule as JSON.
 
-        The folder has `fast.onnx`, `slow.onnx` and `cascade.json` with `temperature` and
-        `threshold`; docs/guide.md has the loop that runs them. A fast model with an image scale
-        takes images that are resized already.
+        The folder has `fast.onnx`, `slow.onnx` and `rule.json` with `temperature` and `threshold`
+        under `calibration`; docs/serving.md has the loop that runs them. A fast model with an
+        image scale takes images that are resized already.
 
         Args:
             folder: is made if it is not there.

@@ -20,7 +20,8 @@ from virtualpool.schema import converted
 if TYPE_CHECKING:
     from virtualpool.export import ExportReport
 
-_RULE = "cascade.json"
+_SAVED, _EXPORTED = "cascade.json", "rule.json"
+_MODELS = ("fast.safetensors", "slow.safetensors")
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ def save(
     folder: Path,
 ) -> None:
     """Writes both models and the rule to a folder, whole or not at all."""
+    _check_free(folder)
     with tempfile.TemporaryDirectory() as made:
-        files = {f"{name}.safetensors": model for name, model in (("fast", fast), ("slow", slow))}
-        for name, model in files.items():
+        for name, model in zip(_MODELS, (fast, slow), strict=True):
             storage.save(model, Path(made, name))
-        _write(Path(made), calibration, times, files)
+        _write(Path(made, _SAVED), calibration, times, _MODELS)
         put_in_place(Path(made), folder)
 
 
@@ -52,14 +53,14 @@ def load(
     model: nn.Module, folder: Path
 ) -> tuple[nn.Module, nn.Module, Calibration, tuple[Times, ...]]:
     """The fast model, the original, and the rule of a folder of `save`."""
-    written = read_document(folder / _RULE, _parsed)
+    written = read_document(folder / _SAVED, _parsed)
     for name, digest in written.files.items():
         if _digest(folder / name) != digest:
             raise VirtualPoolError(
                 f"{folder / name}: is another file than the cascade was calibrated with; save the "
                 "cascade again, or calibrate a new one."
             )
-    fast, slow = (storage.load(model, folder / f"{name}.safetensors") for name in ("fast", "slow"))
+    fast, slow = (storage.load(model, folder / name) for name in _MODELS)
     return fast, slow, written.calibration, written.times
 
 
@@ -82,29 +83,39 @@ def export(
         name: written(model, folder / f"{name}.onnx", example_inputs, **settings)
         for name, model in models.items()
     }
-    _write(folder, calibration, times, [f"{name}.onnx" for name in models])
+    _write(folder / _EXPORTED, calibration, times, [f"{name}.onnx" for name in models])
     return reports
 
 
 def _write(
-    folder: Path, calibration: Calibration, times: Iterable[Times], files: Iterable[str]
+    path: Path, calibration: Calibration, times: Iterable[Times], files: Iterable[str]
 ) -> None:
     value = {
         "calibration": asdict(calibration),
         "times": [each.to_json() for each in times],
-        "files": {name: _digest(folder / name) for name in files},
+        "files": {name: _digest(path.parent / name) for name in files},
     }
-    write_document(folder / _RULE, value)
+    write_document(path, value)
 
 
 def _parsed(value: Any) -> _Written:
     written = converted(value, _Written, "a cascade")
-    if written.files.keys() != {"fast.safetensors", "slow.safetensors"}:
+    if sorted(written.files) != sorted(_MODELS):
         raise VirtualPoolError(
-            f"Not a cascade of save: its files are {', '.join(written.files) or 'none'}. Load the "
-            "folder of Cascade.save, not the one of its export."
+            f"Not a cascade: its files are {', '.join(written.files) or 'none'}, and Cascade.save "
+            f"writes {' and '.join(_MODELS)}. Save it again."
         )
     return written
+
+
+def _check_free(folder: Path) -> None:
+    """Refuses a folder with other files: to save there would remove them."""
+    found = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+    if other := [name for name in found if name not in (_SAVED, *_MODELS)]:
+        raise VirtualPoolError(
+            f"{folder}: holds other files ({other[0]}), and a cascade has a folder to itself. Give "
+            "the path of a new one."
+        )
 
 
 def _digest(path: Path) -> str:
