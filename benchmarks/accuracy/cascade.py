@@ -4,10 +4,10 @@
         --data sample:cifar10 --images 2000 --border padded --run-dir runs/cascade \
         --plan "all nine" --plan "convs.1, 4" convs.1 convs.4 --time 0 0.01
 
-Each plan is reconstructed without labels; `--fast` adds models that are saved. Their outputs for
-all test images are kept, as are the original's: a split needs no network. Each split draws which half
-of the images calibrates. The speed-up of multiply-accumulates takes the share that the fast model
-answers on the judged half; with `--time` both models are timed, an image a call and in batches.
+Each plan is reconstructed without labels; `--fast` adds models that are saved. All outputs for the
+test images are kept: a split needs no network. Each split draws which half of them calibrates. The
+speed-up of multiply-accumulates takes the share that the fast model answers on the judged half;
+with `--time` both models are timed, interleaved, an image a call and in batches.
 """
 
 from argparse import Namespace
