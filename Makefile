@@ -11,8 +11,7 @@ MODE := $(if $(shell command -v c++),compiled,eager)
 demo: .venv/library
 	$(BIN)/virtualpool tune virtualpool:all_cnn_c --weights cifar10 --data sample:cifar10 \
 	  --run-dir $(DEMO_RUN) --sizes 2,3,4 --recover reconstruction,distillation+labels \
-	  --epochs 2,3,4 --optimizer adamw --learning-rate 0.0003 --clip 1 --rate-schedule cosine \
-	  --mode $(MODE) --timing-batch 32
+	  --epochs 2,3,4 --mode $(MODE) --timing-batch 32
 
 # Python compiles a module when it is imported; pip would compile all of them, in half a minute.
 PIP := pip install --quiet --no-compile
