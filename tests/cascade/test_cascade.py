@@ -1,8 +1,11 @@
 import json
+import random
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 import torch
+from tests.fuzzing import garbled, rewritten
 from torch import Tensor, nn
 
 import virtualpool as vp
@@ -166,6 +169,24 @@ def test_broken_files_are_refused(networks, tmp_path, case):
     with pytest.raises(VirtualPoolError, match=message) as caught:
         Cascade.load(network, tmp_path)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_files_that_were_changed_at_random_are_refused_or_right(networks, tmp_path):
+    network, fast, images = networks
+    times = [Times(_latency(2, 1), _latency(8, 1))]
+    Cascade(fast, network, RULE, times).save(tmp_path)
+    path = tmp_path / "cascade.json"
+    whole = path.read_bytes()
+    for seed in range(60):
+        rng = random.Random(seed)
+        if seed % 3:
+            path.write_text(rewritten(json.loads(whole), rng))
+        else:
+            path.write_bytes(garbled(whole, rng))
+        with suppress(VirtualPoolError):
+            found = Cascade.load(network, tmp_path)
+            assert repr(found)
+            assert found(images).isfinite().all()
 
 
 def test_a_folder_with_other_files_is_refused_and_left(networks, tmp_path):

@@ -17,6 +17,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 _FIRST = 20
 """Each image of so many fits the temperature, and no threshold."""
+_SUREST = 1 - 1e-9
 _COARSEST = 0.01
 """Where no drop is allowed, a set that cannot rule out this one is too small."""
 
@@ -114,7 +115,7 @@ def calibrated(
 
     Args:
         outputs: of the calibration images.
-        max_drop: 0 to 1. No finite set can promise 0: then no image of the set is lost, and
+        max_drop: 0 to below 1. No finite set can promise 0: then no image of the set is lost, and
             promised is the smallest share that this rules out, 3 / N for 95 %.
         confidence: over 0 and under 1.
         tests: how many fast models are tried, of which one will be chosen: each is tested at
@@ -166,7 +167,7 @@ def _check(max_drop: float, confidence: float) -> None:
         raise VirtualPoolError(
             f"max_drop is {max_drop}; give a share from 0 to below 1, such as 0.01 for one point."
         )
-    if not 0 < confidence < 1:
+    if not 0 < confidence <= _SUREST:
         raise VirtualPoolError(
             f"confidence is {confidence}; give a probability above 0 and below 1, such as 0.95."
         )
