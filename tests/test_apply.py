@@ -177,6 +177,18 @@ def test_says_what_it_did(caplog):
     assert "1 eligible" in caplog.text
 
 
+def test_of_many_sites_it_says_how_many_and_the_first(caplog):
+    caplog.set_level(logging.INFO, "virtualpool")
+    deep = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(9)))
+    pooled = apply(deep, torch.zeros(1, 3, 12, 12))
+    assert "pooled 9 sites (0, 1, 2 and 6 more); 9 pooled in all" in caplog.text
+    caplog.set_level(logging.DEBUG, "virtualpool")
+    with pytest.raises(VirtualPoolError, match=r"none chosen. 7 \(output .*already pooled"):
+        apply(pooled, torch.zeros(1, 3, 12, 12), "7")
+    apply(deep, torch.zeros(1, 3, 12, 12))
+    assert "pooled: 0, 1, 2, 3, 4, 5, 6, 7, 8" in caplog.text
+
+
 class Looping(nn.Module):
     """Cannot be traced as a whole; its block can."""
 

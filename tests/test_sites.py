@@ -179,6 +179,7 @@ def test_a_pooled_site_says_so_with_its_own_stride():
     ("make", "message"),
     [
         (lambda: {"weight": 1}, "torch.nn.Module is expected, not a dict"),
+        (lambda: conv, "not a function; call it"),
         (lambda: nn.Sequential(nn.LazyConv2d(3, 3)), "lazy"),
         (lambda: nn.Sequential(conv()).to("meta"), "0.weight is on the meta device"),
         (lambda: nn.DataParallel(nn.Sequential(conv())), "wrapped in DataParallel"),

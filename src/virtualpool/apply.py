@@ -37,7 +37,7 @@ from virtualpool.plan import (
     record_of,
 )
 from virtualpool.sites import check_model, choose, sites_of
-from virtualpool.words import count
+from virtualpool.words import count, some
 
 logger = logging.getLogger("virtualpool")
 
@@ -55,7 +55,8 @@ def apply(
     The stride of each site is doubled and its map is recovered after the activation that follows
     it. The model keeps its class (a subclass of it), its attributes and the names of its
     parameters; sizes are computed when it runs, so other input sizes than the example's work.
-    Each site is logged to "virtualpool" at level INFO; `plan_of` returns the same.
+    How many sites is logged to "virtualpool" at level INFO, and each name at DEBUG; `plan_of` and
+    `summary` list them.
 
     Args:
         model: any module; it is not changed. If it is pooled already, `sites` come on top.
@@ -144,8 +145,9 @@ def _applied(
     left = sum(site.eligible for site in available) - len(chosen)
     logger.info(
         "pooled %s (%s); %d pooled in all, %d eligible ones left as they are",
-        count(len(chosen), "site"), ", ".join(chosen), len(plan.sites), left,
+        count(len(chosen), "site"), some(chosen), len(plan.sites), left,
     )  # fmt: skip
+    logger.debug("pooled: %s", ", ".join(chosen))
     return pooled
 
 

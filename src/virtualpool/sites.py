@@ -127,7 +127,7 @@ def choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
         )
     eligible = [site.name for site in available if site.eligible]
     if names == "all":
-        chosen = eligible
+        given, chosen = available, eligible
     else:
         given = [named(name, available) for name in dict.fromkeys(names)]
         new = [site for site in given if site.reason != POOLED]
@@ -135,7 +135,11 @@ def choose(names: Sequence[str] | str, available: list[Site]) -> list[str]:
             check_eligible(site)
         chosen = [site.name for site in new]
     if not chosen:
-        reasons = "".join(f" {site.name}: {site.reason}." for site in available[:1] if site.reason)
+        reasons = "".join(
+            f" {site.name} (output {site.out_shape}): {site.reason}."
+            for site in given[:1]
+            if site.reason
+        )
         raise VirtualPoolError(
             f"No site to pool: {len(available)} convolutions, {len(eligible)} of them eligible, "
             f"none chosen.{reasons} virtualpool.sites(model, example_inputs) gives each reason."
@@ -152,10 +156,12 @@ def check_model(model: nn.Module) -> None:
     """
     kind = type(model).__name__
     if not isinstance(model, nn.Module):
-        raise VirtualPoolError(
-            f"A torch.nn.Module is expected, not a {kind}; "
-            "if these are weights, load them into their model and give the model."
+        advice = (
+            "call it, and give the model that it builds."
+            if callable(model)
+            else "if these are weights, load them into their model and give the model."
         )
+        raise VirtualPoolError(f"A torch.nn.Module is expected, not a {kind}; {advice}")
     if wrapper_of(model):
         raise VirtualPoolError(f"The model is wrapped in {kind}: pool it first, then wrap it.")
     if isinstance(model, torch.jit.ScriptModule):

@@ -32,6 +32,7 @@ from virtualpool.graph.state import copy_of
 from virtualpool.plan import Plan, plan_of, record_of, unwrapped
 from virtualpool.schema import converted
 from virtualpool.sites import check_model
+from virtualpool.words import some
 
 _KEY, _SUFFIX = "virtualpool", ".safetensors"
 
@@ -178,7 +179,8 @@ def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
         raise VirtualPoolError(
-            f"{path}: not a whole safetensors file ({error}); copy or save it again."
+            f"{path}: not a whole safetensors file ({error}); give a file of "
+            "virtualpool.save, or copy it again."
         ) from error
     if not isinstance(written, dict):
         raise VirtualPoolError(
@@ -236,10 +238,10 @@ def _check_names(header: _Header, model: nn.Module, weights: dict[str, Tensor]) 
         if name in weights and weights[name].shape != state[name].shape
     ]
     wrong = {"lacks": missing, "has besides": unknown, "has": unlike}
-    found = [f"{verb} {_some(names)}" for verb, names in wrong.items() if names]
+    found = [f"{verb} {some(names)}" for verb, names in wrong.items() if names]
     if found:
         raise VirtualPoolError(
-            f"It was saved from a {header.model} and does not fit this "
+            f"it was saved from a {header.model} and does not fit this "
             f"{type(model).__name__}: it {'; it '.join(found)}. Give the model that was pooled."
         )
 
@@ -289,8 +291,3 @@ def _set_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
 def _memory_format(tensor: Tensor) -> torch.memory_format:
     is_last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if is_last and not tensor.is_contiguous() else torch.preserve_format
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

@@ -13,6 +13,21 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def some(names: Iterable[str], most: int = 3) -> str:
+    """The first few names: a network may have a hundred sites, and a message is a line.
+
+    Args:
+        names: all of them.
+        most: how many are shown.
+
+    >>> some(["conv1", "conv2"]), some(f"conv{number}" for number in range(9))
+    ('conv1, conv2', 'conv0, conv1, conv2 and 6 more')
+    """
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
 def first_line(text: object) -> str:
     r"""The first line of a text, or of an error's message.
 

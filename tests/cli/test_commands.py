@@ -107,7 +107,12 @@ def test_apply_reconstructs_with_the_images_of_a_folder(
 
     result = run(*asked)
     assert result.exit_code == 0, result.output
-    for said in ("Agreement with the original on 7 others", "top-1", "cosine", "Nothing is saved"):
+    for said in (
+        "Agreement with the original on 7 held-out images",
+        "top-1",
+        "cosine",
+        "Nothing is saved",
+    ):
         assert said in result.stdout
 
 
@@ -118,7 +123,7 @@ def test_apply_refuses_images_that_do_not_fit(
     tiny = f"{network}:tiny"
     asked = ["all", "--size", "16", "--output", path, "--images"]
     assert "no such folder" in refused("apply", tiny, *asked, tmp_path / "none")
-    assert "can be read; give 3" in refused("apply", tiny, *asked, tmp_path)
+    assert "no image in it" in refused("apply", tiny, *asked, tmp_path)
     assert "compared" in refused("apply", detector, *asked, images)
     assert "give the side of the model's images" in refused(
         "apply", tiny, "all", "--images", images

@@ -107,7 +107,17 @@ def test_it_names_sites_and_who_asks(model, prefix):
 def test_it_is_logged(caplog):
     caplog.set_level(logging.INFO, "virtualpool")
     _, _, report = pooled_and_fused(Body().double().eval(), images())
-    assert caplog.messages[-1] == str(report)
+    assert caplog.messages[-1] == "\n  ".join(report.brief)
+    assert report.brief[-1] == str(report).split("\n")[-1].strip()
+
+
+def test_of_many_maps_a_log_has_the_first():
+    many = Report(("a",), tuple(Interpolation((f"{number}",), ("add",)) for number in range(9)))
+    assert [*map(str, many.brief)] == [
+        "1 site fused; 9 maps are still interpolated",
+        *(f"{number}: add needs it in full" for number in range(3)),
+        "and 6 more, which virtualpool.summary(model) lists",
+    ]
 
 
 def test_a_model_that_is_not_fused_has_none():

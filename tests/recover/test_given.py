@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,9 @@ def test_batches_of_each_kind_lead_to_the_same_weights(make):
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "none": (list, "two images"),
     "no images": (lambda: [torch.zeros(0, 3, 12, 12)], "two images"),
+    "one tensor": (lambda: images(), "batches are one tensor.*split"),
+    "a folder": (lambda: "folder", "A batch is 'f'; give images"),
+    "paths": (lambda: [Path("a.png")], "A batch is 'a.png'; give images"),
     "dicts": (lambda: [{"image": images()}], "dict of image"),
     "channels": (lambda: [images(), images(4, 2)], "does not take batch 1, .*channels"),
     "size": (lambda: [images()[..., :1, :1]], "does not take batch 0"),
@@ -168,8 +172,10 @@ def test_too_few_images_are_counted(caplog):
     original = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Flatten(), nn.Linear(600, 2)).eval()
     with caplog.at_level(logging.WARNING, "virtualpool"):
         reconstruct(vp.apply(original, images(1)), original, [images()])
-    assert "1 layers have fewer rows than weights" in caplog.text
-    assert "About 750 images would do for 2" in caplog.text  # a row an image, a fifth held out
+    assert "1 layer with fewer equations than unknowns" in caplog.text
+    assert (
+        "About 750 images would be enough for 2" in caplog.text
+    )  # a row an image, a fifth held out
 
 
 class Special(nn.Module):
@@ -198,14 +204,13 @@ def test_what_cannot_be_solved_is_named(caplog):
     reasons = {
         "up": "no plain convolution or linear layer but a ConvTranspose2d",
         "normed": "no plain convolution",
-        "tied": "shares its weight",
-        "other": "shares its weight",
         "line": "no plain convolution or linear layer but a Conv1d",
     }
     for name, reason in reasons.items():
         assert f"{name} keeps its weights: it {reason.replace('no plain', 'is no plain')}" in (
             caplog.text
         )
+    assert "tied, other keep their weights, each because: it shares its weight" in caplog.text
 
 
 class Shared(nn.Module):

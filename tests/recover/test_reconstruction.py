@@ -156,6 +156,15 @@ def test_what_cannot_be_reconstructed_is_refused(case):
         reconstruct(make(original, images(1)), original, [given()])
 
 
+def test_another_original_and_a_limit_below_zero_are_refused():
+    original = NETWORKS["chain"]().eval()
+    pooled = vp.apply(original, images(1))
+    with pytest.raises(VirtualPoolError, match=r"of class Conv2d, has no layer '0'"):
+        reconstruct(pooled, nn.Conv2d(3, 4, 1), [images()])
+    with pytest.raises(VirtualPoolError, match="memory_gib is -1"):
+        reconstruct(pooled, original, [images()], memory_gib=-1)
+
+
 def test_a_search_recovers_by_reconstruction(tmp_path):
     original = NETWORKS["chain"]().eval()
 

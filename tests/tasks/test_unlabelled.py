@@ -51,7 +51,7 @@ def test_progress_is_told(folder):
 @pytest.mark.parametrize(
     ("left", "said"),
     [
-        ([], "0 of 0 images"),
+        ([], "no image in it"),
         (["a.png", "b.png", "x/broken.jpg"], "2 of 3 images"),
         (None, "no such"),
     ],

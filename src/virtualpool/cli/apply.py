@@ -11,6 +11,7 @@ from virtualpool.cli.grouped import grouped
 from virtualpool.cli.terminal import messages, progress, results
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import check_suffix
+from virtualpool.words import count, some
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,7 +37,7 @@ class Reconstruction:
     ] = None
     images_count: Annotated[
         int,
-        typer.Option(min=2, rich_help_panel=_RECONSTRUCTION, help="How many images, at most."),
+        typer.Option(min=3, rich_help_panel=_RECONSTRUCTION, help="How many images, at most."),
     ] = 1000
     resize: options.Resize = None
     mean: options.Mean = None
@@ -73,8 +74,7 @@ class Reconstruction:
                 self.images, preprocessing, self.images_count, seed=self.seed, observer=observer
             )
             if images.skipped:
-                shown = ", ".join(images.skipped[:5])
-                messages().print(f"{len(images.skipped)} could not be read: {shown}")
+                messages().print(f"{len(images.skipped)} could not be read: {some(images.skipped)}")
             before = agreement(pooled, original, images.held_out)
             solved = reconstruct(
                 pooled, original, images.batches, seed=self.seed, observer=observer
@@ -178,16 +178,18 @@ def _check_original(names: list[str]) -> None:
 
 def _print(result: dict[str, Any]) -> None:
     if solved := result.get("reconstruction"):
-        print(
-            f"Reconstructed with {solved['images']:,} images. Agreement with the original on "
-            f"{solved['held_out']:,} others, before and after:"
-        )
+        done = f"Reconstructed with {solved['images']:,} images"
+        if not result["pooled"]:
+            done = "No site is pooled, so the weights stay"
+        others = count(solved["held_out"], "held-out image")
+        print(f"{done}. Agreement with the original on {others}, before and after:")
         for name, measure in (("top-1", "top1"), ("cosine", "cosine")):
             before, after = (solved["agreement"][when][measure] for when in ("before", "after"))
             if before is not None:
                 print(f"  {name:6} {before:.4f}  {after:.4f}")
     before, after = result["macs"]["before"], result["macs"]["after"]
-    print(f"MACs for one image: {before:,} before, {after:,} after ({before / after:.2f}x fewer).")
+    change = f"{before / after:.2f}x fewer" if after <= before else f"{after / before:.2f}x more"
+    print(f"MACs for one image: {before:,} before, {after:,} after ({change}).")
     if file := result["file"]:
         print(f"Saved {file}; load it by virtualpool.load(your_model, {file!r}).")
     else:

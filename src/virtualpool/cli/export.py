@@ -9,6 +9,7 @@ import typer
 from virtualpool.cli import options
 from virtualpool.cli.terminal import messages, progress, results
 from virtualpool.errors import VirtualPoolError
+from virtualpool.words import some
 
 if TYPE_CHECKING:
     from virtualpool.cli.data import Preparation
@@ -135,6 +136,5 @@ def _calibration(
         preprocessing = sized.for_images(str(folder), network)
         loaded = load_unlabelled(folder, preprocessing, count, observer=observer)
     if loaded.skipped:
-        shown = ", ".join(loaded.skipped[:5])
-        messages().print(f"{len(loaded.skipped)} could not be read: {shown}")
+        messages().print(f"{len(loaded.skipped)} could not be read: {some(loaded.skipped)}")
     return [*loaded.batches, *loaded.held_out]

@@ -24,7 +24,7 @@ from virtualpool.tasks import classification, detection
 from virtualpool.tasks.detection.classes import class_count
 from virtualpool.tasks.detection.found import found_in
 from virtualpool.tasks.detection.illustration import illustrated
-from virtualpool.words import count
+from virtualpool.words import count, some
 
 Kind = Literal["classification", "detection"]
 
@@ -89,8 +89,7 @@ class Task:
         met = [name for name in self.data.skipped if name not in said]
         if skipped := [*dict.fromkeys(chain(*processes.gathered(met)))]:
             images, was = count(len(skipped), "image"), "was" if len(skipped) == 1 else "were"
-            first = ", ".join(skipped[:5])
-            messages().print(f"{images} could not be read and {was} left out: {first}")
+            messages().print(f"{images} could not be read and {was} left out: {some(skipped)}")
 
     def _said(self) -> set[str]:
         """The images left out, and printed, when the data was opened."""
@@ -168,7 +167,7 @@ def _check_classes(detector: nn.Module, source: str, classes: Sequence[str]) -> 
     count = class_count(detector)
     if count is None or count == len(classes) + 1:
         return
-    found = f"{source} has {len(classes)} classes ({', '.join(classes)})"
+    found = f"{source} has {len(classes)} classes ({some(classes, 5)})"
     if count <= len(classes):
         raise VirtualPoolError(
             f"{found}, and the detector {count} with the background; build it for as many."

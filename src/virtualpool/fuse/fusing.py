@@ -120,7 +120,8 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
         inputs = describe(seen_by(fused, example_inputs))
         fused_with = {"inputs": inputs, "training": training}
         attach(fused, replace(record, fused_with=fused_with))
-    logger.info("%s", report)
+    logger.info("%s", "\n  ".join(report.brief))
+    logger.debug("%s", report)
     return fused
 
 

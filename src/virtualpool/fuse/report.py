@@ -109,6 +109,13 @@ class Report:
         )
 
     @property
+    def brief(self) -> list[str]:
+        """For a log: a line on the whole, then on the first few things that were not fused."""
+        left, most = self.remaining, 3
+        more = f"and {len(left) - most} more, which virtualpool.summary(model) lists"
+        return [self.summary, *left[:most], *([more] if len(left) > most else [])]
+
+    @property
     def sites(self) -> set[str]:
         """The sites in the rewritten part, whether their maps are still interpolated or not."""
         return {*self.fused, *(site for each in self.interpolations for site in each.sites)}

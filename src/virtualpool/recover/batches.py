@@ -1,5 +1,6 @@
 """The images of a batch."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ def images_of(batch: Any) -> Any:
     A batch (N, C, H, W) is laid out channels last; a list, as detectors take it, stays as it is.
 
     Raises:
-        VirtualPoolError: the batch is a dict.
+        VirtualPoolError: the batch is a dict, or a path.
 
     >>> images_of((torch.zeros(2, 3, 4, 4), torch.zeros(2))).shape
     torch.Size([2, 3, 4, 4])
@@ -23,6 +24,11 @@ def images_of(batch: Any) -> Any:
         raise VirtualPoolError(
             f"A batch is a dict of {', '.join(map(str, batch))}; give images (N, C, H, W), or "
             "pairs of images and labels."
+        )
+    if isinstance(batch, str | Path):
+        raise VirtualPoolError(
+            f"A batch is {str(batch)!r:.80}; give images (N, C, H, W), or pairs of images and "
+            "labels."
         )
     images = batch if isinstance(batch, Tensor) else batch[0]
     if isinstance(images, Tensor) and images.ndim == 4:

@@ -8,6 +8,7 @@ form, from which gradient steps go on. It needs images and no labels.
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -30,10 +31,11 @@ from virtualpool.progress import shows_progress
 from virtualpool.recover.batches import images_of
 from virtualpool.recover.judging import Judgement, Remembered, judged, results_of, take_best
 from virtualpool.recover.layers import call_order, layers_of, unsolvable
-from virtualpool.recover.limits import COUNT
+from virtualpool.recover.limits import COUNT, WEIGHT
 from virtualpool.recover.refining import Refining
 from virtualpool.recover.solver import Solver
 from virtualpool.recover.walk import Pair, Walk
+from virtualpool.words import count, some
 
 logger = logging.getLogger("virtualpool")
 
@@ -110,8 +112,9 @@ def reconstruct(
     True
     """
     observer = observer or unobserved
-    _check(pooled)
+    _check(pooled, original, batches)
     COUNT.check("steps", steps)
+    WEIGHT.check("memory_gib", memory_gib)
     if not plan_of(pooled).sites:
         logger.info(
             "%s has an image scale and no virtual pool: its weights stay, for what it has lost is "
@@ -159,13 +162,17 @@ def reconstruct(
             lambda it: judged([*map(once.of, pairs(it, judging, order.heads))], device),
         )
     _tell(solver, len(layers), before, after)
-    for name, reason in (unsolvable(solved, order.calls) | solver.left).items():
-        logger.info("%s keeps its weights: %s", name, reason)
+    _tell_of_kept(unsolvable(solved, order.calls) | solver.left)
     _tell_of_few(solver, sum(batch_size((images,)) for _, images in solving))
     return solved
 
 
-def _check(pooled: nn.Module) -> None:
+def _check(pooled: nn.Module, original: nn.Module, batches: Any) -> None:
+    if isinstance(batches, Tensor):
+        raise VirtualPoolError(
+            "The batches are one tensor, which gives single images. Give a list of batches, such "
+            "as images.split(64)."
+        )
     if plan_of(pooled).is_empty:
         raise VirtualPoolError(
             f"{type(pooled).__name__} has no virtual pool, so there is nothing to reconstruct; "
@@ -174,6 +181,12 @@ def _check(pooled: nn.Module) -> None:
     if report_of(pooled) is not None:
         raise VirtualPoolError(
             f"{type(pooled).__name__} is fused; reconstruct the pooled model, then fuse the result."
+        )
+    layers = dict(original.named_modules())
+    if missing := [name for name in plan_of(pooled).names if name not in layers]:
+        raise VirtualPoolError(
+            f"The original, of class {type(original).__name__}, has no layer {missing[0]!r}, which "
+            f"{type(pooled).__name__} has. Give the network that was pooled."
         )
 
 
@@ -243,11 +256,11 @@ def _call(model: nn.Module, batch: _Numbered) -> Any:
         ) from error
 
 
-def _tell(solver: Solver, count: int, before: Judgement, after: Judgement) -> None:
+def _tell(solver: Solver, layers: int, before: Judgement, after: Judgement) -> None:
     logger.info(
         "reconstructed %d of %d layers; error of the outputs %.4f, before %.4f; %d %% of the "
         "way from the given weights",
-        solver.changed, count, after.error, before.error, 100 * after.share,
+        solver.changed, layers, after.error, before.error, 100 * after.share,
     )  # fmt: skip
     if after.share == 0:
         logger.warning(
@@ -256,13 +269,26 @@ def _tell(solver: Solver, count: int, before: Judgement, after: Judgement) -> No
         )
 
 
+def _tell_of_kept(reasons: dict[str, str]) -> None:
+    """Logs a line for each reason: a deep network may keep the weights of many layers."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, reason in reasons.items():
+        names[reason].append(name)
+    for reason, kept in names.items():
+        what = "keeps its weights" if len(kept) == 1 else "keep their weights, each because"
+        logger.info("%s %s: %s", some(kept), what, reason)
+        logger.debug("kept, as %s: %s", reason, ", ".join(kept))
+
+
 def _tell_of_few(solver: Solver, images: int) -> None:
     if not solver.shares:
         return
     name, share = min(solver.shares.items(), key=lambda item: item[1])
     needed = math.ceil(images / share / (1 - _HELD_OUT))
+    few = count(len(solver.shares), "layer")
     logger.warning(
-        "%d layers have fewer rows than weights of an output, so the ridge decides: %s. About %d "
-        "images would do for %s, which has fewest.",
-        len(solver.shares), ", ".join(solver.shares), needed, name,
+        "%s with fewer equations than unknowns, which can move little from the given weights: %s. "
+        "About %d images would be enough for %s, which lacks most.",
+        few, some(solver.shares), needed, name,
     )  # fmt: skip
+    logger.debug("with fewer equations than unknowns: %s", ", ".join(solver.shares))

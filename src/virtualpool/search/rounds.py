@@ -30,6 +30,7 @@ from virtualpool.search.schedule import Schedule, as_schedule
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, eligible
 from virtualpool.search.smaller import smaller_images
 from virtualpool.search.steps import Steps
+from virtualpool.words import some
 
 __all__ = ["Round", "search"]
 
@@ -168,7 +169,7 @@ def search(
     }
     with steps.run.started(config):
         if left := [f"{name}'s {each}" for name, found in parts.items() for each in found.left]:
-            steps.run.log(f"not compared with another start's: {', '.join(left)}")
+            steps.run.log(f"may differ at the next start, unnoticed: {some(left)}")
         points = [steps.original()]
         ranking = saved_ms = None
         if sensitivity is not None:
@@ -225,7 +226,7 @@ def _candidates(
     outside = [name for name in schedule.names or () if name not in found]
     if outside:
         raise VirtualPoolError(
-            f"rounds has {', '.join(outside)}, and names does not. Add them to names."
+            f"rounds has {some(outside)}, and names does not. Add them to names."
         )
     return found
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.search.sensitivity import Sensitivity, SiteSensitivity
+from virtualpool.words import some
 
 Rounds = list[list[str]]
 SMALLEST_DROP = 1e-4
@@ -159,7 +160,7 @@ class Listed(Schedule):
             raise VirtualPoolError("A list of rounds needs rounds, and at least one site in each.")
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise VirtualPoolError(f"{', '.join(twice)}: in two rounds; every site can join once.")
+            raise VirtualPoolError(f"{some(twice)}: in two rounds; every site can join once.")
 
     @property
     def names(self) -> list[str]:

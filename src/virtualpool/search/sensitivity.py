@@ -24,6 +24,7 @@ from virtualpool.progress import shows_progress
 from virtualpool.recover.reconstruction import reconstruct
 from virtualpool.schema import Count, Finite, NotNegative, converted, parsed
 from virtualpool.sites import Site, check_eligible, named, sites
+from virtualpool.words import some
 
 Recalibrate = Callable[[nn.Module], object]
 
@@ -111,7 +112,7 @@ class Sensitivity:
         missing = [name for name in names if name not in self.names]
         if missing:
             raise VirtualPoolError(
-                f"The sensitivity does not know {', '.join(missing)}; find it with these sites."
+                f"The sensitivity does not know {some(missing)}; find it with these sites."
             )
         return replace(self, sites=tuple(site for site in self.sites if site.name in names))
 

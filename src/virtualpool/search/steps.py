@@ -32,6 +32,7 @@ from virtualpool.search.run.models import Models
 from virtualpool.search.schedule import Rounds
 from virtualpool.search.sensitivity import Recalibrate, Sensitivity, sensitivity
 from virtualpool.storage import load
+from virtualpool.words import count, some
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Steps:
             path=self.run.directory / "sensitivity.json",
             observer=self.observer,
         )
-        self.run.log(f"the most robust first: {', '.join(ranking.names)}")
+        self.run.log(f"the most robust first: {some(ranking.names, 5)}")
         return ranking
 
     def saved_ms(self, names: list[str]) -> dict[str, float]:
@@ -133,10 +134,11 @@ class Steps:
         def decide() -> Rounds:
             decided = rounds()
             for index, added in enumerate(decided, 1):
-                self.run.log(f"{self.run.folder(index).name} will pool {', '.join(added)}")
+                folder, sites = self.run.folder(index).name, count(len(added), "site")
+                self.run.log(f"{folder} will pool {sites}: {some(added)}")
             left = [name for name in names if not any(name in added for added in decided)]
             if left:
-                self.run.log(f"no round will pool {', '.join(left)}")
+                self.run.log(f"no round will pool {some(left)}")
             return decided
 
         kept = self.run.remember("rounds.json", decide)

@@ -10,6 +10,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from virtualpool.tasks.decoding import opened
+from virtualpool.words import some
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class ClassFolders(ImageFolder):
             if not images:
                 empty.append(name)
         if empty:
-            raise FileNotFoundError(f"no image in the folder of the class {', '.join(empty)}")
+            raise FileNotFoundError(f"no image in the folder of the class {some(empty)}")
         return found
 
 

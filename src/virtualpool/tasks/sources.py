@@ -13,6 +13,7 @@ from virtualpool.tasks.folders import ClassFolders
 from virtualpool.tasks.images import LabelledImages
 from virtualpool.tasks.preprocessing import CIFAR10, CIFAR100, Preprocessing
 from virtualpool.tasks.sample import cifar10_sample
+from virtualpool.words import some
 
 _IMAGENET = Preprocessing(224, resize=256, augmentation="resized crop")
 _LAYOUT = "<folder>/{train,test}/<class>/<image> (or val in place of test)"
@@ -89,7 +90,8 @@ def _folder(folder: Path, preprocessing: Preprocessing | None = None) -> Source:
     test = next((split for split in ("test", "val") if split in found), None)
     if test is None:
         raise VirtualPoolError(
-            f"{folder}: no test or val folder in it, only {_listed(found)}; "
+            f"{folder}: no test or val folder in it"
+            f"{f', only {some(found, 5)}' if found else ', and no folder at all'}; "
             f"images are read from {_LAYOUT}."
         )
     train = _split(folder / "train") if "train" in found else None
@@ -98,7 +100,7 @@ def _folder(folder: Path, preprocessing: Preprocessing | None = None) -> Source:
         different = sorted(set(train.classes) ^ set(tested.classes))
         raise VirtualPoolError(
             f"{folder}: train has {len(train.classes)} classes and {test} {len(tested.classes)}; "
-            f"not in both: {_listed(different)}."
+            f"not in both: {some(different, 5)}."
         )
     return Source(train, tested, preprocessing)
 
@@ -108,10 +110,3 @@ def _split(folder: Path) -> Any:
         return ClassFolders(folder)
     except FileNotFoundError as error:
         raise VirtualPoolError(f"{folder}: {error}; images are read from {_LAYOUT}.") from error
-
-
-def _listed(names: list[str], limit: int = 5) -> str:
-    if not names:
-        return "nothing"
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

@@ -63,6 +63,11 @@ def load_unlabelled(
     if not folder.is_dir():
         raise VirtualPoolError(f"{folder}: no such folder; give one that holds images.")
     files = _Files(list(images_in(folder)))
+    if not files.paths:
+        raise VirtualPoolError(
+            f"{folder}: no image in it or in its folders; give one that holds {_FEWEST} at least, "
+            "better a few hundred."
+        )
     order = torch.randperm(len(files.paths), generator=torch.Generator().manual_seed(seed)).tolist()
     plain = replace(preprocessing, augmentation="none")
     images = Images(files, plain, training=False, indices=order)

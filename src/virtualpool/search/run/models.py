@@ -123,7 +123,7 @@ class Models:
         if fused is None:
             times = self._timed(unfused=unfused)
             return replace(times, missing=times.missing | {"fused": report.remaining[0]})
-        for line in (report.summary, *report.remaining):
+        for line in report.brief:
             self._log(index, line)
         save(fused, self.path(index))
         return self._timed(unfused=unfused, fused=fused)
