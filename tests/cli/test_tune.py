@@ -131,6 +131,29 @@ def test_pick_copies_the_file_of_its_model(
     assert "the model's file is gone" in said
 
 
+def test_pick_saves_a_cascade(
+    run: Run, as_json: Run, refused: Run, network: Path, finished: Path, tmp_path: Path
+) -> None:
+    asked = ["pick", finished, "--cascade", tmp_path / "cascade"]
+    found = as_json(*asked, "--max-drop", "0.9")
+    loaded = virtualpool.Cascade.load(load_network(f"{network}:tiny").module, found["folder"])
+    assert loaded.to_json() == {name: found[name] for name in ("calibration", "times")}
+    assert loaded.calibration.labelled
+    assert len(virtualpool.plan_of(loaded.fast).names) == 2
+    assert "the fast model (" in run(*asked, "--max-drop", "0.9").stdout
+    assert "are needed" in refused(*asked)
+    assert run(*asked, "--min-speedup", "2").exit_code == 2
+
+    config = finished / "config.json"
+    whole = json.loads(config.read_text())
+    config.write_text(json.dumps(whole | {"weights": "0"}))
+    assert "was made with other weights than" in refused(*asked)
+    config.write_text(json.dumps(whole | {"settings": whole["settings"] | {"task": "detection"}}))
+    assert "is of a detector" in refused(*asked)
+    config.write_text(json.dumps(whole | {"settings": {}}))
+    assert "it was not made by virtualpool tune" in refused(*asked)
+
+
 def test_pick_and_report_of_an_unfinished_run(run: Run, refused: Run, finished: Path) -> None:
     (finished / "round-01" / "point.json").unlink()
     result = run("pick", finished, "--max-drop", "1")

@@ -1,6 +1,7 @@
 """Two models as one: the fast one answers where it is sure, the original the rest."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,13 @@ class Cascade(nn.Module):
             self.fast, self.slow, self.calibration, self.times, Path(folder), example_inputs,
             options,
         )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """The calibration and the latencies as a JSON-able value."""
+        return {
+            "calibration": asdict(self.calibration),
+            "times": [times.to_json() for times in self.times],
+        }
 
     def __repr__(self) -> str:
         it, of = self.calibration, self.calibration.outcome

@@ -7,10 +7,9 @@ from pathlib import Path
 from torch import nn
 
 from virtualpool.cli.network import Network, device_of, load_network
+from virtualpool.cli.original import check_weights, model_of, weights_of
 from virtualpool.cli.terminal import messages
-from virtualpool.cli.weights import are_in_file
 from virtualpool.errors import VirtualPoolError
-from virtualpool.fingerprint import fingerprint
 from virtualpool.report import record
 from virtualpool.report.record import Record
 from virtualpool.search.frontier import Point
@@ -95,7 +94,7 @@ def original_of(
     Raises:
         VirtualPoolError: it cannot be loaded, or has other weights than the run's.
     """
-    asked = model or _model_of(run), weights or _weights_of(run)
+    asked = model or model_of(run), weights or weights_of(run)
     try:
         network = load_network(*asked)
     except VirtualPoolError as error:
@@ -103,23 +102,8 @@ def original_of(
             f"{error} {run.directory} was made with them. Give the model and --weights if "
             "they are elsewhere now."
         ) from error
-    if fingerprint(network.module.state_dict()) != run.config["weights"]:
-        raise VirtualPoolError(
-            f"{run.directory}: was made with other weights than {asked[0]} --weights "
-            f"{asked[1]}; it had {run.settings['model']} --weights {run.settings['weights']}."
-        )
+    check_weights(run, network.module, *asked)
     return network, network.module.to(device_of(device))
-
-
-def _model_of(run: Record) -> str:
-    model: str = run.settings["model"]
-    file, _, function = model.rpartition(":")
-    return f"{run.path_of(file)}:{function}" if file.endswith(".py") else model
-
-
-def _weights_of(run: Record) -> str | None:
-    weights: str | None = run.settings["weights"]
-    return str(run.path_of(weights)) if weights and are_in_file(weights) else weights
 
 
 def _chosen(run: Record, name: str | None) -> Point:

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,10 @@ from virtualpool.cli import options
 from virtualpool.cli.terminal import messages, results
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
+
+if TYPE_CHECKING:
+    from virtualpool.report.record import Record
+    from virtualpool.search import Frontier
 
 
 def pick(
@@ -27,31 +31,36 @@ def pick(
     output: Annotated[
         Path | None, typer.Option(help="Where to copy the model's .safetensors file.")
     ] = None,
+    cascade: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Save a cascade of a model and the original there: of all images, no more than "
+            "--max-drop are lost (0 if not given), by the run's test images.",
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Pick a run's best model within limits, and copy its file.
 
     The fastest one where --max-drop is given, else the most accurate one.
     """
+    if cascade is not None:
+        if min_speedup is not None or max_latency_ms is not None or output is not None:
+            raise typer.BadParameter("of the limits and files, --cascade takes --max-drop alone.")
+        _save_cascade(run_dir, cascade, max_drop or 0.0, as_json)
+        return
     if max_drop is None and min_speedup is None and max_latency_ms is None:
         raise typer.BadParameter("give --max-drop, --min-speedup or --max-latency-ms.")
     with results(as_json) as show:
-        from virtualpool.report import record
-
-        run = record.read(run_dir)
-        if run.frontier is None:
-            raise VirtualPoolError(
-                f"{run_dir}: no model is measured yet; go on with the run first."
-            )
-        if not run.finished:
-            messages().print(f"{run_dir} is not finished: this is the best of its models so far.")
-        original = run.frontier.original.accuracy
+        _, frontier = _read(run_dir)
+        original = frontier.original.accuracy
         if max_drop is not None and max_drop > 0 and 0 <= original <= max_drop:
             messages().print(
                 f"--max-drop {max_drop:g} allows any model, for the original has {original:.4g}: "
                 "one point of an accuracy is 0.01."
             )
-        point = run.frontier.pick(
+        point = frontier.pick(
             max_drop=max_drop, min_speedup=min_speedup, max_latency_ms=max_latency_ms
         )
         file = None if point.weights is None else run_dir / point.weights
@@ -59,6 +68,27 @@ def pick(
             file = _copied(file, output)
         value = point.to_json() | {"file": file and str(file)}
         show(value, lambda: print(f"{point}\n{file or 'the original, with its own weights'}"))
+
+
+def _read(run_dir: Path) -> "tuple[Record, Frontier]":
+    """A run and its models, of which there is one at least."""
+    from virtualpool.report import record
+
+    run = record.read(run_dir)
+    if run.frontier is None:
+        raise VirtualPoolError(f"{run_dir}: no model is measured yet; go on with the run first.")
+    if not run.finished:
+        messages().print(f"{run_dir} is not finished: this is the best of its models so far.")
+    return run, run.frontier
+
+
+def _save_cascade(run_dir: Path, folder: Path, max_drop: float, as_json: bool) -> None:
+    with results(as_json) as show:
+        from virtualpool.cli.cascading import cascade_of
+
+        made = cascade_of(*_read(run_dir), max_drop)
+        made.save(folder)
+        show(made.to_json() | {"folder": str(folder)}, lambda: print(f"{made}\n{folder}"))
 
 
 def _copied(file: Path | None, output: Path) -> Path:
