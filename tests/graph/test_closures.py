@@ -92,8 +92,8 @@ REFUSED = [
 
 
 def restored(model):
-    original: Any = SimpleNamespace(weights=None)
-    return Frontier((original,), Path()).restore(model, original)
+    original: Any = SimpleNamespace(name="original", weights=None)
+    return Frontier((original,), Path()).restore(model, "original")
 
 
 CALLS = [
