@@ -10,8 +10,8 @@ MODE := $(if $(shell command -v c++),compiled,eager)
 
 demo: .venv/library
 	$(BIN)/virtualpool tune virtualpool:all_cnn_c --weights cifar10 --data sample:cifar10 \
-	  --run-dir $(DEMO_RUN) --sizes 2,3,4 --recover reconstruction,distillation+labels \
-	  --epochs 2,3,4 --mode $(MODE) --timing-batch 32
+	  --run-dir $(DEMO_RUN) --rounds-file recipes/all_cnn_c/rounds.json --recover reconstruction \
+	  --reconstruction-images 2000 --mode $(MODE) --timing-batch 32
 
 # Python compiles a module when it is imported; pip would compile all of them, in half a minute.
 PIP := pip install --quiet --no-compile
