@@ -5,7 +5,7 @@ from pathlib import Path
 
 import virtualpool as vp
 from virtualpool.cli.data import Preparation
-from virtualpool.cli.task import Task, open_task
+from virtualpool.cli.task import Kind, Task, open_task
 
 
 def parser(description: str | None) -> ArgumentParser:
@@ -34,7 +34,7 @@ def parser(description: str | None) -> ArgumentParser:
     return made
 
 
-def opened(given: Namespace, augmentation: str) -> Task:
+def opened(given: Namespace, augmentation: str, kind: Kind = "classification") -> Task:
     """The network and its data; training images are varied by the augmentation."""
     mean, std = (each and tuple(each) for each in (given.mean, given.std))
     return open_task(
@@ -42,7 +42,7 @@ def opened(given: Namespace, augmentation: str) -> Task:
         given.weights,
         given.data,
         Preparation(given.size, None, mean, std, augmentation),
-        task="classification",
+        task=kind,
         metric="voc",
         device="cpu",
         batch_size=given.batch_size,

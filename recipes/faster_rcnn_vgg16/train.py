@@ -53,10 +53,11 @@ def main() -> None:
         learning_rate=options.learning_rate,
         rate_schedule="cosine",
         clip=10.0,
-        mixed_precision="bf16",
+        mixed_precision=options.precision,
     )
     model.to(options.device)
-    finetune(model, _whole_training(options.run_dir, evaluator(data.test, mixed_precision="bf16")))
+    evaluate = evaluator(data.test, mixed_precision=options.precision)
+    finetune(model, _whole_training(options.run_dir, evaluate))
     save(model, options.run_dir / "detector.safetensors")
     print(evaluator(data.test)(model).metrics)
 
@@ -111,6 +112,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0, help="processes that decode images")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     return parser.parse_args()

@@ -1,9 +1,12 @@
-"""Recovers a pooled VGG-16 trunk without labels: distillation on 800 ImageNet images.
+"""Recovers a pooled VGG-16 trunk without labels on 800 ImageNet images.
+
+It is reconstructed, then distilled from the original.
 
     python recipes/vgg16_trunk/run.py --trunk vgg16-imagenet-trunk.safetensors \
         --images imagenet-sample --run-dir runs/vgg16_trunk
 
-The rounds are those that the paper's authors published (rounds.json). The score is the cosine
+The rounds are those that the paper's authors published (rounds.json); `--all-at-once` pools their
+sites in one round. The score is the cosine
 similarity of the last map (the output of conv5_3's activation) with the original's, on images that
 are never trained on. Stopped, it goes on when it is started again.
 """
@@ -23,9 +26,18 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.models import vgg16
 
+from virtualpool import apply
 from virtualpool.files import write_text
 from virtualpool.graph.running import evaluating
-from virtualpool.search import Frontier, Score, Sensitivity, by_distillation, read_records, search
+from virtualpool.search import (
+    Frontier,
+    Score,
+    Sensitivity,
+    by_distillation,
+    by_reconstruction,
+    read_records,
+    search,
+)
 from virtualpool.search import sensitivity as sensitivity_of
 from virtualpool.tasks.images import Images
 from virtualpool.tasks.preprocessing import Preprocessing
@@ -39,29 +51,43 @@ EPOCHS = (2.0, 2.0, 2.0, 6.0)
 def main() -> None:
     """Runs the rounds and writes the tables beside the run."""
     options = _options()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     trunk = trunk_with(options.trunk)
-    train, held_out = batches(options.images, options.batch_size)
-    evaluate = Similarity(trunk, held_out)
+    solving, train, held_out = batches(options.images, options.batch_size)
+    evaluate = Similarity(trunk, held_out, options.precision)
     example = torch.zeros(1, 3, 224, 224)
-    ranking = sensitivity_of(trunk, example, evaluate, path=options.run_dir / "one-site.json")
+    rounds = json.loads(Path(__file__).with_name("rounds.json").read_text())
+    epochs, ranking = EPOCHS, None
+    if options.all_at_once:
+        rounds, epochs = [[name for names in rounds for name in names]], EPOCHS[-1:]
+        pooled = apply(trunk, example, rounds[0])
+        print(f"pooled, with the given weights: {evaluate(pooled)}", flush=True)
+    else:
+        ranking = sensitivity_of(trunk, example, evaluate, path=options.run_dir / "one-site.json")
     frontier = search(
         trunk,
         example,
         evaluate=evaluate,
-        finetune=by_distillation(
-            trunk,
-            train,
-            learning_rate=options.learning_rate,
-            optimizer="adamw",
-            rate_schedule="cosine",
-            mixed_precision="bf16",
-        ),
-        rounds=json.loads(Path(__file__).with_name("rounds.json").read_text()),
-        epochs=[epochs * options.length for epochs in EPOCHS],
+        finetune=[
+            by_reconstruction(trunk, solving),
+            by_distillation(
+                trunk,
+                train,
+                learning_rate=options.learning_rate,
+                optimizer="adamw",
+                rate_schedule="cosine",
+                mixed_precision=options.precision,
+            ),
+        ],
+        rounds=rounds,
+        epochs=[each * options.length for each in epochs],
         run_dir=options.run_dir / "rounds",
         sensitivity=ranking,
         settings={"learning rate": options.learning_rate, "batch size": options.batch_size},
-        observer=lambda stage, done, total, message: print(f"{stage} {done}/{total} {message}"),
+        observer=lambda stage, done, total, message: print(
+            f"{stage} {done}/{total} {message}", flush=True
+        ),
     )
     text = tables(ranking, frontier)
     write_text(options.run_dir / "tables.md", text)
@@ -76,24 +102,29 @@ def trunk_with(weights: Path) -> nn.Sequential:
     return trunk.eval()
 
 
-def batches(folder: Path, size: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Training batches with crops and flips, and held-out batches; every split is the same."""
+def batches(folder: Path, size: int) -> list[DataLoader[Any]]:
+    """Training images as they are, the same with crops and flips, and held-out ones.
+
+    Every split is the same.
+    """
     source = ImageFolder(str(folder / "val"))
     order = torch.randperm(len(source), generator=torch.Generator().manual_seed(0)).tolist()
     preparation = Preprocessing(size=224, resize=256, augmentation="resized crop")
     held_out = Images(source, preparation, training=False, indices=sorted(order[:HELD_OUT]))
     train = Images(source, preparation, training=True, indices=sorted(order[HELD_OUT:]))
-    return (
+    solving = Images(source, preparation, training=False, indices=sorted(order[HELD_OUT:]))
+    return [
+        DataLoader(solving, size, collate_fn=_whole),
         DataLoader(train, size, shuffle=True, drop_last=True, collate_fn=_whole),
         DataLoader(held_out, size, collate_fn=_whole),
-    )
+    ]
 
 
 class Similarity:
     """An `evaluate(model)` that compares last maps with the original's."""
 
-    def __init__(self, original: nn.Module, held_out: Iterable[Any]) -> None:
-        self._held_out = held_out
+    def __init__(self, original: nn.Module, held_out: Iterable[Any], precision: str) -> None:
+        self._held_out, self._is_half = held_out, precision == "bf16"
         self._expected = self._maps(original)
 
     def __call__(self, model: nn.Module) -> Score:
@@ -104,15 +135,18 @@ class Similarity:
         return Score.of(cosine, {"relative change": float(change.mean())})
 
     def _maps(self, model: nn.Module) -> Tensor:
-        # bfloat16 is much faster on this processor; both maps are rounded alike.
-        with evaluating(model), torch.autocast("cpu", torch.bfloat16):
+        # Both maps are rounded alike.
+        with evaluating(model), torch.autocast("cpu", torch.bfloat16, enabled=self._is_half):
             return torch.cat([model(images).float().flatten(1) for images, _ in self._held_out])
 
 
-def tables(ranking: Sensitivity, frontier: Frontier) -> str:
-    """The two tables of docs/results/vgg16_trunk.md."""
+def tables(ranking: Sensitivity | None, frontier: Frontier) -> str:
+    """The tables of docs/results/vgg16_trunk.md: of each site, if they were ranked, and of rounds.
+
+    `before` is after the reconstruction, and before the training.
+    """
     lines = ["| site | before a pool | cosine similarity | relative change |", "|---|---|---|---|"]
-    for site in ranking.sites:
+    for site in ranking.sites if ranking else ():
         pool, change = "yes" if site.before_pool else "", site.score.metrics["relative change"]
         lines.append(f"| {site.name} | {pool} | {site.score:.3f} | {change:.3f} |")
     lines += [
@@ -145,6 +179,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--length", type=float, default=1.0, help="times the epochs of each round")
+    parser.add_argument("--all-at-once", action="store_true", help="one round of all 12 sites")
+    parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
+    parser.add_argument("--threads", type=int, help="of torch; as many as it takes itself")
     return parser.parse_args()
 
 
