@@ -54,7 +54,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     trunk = trunk_with(options.trunk)
-    solving, train, held_out = batches(options.images, options.batch_size)
+    solving, train, held_out = batches(options.images, options.batch_size, options.solving)
     evaluate = Similarity(trunk, held_out, options.precision)
     example = torch.zeros(1, 3, 224, 224)
     rounds = json.loads(Path(__file__).with_name("rounds.json").read_text())
@@ -70,7 +70,7 @@ def main() -> None:
         example,
         evaluate=evaluate,
         finetune=[
-            by_reconstruction(trunk, solving),
+            by_reconstruction(trunk, solving, memory_gib=options.memory_gib),
             by_distillation(
                 trunk,
                 train,
@@ -102,8 +102,8 @@ def trunk_with(weights: Path) -> nn.Sequential:
     return trunk.eval()
 
 
-def batches(folder: Path, size: int) -> list[DataLoader[Any]]:
-    """Training images as they are, the same with crops and flips, and held-out ones.
+def batches(folder: Path, size: int, solving: int) -> list[DataLoader[Any]]:
+    """Training images as they are, so many, the same with crops and flips, and held-out ones.
 
     Every split is the same.
     """
@@ -112,9 +112,9 @@ def batches(folder: Path, size: int) -> list[DataLoader[Any]]:
     preparation = Preprocessing(size=224, resize=256, augmentation="resized crop")
     held_out = Images(source, preparation, training=False, indices=sorted(order[:HELD_OUT]))
     train = Images(source, preparation, training=True, indices=sorted(order[HELD_OUT:]))
-    solving = Images(source, preparation, training=False, indices=sorted(order[HELD_OUT:]))
+    plain = Images(source, preparation, training=False, indices=sorted(order[HELD_OUT:][:solving]))
     return [
-        DataLoader(solving, size, collate_fn=_whole),
+        DataLoader(plain, size, collate_fn=_whole),
         DataLoader(train, size, shuffle=True, drop_last=True, collate_fn=_whole),
         DataLoader(held_out, size, collate_fn=_whole),
     ]
@@ -179,6 +179,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--length", type=float, default=1.0, help="times the epochs of each round")
+    parser.add_argument("--solving", type=int, default=800, help="images that reconstruct")
+    parser.add_argument("--memory-gib", type=float, default=4.0, help="for their maps")
     parser.add_argument("--all-at-once", action="store_true", help="one round of all 12 sites")
     parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     parser.add_argument("--threads", type=int, help="of torch; as many as it takes itself")
