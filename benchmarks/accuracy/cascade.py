@@ -98,8 +98,6 @@ class Subject:
 
 def main() -> None:
     given = arguments()
-    if given.threads:
-        torch.set_num_threads(given.threads)
     task = opened(given, "none")
     subject = Subject(task, given)
     rows, times = [], []

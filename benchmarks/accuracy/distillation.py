@@ -36,8 +36,6 @@ HEAD = ["plan", "optimizer", "rate", "clip", "loss at first", "at the end", "sco
 
 def main() -> None:
     given = arguments()
-    if given.threads:
-        torch.set_num_threads(given.threads)
     task = opened(given, given.augment, given.task)
     subject = Subject(task, given)
     rows = []

@@ -34,8 +34,6 @@ SMALLER = ["side", "MACs", "smaller images"]
 
 def main() -> None:
     given = arguments()
-    if given.threads:
-        torch.set_num_threads(given.threads)
     task = opened(given, "none")
     subject = Subject(task, given)
     rows = [subject.row(name, sites) for name, sites in plans(given, task)]

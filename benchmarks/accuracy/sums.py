@@ -24,8 +24,6 @@ HEAD = ["plan", "sums", "weights", "sums in full", "sums reduced", "difference"]
 
 def main() -> None:
     given = parser(__doc__).parse_args()
-    if given.threads:
-        torch.set_num_threads(given.threads)
     task = opened(given, "none")
     model, example, judge = task.module.eval(), task.images, evaluator(task.data.test)
     solving = task.data.some_training_images(given.images, given.seed)

@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
+import torch
+
 import virtualpool as vp
 from virtualpool.cli.data import Preparation
 from virtualpool.cli.task import Kind, Task, open_task
@@ -35,7 +37,9 @@ def parser(description: str | None) -> ArgumentParser:
 
 
 def opened(given: Namespace, augmentation: str, kind: Kind = "classification") -> Task:
-    """The network and its data; training images are varied by the augmentation."""
+    """The network and its data, on the given threads; the augmentation varies training images."""
+    if given.threads:
+        torch.set_num_threads(given.threads)
     mean, std = (each and tuple(each) for each in (given.mean, given.std))
     return open_task(
         given.model,

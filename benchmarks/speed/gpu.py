@@ -7,7 +7,7 @@ Written for CUDA and tried with `--device cpu`. Candidates are fused on the devi
 are made there, and measured interleaved, channels last: latency, a training step (forward and
 backward, in autocast where it says bfloat16), energy. The mode `cudagraph` captures eager kernels
 in a CUDA graph, and `max-autotune` compiled ones. No measurement begins after `--budget-s`
-seconds; what is missing then is named. The paper has 2.1x for VGG-16, 1.53x for ResNet-50 and 1.77x
+seconds, and names the rest. The paper has 2.1x for VGG-16, 1.53x for ResNet-50 and 1.77x
 for All-CNN-C on a Titan X, with fewer sites pooled than here.
 """
 
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def _cases(options: argparse.Namespace) -> Iterator[Case]:
-    """Cases by what is measured, so that what takes long comes last."""
+    """Cases by their measure, the slow ones last."""
     networks = options.network, options.dtype
     for what in options.measure:
         # A step and joules are asked for at the batches that a GPU is used with.
@@ -139,7 +139,7 @@ def row(case: Case, found: dict[str, float]) -> list[str]:
 
 
 def report(rows: dict[str, list[list[str]]], missing: list[str], device: str) -> str:
-    """A table for each unit, and what is missing."""
+    """A table for each unit, and the missing cells."""
     shares = [f"{each} / half resolution" for each in FUSED]
     tables = [
         table(

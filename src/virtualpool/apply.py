@@ -153,7 +153,7 @@ def _applied(
 
 @dataclass
 class _Changes:
-    """What is changed in a model.
+    """The changes of a model.
 
     Attributes:
         sites: to pool, each with the part that calls it.

@@ -32,7 +32,7 @@ class Cascade(nn.Module):
     Attributes:
         fast: the fast model.
         slow: the original.
-        calibration: the temperature and the threshold, what is promised, and the share of the
+        calibration: the temperature and the threshold, the promise, and the share of the
             calibration images that the fast model answers.
         times: the latencies of both models, an image a call and in batches, if measured.
 

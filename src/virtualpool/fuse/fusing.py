@@ -52,7 +52,7 @@ logger = logging.getLogger("virtualpool")
 
 T = TypeVar("T")
 Prepare = Callable[[], Values]
-"""Puts a graph into operations that rules know, and gives what is known of its values."""
+"""Puts a graph into operations that rules know, and gives the known facts of its values."""
 
 
 # Where inference mode is on, nobody would see changes in place.
@@ -149,7 +149,7 @@ class Pooled:
     names: list[str]
 
     def found(self, find: Callable[[Part, fx.Graph, Prepare], Iterable[T]]) -> list[T]:
-        """What is found of each part, as `fuse` sees it; the parts stay as they are.
+        """The findings in each part, as `fuse` sees it; the parts stay as they are.
 
         Of one that is left unfused nothing is found.
 

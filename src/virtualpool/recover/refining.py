@@ -62,7 +62,8 @@ class Refining:
         groups = [{"params": [it], "lr": rate} for it, rate in zip(weights, rates, strict=True)]
         optimizer = torch.optim.Adam(groups)
         with _trained(weights):
-            for step, piece in enumerate(self._pieces(layer, passes)):
+            pieces = itertools.islice(self._pieces(layer, passes), self._steps)
+            for step, piece in enumerate(pieces):
                 gradients = _gradients(layer, weights, piece)
                 processes.add_up(gradients)
                 factor = (1 + math.cos(math.pi * step / self._steps)) / 2
@@ -74,10 +75,7 @@ class Refining:
         return True
 
     def _pieces(self, layer: Layer, passes: Passes) -> Iterator[tuple[Tensor, Tensor] | None]:
-        """What each step looks at; None where another process does."""
-        return itertools.islice(self._endless(layer, passes), self._steps)
-
-    def _endless(self, layer: Layer, passes: Passes) -> Iterator[tuple[Tensor, Tensor] | None]:
+        """The parts of batches that steps look at, pass after pass; None for another process's."""
         while True:
             found = False
             for pieces in self._batches_of(passes):

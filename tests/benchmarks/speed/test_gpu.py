@@ -1,4 +1,4 @@
-"""`gpu.py` on a CPU, as far as that can be: each kind of measurement, and what is missing."""
+"""`gpu.py` on a CPU, as far as that can be: each kind of measurement, and the missing cells."""
 
 import sys
 from pathlib import Path

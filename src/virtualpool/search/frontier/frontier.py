@@ -205,7 +205,7 @@ class Frontier:
 
         Args:
             model: the user's own unmodified model; it is not changed.
-            calibration: batches as of `Cascade.calibrated`, which also says what is promised.
+            calibration: batches as of `Cascade.calibrated`, which also states the promise.
             max_drop: how much lower the share of right answers may be than the original's; 0 for
                 no lost image in the calibration.
             confidence: the probability with which that is kept; several models share what it lacks.
