@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # what type checkers see
         by_reconstruction,
         reconstruct,
     )
-    from virtualpool.search import Frontier, Score, output_agreement, search, sensitivity
+    from virtualpool.search import Frontier, Score, Target, output_agreement, search, sensitivity
     from virtualpool.sites import Site, sites
     from virtualpool.storage import load, save
     from virtualpool.summary import Summary, summary
@@ -45,6 +45,7 @@ __all__ = [
     "Score",
     "Site",
     "Summary",
+    "Target",
     "Training",
     "Unit",
     "VirtualPool",
@@ -93,7 +94,7 @@ lazy.export(  # what Python sees
             "by_reconstruction",
             "reconstruct",
         ],
-        "search": ["Frontier", "Score", "output_agreement", "search", "sensitivity"],
+        "search": ["Frontier", "Score", "Target", "output_agreement", "search", "sensitivity"],
         "sites": ["Site", "sites"],
         "storage": ["load", "save"],
         "summary": ["Summary", "summary"],

@@ -14,9 +14,9 @@ class Observer(Protocol):
         """Takes note.
 
         Args:
-            stage: the work in progress: "original", "sensitivity", "time saved", "rounds" or
-                "smaller images"; or the name of a round ("round-01", "smaller-0.75 round-01") while
-                a model is fine-tuned, and with the stage of that ("round-01 reconstruction").
+            stage: the work in progress: "original", "plans", "sensitivity", "time saved", "rounds"
+                or "smaller images"; or the name of a round ("round-01", "smaller-0.75 round-01")
+                while a model is fine-tuned, and with the stage of that ("round-01 reconstruction").
             done: steps of the stage that are done.
             total: steps of the stage in all.
             message: the subject of the next step, such as a site's name.

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.search.planning.made import latency
 
 import virtualpool
 from virtualpool.cli.network import load_network
 from virtualpool.search import read_records
+from virtualpool.search.planning import trials
+from virtualpool.search.run import forms, models
 
 Run = Callable[..., Any]
 
@@ -50,6 +53,57 @@ def test_a_run_from_its_command_to_the_picked_file(
     assert config["settings"]["images"]["size"] == 16
     said = refused(*asked, "--optimizer", "adamw")
     assert "optimizer" in said
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock by which each site saves time: a network this small may be slower pooled."""
+    for module in (trials, forms, models):
+        monkeypatch.setattr(module, "latency", latency)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_target_is_searched_for_where_no_rounds_are_asked_for(
+    run: Run, as_json: Run, refused: Run, tune_options: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    asked = [*tune_options, "--run-dir", folder, "--points", "2", "--image-scales", ".5"]
+    result = run(*asked, "--budget", "1h")
+    assert result.exit_code == 0, result.output
+    assert "to do: try up to 16 plans of 3 sites, images at scale 0.5" in result.stderr
+    assert "a plan takes about" in result.stderr
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Why these plans" in page
+    assert "not finished" not in page
+
+    found = as_json(*asked)  # nothing anew, and another budget is none of its settings
+    assert 2 <= len(found["points"]) <= 3
+    assert all(point["weights"] for point in found["points"][1:])
+    config = json.loads((folder / "config.json").read_text())
+    assert config["finetune"] == ["by_reconstruction", "by_distillation"]
+    assert as_json("pick", folder, "--max-drop", "1")["name"].startswith("round-")
+    assert "made for 2 models" in refused(*asked, "--min-speedup", "1.1")
+    assert "is no time" in refused(*asked, "--budget", "soon")
+    assert "A target has one bound" in refused(*asked, "--min-speedup", "2", "--max-drop", "0.1")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--points", "2", "--rounds", "3"], "--points is for a target, and --rounds for rounds"),
+        (["--budget", "2h", "--compare", "smaller-images"], "and --compare for rounds"),
+        (["--min-speedup", "2", "--recoverable"], "and --recoverable for rounds"),
+        ([], "--recover none: a target reconstructs its networks. Give --rounds 3"),
+        (["--points", "0"], "--points"),
+    ],
+)
+def test_wrong_usage_of_a_target(
+    run: Run, untrained_options: list[str], tmp_path: Path, options: list[str], said: str
+) -> None:
+    result = run(*untrained_options, "--run-dir", tmp_path / "run", *options)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", "").split())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_compares_with_smaller_images(

@@ -58,7 +58,8 @@ class Task:
         if self.data.train is None:
             raise VirtualPoolError(
                 "The data have no training images; add a folder train beside the test images, or "
-                "leave out the training (--recover none, no --recalibrate or --recoverable)."
+                "leave out the training (--rounds 3 --recover none, no --recalibrate or "
+                "--recoverable)."
             )
         return self.data.train
 

@@ -1,4 +1,4 @@
-"""`virtualpool tune`: the whole of the paper's Algorithm 1."""
+"""`virtualpool tune`: a search for a target, or the whole of the paper's Algorithm 1."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from virtualpool.cli import options
 from virtualpool.cli.grouped import grouped
 from virtualpool.cli.groups import Judged, Metering, Timing
 from virtualpool.cli.picked import exported, formats_of
+from virtualpool.cli.targets import Targets
 from virtualpool.cli.terminal import Columns, progress, results, resumable, table_of
 from virtualpool.cli.tuning import Recovery, Rounds
 
@@ -28,6 +29,7 @@ def tune(
     run_dir: Annotated[
         Path, typer.Option(help="Directory of the run; the same command again goes on with it.")
     ],
+    targets: Targets,
     rounds: Rounds,
     recovery: Recovery,
     timing: Timing,
@@ -35,8 +37,8 @@ def tune(
     compare: Annotated[
         Compare,
         typer.Option(
-            help="Also fine-tune the network as it is on images of 3/4, 5/8 and 1/2 of the side, "
-            "for as long as all rounds: pooling has to beat it."
+            help="Of rounds: also fine-tune the network as it is on images of 3/4, 5/8 and 1/2 of "
+            "the side, for as long as all rounds: pooling has to beat it."
         ),
     ] = None,
     export: Annotated[
@@ -51,27 +53,27 @@ def tune(
 ) -> None:
     """Make a set of faster networks out of a trained one.
 
-    Ranks the sites by their loss of score, then pools and fine-tunes in rounds. A run that
-    was stopped goes on when the same command is given again. It ends with a table and a report,
-    RUN_DIR/report.html.
+    Chooses plans of sites and image scales by itself, and recovers the best; or, where an option
+    of Rounds or --compare is given, ranks the sites by their loss of score, then pools and
+    fine-tunes in rounds. A run that was stopped goes on when the same command is given again. It
+    ends with a table and a report, RUN_DIR/report.html.
     """
     with results(as_json) as show:
         # Mistakes in these are reported before images are loaded.
         recovery.check()
-        schedule, energy, formats = rounds.schedule(), metering.asked(), formats_of(export)
+        asked = _asked(targets, rounds, recovery, compare)
+        energy, formats = metering.asked(), formats_of(export)
         opened = judged.opened(recovery.augment)
         frontier = _searched(
             judged,
             opened,
             recovery,
+            few=rounds.recoverable,
             run_dir=run_dir,
-            rounds=schedule,
-            recoverable=rounds.recoverable,
-            max_drop=rounds.max_drop,
             border=rounds.border,
             latency=timing.latency(),
             energy=energy,
-            compare=compare,
+            **asked,
         )
         page = _reported(opened, run_dir)
         files = exported(frontier, opened, run_dir, formats, rounds.max_drop)
@@ -83,21 +85,46 @@ def tune(
         )
 
 
+def _asked(
+    targets: Targets, rounds: Rounds, recovery: Recovery, compare: Compare
+) -> dict[str, Any]:
+    """The arguments of `search` that are for a target, or for rounds."""
+    from virtualpool.cli.recovery import NONE
+
+    of_rounds = [*rounds.given, *(["--compare"] if compare else [])]
+    if of_rounds:
+        if targets.given:
+            raise typer.BadParameter(
+                f"{targets.given[0]} is for a target, and {of_rounds[0]} for rounds; they cannot "
+                "be given together."
+            )
+        return {"rounds": rounds.schedule(), "max_drop": rounds.max_drop, "compare": compare}
+    if recovery.recover == NONE:
+        raise typer.BadParameter(
+            f"--recover {NONE}: a target reconstructs its networks. Give --rounds 3 to pool "
+            "without that, or --recover reconstruction for nothing more than that."
+        )
+    return targets.arguments(rounds.max_drop)
+
+
 def _searched(
-    judged: Judged, opened: "Task", recovery: Recovery, *, recoverable: bool, **asked: Any
+    judged: Judged, opened: "Task", recovery: Recovery, *, few: bool, **asked: Any
 ) -> "Frontier":
     """Searches with the options; `asked` are arguments of `search` as they are."""
-    from virtualpool.cli.recovery import few_images_for
+    from virtualpool.cli.recovery import few_images_for, images_for
     from virtualpool.search import search
 
+    recoverable = few_images_for(opened, judged.seed) if few else None
+    if has_target := "target" in asked:
+        recoverable = images_for(opened, recovery.reconstruction_images, judged.seed)
     with resumable(str(asked["run_dir"])), progress() as observer:
         return search(
             opened.module,
             opened.images,
             evaluate=opened.evaluator(recovery.mixed_precision),
-            finetune=recovery.finetune(opened, judged.seed),
+            finetune=recovery.finetune(opened, judged.seed, reconstructed=has_target),
             **recovery.lengths(),
-            recoverable=few_images_for(opened, judged.seed) if recoverable else None,
+            recoverable=recoverable,
             settings={"model": judged.model, "weights": judged.weights}
             | opened.settings
             | recovery.settings(),

@@ -1,4 +1,4 @@
-"""The options of `tune`: in which rounds sites join, and how each round is recovered."""
+"""The options of `tune`: in which rounds sites join, and how each network is recovered."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,7 +23,7 @@ class Rounds:
 
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, rich_help_panel=_ROUNDS, help="Rounds of equal size (default: 3)."),
+        typer.Option(min=1, rich_help_panel=_ROUNDS, help="Rounds of equal size, as in the paper."),
     ] = None
     sizes: Annotated[
         str | None,
@@ -58,9 +58,17 @@ class Rounds:
         float | None,
         typer.Option(
             rich_help_panel=_ROUNDS,
-            help="Stop after a round that loses more; 0.01 is one point of an accuracy.",
+            help="Most that a network of the target may lose; of rounds, stop after one that loses "
+            "more. 0.01 is one point of an accuracy.",
         ),
     ] = None
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were given and that a target has not."""
+        shared = ("border", "max_drop")
+        options = {name: value for name, value in vars(self).items() if name not in shared}
+        return [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
 
     def schedule(self) -> "Schedule":
         """The schedule that the options ask for.
@@ -218,8 +226,16 @@ class Recovery:
                 "or add a way that trains, such as distillation."
             )
 
-    def finetune(self, task: "Task", seed: int) -> "list[Finetune] | None":
-        """The recoveries of each round's model, in order; None where none is asked for."""
+    def finetune(
+        self, task: "Task", seed: int, *, reconstructed: bool = False
+    ) -> "list[Finetune] | None":
+        """The recoveries of each model, in order; None where none is asked for.
+
+        Args:
+            task: the network as it was, and its data.
+            seed: of the trainings.
+            reconstructed: whether the models are reconstructed anyway.
+        """
         from virtualpool.cli import recovery
 
         training: TrainingOptions = {**self.training(), "seed": seed}
@@ -227,6 +243,7 @@ class Recovery:
         return [
             recovery.finetune(way, task, images=images, sites=sites, **training)
             for way in recovery.ways(self.recover)
+            if not (reconstructed and way == recovery.RECONSTRUCTION)
         ] or None
 
     def lengths(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""The images of a batch."""
+"""The images of a batch, and batches that are read again."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +35,12 @@ def images_of(batch: Any) -> Any:
     if isinstance(images, Tensor) and images.ndim == 4:
         return images.contiguous(memory_format=torch.channels_last)
     return images
+
+
+def check_repeatable(recoverable: Iterable[Any] | None) -> None:
+    """Refuses an iterator, of which each model that is to be reconstructed would get a part."""
+    if recoverable is not None and iter(recoverable) is recoverable:
+        raise VirtualPoolError(
+            "recoverable is read again for every model, and an iterator can be read once. "
+            "Give a list or a DataLoader."
+        )

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader
 from virtualpool.files import write_text
 from virtualpool.measure import Latency
 from virtualpool.measure.unit import Unit
-from virtualpool.report import record, wording
+from virtualpool.report import plans, record, wording
 from virtualpool.report.figures import figures
 from virtualpool.report.record import Record
 from virtualpool.search.frontier import Point
@@ -68,6 +68,7 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         if run.points
         else None,
         "comparison": _comparison(run, unit, path),
+        "plans": run.plans and plans.table(run.plans, unit),
         "fusing": _fusing(run),
         "pictures": run.pictures,
         "rounds": [_round(run, index, unit) for index in range(1, len(run.rounds) + 1)],
@@ -212,8 +213,9 @@ def _state(run: Record, index: int, point: Point | None) -> str:
     return "left out" if run.rounds_finished else "to come"
 
 
-def _of_round(values: list[float | None] | None, index: int) -> str:
-    value = values[index - 1] if values and index <= len(values) else None
+def _of_round(values: list[float | None] | float | None, index: int) -> str:
+    each = values if isinstance(values, list) else [values] * index
+    value = each[index - 1] if index <= len(each) else None
     return _NOTHING if value is None else f"{value:g}"
 
 

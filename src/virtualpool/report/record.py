@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from virtualpool.documents import read_document
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import Report
 from virtualpool.measure.unit import Unit
@@ -11,6 +12,8 @@ from virtualpool.records import read_records
 from virtualpool.report.wording import Claim, claim
 from virtualpool.schema import Finite, NotNegative, is_a
 from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.planning import planning
+from virtualpool.search.planning.trial import Plans
 from virtualpool.search.run import contents
 from virtualpool.search.sensitivity import Sensitivity
 from virtualpool.search.smaller import SIDES
@@ -29,11 +32,13 @@ class Record:
         environment: the machine, the versions and the command.
         frontier: the models so far, also on smaller images; None before the original was judged.
         sensitivity: the sites that were tried so far, or None.
-        rounds: the sites that each round adds; empty before that was decided.
+        rounds: the sites that each round adds, or that each kept plan has; empty before that was
+            decided.
         fusing: the report of fusing each model, by the model's name.
         training: the log of fine-tuning, of each round that began; of several recoveries
             in a round the later ones' steps go on from the earlier ones'.
         pictures: the task's pictures, for the page as they are; or None.
+        plans: the plans of a search for a target, kept or left; None before that was decided.
     """
 
     directory: Path
@@ -45,6 +50,7 @@ class Record:
     fusing: dict[str, Report]
     training: list[list[dict[str, Any]]]
     pictures: dict[str, Any] | None
+    plans: Plans | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -68,6 +74,8 @@ class Record:
     def rounds_finished(self) -> bool:
         """Whether no further round will be made."""
         done = self.points[1:]
+        if self.plans is not None:
+            return len(done) == len(self.rounds)
         return bool(self.rounds and done) and (len(done) == len(self.rounds) or done[-1].over_limit)
 
     @property
@@ -91,7 +99,8 @@ class Record:
         """The headline of the run so far, and the model that it is about."""
         if not self.points:
             return Claim("Nothing measured yet", "The original is being evaluated and timed.")
-        return claim(self.points, self.config.get("max_drop"), self.unit)
+        limit = self.plans.target.max_drop if self.plans else self.config.get("max_drop")
+        return claim(self.points, limit, self.unit)
 
     @property
     def network_order(self) -> list[str]:
@@ -111,7 +120,10 @@ def read(run_dir: Path | str) -> Record:
             f"{directory}: no run lives here (it has no config.json); give the --run-dir of "
             "virtualpool tune, or the run_dir of virtualpool.search."
         )
+    plans = _plans(directory / planning.FILE)
     rounds = _optional(directory, "rounds.json") or []
+    if plans is not None:
+        rounds = [[*trial.draft.sites] for trial in plans.kept]
     points, missing = _points(directory, "round-*"), _missing(directory)
     smaller = _points(directory, "smaller-*")[::-1]  # the largest images first, as they were tried
     return Record(
@@ -127,7 +139,12 @@ def read(run_dir: Path | str) -> Record:
             for index in range(1, len(rounds) + 1)
         ],
         pictures=_optional(directory, PICTURES),
+        plans=plans,
     )
+
+
+def _plans(path: Path) -> Plans | None:
+    return read_document(path, Plans.from_json) if path.is_file() else None
 
 
 def _points(directory: Path, folders: str) -> tuple[Point, ...]:

@@ -12,6 +12,7 @@ from virtualpool.recover import (
 )
 from virtualpool.search.agreement import output_agreement
 from virtualpool.search.frontier import Frontier, Point
+from virtualpool.search.planning import Target
 from virtualpool.search.rounds import Round, search
 from virtualpool.search.run import Run
 from virtualpool.search.schedule import ByTimeSaved, Grouped, Listed, PerLayer, Schedule
@@ -31,6 +32,7 @@ __all__ = [
     "Score",
     "Sensitivity",
     "SiteSensitivity",
+    "Target",
     "Unit",
     "by_distillation",
     "by_labels",

@@ -21,6 +21,7 @@ from virtualpool.observer import Observer, unobserved
 from virtualpool.plan import Border, known_border
 from virtualpool.processes import agreed, is_main
 from virtualpool.progress import shows_progress
+from virtualpool.recover.batches import check_repeatable
 from virtualpool.recover.reconstruction import reconstruct
 from virtualpool.schema import Count, Finite, NotNegative, converted, parsed
 from virtualpool.sites import Site, check_eligible, named, sites
@@ -180,11 +181,7 @@ def sensitivity(
         VirtualPoolError: a name is no eligible site, a score is not finite, `path` holds the
             answer to another question, or `recoverable` can be gone through only once.
     """
-    if recoverable is not None and iter(recoverable) is recoverable:
-        raise VirtualPoolError(
-            "recoverable is read again for every site, and an iterator can be read once. "
-            "Give a list or a DataLoader."
-        )
+    check_repeatable(recoverable)
     observer = observer or unobserved
     tried = eligible(model, example_inputs, names)
     method = "each site pooled alone, without fine-tuning"

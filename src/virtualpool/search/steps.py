@@ -149,11 +149,20 @@ class Steps:
             )
         return kept
 
-    def round(self, index: int, added: list[str], count: int) -> Point:
-        """Pools more sites on top of the last round's model, fine-tunes, evaluates and times."""
+    def round(
+        self, index: int, added: list[str], count: int, start: Callable[[], nn.Module] | None = None
+    ) -> Point:
+        """Pools more sites on top of the last round's model, fine-tunes, evaluates and times.
+
+        Args:
+            index: of the round.
+            added: the sites that it pools in addition.
+            count: how many rounds there are.
+            start: gives the pooled model, where it is not the last round's with these sites.
+        """
         name = self.run.folder(index).name
         self.observer("rounds", index - 1, count, name)
-        point = self._point(index, added)
+        point = self._point(index, added, start)
         self.observer("rounds", index, count, f"{name} done")
         if point.over_limit:
             self.run.log(f"{name} drops more than {self.max_drop:g}: it is the last round")
@@ -186,13 +195,18 @@ class Steps:
             frontier.save(self.run.directory / "frontier.json")
         return frontier
 
-    def _point(self, index: int, added: list[str] | None = None) -> Point:
+    def _point(
+        self,
+        index: int,
+        added: Sequence[str] = (),
+        start: Callable[[], nn.Module] | None = None,
+    ) -> Point:
         """A round's point, whose file is the last that the round writes."""
 
         def measure() -> Any:
-            if added:
+            if index:
                 if not self.models.exists(index):
-                    self._tune(index, added)
+                    self._tune(index, added, self._pooled(index, added) if not start else start())
                 self.models.keep_faster_form(index)
             point = self._measured(index)
             self.run.log(str(point))
@@ -200,9 +214,11 @@ class Steps:
 
         return self.run.remember(self.run.folder(index) / "point.json", measure)
 
-    def _tune(self, index: int, added: list[str]) -> None:
+    def _pooled(self, index: int, added: Sequence[str]) -> nn.Module:
         before = self.models.unfused(index - 1)
-        pooled = apply(before, self.example_inputs, added, border=self.border)
+        return apply(before, self.example_inputs, added, border=self.border)
+
+    def _tune(self, index: int, added: Sequence[str], pooled: nn.Module) -> None:
         current = Round(
             index=index,
             added=tuple(added),

@@ -46,8 +46,8 @@ class _Config:
     compare: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
-    learning_rates: list[Finite | None] | None = None
-    # One number in the runs of benchmarks.
+    # One number in the searches for a target, and in the runs of benchmarks.
+    learning_rates: list[Finite | None] | Finite | None = None
     epochs: list[Finite | None] | Finite | None = None
 
 

@@ -96,8 +96,8 @@ def timed(
     example_inputs: Any,
     options: LatencyOptions,
     *,
-    unfused: nn.Module | None = None,
-    fused: nn.Module | None = None,
+    unfused: Timed | None = None,
+    fused: Timed | None = None,
 ) -> Times:
     """Times models interleaved, and with them the unmodified one at half resolution.
 
@@ -105,7 +105,7 @@ def timed(
         unmodified: the unmodified model.
         example_inputs: the inputs to time the others on.
         options: of `virtualpool.measure.latency`.
-        unfused: a pooled model.
+        unfused: a pooled model, also with inputs of its own.
         fused: the same model, fused. Where it alone cannot be timed, the others still are.
     """
     forms = {"unmodified": unmodified, "unfused": unfused, "fused": fused}

@@ -10,10 +10,11 @@ from torch import nn
 
 from virtualpool.apply import apply
 from virtualpool.documents import write_document
+from virtualpool.graph.image_scale import without_resizing
 from virtualpool.measure.energy.measuring import EnergyOptions
 from virtualpool.measure.latency import LatencyOptions, latency
 from virtualpool.measure.prepared import Timed
-from virtualpool.plan import Border
+from virtualpool.plan import Border, plan_of
 from virtualpool.processes import agreed, is_main, wait_for_all
 from virtualpool.search.run.energies import Energies, energies
 from virtualpool.search.run.forms import Times, fused_if_possible, timed
@@ -85,7 +86,7 @@ class Models:
 
     def energies(self, index: int) -> Energies:
         """The energy of a round's model, interleaved with the unmodified one, where asked for."""
-        return self.energies_of(self.run.folder(index), lambda: self.loaded(index))
+        return self.energies_of(self.run.folder(index), lambda: self._alone(self.loaded(index)))
 
     def energies_of(self, folder: Path, kept: Callable[[], Timed]) -> Energies:
         """The same of the model that a folder of the run is about."""
@@ -118,6 +119,8 @@ class Models:
 
     def _fused_and_timed(self, index: int) -> Times:
         unfused = self.unfused(index)
+        if not plan_of(unfused).sites:
+            return self._timed(unfused=unfused)
         fused, report = fused_if_possible(unfused, self.example_inputs)
         write_document(self.run.folder(index) / "fusing.json", report.to_json())
         if fused is None:
@@ -129,7 +132,14 @@ class Models:
         return self._timed(unfused=unfused, fused=fused)
 
     def _timed(self, **forms: nn.Module) -> Times:
-        return timed(self.unmodified, self.example_inputs, self.latency, **forms)
+        alone = {name: self._alone(form) for name, form in forms.items()}
+        return timed(self.unmodified, self.example_inputs, self.latency, **alone)
+
+    def _alone(self, model: nn.Module) -> Timed:
+        """A model as it is timed: without resizing, on images that are resized already."""
+        if plan_of(model).image_scale == 1:
+            return model
+        return without_resizing(model, self.example_inputs)
 
     def _log(self, index: int, message: str) -> None:
         self.run.log(f"{self.run.folder(index).name}: {message}")

@@ -1,0 +1,197 @@
+"""The search for plans: which ones are tried, in which order, and which are kept."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.files import naming
+from virtualpool.search.planning.budget import Budget, OutOfBudget, in_words
+from virtualpool.search.planning.candidates import at_scale, candidates, taken_scales
+from virtualpool.search.planning.choosing import beater, is_behind, thinned, unbeaten
+from virtualpool.search.planning.growing import Growing
+from virtualpool.search.planning.target import Target
+from virtualpool.search.planning.trial import Decision, Plans, Trial
+from virtualpool.search.planning.trials import Trials
+from virtualpool.search.steps import Steps
+from virtualpool.sites import Site
+from virtualpool.words import count, some
+
+FILE = "plans.json"
+"""The file of a run with its plans, kept or left."""
+_PLANS_EACH = 4
+"""How many plans are tried at most, for each site or group and each image scale."""
+_SWAPS = 2
+"""How many candidates of each kept plan are exchanged."""
+_WON_BACK = 0.5
+"""The share of a recoverable drop that is left after fine-tuning, about (`docs/results`)."""
+
+
+def planned(
+    steps: Steps,
+    found: Sequence[Site],
+    batches: Iterable[Any],
+    target: Target,
+    scales: Sequence[float],
+    budget: Budget,
+) -> Plans:
+    """Tries plans, decides once which of them are kept, and remembers it.
+
+    Raises:
+        VirtualPoolError: no plan is within the target's bound, or the run has decided for another
+            target.
+    """
+    search = _Search(steps, found, batches, target, scales, budget)
+    path = steps.run.directory / FILE
+    value = steps.run.remember(path, lambda: search.plans().to_json())
+    with naming(path):
+        plans = Plans.from_json(value)
+    if plans.target != target:
+        raise VirtualPoolError(
+            f"{path}: made for {plans.target}, now {target} is asked for. "
+            "Start with the same target to go on, or in another directory."
+        )
+    return plans
+
+
+class _Search:
+    """A search for plans; see `planned`."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        found: Sequence[Site],
+        batches: Iterable[Any],
+        target: Target,
+        scales: Sequence[float],
+        budget: Budget,
+    ) -> None:
+        self._steps, self._target, self._budget = steps, target, budget
+        self._sites = [site.name for site in found]
+        self._candidates = candidates(found)
+        self._asked_scales = scales
+        limit = _PLANS_EACH * (len(self._candidates) + len(scales))
+        self._trials = Trials(steps, batches, self._sites, budget, limit)
+        self._log = steps.run.log
+
+    def plans(self) -> Plans:
+        """Tries plans and decides which are kept."""
+        steps = self._steps
+        scales, reasons = taken_scales(steps.model, steps.example_inputs, self._asked_scales)
+        for scale, reason in reasons.items():
+            self._log(f"images at scale {scale:g} are not tried: {reason}")
+        self._announce(scales)
+        try:
+            self._try_all(scales)
+        except OutOfBudget as end:
+            self._log(f"no more plans are tried: {end}")
+        tried = len(self._trials.found)
+        steps.observer("plans", tried, tried, "done")
+        return self._decided(scales)
+
+    def _announce(self, scales: list[float]) -> None:
+        sites, groups = len(self._sites), len(self._candidates)
+        grouped = f", in {count(groups, 'group')}" if groups < sites else ""
+        at = f", images at scale {', '.join(f'{scale:g}' for scale in scales)}" if scales else ""
+        self._log(
+            f"to do: try up to {self._trials.limit} plans of {count(sites, 'site')}{grouped}{at}, "
+            f"each reconstructed, evaluated and timed; then recover at most {self._target}"
+        )
+
+    def _try_all(self, scales: list[float]) -> None:
+        trials = self._trials
+        trials.of(self._sites, 1.0, "all sites")
+        left = trials.limit - len(trials.found)
+        self._log(
+            f"a plan takes about {in_words(trials.seconds)}: at most {left} more, "
+            f"{in_words(left * trials.seconds)} without the recovery of the kept ones"
+        )
+        alone = {
+            each.name: trials.of(each.sites, 1.0, f"{each.name} alone") for each in self._candidates
+        }
+        ranked = sorted(self._candidates, key=lambda each: alone[each.name].cost_per_ms)
+        self._log(f"the least drop for a millisecond saved: {some([it.name for it in ranked], 5)}")
+        growing = Growing(trials, ranked, self._candidates, self._log)
+        growing.grow(1.0, lambda _: True)
+        pooled = unbeaten(trials)
+        for scale in scales:
+            self._grow_at(scale, growing, pooled)
+        for trial in thinned(self._within(), self._target):
+            growing.swap(trial, _SWAPS)
+
+    def _grow_at(self, scale: float, growing: Growing, pooled: list[Trial]) -> None:
+        """Adds sites at an image scale, as long as no plan at scale 1 is ahead at equal speed."""
+        start = self._trials.of((), scale, "the image alone")
+        if is_behind(start, pooled):
+            self._log(f"images at scale {scale:g} get no sites: pooling alone is ahead there")
+            return
+        steps = self._steps
+        order = at_scale(growing.order, steps.model, steps.example_inputs, scale)
+        ranked = [each for each in growing.ranked if each in order]
+        growing = replace(growing, ranked=ranked, order=order)
+        growing.grow(scale, lambda trial: not is_behind(trial, pooled), start)
+
+    def _excess(self, trial: Trial) -> float:
+        fine_tuned = len(self._steps.recoveries) > 1
+        return self._target.excess(
+            drop=trial.drop * (_WON_BACK if fine_tuned and trial.drop > 0 else 1),
+            speedup=trial.speedup,
+            latency_ms=trial.latency_ms,
+        )
+
+    def _within(self) -> list[Trial]:
+        return [trial for trial in unbeaten(self._trials) if self._excess(trial) <= 0]
+
+    def _decided(self, scales: list[float]) -> Plans:
+        within = self._within()
+        if not within and self._target.bound:
+            raise VirtualPoolError(self._nothing_within())
+        if not within:
+            self._log("no plan that was tried is faster than the original here")
+        kept = thinned(within, self._target)
+        best = unbeaten(self._trials)
+        decisions = tuple(
+            Decision(trial, trial in kept, self._reason(trial, kept, within), trial in best)
+            for trial in sorted(self._trials, key=lambda trial: trial.speedup)
+        )
+        for place, each in enumerate((it for it in decisions if it.kept), 1):
+            self._log(f"{self._steps.run.folder(place).name} will be {each.trial}")
+        for each in decisions:
+            if not each.kept and each.trial in within:
+                self._log(f"left: {each.trial}: {each.reason}")
+        smaller = self._about_scales(kept, scales)
+        self._log(smaller)
+        return Plans(self._target, decisions, smaller)
+
+    def _reason(self, trial: Trial, kept: list[Trial], within: list[Trial]) -> str:
+        if trial in kept:
+            return "no plan that was tried is both faster and better"
+        if trial in within:
+            return f"the others say more, of {self._target.points} to keep"
+        if trial.speedup <= 1:
+            return "it is no faster than the original"
+        if better := beater(trial, self._trials):
+            return f"beaten by {better}"
+        return f"outside of the bound, {self._target.bound}"
+
+    def _nothing_within(self) -> str:
+        nearest = min(self._trials, key=lambda it: (max(self._excess(it), 0), -it.speedup))
+        tried = len(self._trials.found)
+        return (
+            f"No plan that was tried is faster than the original and has {self._target.bound}: the "
+            f"nearest is {nearest}. Ask for less in the same directory, which keeps what is known "
+            f"of {count(tried, 'plan')}."
+        )
+
+    def _about_scales(self, kept: list[Trial], scales: list[float]) -> str:
+        if not scales:
+            return "The network takes images of one size alone, so no other scale was tried."
+        if not any(trial.draft.image_scale != 1 for trial in self._trials):
+            return "Images at another scale were not tried: the budget was spent before."
+        paid = [trial for trial in kept if trial.draft.image_scale != 1]
+        if not paid:
+            return (
+                "No plan with images at another scale is kept: at every speed pooling alone is "
+                "ahead."
+            )
+        return f"Images at another scale pay in {len(paid)} of the {len(kept)} kept plans."

@@ -1,0 +1,149 @@
+"""Plans tried one after the other: each is a record in the run directory, and tried once."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from virtualpool.apply import apply
+from virtualpool.files import naming
+from virtualpool.fuse import Report
+from virtualpool.graph.image_scale import without_resizing
+from virtualpool.graph.random_numbers import seeded
+from virtualpool.measure.latency import LatencyOptions, latency
+from virtualpool.observer import unobserved
+from virtualpool.records import append_record, read_records
+from virtualpool.recover.reconstruction import reconstruct
+from virtualpool.search.planning.budget import Budget, OutOfBudget, in_words
+from virtualpool.search.planning.trial import Draft, Trial
+from virtualpool.search.run.forms import fused_if_possible
+from virtualpool.search.steps import Steps
+
+_REPEATS = 7
+"""Of a timing; the models that are kept are timed anew."""
+_SHARE = 0.5
+"""Of the budget, to try plans in; the rest is for the models that are kept."""
+
+
+class Trials:
+    """The plans of a search that were tried.
+
+    Args:
+        steps: of the search.
+        batches: images to reconstruct with, which can be gone through again and again.
+        order: the names of all sites, in the order of execution.
+        budget: of the search.
+        limit: how many plans are tried at most.
+    """
+
+    def __init__(
+        self, steps: Steps, batches: Iterable[Any], order: Sequence[str], budget: Budget, limit: int
+    ) -> None:
+        self._steps, self._batches, self._budget = steps, batches, budget
+        self._places = {name: place for place, name in enumerate(order)}
+        self._path = steps.run.directory / "plans.jsonl"
+        self.limit = limit
+        with naming(self._path):
+            known = map(Trial.from_json, read_records(self._path))
+            self.found = {trial.draft: trial for trial in known}
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.found.values())
+
+    @property
+    def seconds(self) -> float:
+        """How long a plan takes, by the ones so far."""
+        return sum(trial.seconds for trial in self) / max(1, len(self.found))
+
+    def of(self, sites: Iterable[str], image_scale: float, why: str) -> Trial:
+        """The trial of a plan, which is made if there is none yet.
+
+        Raises:
+            OutOfBudget: another plan is more than the limit, or the budget, allows.
+        """
+        draft = Draft(tuple(sorted({*sites}, key=self._places.__getitem__)), image_scale)
+        if draft not in self.found:
+            self._check()
+            self._tell(str(draft))
+            self.found[draft] = trial = self._tried(draft, why)
+            append_record(self._path, trial.to_json())
+            self._steps.run.log(f"plan {len(self.found)}, {why}: {trial}")
+            self._tell("")
+        return self.found[draft]
+
+    def _check(self) -> None:
+        if len(self.found) >= self.limit:
+            raise OutOfBudget(f"{self.limit} plans are tried")
+        if self.found and not self._budget.allows(self.seconds, _SHARE):
+            raise OutOfBudget(
+                f"another one takes about {in_words(self.seconds)}, and half of the budget is kept "
+                "for the models"
+            )
+
+    def _tell(self, message: str) -> None:
+        self._steps.observer("plans", len(self.found), self.limit, message)
+
+    def _tried(self, draft: Draft, why: str) -> Trial:
+        steps, began = self._steps, self._budget.elapsed
+        with _quiet():
+            model = self._recovered(draft)
+            fused, report = None, Report()
+            if draft.sites:
+                fused, report = fused_if_possible(model, steps.example_inputs)
+        drop = steps.original_score - steps.judge(model, f"the model with {draft}")
+        speedup = self._speedup(model if fused is None else fused)
+        original = steps.models.times(0).unmodified.median_ms
+        return Trial(
+            draft=draft,
+            drop=float(drop),
+            standard_error=drop.standard_error,
+            speedup=speedup,
+            latency_ms=original / speedup,
+            saved_ms=original - original / speedup,
+            readers=tuple(
+                dict.fromkeys(it for map in report.interpolations for it in map.asked_by)
+            ),
+            seconds=self._budget.elapsed - began,
+            why=why,
+        )
+
+    def _recovered(self, draft: Draft) -> nn.Module:
+        """The plan's model, unfused, with every layer behind its first site solved."""
+        steps = self._steps
+        pooled = apply(
+            steps.model,
+            steps.example_inputs,
+            draft.sites,
+            border=steps.border,
+            image_scale=draft.image_scale,
+        )
+        if not draft.sites:
+            return pooled.eval()
+        with seeded(steps.seed, "reconstruction"):
+            return reconstruct(
+                pooled, steps.model, self._batches, steps=0, observer=unobserved
+            ).eval()
+
+    def _speedup(self, model: nn.Module) -> float:
+        """How many times faster than the original a model is, on images resized already."""
+        steps = self._steps
+        options: LatencyOptions = {**steps.latency}
+        options["repeats"] = min(_REPEATS, options.get("repeats", _REPEATS))
+        alone = without_resizing(model, steps.example_inputs)
+        models = {"original": steps.model, "plan": alone}
+        times = latency(models, steps.example_inputs, **options)
+        return times["plan"].speedup_over(times["original"]).median
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within, what is logged of each model is left out: there are dozens."""
+    logger = logging.getLogger("virtualpool")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
