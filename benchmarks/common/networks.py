@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
+from virtualpool.cli.network import load_network
 from virtualpool.models import all_cnn_c
 from virtualpool.search import by_recalibration
 
@@ -21,20 +22,26 @@ def network(name: str, side: int) -> nn.Module:
 
     Args:
         name: its name in torchvision, or a submodule's after a dot: `vgg16.features`; or
-            `ALL_CNN_C`.
+            `ALL_CNN_C`; or MODEL of the command, as in `timm:dla34`.
         side: of the square images that it will see, in pixels.
     """
     if name == ALL_CNN_C:
         return all_cnn_c("cifar10").eval()
     torch.manual_seed(_SEED)
-    whole, _, submodule = name.partition(".")
-    model = build(whole).get_submodule(submodule).eval()
+    model = _found(name).eval()
     if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         # Where statistics do not fit the maps, values grow or vanish with depth: outputs then
         # say nothing, and denormal numbers take a time of their own.
         with torch.no_grad():
             by_recalibration([images(_IMAGES, side)])(model)
     return model
+
+
+def _found(name: str) -> nn.Module:
+    if ":" in name:
+        return load_network(name).module
+    whole, _, submodule = name.partition(".")
+    return build(whole).get_submodule(submodule)
 
 
 def build(network: str) -> nn.Module:

@@ -1,6 +1,7 @@
 """Speed of residual networks with sums of recovered maps reduced, and with the same in full.
 
     python -m benchmarks.speed.sums --network resnet18 resnet34 --batch 1 8
+    python -m benchmarks.speed.sums --network recipes/resnet_cifar/network.py:resnet20 --side 32
 
 All sites are pooled and fused. *Full sums* has the virtual pools before each sum, as files without
 sums in their plan have them. Candidates are timed interleaved, compiled unless `--mode` says
@@ -20,7 +21,6 @@ from benchmarks.common.setting import setting
 from benchmarks.common.tables import show, table
 from virtualpool.measure.latency import Mode
 
-SIDE = 224
 HEAD = ["network", "batch", "unmodified, ms", "full sums", "reduced sums", "with padded borders"]
 HEAD += ["half resolution", "full / half", "reduced / half", "padded / half"]
 
@@ -34,7 +34,7 @@ def main() -> None:
 
 def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
     """How many times faster than unmodified each candidate is, and its share of half resolution."""
-    model, given = network(name, SIDE), images(batch, SIDE)
+    model, given = network(name, options.side), images(batch, options.side)
     pooled = vp.apply(model, given)
     timed = {
         "unmodified": model,
@@ -56,6 +56,7 @@ def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
     options.add_argument("--network", nargs="+", default=["resnet18", "resnet34"])
+    options.add_argument("--side", type=int, default=224, help="of the images, in pixels")
     options.add_argument("--batch", nargs="+", type=int, default=[1, 8])
     options.add_argument("--mode", choices=get_args(Mode), default="compiled")
     options.add_argument("--duration-s", type=float, default=5, help="of timing, per candidate")

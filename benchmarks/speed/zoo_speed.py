@@ -1,9 +1,10 @@
-"""Speed of torchvision's classification networks: unmodified, unfused, fused, half resolution.
+"""Speed of torchvision's classification networks: unmodified, pooled in all forms, and smaller.
 
     python -m benchmarks.speed.zoo_speed --run-dir runs/zoo_speed --markdown runs/zoo_speed.md
 
 Weights and images are random. Each network has a process of its own and a file in the run
 directory; killed and started again, it goes on from there. Delete a file to measure again.
+*Fused* has exact borders, *padded* is fused too.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import torchvision
 from torchvision.models import list_models
 
 from benchmarks.common.arguments import add_timing, parser
-from benchmarks.common.candidates import NAMES, candidates
+from benchmarks.common.candidates import NAMES, candidates, with_padded_borders
 from benchmarks.common.comparison import Comparison, compare
 from benchmarks.common.engines import ENGINES
 from benchmarks.common.networks import images, input_side, network
@@ -27,9 +28,10 @@ from benchmarks.common.tables import show, table
 from virtualpool.files import read_json, write_json
 
 COLUMNS = (
-    "network", "input", "unmodified, ms", "unfused", "fused", "half resolution",
-    "fused / half resolution", "remarks",
+    "network", "input", "unmodified, ms", "unfused", "fused", "padded", "half resolution",
+    "fused / half resolution", "padded / half resolution", "remarks",
 )  # fmt: skip
+FUSED = ("fused", "padded")
 
 
 def main() -> None:
@@ -65,8 +67,9 @@ def _found(name: str, options: argparse.Namespace) -> Comparison:
 def _measure(name: str, path: Path, options: argparse.Namespace) -> None:
     side = input_side(name)
     try:
+        model, given = network(name, side), images(options.batch, side)
         comparison = compare(
-            candidates(network(name, side), images(options.batch, side)),
+            candidates(model, given) | {"padded": with_padded_borders(model, given)},
             name,
             options.mode,
             duration_s=options.duration_s,
@@ -108,37 +111,40 @@ def _cells(comparison: Comparison) -> list[str]:
         comparison.network,
         str(input_side(comparison.network)),
         comparison.milliseconds("unmodified"),
-        *(comparison.times_faster(name) for name in NAMES[1:]),
-        comparison.times_faster("fused", over="half resolution"),
+        *(comparison.times_faster(name) for name in ("unfused", *FUSED, "half resolution")),
+        *(comparison.times_faster(name, over="half resolution") for name in FUSED),
         "; ".join(comparison.remarks()),
     ]
 
 
 def _summary(comparisons: list[Comparison]) -> list[str]:
     return [
-        _share(comparisons, "unmodified") + _slower(comparisons, "unmodified"),
-        _share(comparisons, "unfused") + _slower(comparisons, "unfused"),
-        _share(comparisons, "half resolution"),
+        _share(comparisons, name, over) + _slower(comparisons, name, over)
+        for name in FUSED
+        for over in ("unmodified", "unfused", "half resolution")
     ]
 
 
-def _share(comparisons: list[Comparison], over: str) -> str:
-    ratios = _ratios(comparisons, over).values()
+def _share(comparisons: list[Comparison], name: str, over: str) -> str:
+    ratios = _ratios(comparisons, name, over).values()
+    title = name.capitalize()
     if not ratios:
-        return f"- Fused was never timed beside {over}."
+        return f"- {title} was never timed beside {over}."
     mean = statistics.geometric_mean(ratios)
-    return f"- Fused is {mean:.2f} times as fast as {over} (geometric mean of {len(ratios)})."
+    return f"- {title} is {mean:.2f} times as fast as {over} (geometric mean of {len(ratios)})."
 
 
-def _slower(comparisons: list[Comparison], over: str) -> str:
-    ratios = _ratios(comparisons, over)
-    slower = [f"{name} ({ratio:.2f})" for name, ratio in ratios.items() if ratio < 1]
+def _slower(comparisons: list[Comparison], name: str, over: str) -> str:
+    if over == "half resolution":
+        return ""
+    ratios = _ratios(comparisons, name, over)
+    slower = [f"{network} ({ratio:.2f})" for network, ratio in ratios.items() if ratio < 1]
     return f" Slower: {', '.join(slower) or 'none'}."
 
 
-def _ratios(comparisons: list[Comparison], over: str) -> dict[str, float]:
-    ratios = {each.network: each.ratio("fused", over) for each in comparisons}
-    return {name: ratio for name, ratio in ratios.items() if ratio is not None}
+def _ratios(comparisons: list[Comparison], name: str, over: str) -> dict[str, float]:
+    ratios = {each.network: each.ratio(name, over) for each in comparisons}
+    return {network: ratio for network, ratio in ratios.items() if ratio is not None}
 
 
 def _options() -> argparse.Namespace:
