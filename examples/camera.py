@@ -3,9 +3,10 @@
     pip install 'virtualpool[examples]'
     python examples/camera.py RUN_DIR VIDEO_OR_FOLDER --frames-per-second 10 --out boxes.mp4
 
-RUN_DIR is of `virtualpool tune --task detection`. Its models are timed on this machine, on the
-first frame, and the loop begins with the most accurate one that holds the rate. While the rate is
-lost it goes to faster models, one by one, and back when there is room. A video or a folder of
+RUN_DIR is of `virtualpool tune --task detection`. Its models, with more sites or smaller images,
+are timed on this machine, on the first frame, and the loop begins with the most accurate one that
+holds the rate. While the rate is lost it goes to faster models, one by one, and back when there is
+room. A video or a folder of
 images stands for the camera; its frames come as fast as they are worked on. Ctrl-C ends the loop.
 Folders need no more than `virtualpool` itself; the extra is for videos.
 """
@@ -93,7 +94,7 @@ class Pace:
     def _go_to(self, place: int, why: str) -> str:
         self.place = place
         self._recent_ms.clear()
-        return f"{why}: on with {self.point.name}"
+        return f"{why}: on with {titled(self.point)}"
 
 
 def main() -> None:
@@ -138,7 +139,7 @@ def watch(
     with Live(console=console) as live:
         boxes, begun = 0, time.perf_counter()
         for frame in stream:
-            rate = f"{1000 / pace.mean_ms:.3g} frames per second, {pace.point.name}"
+            rate = f"{1000 / pace.mean_ms:.3g} frames per second, {titled(pace.point)}"
             found = detected(models[pace.place], frame)
             picture = drawn(frame, found, classes, rate)
             for show in shows:
@@ -160,13 +161,19 @@ def opened(run: Record, model: str | None, weights: str | None) -> tuple[Frontie
     return run.frontier, original_of(run, model, weights, None)[1]
 
 
+def titled(point: Point) -> str:
+    """A model's name, and its image scale where it has one."""
+    scale = point.plan.image_scale
+    return point.name if scale == 1 else f"{point.name} (image scale {scale:g})"
+
+
 def picked(frontier: Frontier, budget_ms: float) -> Point:
     """The most accurate model that is fast enough, else the fastest; says which and why."""
     console.print(f"Timed: {frontier.original.latency.setting}")
     for each in frontier.points:
         milliseconds = each.latency.median_ms
         console.print(
-            f"  {each.name:10} accuracy {each.accuracy:.4f} {milliseconds:9.1f} ms, "
+            f"  {titled(each):10} accuracy {each.accuracy:.4f} {milliseconds:9.1f} ms, "
             f"{1000 / milliseconds:.3g} frames per second"
         )
     try:
@@ -174,10 +181,10 @@ def picked(frontier: Frontier, budget_ms: float) -> Point:
     except VirtualPoolError as error:
         console.print(f"The rate cannot be held. {error}")
         point = frontier.points[-1]
-        console.print(f"Begins with {point.name}, the fastest")
+        console.print(f"Begins with {titled(point)}, the fastest")
         return point
     console.print(
-        f"Begins with {point.name}, the most accurate that takes {budget_ms:.4g} ms or less"
+        f"Begins with {titled(point)}, the most accurate that takes {budget_ms:.4g} ms or less"
     )
     return point
 

@@ -2,8 +2,10 @@
 
 import re
 import runpy
+import shutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -126,6 +128,21 @@ def test_the_model_that_holds_the_rate(
     assert ("round-01   accuracy 0.8000" in output) == (takes_ms[1] < takes_ms[0])
     late = FRAMES if rate == 1e6 else 0
     assert re.search(rf"frame {FRAMES}: \S+ frames per second, .*, {late} late, \d+ boxes", output)
+
+
+def test_a_model_may_see_smaller_images(
+    camera: Camera, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(run_dir, copied)
+    found = vp.Frontier.load(copied / "frontier.json")
+    last = found.points[-1]
+    assert last.weights is not None
+    vp.save(vp.apply(sure(), [torch.rand(3, 30, 40)], [], image_scale=0.5), copied / last.weights)
+    scaled = replace(last, plan=vp.plan_of(vp.load(sure(), copied / last.weights)))
+    replace(found, points=(*found.points[:-1], scaled)).save(copied / "frontier.json")
+    camera(copied, CLIP, "--frames-per-second", 1e-3, takes_ms=(2e6, 2e6, 1e2))
+    assert "Begins with round-02 (image scale 0.5)" in capsys.readouterr().out
 
 
 def test_a_video_of_the_frames_with_boxes(camera: Camera, run_dir: Path, tmp_path: Path) -> None:
