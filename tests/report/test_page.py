@@ -3,9 +3,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch import nn
 
-from virtualpool import VirtualPoolError, report
+from virtualpool import Cascade, VirtualPoolError, report
+from virtualpool.cascade import Calibration, Times
+from virtualpool.cascade.calibrating import Outcome
 from virtualpool.files import read_json, write_json, write_text
+from virtualpool.measure import Latency, Setting
 
 MakeRun = Callable[..., Path]
 
@@ -129,6 +133,24 @@ def test_why_there_is_no_half_is_said(make_run: MakeRun) -> None:
     missing = {"half_resolution": "Vit takes images of one size."}
     write_json(path, read_json(path) | {"half_resolution": None, "missing": missing})
     assert "Half resolution is not there: Vit takes images of one size." in page_of(run)
+
+
+def test_a_cascade_in_the_run_directory_is_shown(make_run: MakeRun) -> None:
+    run = make_run()
+    assert 'id="cascade"' not in page_of(run)
+    rule = Calibration(1.0, 0.4, 0.01, 0.01, 0.95, True, Outcome(1000, 0.75, 2, 1))
+    setting = Setting("cpu", "A processor", "float32", 2, 2, "eager", True, "2.9.0")
+    times = [Times(Latency((fast,), setting), Latency((8.0,), setting)) for fast in (2.0, 3.0)]
+    Cascade(nn.Linear(2, 2), nn.Linear(2, 2), rule, times).save(run / "sure")
+    page = page_of(run)
+    section = page[page.index('id="cascade"') : page.index('id="fusing"')]
+    cells = [re.sub("<.*?>", "", each) for each in re.findall("<t[dh].*?>(.*?)</t", section)][10:]
+    assert cells == [
+        "sure", "1.00% with 95% confidence", "75% of 1,000 images", "0.10%",
+        "2", "8.00\xa0ms", "2.00\xa0ms", "4.00\xa0ms", "10.0\xa0ms", "2.00×",
+        "", "", "", "",
+        "2", "8.00\xa0ms", "3.00\xa0ms", "5.00\xa0ms", "11.0\xa0ms", "1.60×",
+    ]  # fmt: skip
 
 
 def test_smaller_images_are_beside_the_models(make_run: MakeRun) -> None:

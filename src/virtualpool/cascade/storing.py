@@ -20,7 +20,10 @@ from virtualpool.schema import converted
 if TYPE_CHECKING:
     from virtualpool.export import ExportReport
 
-_SAVED, _EXPORTED = "cascade.json", "rule.json"
+SAVED = "cascade.json"
+"""The file by which a folder is known as a cascade."""
+
+_EXPORTED = "rule.json"
 _MODELS = ("fast.safetensors", "slow.safetensors")
 
 
@@ -45,7 +48,7 @@ def save(
     with tempfile.TemporaryDirectory() as made:
         for name, model in zip(_MODELS, (fast, slow), strict=True):
             storage.save(model, Path(made, name))
-        _write(Path(made, _SAVED), calibration, times, _MODELS)
+        _write(Path(made, SAVED), calibration, times, _MODELS)
         put_in_place(Path(made), folder)
 
 
@@ -53,7 +56,7 @@ def load(
     model: nn.Module, folder: Path
 ) -> tuple[nn.Module, nn.Module, Calibration, tuple[Times, ...]]:
     """The fast model, the original, and the rule of a folder of `save`."""
-    written = read_document(folder / _SAVED, _parsed)
+    written = read_document(folder / SAVED, _parsed)
     for name, digest in written.files.items():
         if _digest(folder / name) != digest:
             raise VirtualPoolError(
@@ -62,6 +65,16 @@ def load(
             )
     fast, slow = (storage.load(model, folder / name) for name in _MODELS)
     return fast, slow, written.calibration, written.times
+
+
+def rule_of(folder: Path) -> tuple[Calibration, tuple[Times, ...]]:
+    """The calibration and the latencies of a saved cascade, without its models.
+
+    Raises:
+        VirtualPoolError: the folder holds no cascade, or a broken one.
+    """
+    written = read_document(folder / SAVED, _parsed)
+    return written.calibration, written.times
 
 
 def export(
@@ -111,7 +124,7 @@ def _parsed(value: Any) -> _Written:
 def _check_free(folder: Path) -> None:
     """Refuses a folder with other files: to save there would remove them."""
     found = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
-    if other := [name for name in found if name not in (_SAVED, *_MODELS)]:
+    if other := [name for name in found if name not in (SAVED, *_MODELS)]:
         raise VirtualPoolError(
             f"{folder}: holds other files ({other[0]}), and a cascade has a folder to itself. Give "
             "the path of a new one."

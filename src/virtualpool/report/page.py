@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader
 
+from virtualpool.cascade.calibrating import Calibration
+from virtualpool.cascade.times import Times
 from virtualpool.files import write_text
 from virtualpool.measure import Latency
 from virtualpool.measure.unit import Unit
@@ -69,6 +72,7 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         else None,
         "comparison": _comparison(run, unit, path),
         "plans": run.plans and plans.table(run.plans, unit),
+        "cascades": [_cascade(name, *rule) for name, rule in run.cascades.items()],
         "fusing": _fusing(run),
         "pictures": run.pictures,
         "rounds": [_round(run, index, unit) for index in range(1, len(run.rounds) + 1)],
@@ -174,6 +178,30 @@ def _comparison(run: Record, unit: Unit, path: Path) -> dict[str, Any] | None:
             for point in frontier.smaller
         ],
         "missing": {_label(name): reason for name, reason in frontier.missing.items()},
+    }
+
+
+def _cascade(name: str, rule: Calibration, times: Sequence[Times]) -> dict[str, Any]:
+    answered = rule.outcome.answered
+    return {
+        "name": name,
+        "promised": f"{rule.promised:.2%}",
+        "confidence": f"{rule.confidence:.0%}",
+        "labelled": rule.labelled,
+        "images": f"{rule.outcome.images:,}",
+        "answered": f"{answered:.0%}",
+        "drop": f"{rule.outcome.drop:.2%}",
+        "times": [
+            {
+                "images": each.images,
+                "original": wording.milliseconds(each.slow.median_ms),
+                "fast": wording.milliseconds(each.fast.median_ms),
+                "expected": wording.milliseconds(each.expected_ms(answered)),
+                "worst": wording.milliseconds(each.worst_ms),
+                "speedup": f"{each.speedup(answered):.2f}×",
+            }
+            for each in times
+        ],
     }
 
 

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from virtualpool.cascade import storing
+from virtualpool.cascade.calibrating import Calibration
+from virtualpool.cascade.times import Times
 from virtualpool.documents import read_document
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse import Report
@@ -39,6 +42,8 @@ class Record:
             in a round the later ones' steps go on from the earlier ones'.
         pictures: the task's pictures, for the page as they are; or None.
         plans: the plans of a search for a target, kept or left; None before that was decided.
+        cascades: the calibration and the latencies of each cascade that was saved in a folder of
+            the run's directory, by the folder's name.
     """
 
     directory: Path
@@ -50,6 +55,7 @@ class Record:
     fusing: dict[str, Report]
     training: list[list[dict[str, Any]]]
     pictures: dict[str, Any] | None
+    cascades: dict[str, tuple[Calibration, tuple[Times, ...]]]
     plans: Plans | None = None
 
     @property
@@ -140,6 +146,10 @@ def read(run_dir: Path | str) -> Record:
         ],
         pictures=_optional(directory, PICTURES),
         plans=plans,
+        cascades={
+            path.parent.name: storing.rule_of(path.parent)
+            for path in sorted(directory.glob(f"*/{storing.SAVED}"))
+        },
     )
 
 
