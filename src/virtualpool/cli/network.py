@@ -49,8 +49,9 @@ def load_network(name: str, weights: str | None = None) -> Network:
             "virtualpool:faster_rcnn_vgg16", or
             "path/to/file.py:function", a function that is called without arguments.
         weights: a name that the network's source knows ("IMAGENET1K_V2", "DEFAULT", "cifar10"), or
-            the path of a state dict (.safetensors, .pt, .pth). A file that `virtualpool.save` wrote
-            gives the pooled network, unfused. Without, or with "random", it is as it is built.
+            the path of a state dict or a checkpoint (.safetensors, .pt, .pth, .ckpt, .bin, .tar),
+            with #KEY behind it where it holds several. A file that `virtualpool.save` wrote gives
+            the pooled network, unfused. Without, or with "random", it is as it is built.
 
     Raises:
         VirtualPoolError: there is no such network or weights, they do not fit, or the user's
@@ -76,7 +77,7 @@ def load_network(name: str, weights: str | None = None) -> Network:
     if named:
         return replace(network, trained=True)
     if weights:
-        return replace(network, module=with_weights(network.module, Path(weights)))
+        return replace(network, module=with_weights(network.module, weights))
     return network
 
 

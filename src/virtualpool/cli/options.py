@@ -22,8 +22,8 @@ Weights = Annotated[
     typer.Option(
         metavar="NAME|FILE",
         help="Weights that the network's source knows (DEFAULT, IMAGENET1K_V2, cifar10), random, "
-        "or a state dict (.safetensors, .pt); a file of `virtualpool apply` gives the pooled "
-        "network.",
+        "or a file: a state dict, a checkpoint (FILE#KEY where it holds several), or a pooled "
+        "network of `virtualpool apply`.",
     ),
 ]
 Size = Annotated[

@@ -18,7 +18,10 @@ def model_of(run: Record) -> str:
 def weights_of(run: Record) -> str | None:
     """The name of the network's weights, or their file."""
     weights: str | None = run.settings["weights"]
-    return str(run.path_of(weights)) if weights and are_in_file(weights) else weights
+    if weights is None or not are_in_file(weights):
+        return weights
+    file, mark, key = weights.partition("#")
+    return f"{run.path_of(file)}{mark}{key}"
 
 
 def check_weights(run: Record, network: nn.Module, model: str, weights: str | None) -> None:

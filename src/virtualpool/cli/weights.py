@@ -1,5 +1,6 @@
 """Weights from the file that the command line names."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,47 @@ from safetensors.torch import load_file
 from torch import nn
 
 from virtualpool import storage
+from virtualpool.cli.checkpoints import weights_in
 from virtualpool.errors import VirtualPoolError
 from virtualpool.words import first_line
 
-SUFFIXES = (".safetensors", ".pt", ".pth")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
 
 
 def are_in_file(weights: str | None) -> bool:
     """Whether weights are given as a path, and not by a name or not at all."""
-    return weights is not None and Path(weights).suffix in SUFFIXES
+    return weights is not None and file_of(weights).suffix in SUFFIXES
 
 
-def with_weights(module: nn.Module, path: Path) -> nn.Module:
+def file_of(weights: str) -> Path:
+    """The file of weights that are given as FILE or FILE#KEY.
+
+    >>> file_of("runs/last.pt#model_ema").name
+    'last.pt'
+    """
+    return Path(weights.partition("#")[0])
+
+
+def with_weights(module: nn.Module, weights: str) -> nn.Module:
     """A network with the weights of a file; pooled, unfused, if the file holds a pooled one.
+
+    Args:
+        module: the network; its weights are changed.
+        weights: FILE, or FILE#KEY where a checkpoint holds several. See `checkpoints.weights_in`.
 
     Raises:
         VirtualPoolError: the file is missing, broken, or of another network.
     """
+    path, key = file_of(weights), weights.partition("#")[2] or None
     if not path.is_file():
         raise VirtualPoolError(f"{path}: no such file of weights.")
     if path.suffix == ".safetensors" and _is_pooled(path):
         return storage.load(module, path, unfused=True)
-    state = _read_state(path)
+    content = _read(path)
     try:
-        module.load_state_dict(state)
+        module.load_state_dict(weights_in(content, module, key))
+    except VirtualPoolError as error:
+        raise VirtualPoolError(f"{path}: {error}") from error
     except (RuntimeError, TypeError, AttributeError) as error:
         what = " ".join(str(error).split())
         raise VirtualPoolError(
@@ -51,12 +69,18 @@ def _is_pooled(path: Path) -> bool:
         ) from error
 
 
-def _read_state(path: Path) -> Any:
+def _read(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises UnpicklingError, RuntimeError, EOFError, ...
+        if pickled := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
+            raise VirtualPoolError(
+                f"{path}: holds a pickled {pickled[1]}, and reading that runs code of the file. If "
+                "you trust it: torch.save(torch.load(FILE, weights_only=False)"
+                ".state_dict(), 'weights.pt'), with [KEY] before .state_dict() if it is in a dict."
+            ) from error
         what = first_line(error)
         raise VirtualPoolError(
             f"{path}: cannot be read as a state dict ({what}); "
