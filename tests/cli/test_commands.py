@@ -258,7 +258,7 @@ def test_bench_says_what_it_leaves_out_and_what_is_still_interpolated(
         (["sensitivity", "FILE:tiny", "--data", "IMAGES"], "by --size"),
         (
             ["sensitivity", "FILE:tiny", "--data", "IMAGES/train", "--size", "16"],
-            "no test or val folder",
+            "no test, val, valid or validation folder",
         ),
         (
             ["sensitivity", "virtualpool:all_cnn_c", "--data", "IMAGES"],

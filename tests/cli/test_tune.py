@@ -1,6 +1,7 @@
 """`virtualpool tune` and the commands after it, in this process."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -174,10 +175,18 @@ def test_pick_copies_the_file_of_its_model(
     copied = tmp_path / "out" / "chosen.safetensors"
     result = run("pick", finished, "--min-speedup", "1.5", "--output", copied)
     assert result.stdout.startswith("round-01: ")
-    assert result.stdout.splitlines()[-1] == str(copied)
+    load, export, file = result.stdout.splitlines()[-3:]
+    assert load == f"load it:   fast = virtualpool.load(model, {str(copied)!r}).eval()"
+    asked = shlex.split(export.removeprefix("export it: "))
+    assert asked[:2] == ["virtualpool", "export"]
+    assert asked[2:] == [f"{network}:tiny", str(copied), "--output", "round-01.onnx"]
+    assert file == str(copied)
     model = virtualpool.load(load_network(f"{network}:tiny").module, copied)
     assert len(virtualpool.plan_of(model).names) == 2
 
+    assert run("pick", finished, "--point", "round-01").stdout.startswith("round-01: ")
+    assert "No model is named 'round-02'" in refused("pick", finished, "--point", "round-02")
+    assert run("pick", finished, "--point", "round-01", "--max-drop", "1").exit_code == 2
     assert "no file to copy" in refused("pick", finished, "--max-drop", "0.1", "--output", copied)
     assert "No model is within" in refused("pick", finished, "--min-speedup", "3")
     (finished / "round-01" / "model.safetensors").unlink()

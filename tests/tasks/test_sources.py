@@ -35,11 +35,12 @@ def test_a_folder_without_training_images(make_folder):
     [
         (
             {"cat": {"": 2}, "dog": {"": 2}},
-            r"no test or val folder in it, only cat, dog; images are read from .*<class>/<image>",
+            r"no test, val, valid or validation folder in it, only cat, dog; images are read from "
+            r".*<class>/<image>",
         ),
-        ({"train": TWO}, "no test or val folder in it, only train"),
+        ({"train": TWO}, "no test, val, valid or validation folder in it, only train"),
         ({f"class{n}": {"": 1} for n in range(8)}, "class4 and 3 more"),
-        ({}, "no test or val folder in it, and no folder at all"),
+        ({}, "no test, val, valid or validation folder in it, and no folder at all"),
         (
             {"train": {"cat": 1, "dog": 1}, "test": {"cat": 1, "cow": 1, "dog": 1}},
             "train has 2 classes and test 3; not in both: cow",

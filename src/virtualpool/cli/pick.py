@@ -1,5 +1,6 @@
 """`virtualpool pick`: the model of a run that is best within limits."""
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from virtualpool.files import replacing
 
 if TYPE_CHECKING:
     from virtualpool.report.record import Record
-    from virtualpool.search import Frontier
+    from virtualpool.search import Frontier, Point
 
 
 def pick(
@@ -27,6 +28,9 @@ def pick(
     ] = None,
     max_latency_ms: Annotated[
         float | None, typer.Option(help="Most milliseconds of a call, by the median.")
+    ] = None,
+    point: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model of this name, such as round-02.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where to copy the model's .safetensors file.")
@@ -43,31 +47,51 @@ def pick(
 ) -> None:
     """Pick a run's best model within limits, and copy its file.
 
-    The fastest one where --max-drop is given, else the most accurate one.
+    The fastest one where --max-drop is given, else the most accurate one; or the one that --point
+    names.
     """
     if cascade is not None:
-        if min_speedup is not None or max_latency_ms is not None or output is not None:
+        if any(each is not None for each in (min_speedup, max_latency_ms, point, output)):
             raise typer.BadParameter("of the limits and files, --cascade takes --max-drop alone.")
         _save_cascade(run_dir, cascade, max_drop or 0.0, as_json)
         return
-    if max_drop is None and min_speedup is None and max_latency_ms is None:
-        raise typer.BadParameter("give --max-drop, --min-speedup or --max-latency-ms.")
+    has_limit = any(each is not None for each in (max_drop, min_speedup, max_latency_ms))
+    if has_limit == (point is not None):
+        raise typer.BadParameter(
+            "give --max-drop, --min-speedup or --max-latency-ms; or --point alone."
+        )
     with results(as_json) as show:
-        _, frontier = _read(run_dir)
+        run, frontier = _read(run_dir)
         original = frontier.original.accuracy
         if max_drop is not None and max_drop > 0 and 0 <= original <= max_drop:
             messages().print(
                 f"--max-drop {max_drop:g} allows any model, for the original has {original:.4g}: "
                 "one point of an accuracy is 0.01."
             )
-        point = frontier.pick(
-            max_drop=max_drop, min_speedup=min_speedup, max_latency_ms=max_latency_ms
+        picked = (
+            frontier.named(point)
+            if point is not None
+            else frontier.pick(
+                max_drop=max_drop, min_speedup=min_speedup, max_latency_ms=max_latency_ms
+            )
         )
-        file = None if point.weights is None else run_dir / point.weights
+        file = None if picked.weights is None else run_dir / picked.weights
         if output is not None:
             file = _copied(file, output)
-        value = point.to_json() | {"file": file and str(file)}
-        show(value, lambda: print(f"{point}\n{file or 'the original, with its own weights'}"))
+        value = picked.to_json() | {"file": file and str(file)}
+        show(value, lambda: _say(run, picked, file))
+
+
+def _say(run: "Record", picked: "Point", file: Path | None) -> None:
+    """Prints a model, and the two lines that load and export it."""
+    print(picked)
+    if file is None:
+        print("the original, with its own weights")
+        return
+    print(f"load it:   fast = virtualpool.load(model, {str(file)!r}).eval()")
+    asked = [run.settings.get("model", "MODEL"), str(file), "--output", f"{picked.name}.onnx"]
+    print(f"export it: {shlex.join(['virtualpool', 'export', *asked])}")
+    print(file)
 
 
 def _read(run_dir: Path) -> "tuple[Record, Frontier]":

@@ -71,7 +71,8 @@ def load_data(
     labels. Small images, and an evaluation's images that fit in a GiB, are decoded once.
 
     Args:
-        source: a folder `<split>/<class>/<image>` with the splits train and test (or val);
+        source: a folder `<split>/<class>/<image>` with the splits train and test
+            (or val, valid, validation);
             "sample:cifar10"; "torchvision:CIFAR10" or "torchvision:CIFAR100", downloaded if need
             be, with ":<root>" if wanted; "torchvision:ImageNet:<root>".
         preprocessing: how images are prepared: a `Preprocessing`, or torchvision's weights, such

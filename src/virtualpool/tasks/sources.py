@@ -16,7 +16,8 @@ from virtualpool.tasks.sample import cifar10_sample
 from virtualpool.words import some
 
 _IMAGENET = Preprocessing(224, resize=256, augmentation="resized crop")
-_LAYOUT = "<folder>/{train,test}/<class>/<image> (or val in place of test)"
+_TEST = ("test", "val", "valid", "validation")
+_LAYOUT = "<folder>/{train,test}/<class>/<image> (or val, valid or validation in place of test)"
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ def _folder(folder: Path, preprocessing: Preprocessing | None = None) -> Source:
     if not folder.is_dir():
         raise VirtualPoolError(f"{folder}: no such folder; images are read from {_LAYOUT}.")
     found = sorted(child.name for child in folder.iterdir() if child.is_dir())
-    test = next((split for split in ("test", "val") if split in found), None)
+    test = next((split for split in _TEST if split in found), None)
     if test is None:
         raise VirtualPoolError(
-            f"{folder}: no test or val folder in it"
+            f"{folder}: no test, val, valid or validation folder in it"
             f"{f', only {some(found, 5)}' if found else ', and no folder at all'}; "
             f"images are read from {_LAYOUT}."
         )

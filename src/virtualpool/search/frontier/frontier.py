@@ -144,7 +144,7 @@ class Frontier:
         Raises:
             VirtualPoolError: the weights are missing or broken, or are another model's.
         """
-        point = self._named(point)
+        point = self.named(point)
         if point.weights is None:
             return copy_of(model)
         loaded = load(model, self.directory / point.weights)
@@ -152,7 +152,12 @@ class Frontier:
             attach(loaded, point.plan.image_scale)  # files of virtualpool 0.1 do not say it
         return loaded
 
-    def _named(self, name: Point | str) -> Point:
+    def named(self, name: Point | str) -> Point:
+        """The point of a name; one of the models on smaller images has a name, too.
+
+        Raises:
+            VirtualPoolError: there is none.
+        """
         if isinstance(name, Point):
             return name
         named = {point.name: point for point in (*self.points, *self.smaller)}
@@ -217,7 +222,7 @@ class Frontier:
         """
         return cascade(
             self, model, calibration, max_drop=max_drop, confidence=confidence,
-            point=None if point is None else self._named(point), options=options,
+            point=None if point is None else self.named(point), options=options,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
