@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -341,3 +343,16 @@ def test_apply_writes_no_safetensors_under_another_name(run: Run, tmp_path: Path
     assert "ends in" in result.stderr
     assert ".safetensors" in result.stderr
     assert not path.exists()
+
+
+def test_doctor_names_what_is_here_and_the_next_step(as_json: Run, run: Run) -> None:
+    found = {row["subject"]: row for row in as_json("doctor")}
+    assert found["torch"]["found"] == version("torch")
+    is_there = find_spec("coremltools") is not None
+    assert (found["extra coreml"]["found"] == "not installed") != is_there
+    assert found["extra coreml"]["hint"] == (
+        "" if is_there else "pip install 'virtualpool[coreml]'"
+    )
+    assert {"processor", "GPU", "C++ compiler", "energy sensor", "extra onnx"} <= found.keys()
+    assert "extra dev" not in found
+    assert "next step" in run("doctor").stdout

@@ -13,6 +13,7 @@ from virtualpool.cli import terminal
 from virtualpool.cli.apply import apply
 from virtualpool.cli.bench import bench
 from virtualpool.cli.detect import detect
+from virtualpool.cli.doctor import doctor
 from virtualpool.cli.ending import end
 from virtualpool.cli.export import export
 from virtualpool.cli.interrupts import interrupts
@@ -52,7 +53,6 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Exit codes: 0 done, 1 refused or failed (one line says why), 2 wrong usage, "
@@ -78,7 +78,7 @@ def _options(
     terminal.show_log()
 
 
-for command in (sites, apply, sensitivity, tune, bench, pick, export, detect, report):
+for command in (sites, apply, sensitivity, tune, bench, pick, export, detect, report, doctor):
     app.command()(command)
 
 
