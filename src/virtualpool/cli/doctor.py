@@ -60,7 +60,7 @@ def _energy() -> Finding:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return "energy sensor", str(meter_of(device).sensor), ""
+        return "energy sensor", meter_of(device).sensor.name, ""
     except VirtualPoolError:
         return "energy sensor", "none", "name a meter of your own by --energy-from"
 
