@@ -31,10 +31,11 @@ from torchvision.transforms.v2.functional import to_dtype
 
 from virtualpool import Frontier, VirtualPoolError
 from virtualpool.cli.detectors import classes_of, original_of, refuse_other_tasks
+from virtualpool.measure.boxes import as_sure_as
 from virtualpool.report import record
 from virtualpool.report.record import Record
 from virtualpool.search import Point
-from virtualpool.tasks.detection.found import as_sure_as, found_in
+from virtualpool.tasks.detection.found import found_in
 
 LEAST_SCORE = 0.5
 TIMING_SECONDS = 1.0  # of each model

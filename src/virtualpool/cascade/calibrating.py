@@ -2,73 +2,22 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
-import torch
-from torch import Tensor
 
-from virtualpool.cascade.confidence import classes_of, fitted_temperature, margin
-from virtualpool.cascade.promise import allowed_losses, needed_images, smallest_rate
+from virtualpool.cascade.classifiers import FITTING, Outputs
+from virtualpool.cascade.detectors import Detections
+from virtualpool.cascade.judged import Outcome, Share
+from virtualpool.cascade.promise import allowed_loss, allowed_losses, needed_images, smallest_rate
 from virtualpool.errors import VirtualPoolError
-from virtualpool.schema import Count, Positive, Whole
+from virtualpool.schema import Positive
 
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Score = Literal["accuracy", "F1"]
 
-_FIRST = 20
-"""Each image of so many fits the temperature, and no threshold."""
 _SUREST = 1 - 1e-9
 _COARSEST = 0.01
 """Where no drop is allowed, a set that cannot rule out this one is too small."""
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What two models give for the same images.
-
-    Attributes:
-        fast: (N, classes) logits of the fast model.
-        slow: (N, classes) logits of the original.
-        labels: (N,) integers; None where there are none, so that the original's classes count.
-    """
-
-    fast: Tensor
-    slow: Tensor
-    labels: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.fast)
-
-    def __getitem__(self, chosen: Tensor) -> "Outputs":
-        labels = None if self.labels is None else self.labels[chosen]
-        return Outputs(self.fast[chosen], self.slow[chosen], labels)
-
-    @property
-    def classes(self) -> Tensor:
-        """The classes that are right, (N,)."""
-        return classes_of(self.slow) if self.labels is None else self.labels
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a cascade does with some images.
-
-    Attributes:
-        images: how many.
-        answered: by the fast model, as a share.
-        lost: images that the original has right and the cascade wrong.
-        won: the other way round.
-    """
-
-    images: Whole
-    answered: Share
-    lost: Count
-    won: Count
-
-    @property
-    def drop(self) -> float:
-        """How much lower the cascade's share of right answers is than the original's."""
-        return (self.lost - self.won) / self.images
 
 
 @dataclass(frozen=True)
@@ -84,6 +33,8 @@ class Calibration:
         confidence: of the promise.
         labelled: whether there were labels; otherwise a drop is disagreement with the original.
         outcome: with the images that the threshold was chosen with.
+        score: the mean over images that may drop: of classifiers the accuracy, of detectors the
+            F1 of an image's boxes.
     """
 
     temperature: Positive
@@ -93,10 +44,15 @@ class Calibration:
     confidence: Share
     labelled: bool
     outcome: Outcome
+    score: Score = "accuracy"
 
 
 def calibrated(
-    outputs: Outputs, *, max_drop: float = 0.0, confidence: float = 0.95, tests: int = 1
+    outputs: Outputs | Detections,
+    *,
+    max_drop: float = 0.0,
+    confidence: float = 0.95,
+    tests: int = 1,
 ) -> Calibration:
     """The smallest threshold that keeps the drop within `max_drop`, with probability `confidence`.
 
@@ -108,6 +64,8 @@ def calibrated(
     rejected is taken: fixed-sequence testing of Angelopoulos et al., Learn then test, 2021. The
     losses can only grow on the way, so all values in between may count as tested. Every 20th
     image fits the temperature and takes no part, so that the margin is fixed before the tests.
+    A detector's loss is how much lower the F1 of an image's boxes is, any number from 0 to 1; the
+    test is then of Hoeffding and Bentkus, as in the same paper.
 
     Promised is: over draws of the calibration set, with probability `confidence` at least, the
     cascade loses no more than `promised` of all images of the source. The images must be drawn
@@ -133,15 +91,12 @@ def calibrated(
     """
     _check(max_drop, confidence)
     tested = 1 - (1 - confidence) / tests
-    is_fitted = torch.arange(len(outputs)) % _FIRST == 0
-    fitting, rest = outputs[is_fitted], outputs[~is_fitted]
-    _check_size(len(outputs), len(rest), max_drop, tested)
-    temperature = fitted_temperature(fitting.fast, fitting.classes)
-    allowed = allowed_losses(len(rest), max_drop, tested) if max_drop else 0
-    right = rest.classes
-    is_lost = (classes_of(rest.fast) != right) & (classes_of(rest.slow) == right)
-    lost = margin(rest.fast, temperature)[is_lost].sort(descending=True).values
-    threshold = float(lost[allowed]) if len(lost) > allowed else -1.0
+    is_whole = isinstance(outputs, Outputs)
+    _check_size(outputs, max_drop, tested)
+    temperature, rest = outputs.fitted()
+    judged = rest.judged(temperature)
+    allows = allowed_losses if is_whole else allowed_loss
+    threshold = judged.threshold(allows(len(rest), max_drop, tested) if max_drop else 0)
     return Calibration(
         temperature,
         threshold,
@@ -149,17 +104,14 @@ def calibrated(
         max_drop or smallest_rate(len(rest), tested),
         confidence,
         outputs.labels is not None,
-        outcome(rest, temperature, threshold),
+        judged.outcome(threshold),
+        "accuracy" if is_whole else "F1",
     )
 
 
-def outcome(outputs: Outputs, temperature: float, threshold: float) -> Outcome:
-    """What a cascade with this temperature and threshold does with images."""
-    answered = margin(outputs.fast, temperature) > threshold
-    right = outputs.classes
-    fast, slow = (classes_of(logits) == right for logits in (outputs.fast, outputs.slow))
-    lost, won = (int((answered & which).sum()) for which in (slow & ~fast, fast & ~slow))
-    return Outcome(len(outputs), float(answered.double().mean()), lost, won)
+def outcome(outputs: Outputs | Detections, temperature: float, threshold: float) -> Outcome:
+    """The outcome of a cascade with this temperature and threshold."""
+    return outputs.judged(temperature).outcome(threshold)
 
 
 def _check(max_drop: float, confidence: float) -> None:
@@ -173,17 +125,18 @@ def _check(max_drop: float, confidence: float) -> None:
         )
 
 
-def _check_size(given: int, images: int, max_drop: float, confidence: float) -> None:
+def _check_size(outputs: Outputs | Detections, max_drop: float, confidence: float) -> None:
     needed = needed_images(max_drop or _COARSEST, confidence)
-    if images < needed:
-        # One in _FIRST fits the temperature, the first image too.
-        whole = math.ceil(needed * _FIRST / (_FIRST - 1))
+    if outputs.testing < needed:
+        # One in FITTING fits the temperature, the first image too; a detector has none.
+        is_fitted = isinstance(outputs, Outputs)
+        whole = math.ceil(needed * FITTING / (FITTING - 1)) if is_fitted else needed
         promise = (
             f"a drop of at most {max_drop:g}"
             if max_drop
             else f"any drop below {_COARSEST:g}, which max_drop=0 asks for at least"
         )
         raise VirtualPoolError(
-            f"{given} calibration images cannot promise {promise} with this confidence: {whole} "
-            "are needed. Give more images, a larger max_drop or a lower confidence."
+            f"{len(outputs)} calibration images cannot promise {promise} with this confidence: "
+            f"{whole} are needed. Give more images, a larger max_drop or a lower confidence."
         )

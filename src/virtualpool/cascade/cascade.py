@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from virtualpool.cascade import storing
 from virtualpool.cascade.calibrating import Calibration, calibrated
-from virtualpool.cascade.collecting import collected
+from virtualpool.cascade.collecting import are_findings, collected
 from virtualpool.cascade.confidence import margin
+from virtualpool.cascade.detectors import certainty
 from virtualpool.cascade.times import Times
+from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import batch_size
 from virtualpool.measure.latency import LatencyOptions, latency
 from virtualpool.measure.prepared import Timed
@@ -26,8 +28,9 @@ class Cascade(nn.Module):
     """A fast model answers where it is sure, the original the rest.
 
     Called with images it gives logits (N, classes): the fast model's where its margin is above the
-    threshold, and the original's for the other images, which alone it runs on. `Frontier.cascade`
-    and `Cascade.calibrated` make one, and put both models in eval mode.
+    threshold, and the original's for the other images, which alone it runs on. Of two detectors,
+    called with a list of images, it gives each image's boxes so. `Frontier.cascade` and
+    `Cascade.calibrated` make one, and put both models in eval mode.
 
     Attributes:
         fast: the fast model.
@@ -67,18 +70,19 @@ class Cascade(nn.Module):
         max_drop: float = 0.0,
         confidence: float = 0.95,
     ) -> "Cascade":
-        """A cascade of two classifiers that loses no more than `max_drop`.
+        """A cascade of two classifiers, or two detectors, that loses no more than `max_drop`.
 
         See `virtualpool.cascade.calibrating.calibrated` for what exactly is promised, and how.
 
         Args:
-            fast: a classifier, such as a pooled network.
+            fast: a classifier or detector, such as a pooled network.
             slow: the original.
             batches: calibration images (N, C, H, W), or pairs of images and labels (N,), which
-                neither model was trained or chosen with. Without labels, what the original says is
-                right.
-            max_drop: how much lower the share of right answers may be than the original's; 0 for
-                no lost image in the calibration.
+                neither model was trained or chosen with; of detectors, pairs of a list of images
+                and a list of dicts with true `boxes` and `labels`. Without labels, the original's
+                answers are right.
+            max_drop: how much lower the share of right answers may be than the original's, or of
+                detectors the mean F1 of an image's boxes; 0 for no loss in the calibration.
             confidence: the probability with which that is kept.
 
         Raises:
@@ -89,18 +93,29 @@ class Cascade(nn.Module):
         found = calibrated(outputs["the fast model"], max_drop=max_drop, confidence=confidence)
         return cls(fast, slow, found)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """The logits, (N, classes), of images (N, ...)."""
-        logits = self.fast(images)
-        unsure = ~self.is_sure(logits)
-        if bool(unsure.any()):
-            logits = logits.clone()
-            logits[unsure] = self.slow(images[unsure])
-        return logits
+    def forward(self, images: Any) -> Any:
+        """The logits, (N, classes), of images (N, ...); or the boxes in a list of images."""
+        answers = self.fast(images)
+        unsure = (~self.is_sure(answers)).nonzero()[:, 0]
+        if not len(unsure):
+            return answers
+        if isinstance(answers, Tensor):
+            answers = answers.clone()
+            answers[unsure] = self.slow(images[unsure])
+            return answers
+        places = unsure.tolist()
+        others = self.slow([images[place] for place in places])
+        changed = dict(zip(places, others, strict=True))
+        return [changed.get(place, found) for place, found in enumerate(answers)]
 
-    def is_sure(self, logits: Tensor) -> Tensor:
-        """Of which images the fast model is sure, (N,), by its logits; of none with a nan."""
-        return margin(logits, self.calibration.temperature) > self.calibration.threshold
+    def is_sure(self, answers: Any) -> Tensor:
+        """Of which images the fast model is sure, (N,), by its outputs; of none with a nan."""
+        its = (
+            certainty(answers)
+            if are_findings(answers)
+            else margin(answers, self.calibration.temperature)
+        )
+        return its > self.calibration.threshold
 
     def timed(self, images: Any, **options: "Unpack[LatencyOptions]") -> "Cascade":
         """The same cascade with the latencies of its models measured, here.
@@ -167,8 +182,13 @@ class Cascade(nn.Module):
             The reports of `virtualpool.export`, by "fast" and "slow".
 
         Raises:
-            VirtualPoolError: a model cannot be exported.
+            VirtualPoolError: a model cannot be exported, or the cascade is of detectors.
         """
+        if self.calibration.score == "F1":
+            raise VirtualPoolError(
+                "A cascade of detectors is not exported as one. Export each by virtualpool.export "
+                "and take the rule from cascade.json of Cascade.save."
+            )
         return storing.export(
             self.fast, self.slow, self.calibration, self.times, Path(folder), example_inputs,
             options,
@@ -185,12 +205,14 @@ class Cascade(nn.Module):
         it, of = self.calibration, self.calibration.outcome
         fast, slow = type(self.fast).__name__, type(self.slow).__name__
         kind = "with labels" if it.labelled else "without labels"
+        what = "of images lost" if it.score == "accuracy" else "lower F1 of an image's boxes"
+        decimals = 0 if it.score == "accuracy" else 2
         lines = [
             f"Cascade: the fast model ({fast}) answers {of.answered:.1%} of images, the original "
             f"({slow}) the rest",
-            f"  promised: at most {it.promised:.2%} of images lost, with confidence "
-            f"{it.confidence:g}",
-            f"  calibration: {of.images} images {kind}; {of.lost} lost, {of.won} won",
+            f"  promised: at most {it.promised:.2%} {what}, with confidence {it.confidence:g}",
+            f"  calibration: {of.images} images {kind}; {of.lost:.{decimals}f} lost, "
+            f"{of.won:.{decimals}f} won",
         ]
         lines += [f"  {_timed(times, of.answered)}" for times in self.times]
         return "\n".join(lines).replace("%", " %")

@@ -1,87 +1,133 @@
-"""Two or more models' outputs for the images of a calibration: logits, or refused by name."""
+"""Two or more models' outputs for the images of a calibration, or refused by name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from virtualpool.cascade.calibrating import Outputs
+from virtualpool.cascade.classifiers import Outputs
+from virtualpool.cascade.detectors import Detections
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.inputs import call, for_model
+from virtualpool.graph.inputs import call, for_model, map_tensors
 from virtualpool.graph.running import evaluating
+from virtualpool.measure.boxes import Found
 from virtualpool.recover.batches import images_of
+
+_BOXES = {"boxes", "scores", "labels"}
+Answers = Tensor | list[Found]
+"""Logits (N, classes), or a detector's findings in N images; on the CPU."""
 
 
 def collected(
     fast: Mapping[str, nn.Module], original: nn.Module, batches: Iterable[Any]
-) -> tuple[dict[str, Outputs], Any]:
+) -> tuple[dict[str, Outputs | Detections], Any]:
     """The outputs of fast models, each beside the original's, and the images of the first batch.
 
     Args:
         fast: models by name.
         original: the model that they are compared with.
-        batches: of images (N, C, H, W), or pairs of images and labels (N,); gone through once.
+        batches: of images (N, C, H, W), or pairs of images and labels (N,); of a detector, pairs
+            of a list of images and a list of true boxes, or tuples of the first alone. Gone
+            through once.
 
     Raises:
         VirtualPoolError: there are no batches, an output is no finite (N, classes) of two classes
-            or more, two models have other classes, or labels are no numbers of classes.
+            or more and no findings, two models have other classes, or labels are none.
     """
-    slow: list[Tensor] = []
-    labels: list[Tensor | None] = []
-    found: dict[str, list[Tensor]] = {name: [] for name in fast}
+    slow: list[Answers] = []
+    labels: list[Tensor | list[Found] | None] = []
+    found: dict[str, list[Answers]] = {name: [] for name in fast}
     first = None
     for batch in batches:
         images = images_of(batch)
         first = images if first is None else first
-        slow.append(_logits(original, "the original", images))
+        slow.append(_answers(original, "the original", images))
         labels.append(_labels(batch, slow[-1]))
         for name, model in fast.items():
-            logits = _logits(model, name, images)
-            if logits.shape != slow[-1].shape:
-                raise VirtualPoolError(
-                    f"{name} gives {tuple(logits.shape)} where the original gives "
-                    f"{tuple(slow[-1].shape)}; give two models of the same classes."
-                )
-            found[name].append(logits)
+            answers = _answers(model, name, images)
+            _check_alike(name, answers, slow[-1])
+            found[name].append(answers)
     if not slow:
         raise VirtualPoolError("The calibration has no batches; give at least one.")
-    every, right = torch.cat(slow), _all_or_none(labels)
-    return {name: Outputs(torch.cat(those), every, right) for name, those in found.items()}, first
+    _check_all_or_none(labels)
+    return {name: _beside(those, slow, labels) for name, those in found.items()}, first
 
 
-def _logits(model: nn.Module, name: str, images: Any) -> Tensor:
-    """(N, classes) on the CPU."""
+def _beside(fast: list[Any], slow: list[Any], labels: list[Any]) -> Outputs | Detections:
+    has_labels = labels[0] is not None
+    if isinstance(slow[0], Tensor):
+        right = torch.cat(labels) if has_labels else None
+        return Outputs(torch.cat(fast), torch.cat(slow), right)
+    truth = [*chain(*labels)] if has_labels else None
+    return Detections([*chain(*fast)], [*chain(*slow)], truth)
+
+
+def _answers(model: nn.Module, name: str, images: Any) -> Answers:
     with evaluating(model):
         given = for_model(images, model)
         output = call(model, given)
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(given):
+    if are_findings(output):
+        return map_tensors(Tensor.cpu, output)
+    return _logits(output, f"{name}, a {type(model).__name__},", len(given))
+
+
+def are_findings(output: Any) -> bool:
+    """Whether an output is a detector's: a list with boxes, scores and labels of each image."""
+    return isinstance(output, list) and all(
+        isinstance(each, dict) and each.keys() >= _BOXES for each in output
+    )
+
+
+def _logits(output: Any, who: str, images: int) -> Tensor:
+    """(N, classes) on the CPU."""
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != images:
         shown = (
             f"a tensor {tuple(output.shape)}"
             if isinstance(output, Tensor)
             else f"a {type(output).__name__}"
         )
         raise VirtualPoolError(
-            f"A cascade needs logits (N, classes), and {name}, a {type(model).__name__}, gives "
-            f"{shown}. Wrap it so that it gives logits; detectors have no cascade yet."
+            f"A cascade needs logits (N, classes) or a detector's boxes, and {who} gives {shown}. "
+            "Wrap it so that it gives logits."
         )
     if output.shape[1] < 2:
         raise VirtualPoolError(
-            f"{name}, a {type(model).__name__}, tells one class, so nothing says how sure it is. "
-            "Give two columns, such as 0 and the logit, for a yes or no."
+            f"{who} tells one class, so nothing says how sure it is. Give two columns, such as 0 "
+            "and the logit, for a yes or no."
         )
     if broken := int((~output.isfinite().all(1)).sum()):
         raise VirtualPoolError(
-            f"{name}, a {type(model).__name__}, gives nan or infinity for {broken} of "
-            f"{len(output)} images. Look for the layer that gives them, or another precision."
+            f"{who} gives nan or infinity for {broken} of {len(output)} images. Look for the layer "
+            "that gives them, or another precision."
         )
     return output.cpu()
 
 
-def _labels(batch: Any, logits: Tensor) -> Tensor | None:
+def _check_alike(name: str, fast: Answers, slow: Answers) -> None:
+    if isinstance(fast, Tensor) and isinstance(slow, Tensor):
+        if fast.shape != slow.shape:
+            raise VirtualPoolError(
+                f"{name} gives {tuple(fast.shape)} where the original gives {tuple(slow.shape)}; "
+                "give two models of the same classes."
+            )
+    elif isinstance(fast, Tensor) or isinstance(slow, Tensor):
+        raise VirtualPoolError(
+            f"{name} and the original are a classifier and a detector; give two of one kind."
+        )
+
+
+def _labels(batch: Any, answers: Answers) -> Tensor | list[Found] | None:
     if isinstance(batch, Tensor) or len(batch) < 2 or batch[1] is None:
         return None
-    labels, classes = batch[1], logits.shape[1]
+    if isinstance(answers, Tensor):
+        return _classes(batch[1], answers)
+    return _true_boxes(batch[1], len(answers))
+
+
+def _classes(labels: Any, logits: Tensor) -> Tensor:
+    classes = logits.shape[1]
     if (
         not isinstance(labels, Tensor)
         or labels.shape != logits.shape[:1]
@@ -95,10 +141,21 @@ def _labels(batch: Any, logits: Tensor) -> Tensor | None:
     return labels.cpu().long()
 
 
-def _all_or_none(labels: list[Tensor | None]) -> Tensor | None:
+def _true_boxes(targets: Any, images: int) -> list[Found]:
+    is_list = isinstance(targets, Sequence) and len(targets) == images
+    if not is_list or not all(
+        isinstance(each, dict) and each.keys() >= {"boxes", "labels"} for each in targets
+    ):
+        raise VirtualPoolError(
+            f"The targets of a batch are no list of {images} dicts with boxes and labels. Give one "
+            "for each image, or a tuple of the images alone."
+        )
+    return [map_tensors(Tensor.cpu, each) for each in targets]
+
+
+def _check_all_or_none(labels: Sequence[Any]) -> None:
     known = [each for each in labels if each is not None]
     if known and len(known) < len(labels):
         raise VirtualPoolError(
             f"{len(known)} of {len(labels)} batches have labels. Give them for all, or for none."
         )
-    return torch.cat(known) if known else None

@@ -1,8 +1,9 @@
-"""How many lost images a promise allows: an exact binomial bound, as of Clopper and Pearson."""
+"""How much may be lost for a promise: exact for lost images, bounded for losses between."""
 
 import math
 
 _ROUNDING = 1e-12
+_BISECTIONS = 60
 
 
 def allowed_losses(images: int, rate: float, confidence: float) -> int:
@@ -33,6 +34,42 @@ def allowed_losses(images: int, rate: float, confidence: float) -> int:
         term += math.log(images - losses) - math.log(losses + 1) + log_odds
         total = max(total, term) + math.log1p(math.exp(-abs(total - term)))
     return losses
+
+
+def allowed_loss(images: int, rate: float, confidence: float) -> float:
+    """The largest sum of losses in [0, 1] with which a mean loss above `rate` can be ruled out.
+
+    Source: the bound of Hoeffding and Bentkus, in Bates et al., Distribution-free, risk-controlling
+    prediction sets, 2021. The p-value of a mean loss m is the smaller one of
+    exp(-N h(m, rate)), h the relative entropy of two coins, and
+    e P(Binomial(N, rate) <= ceil(N m)).
+
+    Args:
+        images: that were tried, independent of each other.
+        rate: the mean loss to rule out, over 0 and under 1.
+        confidence: over 0 and under 1.
+
+    Returns:
+        The sum; -1 where so few images rule out nothing.
+
+    >>> round(allowed_loss(100, 0.1, 0.95), 2), allowed_loss(20, 0.1, 0.95)
+    (3.51, -1.0)
+    """
+    bentkus = allowed_losses(images, rate, 1 - (1 - confidence) / math.e)
+    if images < needed_images(rate, confidence):
+        return float(bentkus)
+    needed = -math.log(1 - confidence) / images
+    low, high = 0.0, rate
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _entropy(middle, rate) >= needed else (low, middle)
+    return max(images * low, float(bentkus))
+
+
+def _entropy(one: float, other: float) -> float:
+    """The relative entropy of a coin to another one, by their probabilities, in nats."""
+    first = one * math.log(one / other) if one else 0.0
+    return first + (1 - one) * math.log((1 - one) / (1 - other))
 
 
 def needed_images(rate: float, confidence: float) -> int:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.graph.running import evaluating
-from virtualpool.tasks.detection.found import Found, as_sure_as, found_in, shared
+from virtualpool.measure.boxes import Found, as_sure_as, shared
+from virtualpool.tasks.detection.found import found_in
 from virtualpool.tasks.detection.images import decoded
 from virtualpool.tasks.detection.objects import Objects
 

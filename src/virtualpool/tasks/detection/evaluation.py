@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.running import evaluating
 from virtualpool.measure.bench import device_of
+from virtualpool.measure.boxes import Found
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
 from virtualpool.recover.precision import Precision, autocast
 from virtualpool.tasks.detection.average_precision import Ranked, Rule, ranked
 from virtualpool.tasks.detection.coco_metric import check_coco, coco_metrics, has_coco
-from virtualpool.tasks.detection.found import Found, found_in
+from virtualpool.tasks.detection.found import found_in
 from virtualpool.tasks.detection.precision import full_precision_boxes
 
 Metric = Literal["voc", "voc2007", "coco"]
