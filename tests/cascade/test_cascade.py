@@ -219,7 +219,7 @@ class Gives(nn.Module):
 
 REFUSED = {
     "maps": (lambda x: x[:, :, None, None], r"gives a tensor \(4, 3, 1, 1\)"),
-    "a detector": (lambda x: [{"scores": x}], "gives a list.* detectors have no cascade"),
+    "no detector": (lambda x: [{"scores": x}], "or a detector's boxes, and .* gives a list"),
     "one class": (lambda x: x[:, :1], "tells one class"),
     "too many": (lambda x: torch.cat([x, x]), r"gives a tensor \(8, 3\)"),
     "nan": (lambda x: torch.where(x < 0, x, torch.nan), "nan or infinity for 4 of 4 images"),

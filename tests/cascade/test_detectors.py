@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from tests.tasks.detection.tiny import tiny_detector
@@ -60,8 +58,10 @@ def test_the_threshold_is_as_low_as_the_sum_of_losses_allows():
     calibration = calibrated(Detections(fast, slow), max_drop=0.1)
     allowed = allowed_loss(300, 0.1, 0.95)
     assert calibration.score == "F1"
-    assert calibration.outcome.lost == pytest.approx(math.floor(allowed * 3) / 3)
-    assert calibration.outcome.answered == pytest.approx(math.floor(allowed * 3) / 300)
+    loss = 1 / 3  # of each image: one box of three is wrong
+    lost = calibration.outcome.lost
+    assert lost <= allowed < lost + loss + 1e-5
+    assert calibration.outcome.answered == pytest.approx(lost / loss / 300)
 
 
 @pytest.mark.parametrize(("images", "rate"), [(20, 0.2), (72, 0.05), (300, 0.02), (5, 0.1)])
@@ -72,11 +72,10 @@ def test_losses_between_allow_no_more_than_lost_images(images, rate):
 
 
 def test_a_bound_of_a_mean_loss_is_kept():
-    """Of losses 0, 0.5 and 1 with a mean of 0.1, one draw in twenty at most is below the bound."""
+    """Losses of 0 and 1, and a few between, with a mean of 0.1: few draws are below the bound."""
     generator = torch.Generator().manual_seed(0)
-    chosen = torch.multinomial(
-        torch.tensor([0.84, 0.12, 0.04]), 80 * 2000, True, generator=generator
-    )
+    chances = torch.tensor([0.89, 0.02, 0.09])
+    chosen = torch.multinomial(chances, 80 * 2000, replacement=True, generator=generator)
     sums = torch.tensor([0, 0.5, 1])[chosen].reshape(2000, 80).sum(1)
     assert 0 < float((sums <= allowed_loss(80, 0.1, 0.95)).double().mean()) <= 0.05
 

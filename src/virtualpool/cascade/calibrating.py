@@ -82,6 +82,7 @@ def calibrated(
     Raises:
         VirtualPoolError: there are too few images, or a number is out of range.
 
+    >>> import torch
     >>> from torch.nn.functional import one_hot
     >>> right = torch.arange(400) % 5
     >>> fast, slow = (size * one_hot(right, 5) for size in (8.0, 9.0))

@@ -53,7 +53,7 @@ def allowed_loss(images: int, rate: float, confidence: float) -> float:
         The sum; -1 where so few images rule out nothing.
 
     >>> round(allowed_loss(100, 0.1, 0.95), 2), allowed_loss(20, 0.1, 0.95)
-    (3.51, -1.0)
+    (3.55, -1.0)
     """
     bentkus = allowed_losses(images, rate, 1 - (1 - confidence) / math.e)
     if images < needed_images(rate, confidence):
