@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -345,14 +344,15 @@ def test_apply_writes_no_safetensors_under_another_name(run: Run, tmp_path: Path
     assert not path.exists()
 
 
-def test_doctor_names_what_is_here_and_the_next_step(as_json: Run, run: Run) -> None:
-    found = {row["subject"]: row for row in as_json("doctor")}
-    assert found["torch"]["found"] == version("torch")
-    is_there = find_spec("coremltools") is not None
-    assert (found["extra coreml"]["found"] == "not installed") != is_there
-    assert found["extra coreml"]["hint"] == (
-        "" if is_there else "pip install 'virtualpool[coreml]'"
-    )
-    assert {"processor", "GPU", "C++ compiler", "energy sensor", "extra onnx"} <= found.keys()
+def test_doctor_names_what_is_here_and_the_next_step(
+    as_json: Run, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requires = ["rich>=13", "torch>=2; extra == 'onnx'", "no_such>=1; extra == 'coreml'"]
+    monkeypatch.setattr(metadata, "requires", lambda _: [*requires, "ruff; extra == 'dev'"])
+    found = {row["subject"]: (row["found"], row["hint"]) for row in as_json("doctor")}
+    assert found["torch"] == (metadata.version("torch"), "")
+    assert found["extra onnx"] == (f"torch {metadata.version('torch')}", "")
+    assert found["extra coreml"] == ("not installed", "pip install 'virtualpool[coreml]'")
+    assert {"processor", "GPU", "C++ compiler", "energy sensor"} <= found.keys()
     assert "extra dev" not in found
     assert "next step" in run("doctor").stdout

@@ -16,7 +16,9 @@ from PIL import Image, ImageDraw
 from tests.tasks.detection.tiny import tiny_detector
 
 import virtualpool as vp
+from virtualpool.documents import read_document, write_document
 from virtualpool.measure import Latency, Setting
+from virtualpool.search import Point
 from virtualpool.search.frontier import frontier
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -135,12 +137,12 @@ def test_a_model_may_see_smaller_images(
 ) -> None:
     copied = tmp_path / "run"
     shutil.copytree(run_dir, copied)
-    found = vp.Frontier.load(copied / "frontier.json")
-    last = found.points[-1]
+    path = copied / "round-02" / "point.json"
+    last = read_document(path, Point.from_json)
     assert last.weights is not None
-    vp.save(vp.apply(sure(), [torch.rand(3, 30, 40)], [], image_scale=0.5), copied / last.weights)
-    scaled = replace(last, plan=vp.plan_of(vp.load(sure(), copied / last.weights)))
-    replace(found, points=(*found.points[:-1], scaled)).save(copied / "frontier.json")
+    scaled = vp.apply(sure().eval(), [torch.rand(3, 30, 40)], [], image_scale=0.5)
+    vp.save(scaled, copied / last.weights)
+    write_document(path, replace(last, plan=vp.plan_of(scaled)).to_json())
     camera(copied, CLIP, "--frames-per-second", 1e-3, takes_ms=(2e6, 2e6, 1e2))
     assert "Begins with round-02 (image scale 0.5)" in capsys.readouterr().out
 
@@ -327,7 +329,8 @@ def test_a_rate_is_a_number_above_zero(
 )
 def test_pace(camera: Camera, begin: int, took: list[int], ends: int, late: int) -> None:
     points = [
-        SimpleNamespace(name=str(ms), latency=SimpleNamespace(median_ms=ms)) for ms in (80, 40, 10)
+        SimpleNamespace(name=str(ms), latency=SimpleNamespace(median_ms=ms), plan=vp.Plan())
+        for ms in (80, 40, 10)
     ]
     pace = runpy.run_path(str(EXAMPLES / "camera.py"))["Pace"](points, begin, 100)
     assert pace.mean_ms == points[begin].latency.median_ms
