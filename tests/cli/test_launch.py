@@ -67,6 +67,7 @@ def test_what_fails_in_one_process_ends_all_and_is_said_once(
 ) -> None:
     _, _, *options = tune_options
     asked = ["tune", f"{network}:failing", *options, "--run-dir", str(tmp_path / "run")]
+    asked += ["--rounds", "1"]
     together = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
     processes = [
         start("virtualpool", *asked, RANK=rank, LOCAL_RANK=rank, **together) for rank in "01"

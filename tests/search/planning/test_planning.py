@@ -172,7 +172,7 @@ def test_without_a_bound_nothing_faster_is_a_result_too(start, monkeypatch, tmp_
 @pytest.mark.usefixtures("unfused")
 @pytest.mark.parametrize(
     ("seconds", "tries", "kept"),
-    [(6.5, 2, 2), (0.1, 1, 1)],
+    [(7.5, 2, 2), (0.1, 1, 1)],
 )
 def test_a_budget_ends_the_tries_and_then_the_models(
     start, monkeypatch, tmp_path, seconds, tries, kept
@@ -185,6 +185,7 @@ def test_a_budget_ends_the_tries_and_then_the_models(
     assert len(tried(tmp_path / "run")) == tries
     assert len(frontier.points) == 1 + kept
     assert "no more plans are tried: another one takes about" in log
+    assert "the sites join in 2 groups, maps (12 x 12), 5" in log
 
 
 @pytest.mark.usefixtures("unfused")

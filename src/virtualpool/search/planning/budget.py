@@ -1,5 +1,6 @@
 """The time that a search may take."""
 
+import math
 import re
 from time import monotonic
 
@@ -26,11 +27,9 @@ class Budget:
         """The seconds that have gone by."""
         return monotonic() - self._began
 
-    def allows(self, seconds: float, share: float = 1.0) -> bool:
-        """Whether so many seconds more are within the budget, or within a share of it."""
-        if self._seconds is None:
-            return True
-        return self.elapsed + seconds <= share * self._seconds
+    def left(self, share: float = 1.0) -> float:
+        """The seconds left of the budget, or of a share of it; infinite without one."""
+        return math.inf if self._seconds is None else share * self._seconds - self.elapsed
 
 
 def seconds_of(text: str) -> float:
@@ -51,9 +50,10 @@ def seconds_of(text: str) -> float:
 def in_words(seconds: float) -> str:
     """About how long, for people.
 
-    >>> in_words(40), in_words(500), in_words(9000)
-    ('40 s', '8 min', '2.5 h')
+    >>> in_words(0.4), in_words(40), in_words(95), in_words(500), in_words(9000)
+    ('0.4 s', '40 s', '1.6 min', '8.3 min', '2.5 h')
     """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    units = {"s": 1, "min": 60, "h": 3600}
+    unit = next((unit for unit, size in units.items() if seconds < 90 * size), "h")
+    number = seconds / units[unit]
+    return f"{number:.{0 if number >= 10 else 1}f} {unit}"

@@ -27,12 +27,12 @@ class Candidate:
     sites: tuple[str, ...]
 
 
-def candidates(found: Sequence[Site]) -> list[Candidate]:
+def candidates(found: Sequence[Site], most: int = MOST) -> list[Candidate]:
     """The candidates among some sites, in the order of execution.
 
-    Up to `MOST` sites stand for themselves. More of them form groups: those of a block, which
+    Up to `most` sites stand for themselves. More of them form groups: those of a block, which
     have the beginning of their names and the size of their maps in common. The blocks grow until
-    there are `MOST` groups or fewer; sites that share no beginning go by the size of their maps.
+    there are `most` groups or fewer; sites that share no beginning go by the size of their maps.
 
     >>> shape = {"in_shape": (), "kernel": (3, 3), "stride": (1, 1), "macs": 0, "follows": "conv"}
     >>> other = {"before_pool": False, "eligible": True, "reason": None}
@@ -41,14 +41,14 @@ def candidates(found: Sequence[Site]) -> list[Candidate]:
     >>> [(each.name, len(each.sites)) for each in candidates(every)]
     [('layer1 (4 x 4)', 15), ('layer2 (4 x 4)', 15)]
     """
-    if len(found) <= MOST:
+    if len(found) <= most:
         return [Candidate(site.name, (site.name,)) for site in found]
     groups: dict[str, list[str]] = {}
     for depth in reversed(range(max(site.name.count(".") for site in found) + 1)):
         groups = {}
         for site in found:
             groups.setdefault(_block(site, depth), []).append(site.name)
-        if len(groups) <= MOST:
+        if len(groups) <= most:
             break
     return [
         Candidate(name if len(names) > 1 else names[0], tuple(names))

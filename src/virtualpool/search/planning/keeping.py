@@ -33,7 +33,7 @@ def points(steps: Steps, drafts: Sequence[Draft], budget: Budget) -> Iterator[Po
 
         yield steps.round(index, added, len(drafts), start)
         seconds, left = budget.elapsed - began, len(drafts) - index
-        if left and not budget.allows(seconds):
+        if left and seconds > budget.left():
             steps.run.log(
                 f"{count(left, 'kept plan')} not recovered: the budget nears its end, and the last "
                 f"one took {in_words(seconds)}; the same call goes on with them"

@@ -7,7 +7,12 @@ from typing import Any
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import naming
 from virtualpool.search.planning.budget import Budget, OutOfBudget, in_words
-from virtualpool.search.planning.candidates import at_scale, candidates, taken_scales
+from virtualpool.search.planning.candidates import (
+    Candidate,
+    at_scale,
+    candidates,
+    taken_scales,
+)
 from virtualpool.search.planning.choosing import beater, is_behind, thinned, unbeaten
 from virtualpool.search.planning.growing import Growing
 from virtualpool.search.planning.target import Target
@@ -21,6 +26,8 @@ FILE = "plans.json"
 """The file of a run with its plans, kept or left."""
 _PLANS_EACH = 4
 """How many plans are tried at most, for each site or group and each image scale."""
+_NEEDED = 2
+"""How many of them a candidate needs: to be tried alone, and to join the others."""
 _SWAPS = 2
 """How many candidates of each kept plan are exchanged."""
 _WON_BACK = 0.5
@@ -67,7 +74,7 @@ class _Search:
         budget: Budget,
     ) -> None:
         self._steps, self._target, self._budget = steps, target, budget
-        self._sites = [site.name for site in found]
+        self._found, self._sites = found, [site.name for site in found]
         self._candidates = candidates(found)
         self._asked_scales = scales
         limit = _PLANS_EACH * (len(self._candidates) + len(scales))
@@ -101,23 +108,34 @@ class _Search:
     def _try_all(self, scales: list[float]) -> None:
         trials = self._trials
         trials.of(self._sites, 1.0, "all sites")
-        left = trials.limit - len(trials.found)
+        left = max(0, int(trials.fitting))
         self._log(
             f"a plan takes about {in_words(trials.seconds)}: at most {left} more, "
             f"{in_words(left * trials.seconds)} without the recovery of the kept ones"
         )
-        alone = {
-            each.name: trials.of(each.sites, 1.0, f"{each.name} alone") for each in self._candidates
-        }
-        ranked = sorted(self._candidates, key=lambda each: alone[each.name].cost_per_ms)
+        order = self._fitting(left)
+        alone = {each.name: trials.of(each.sites, 1.0, f"{each.name} alone") for each in order}
+        ranked = sorted(order, key=lambda each: alone[each.name].cost_per_ms)
         self._log(f"the least drop for a millisecond saved: {some([it.name for it in ranked], 5)}")
-        growing = Growing(trials, ranked, self._candidates, self._log)
+        growing = Growing(trials, ranked, order, self._log)
         growing.grow(1.0, lambda _: True)
         pooled = unbeaten(trials)
         for scale in scales:
             self._grow_at(scale, growing, pooled)
         for trial in thinned(self._within(), self._target):
             growing.swap(trial, _SWAPS)
+
+    def _fitting(self, plans: int) -> list[Candidate]:
+        """The candidates; larger groups where the budget has no room for each of them."""
+        most = max(1, plans // _NEEDED)
+        if len(self._candidates) <= most:
+            return self._candidates
+        groups = candidates(self._found, most)
+        self._log(
+            f"the budget has room for few plans: the sites join in {count(len(groups), 'group')}, "
+            f"{some([each.name for each in groups], 5)}"
+        )
+        return groups
 
     def _grow_at(self, scale: float, growing: Growing, pooled: list[Trial]) -> None:
         """Adds sites at an image scale, as long as no plan at scale 1 is ahead at equal speed."""

@@ -11,16 +11,21 @@ from virtualpool.apply import apply
 from virtualpool.files import naming
 from virtualpool.fuse import Report
 from virtualpool.graph.image_scale import without_resizing
+from virtualpool.graph.inputs import batch_size
 from virtualpool.graph.random_numbers import seeded
 from virtualpool.measure.latency import LatencyOptions, latency
 from virtualpool.observer import unobserved
 from virtualpool.records import append_record, read_records
+from virtualpool.recover.batches import images_of
 from virtualpool.recover.reconstruction import reconstruct
 from virtualpool.search.planning.budget import Budget, OutOfBudget, in_words
 from virtualpool.search.planning.trial import Draft, Trial
 from virtualpool.search.run.forms import fused_if_possible
 from virtualpool.search.steps import Steps
 
+_IMAGES = 256
+"""About so many reconstruct a plan that is tried, as they are as good at ranking; all of them a
+model that is kept."""
 _REPEATS = 7
 """Of a timing; the models that are kept are timed anew."""
 _SHARE = 0.5
@@ -41,7 +46,7 @@ class Trials:
     def __init__(
         self, steps: Steps, batches: Iterable[Any], order: Sequence[str], budget: Budget, limit: int
     ) -> None:
-        self._steps, self._batches, self._budget = steps, batches, budget
+        self._steps, self._batches, self._budget = steps, spread(batches, _IMAGES), budget
         self._places = {name: place for place, name in enumerate(order)}
         self._path = steps.run.directory / "plans.jsonl"
         self.limit = limit
@@ -56,6 +61,12 @@ class Trials:
     def seconds(self) -> float:
         """How long a plan takes, by the ones so far."""
         return sum(trial.seconds for trial in self) / max(1, len(self.found))
+
+    @property
+    def fitting(self) -> float:
+        """How many plans more the limit and the budget have room for, about."""
+        room = self._budget.left(_SHARE) / max(self.seconds, 1e-9)
+        return min(self.limit - len(self.found), room)
 
     def of(self, sites: Iterable[str], image_scale: float, why: str) -> Trial:
         """The trial of a plan, which is made if there is none yet.
@@ -76,7 +87,7 @@ class Trials:
     def _check(self) -> None:
         if len(self.found) >= self.limit:
             raise OutOfBudget(f"{self.limit} plans are tried")
-        if self.found and not self._budget.allows(self.seconds, _SHARE):
+        if self.found and self.fitting < 1:
             raise OutOfBudget(
                 f"another one takes about {in_words(self.seconds)}, and half of the budget is kept "
                 "for the models"
@@ -135,6 +146,18 @@ class Trials:
         models = {"original": steps.model, "plan": alone}
         times = latency(models, steps.example_inputs, **options)
         return times["plan"].speedup_over(times["original"]).median
+
+
+def spread(batches: Iterable[Any], images: int) -> list[Any]:
+    """About so many images of some batches, as whole batches that are spread evenly.
+
+    >>> import torch
+    >>> [int(batch[0, 0]) for batch in spread(torch.arange(12).view(12, 1).split(2), 6)]
+    [0, 4, 8]
+    """
+    every = list(batches)
+    found = sum(batch_size((images_of(batch),)) for batch in every)
+    return every[:: max(1, round(found / images))]
 
 
 @contextmanager
