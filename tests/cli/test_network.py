@@ -109,7 +109,7 @@ def test_a_pooled_file_gives_the_pooled_network(network: Path, tmp_path: Path) -
         ("torchvision:resnet18", "IMAGENET", "no weights 'IMAGENET'; there are: IMAGENET1K_V1"),
         ("timm:resnet_fifty", None, "timm has no model 'resnet_fifty'"),
         ("timm:resnet18", "IMAGENET1K_V1", "for timm give DEFAULT"),
-        ("virtualpool:vgg", None, "there are virtualpool:all_cnn_c and virtualpool:faster_rcnn"),
+        ("virtualpool:vgg", None, "there are virtualpool:all_cnn_c, virtualpool:faster_rcnn"),
         ("virtualpool:faster_rcnn_vgg16", "DEFAULT", "comes without weights such as 'DEFAULT'"),
         ("virtualpool:all_cnn_c", "imagenet", "no weights 'imagenet'; there are: cifar10"),
         ("missing.py:tiny", None, "missing.py: no such file"),

@@ -182,20 +182,22 @@ def _timm(name: str, weights: str | None) -> Network:
 def _virtualpool(name: str, weights: str | None) -> Network:
     from virtualpool import models
 
-    if name == "faster_rcnn_vgg16":
-        if weights:
-            raise VirtualPoolError(
-                f"virtualpool:{name} comes without weights such as {weights!r}; give the path of a "
-                "state dict."
-            )
-        return Network(models.faster_rcnn_vgg16(_VOC_CLASSES), size=600)
-    if name != "all_cnn_c":
+    if name == "all_cnn_c":
+        return Network(models.all_cnn_c(weights), 32, CIFAR10)  # type: ignore[arg-type]
+    if name not in ("faster_rcnn_vgg16", "unet_vgg16"):
         raise VirtualPoolError(
-            f"virtualpool:{name}: there are virtualpool:all_cnn_c and "
-            f"virtualpool:faster_rcnn_vgg16 (for the {_VOC_CLASSES} classes of VOC; for others "
-            "write a function that builds it)."
+            f"virtualpool:{name}: there are virtualpool:all_cnn_c, virtualpool:faster_rcnn_vgg16 "
+            f"(for the {_VOC_CLASSES} classes of VOC) and virtualpool:unet_vgg16 (for the 11 of "
+            "CamVid; for others write a function that builds it)."
         )
-    return Network(models.all_cnn_c(weights), 32, CIFAR10)  # type: ignore[arg-type]
+    if weights:
+        raise VirtualPoolError(
+            f"virtualpool:{name} comes without weights such as {weights!r}; give the path of a "
+            "state dict."
+        )
+    if name == "unet_vgg16":
+        return Network(models.unet_vgg16(), size=360)
+    return Network(models.faster_rcnn_vgg16(_VOC_CLASSES), size=600)
 
 
 _SOURCES: dict[str, Callable[[str, str | None], Network]] = {

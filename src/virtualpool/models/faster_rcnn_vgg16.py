@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import vgg16
 from torchvision.models.detection import FasterRCNN
@@ -12,7 +10,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
-from virtualpool.errors import VirtualPoolError
+from virtualpool.models.vgg16_trunk import load_trunk
 
 _LAST_POOL = 30
 _POOLED_SIDE = 7
@@ -78,7 +76,7 @@ def faster_rcnn_vgg16(
     """
     backbone = VGG16Trunk()
     if trunk is not None:
-        _load_trunk(backbone, Path(trunk))
+        load_trunk(backbone.features, Path(trunk))
     pooled_values = backbone.out_channels * _POOLED_SIDE**2
     paper = {"min_size": 600, "max_size": 1000, "rpn_post_nms_top_n_test": 300}
     return FasterRCNN(
@@ -89,13 +87,3 @@ def faster_rcnn_vgg16(
         box_predictor=FastRCNNPredictor(hidden, classes + 1),
         **paper | options,
     )
-
-
-def _load_trunk(trunk: VGG16Trunk, path: Path) -> None:
-    try:
-        trunk.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise VirtualPoolError(
-            f"{path}: not the weights of VGG-16's trunk ({error}); a safetensors file with "
-            "features.0.weight, features.0.bias and so on to features.28 is expected."
-        ) from error
