@@ -22,6 +22,10 @@ def cascade_of(run: "Record", frontier: "Frontier", max_drop: float) -> "Cascade
     from virtualpool.cli.task import Kind, open_task
 
     given = run.settings
+    if given.get("task") == "segmentation":
+        raise VirtualPoolError(
+            f"{run.directory} is of a segmentation network, and there is no cascade of one."
+        )
     if not given.keys() >= {"model", "weights", "data", "images"}:
         raise VirtualPoolError(
             f"{run.directory} does not say which network and images it is of: it was not made by "

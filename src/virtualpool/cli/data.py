@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from virtualpool.cli.network import Network
 from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks import segmentation
 from virtualpool.tasks.detection import Augmentation
 from virtualpool.tasks.preprocessing import Preprocessing
 from virtualpool.tasks.sources import open_source
@@ -64,6 +65,17 @@ class Preparation:
                 f"{', '.join(get_args(Augmentation))}."
             )
         return self.augmentation or "flip"  # pyright: ignore[reportReturnType]
+
+    def for_masks(self) -> segmentation.Preparation:
+        """How images and masks are prepared for segmentation: the crops have `size`.
+
+        Raises:
+            VirtualPoolError: there is no such augmentation, or it crops and there is no size.
+        """
+        given = self._said
+        side = given.pop("size", None)
+        given.setdefault("augmentation", "flip" if side is None else "crop")
+        return segmentation.Preparation(crop=None if side is None else (side, side), **given)
 
     @property
     def _said(self) -> dict[str, Any]:

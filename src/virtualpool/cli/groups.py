@@ -21,6 +21,7 @@ class Judged:
     weights: options.Weights = None
     task: options.Task = "classification"
     metric: options.Metric = "voc"
+    ignore: options.Ignore = 255
     size: options.Size = None
     resize: options.Resize = None
     mean: options.Mean = None
@@ -43,6 +44,7 @@ class Judged:
             Preparation(self.size, self.resize, self.mean, self.std, augment),
             task=self.task,
             metric=self.metric,
+            ignored=self.ignore,
             device=self.device,
             batch_size=self.batch_size,
             subset=self.subset,

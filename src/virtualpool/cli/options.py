@@ -67,15 +67,22 @@ Data = Annotated[
         rich_help_panel=DATA,
         help="A folder {train,test}/CLASS/IMAGE (or val in place of test), sample:cifar10, "
         "torchvision:CIFAR10[:ROOT], torchvision:CIFAR100[:ROOT] or torchvision:ImageNet:ROOT; for "
-        "detection, a folder in the layout of VOC or of COCO.",
+        "detection, a folder in the layout of VOC or of COCO; for segmentation, a folder "
+        "{train,test}/NAME.jpg with masks {train,test}annot/NAME.png.",
     ),
 ]
 Task = Annotated[
-    Literal["classification", "detection"],
+    Literal["classification", "detection", "segmentation"],
     typer.Option(
         rich_help_panel=DATA,
         help="The network's task: it gives logits, or takes a list of images and gives boxes as "
-        "torchvision's detectors do.",
+        "torchvision's detectors do, or gives a map of logits.",
+    ),
+]
+Ignore = Annotated[
+    int,
+    typer.Option(
+        min=0, rich_help_panel=DATA, help="The number of pixels without a class in masks."
     ),
 ]
 Metric = Annotated[
@@ -105,7 +112,8 @@ Augment = Annotated[
     Literal["none", "flip", "flip both", "crop", "resized crop"] | None,
     typer.Option(
         rich_help_panel=DATA,
-        help="How the training images are varied; flip both, upside down too, is for detection.",
+        help="How the training images are varied; flip both, upside down too, is for detection. "
+        "Crops for segmentation have --size.",
     ),
 ]
 Subset = Annotated[
@@ -116,7 +124,11 @@ Subset = Annotated[
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option(min=1, rich_help_panel=DATA, help="Images in a batch; 128, or for detection 2."),
+    typer.Option(
+        min=1,
+        rich_help_panel=DATA,
+        help="Images in a batch; 128, for detection 2, for segmentation 4.",
+    ),
 ]
 Workers = Annotated[
     int, typer.Option(min=0, rich_help_panel=DATA, help="Processes that decode images.")

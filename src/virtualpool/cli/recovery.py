@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from virtualpool.errors import VirtualPoolError
 from virtualpool.recover.round import Finetune
 from virtualpool.search import by_distillation, by_labels, by_recalibration, by_reconstruction
-from virtualpool.tasks.detection import by_detector_distillation, detector_loss
+from virtualpool.tasks.detection import Detection, by_detector_distillation, detector_loss
+from virtualpool.tasks.segmentation import PixelLoss, Segmentation
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -19,7 +21,11 @@ RECONSTRUCTION = "reconstruction"
 NONE = "none"
 TRAINING = ("distillation", "labels", "distillation+labels")
 WAYS = (RECONSTRUCTION, *TRAINING, "recalibration")
-_USUAL_IMAGES: dict["Kind", int] = {"classification": 1000, "detection": 100}
+_USUAL_IMAGES: dict["Kind", int] = {
+    "classification": 1000,
+    "detection": 100,
+    "segmentation": 200,
+}
 _FEW = 5
 """Of the images that a model is reconstructed with, one in so many ranks the sites."""
 
@@ -85,14 +91,23 @@ def finetune(
     batches = task.training_batches
     if way == "recalibration":
         return by_recalibration(batches)
-    labelled, distilled = _TRAINING[task.kind]
+    labelled, distilled = _training(task)
     if way == "labels":
         return labelled(batches, **training)
     labels = 0.0 if way == "distillation" else 1.0
+    if labels and task.kind == "segmentation":
+        raise VirtualPoolError(
+            f"--recover {way}: for segmentation there are distillation and labels, each by itself. "
+            "Give one of them, or one after the other: distillation,labels."
+        )
     return distilled(task.module, batches, labels=labels, sites=sites, **training)
 
 
-_TRAINING: dict["Kind", Any] = {
-    "classification": (by_labels, by_distillation),
-    "detection": (partial(by_labels, loss=detector_loss), by_detector_distillation),
-}
+def _training(task: "Task") -> tuple[Any, Any]:
+    """By labels, and by distillation."""
+    if isinstance(task.data, Detection):
+        return partial(by_labels, loss=detector_loss), by_detector_distillation
+    if isinstance(task.data, Segmentation):
+        loss = PixelLoss(task.data.class_weights(), task.data.ignored)
+        return partial(by_labels, loss=loss), by_distillation
+    return by_labels, by_distillation

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from virtualpool import processes
@@ -20,15 +22,16 @@ from virtualpool.measure.score import Evaluate
 from virtualpool.recover.precision import Precision
 from virtualpool.report import record, wording
 from virtualpool.search.run import Run
-from virtualpool.tasks import classification, detection
+from virtualpool.tasks import classification, detection, segmentation
 from virtualpool.tasks.detection.classes import class_count
 from virtualpool.tasks.detection.found import found_in
 from virtualpool.tasks.detection.illustration import illustrated
+from virtualpool.tasks.segmentation.evaluation import logits_in
 from virtualpool.words import count, some
 
-Kind = Literal["classification", "detection"]
+Kind = Literal["classification", "detection", "segmentation"]
 
-_BATCH_SIZES: dict[Kind, int] = {"classification": 128, "detection": 2}
+_BATCH_SIZES: dict[Kind, int] = {"classification": 128, "detection": 2, "segmentation": 4}
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,15 @@ class Task:
         kind: the network's task.
         module: the network, on its device.
         data: the images.
-        images: example inputs on the same device: (1, 3, size, size), or for detection a list of
-            one image.
+        images: example inputs on the same device: (1, 3, size, size), for segmentation an image of
+            the data, for detection a list of one.
         metric: by which a detector is judged.
         settings: must be the same when a run goes on.
     """
 
     kind: Kind
     module: nn.Module
-    data: classification.Classification | detection.Detection
+    data: classification.Classification | detection.Detection | segmentation.Segmentation
     images: Any
     metric: detection.Metric
     settings: dict[str, Any]
@@ -68,6 +71,8 @@ class Task:
         test = self.data.test
         if self.kind == "detection":
             return detection.evaluator(test, metric=self.metric, mixed_precision=mixed_precision)
+        if self.kind == "segmentation":
+            return segmentation.evaluator(test, mixed_precision=mixed_precision)
         return classification.evaluator(test, mixed_precision=mixed_precision)
 
     def illustrate(self, run_dir: Path) -> None:
@@ -94,8 +99,9 @@ class Task:
 
     def _said(self) -> set[str]:
         """The images left out, and printed, when the data was opened."""
-        splits = self.data.splits.values() if isinstance(self.data, detection.Detection) else ()
-        return {str(path) for split in splits for path in split.skipped}
+        if isinstance(self.data, classification.Classification):
+            return set()
+        return {str(path) for split in self.data.splits.values() for path in split.skipped}
 
 
 def open_task(
@@ -111,6 +117,7 @@ def open_task(
     subset: int | None,
     workers: int,
     seed: int,
+    ignored: int = segmentation.IGNORED,
 ) -> Task:
     """Loads a network and opens the data, prepared for it.
 
@@ -120,7 +127,11 @@ def open_task(
     processes.join(on_cpu=where.type == "cpu")
     size = batch_size or _BATCH_SIZES[task]
     shared = {"batch_size": size, "subset": subset, "workers": workers, "seed": seed}
-    opening = _for_detection if task == "detection" else _for_classification
+    opening: Any = {
+        "classification": _for_classification,
+        "detection": _for_detection,
+        "segmentation": partial(_for_segmentation, ignored=ignored),
+    }[task]
     # Random weights, too, are the same when a run goes on, and in all of several processes.
     with processes.main_first(), seeded(seed, "network"):
         network = load_network(model, weights)
@@ -132,8 +143,9 @@ def open_task(
         "batch size": size,
         "device": where.type,
     }
-    if task == "detection":
-        settings |= {"task": task, "metric": metric}
+    if task != "classification":
+        settings |= {"task": task}
+        settings |= {"metric": metric} if task == "detection" else {"ignored": ignored}
     on_device = map_tensors(lambda tensor: tensor.to(where), images)
     return Task(task, network.module.to(where), data, on_device, metric, settings)
 
@@ -151,9 +163,7 @@ def _for_detection(
 ) -> tuple[detection.Detection, Any, dict[str, Any]]:
     augmentation = preparation.for_boxes()
     data = detection.load_data(source, augmentation=augmentation, **shared)
-    for name, split in data.splits.items():
-        if left_out := split.left_out():
-            messages().print(f"{source}, {name}: {left_out}")
+    _say_left_out(source, data)
     _check_classes(network.module, source, data.classes)
     # A detector takes longer the more it finds, so it is timed on a real image.
     images = next((images for images, _ in data.test if images), None)
@@ -162,6 +172,37 @@ def _for_detection(
     with evaluating(network.module):
         found_in(images[:1], network.module)  # refuses other networks before tuning
     return data, images[:1], {"augmentation": augmentation}
+
+
+def _for_segmentation(
+    network: Network, source: str, preparation: Preparation, shared: dict[str, Any], *, ignored: int
+) -> tuple[segmentation.Segmentation, Any, dict[str, Any]]:
+    prepared = preparation.for_masks()
+    with evaluating(network.module), torch.no_grad():
+        # How many classes there are is known by the network, where no file says their names.
+        count = logits_in(network.module(torch.zeros(1, 3, _SIDE, _SIDE))).shape[1]
+    given: Any = {"preparation": prepared, "ignored": ignored}
+    data = segmentation.load_data(source, classes=count, **given, **shared)
+    _say_left_out(source, data)
+    if len(data.classes) != count:
+        raise VirtualPoolError(
+            f"{source} has {len(data.classes)} classes ({some(data.classes, 5)}), and the network "
+            f"gives logits of {count}; build it for as many."
+        )
+    images = next((images for images, _ in data.test if len(images)), None)
+    if images is None:
+        raise VirtualPoolError(f"{source}: no test image can be read.")
+    return data, images[:1], asdict(prepared)
+
+
+_SIDE = 64
+"""Of an image by which a segmentation network is asked for the number of its classes."""
+
+
+def _say_left_out(source: str, data: detection.Detection | segmentation.Segmentation) -> None:
+    for name, split in data.splits.items():
+        if left_out := split.left_out():
+            messages().print(f"{source}, {name}: {left_out}")
 
 
 def _check_classes(detector: nn.Module, source: str, classes: Sequence[str]) -> None:

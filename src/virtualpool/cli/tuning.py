@@ -109,7 +109,7 @@ class Recovery:
             min=2,
             rich_help_panel=_RECOVERY,
             help="Training images that reconstruction reads, without their labels (default: 1000, "
-            "of detection 100).",
+            "of detection 100, of segmentation 200).",
         ),
     ] = None
     site_weight: Annotated[

@@ -28,8 +28,12 @@ def measures(points: Sequence[Point]) -> dict[str, str]:
     return {
         name: name.replace("top5", "top-5")
         for name in names
-        if any(_is_another(point, name) for point in points)
+        if any(_is_another(point, name) for point in points) and not name.startswith(_OF_CLASS)
     }
+
+
+_OF_CLASS = "IoU of "
+"""So begin the measures of single classes: they are in files, and too many for a table."""
 
 
 def _is_another(point: Point, name: str) -> bool:

@@ -1,0 +1,184 @@
+"""The segmentation task: images with masks as batches, and their mean intersection over union."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.loading import loader, skipped_by
+from virtualpool.tasks.segmentation.evaluation import evaluator
+from virtualpool.tasks.segmentation.images import (
+    IGNORED,
+    Augmentation,
+    Images,
+    Preparation,
+    as_batch,
+    first_faults,
+    read_mask,
+)
+from virtualpool.tasks.segmentation.listing import NAMES, Split, class_names, read_splits
+from virtualpool.tasks.segmentation.loss import PixelLoss
+
+__all__ = [
+    "IGNORED",
+    "Augmentation",
+    "PixelLoss",
+    "Preparation",
+    "Segmentation",
+    "evaluator",
+    "load_data",
+]
+
+Batches = DataLoader[Any]
+_LOOKED_AT = 20
+_COUNTED = 100
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A segmentation data set: batches of images and masks for training and for evaluation.
+
+    Attributes:
+        train: the training batches; `None` where there is only a test split.
+        test: the batches to evaluate on.
+        classes: their names; the first has the number 0 in masks.
+        ignored: the number of pixels without a class.
+        preparation: how images and masks are prepared.
+        splits: the splits that were read, by their names, "train" and "test".
+    """
+
+    train: Batches | None
+    test: Batches
+    classes: list[str]
+    ignored: int
+    preparation: Preparation
+    splits: dict[str, Split]
+
+    def some_training_images(self, count: int, seed: int = 0) -> Batches:
+        """Batches of at most `count` training images, drawn at random, whole and not varied.
+
+        Raises:
+            VirtualPoolError: there are no training images, or `count` is below 1.
+        """
+        train = self._training()
+        split = self.splits["train"]
+        chosen = _drawn(len(split.pairs), min(count, len(split.pairs)), seed, "training images")
+        given: Any = split, self.classes, self.preparation
+        images = Images(*given, training=False, ignored=self.ignored, indices=chosen)
+        return loader(images, train.batch_size or 1, train.num_workers, as_batch, training=False)
+
+    def class_weights(self) -> tuple[float, ...]:
+        """Weights for `PixelLoss`: the median frequency by each class's, at most 10.
+
+        The frequencies are of the pixels in at most 100 training masks; a class that is not in
+        them has the weight 1 (Eigen and Fergus, 2015).
+
+        Raises:
+            VirtualPoolError: there are no training images.
+        """
+        self._training()
+        pairs = self.splits["train"].pairs
+        counts = torch.zeros(len(self.classes), dtype=torch.int64)
+        for pair in pairs[:: max(1, len(pairs) // _COUNTED)]:
+            counts += _pixels(read_mask(pair.mask), len(self.classes), self.ignored)
+        shares = counts / counts.sum().clamp_min(1)
+        median = shares[shares > 0].median() if bool((shares > 0).any()) else torch.ones(())
+        weights = torch.where(shares > 0, (median / shares).clamp_max(10.0), 1.0)
+        return tuple(round(weight, 4) for weight in weights.tolist())
+
+    @property
+    def skipped(self) -> list[str]:
+        """The files that were left out, or met so far and could not be read."""
+        return skipped_by(self.train, self.test)
+
+    def _training(self) -> Batches:
+        if self.train is None:
+            raise VirtualPoolError("The data have no training images; add a split train.")
+        return self.train
+
+
+def load_data(
+    source: str | Path,
+    *,
+    classes: Sequence[str] | int | None = None,
+    ignored: int = IGNORED,
+    preparation: Preparation | None = None,
+    batch_size: int = 4,
+    subset: int | None = None,
+    workers: int = 2,
+    seed: int = 0,
+) -> Segmentation:
+    """Opens a segmentation data set: `<split>/<name>.jpg` with masks `<split>annot/<name>.png`.
+
+    A batch is (N, 3, H, W) float32 images, normalised, channels last, and (N, H, W) int64 masks
+    with the number of a class at each pixel. CamVid is published in this layout.
+
+    An image is left out, and named in `splits`, if its mask is missing, of another size, or has
+    colours in place of numbers. A mask with a number that is no class is refused where it is one
+    of the first of its split, since more of them are to be feared; later its image is skipped and
+    named in the log, as one is that cannot be decoded.
+
+    Args:
+        source: the folder with the splits train and test (or val).
+        classes: their names, or how many there are; as the file `classes.txt` in the folder says,
+            a name a line, if not given.
+        ignored: the number of pixels without a class.
+        preparation: sizes, normalisation and augmentation; as `Preparation()` if not given.
+        batch_size: images in a batch, of each process.
+        subset: use only this many test images, drawn at random.
+        workers: processes that decode images.
+        seed: chooses the subset.
+
+    Raises:
+        VirtualPoolError: the folder is not there or laid out otherwise, nothing in it can be used,
+            the classes are not known, or a mask holds a number that is no class.
+    """
+    folder, prepared = Path(source), preparation or Preparation()
+    splits = read_splits(folder)
+    names = _names(folder, classes)
+    for split in splits.values():
+        first_faults(split.pairs, len(names), ignored, _LOOKED_AT)
+    test = splits["test"]
+    chosen = None if subset is None else _drawn(len(test.pairs), subset, seed)
+    tested = Images(test, names, prepared, training=False, ignored=ignored, indices=chosen)
+    train = None
+    if "train" in splits:
+        trained = Images(splits["train"], names, prepared, training=True, ignored=ignored)
+        train = loader(trained, batch_size, workers, as_batch, training=True)
+    return Segmentation(
+        train=train,
+        test=loader(tested, batch_size, workers, as_batch, training=False),
+        classes=names,
+        ignored=ignored,
+        preparation=prepared,
+        splits=splits,
+    )
+
+
+def _names(folder: Path, classes: Sequence[str] | int | None) -> list[str]:
+    if isinstance(classes, int):
+        return class_names(folder) or [f"class {number}" for number in range(classes)]
+    names = classes or class_names(folder)
+    if not names:
+        raise VirtualPoolError(
+            f"{folder}: nothing says which classes there are; give classes=[...], or a file "
+            f"{NAMES} with a name on each line."
+        )
+    return list(names)
+
+
+def _pixels(mask: Tensor, classes: int, ignored: int) -> Tensor:
+    counted = mask[(mask != ignored) & (mask < classes)]
+    return torch.bincount(counted, minlength=classes)
+
+
+def _drawn(available: int, count: int, seed: int, what: str = "test images") -> list[int]:
+    if not 0 < count <= available:
+        raise VirtualPoolError(f"A subset of {count} images cannot be taken of {available} {what}.")
+    order = torch.randperm(available, generator=torch.Generator().manual_seed(seed)).tolist()
+    return sorted(order[:count])

@@ -1,0 +1,111 @@
+"""The layout: images in the folder of a split, and their masks in one beside it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.decoding import size_of
+from virtualpool.words import count, some
+
+LAYOUT = (
+    "<folder>/{train,test}/<name>.jpg (or png) with masks <folder>/{train,test}annot/<name>.png "
+    "(or val in place of test)"
+)
+NAMES = "classes.txt"
+"""A file in the folder with the name of a class on each line."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image, and its mask with the number of a class at each pixel."""
+
+    image: Path
+    mask: Path
+
+
+@dataclass
+class Split:
+    """The images of a split with their masks, and the ones left out.
+
+    Attributes:
+        pairs: the images that can be used, as far as the heads of their files say.
+        skipped: of images that were left out the file, and why.
+    """
+
+    pairs: list[Pair] = field(default_factory=list)
+    skipped: dict[Path, str] = field(default_factory=dict)
+
+    def left_out(self) -> str:
+        """How many images were left out, and why, for people; nothing where none was."""
+        if not self.skipped:
+            return ""
+        reasons = [f"{path.name}: {reason}" for path, reason in self.skipped.items()]
+        return f"{count(len(reasons), 'image')} left out ({some(reasons, 3)})"
+
+
+def read_splits(folder: Path) -> dict[str, Split]:
+    """The splits "train", where it is there, and "test" of a folder.
+
+    An image is left out if its mask is missing, has another size, or colours in place of numbers.
+
+    Raises:
+        VirtualPoolError: the folder is laid out otherwise, or no image in a split can be used.
+    """
+    test = next((name for name in ("test", "val") if _has(folder, name)), None)
+    if test is None:
+        raise VirtualPoolError(
+            f"{folder}: no such folder, or none with a split and its masks; the layout is {LAYOUT}."
+        )
+    named = {"train": "train", "test": test}
+    return {name: _read(folder, each) for name, each in named.items() if _has(folder, each)}
+
+
+def class_names(folder: Path) -> list[str] | None:
+    """The names in `classes.txt` of a folder; none where there is no such file."""
+    path = folder / NAMES
+    if not path.is_file():
+        return None
+    return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+
+
+def _has(folder: Path, split: str) -> bool:
+    return (folder / split).is_dir() and (folder / f"{split}annot").is_dir()
+
+
+def _read(folder: Path, name: str) -> Split:
+    split = Split()
+    for image in sorted((folder / name).iterdir()):
+        if image.suffix.lower() not in IMG_EXTENSIONS:
+            continue
+        pair = Pair(image, folder / f"{name}annot" / f"{image.stem}.png")
+        reason = _fault(pair)
+        if reason:
+            split.skipped[image] = reason
+        else:
+            split.pairs.append(pair)
+    if not split.pairs:
+        raise VirtualPoolError(
+            f"{folder / name}: no image can be used. {split.left_out() or 'It has none'}; the "
+            f"layout is {LAYOUT}."
+        )
+    return split
+
+
+def _fault(pair: Pair) -> str:
+    """Why a pair cannot be used; nothing where it can, as far as the heads of the files say."""
+    if not pair.mask.is_file():
+        return f"no mask {pair.mask.parent.name}/{pair.mask.name}"
+    try:
+        image, mask = size_of(pair.image), size_of(pair.mask)
+        with Image.open(pair.mask) as opened:
+            bands = opened.getbands()
+    except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
+        return f"it or its mask cannot be read ({error})"
+    if len(bands) > 1:
+        return f"its mask has the colours {''.join(bands)}, not the number of a class a pixel"
+    if image != mask:
+        return f"its mask has {mask[0]} x {mask[1]} pixels, and it {image[0]} x {image[1]}"
+    return ""
