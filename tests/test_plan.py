@@ -9,7 +9,7 @@ from torch import nn
 
 import virtualpool as vp
 from virtualpool import Plan, PooledSite, VirtualPoolError, plan_of
-from virtualpool.plan import Record, attach, record_of, unwrapped
+from virtualpool.plan import Record, RecoveredChannels, attach, record_of, unwrapped
 
 PLAN = Plan((PooledSite("a", "activation"), PooledSite("b.c", "conv")))
 WRAPPERS = {
@@ -38,6 +38,15 @@ def test_a_plan_with_padded_borders_says_which_convolutions_read_them():
     assert Plan.from_json(json.loads(json.dumps(value))) == plan
     assert plan != replace(plan, border="exact", padded=())
     assert Plan.from_json(PLAN.to_json() | {"border": "padded"}).padded == ()
+
+
+def test_a_plan_says_which_channels_have_padded_borders_where_not_all_have():
+    some = RecoveredChannels("b.c", ((0, 4), (6, 8)))
+    plan = PLAN.extended([], "padded", ["b.c"], channels=[some])
+    value = json.loads(json.dumps(plan.to_json()))
+    assert value["channels"] == [{"convolution": "b.c", "runs": [[0, 4], [6, 8]]}]
+    assert Plan.from_json(value) == plan
+    assert "channels" not in PLAN.to_json()
 
 
 def test_a_plan_of_version_1_does_not_say_where_its_virtual_pools_are():

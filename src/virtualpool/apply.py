@@ -29,6 +29,7 @@ from virtualpool.plan import (
     Plan,
     PooledSite,
     Record,
+    RecoveredChannels,
     RecoveredSum,
     attach,
     known_border,
@@ -137,10 +138,11 @@ def _applied(
     if given is not None:
         changes.sums = _of_plan(given, found, model)
         changes.padded = _found_in(traced, given.padded)
+        changes.channels = list(given.channels)
     elif found or border == "padded":
         _decide(changes, found, examined, traced, example_inputs, plan)
     moved = _insert(pooled, changes, received)
-    plan = plan.extended((), border, changes.padded, moved)
+    plan = plan.extended((), border, changes.padded, moved, changes.channels)
     attach(pooled, Record(plan, described))
     left = sum(site.eligible for site in available) - len(chosen)
     logger.info(
@@ -158,11 +160,13 @@ class _Changes:
     Attributes:
         sites: to pool, each with the part that calls it.
         padded: convolutions that are to read padded borders, each with its part.
+        channels: which channels of some of these have such borders.
         sums: to recover behind their activations.
     """
 
     sites: dict[str, Part]
     padded: dict[str, Part] = field(default_factory=dict)
+    channels: list[RecoveredChannels] = field(default_factory=list)
     sums: list[OwnSum] = field(default_factory=list)
 
 
@@ -218,7 +222,9 @@ def _decide(
             for name in (each for it in changes.sums for each in it.recovered):
                 if name.part == part.name and not is_recovered_behind(activations[name.number]):
                     recover_behind(activations[name.number])
-        changes.padded = _found_in(traced, padded_readers(pooled))
+        readers = padded_readers(pooled)
+        changes.padded = _found_in(traced, [*readers])
+        changes.channels = [RecoveredChannels(name, runs) for name, runs in readers.items() if runs]
 
 
 def _found_in(traced: Traced, names: Sequence[str]) -> dict[str, Part]:
@@ -250,6 +256,7 @@ def _insert(model: nn.Module, changes: _Changes, received: dict[str, Call]) -> l
     """Changes a model; gives the sums that were moved."""
     moved: list[RecoveredSum] = []
     convolutions = changes.sites | changes.padded
+    channels = {each.convolution: each.runs for each in changes.channels}
     with evaluating(model):
         for part, names, inside in innermost_parts(model, convolutions, received, changes.sums):
             moved += _recover_sums(part, inside)
@@ -262,7 +269,7 @@ def _insert(model: nn.Module, changes: _Changes, received: dict[str, Call]) -> l
             for name in (name for name in names if name in changes.padded):
                 convolution = _convolution(model, name)
                 for graph, node in _calls(part, name):
-                    read_padded(graph, node, convolution)
+                    read_padded(graph, node, convolution, channels.get(name, ()))
                 convolution.padding = (0, 0)
             rewrite_forward(part.module, part.evaluation, part.training)
             name_pooled_sites(part.module, [part.own_name(name) for name in sites])

@@ -55,6 +55,19 @@ class RecoveredSum:
 
 
 @dataclass(frozen=True)
+class RecoveredChannels:
+    """The recovered ones among the channels that a convolution reads with padded borders.
+
+    Attributes:
+        convolution: fully-qualified name, one of the plan's `padded`.
+        runs: the first channel of each run of them, and the one after its last.
+    """
+
+    convolution: str
+    runs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """The pooled sites of a model, in the order in which they were pooled, and its image scale.
 
@@ -69,6 +82,8 @@ class Plan:
         library: the version of virtualpool that pooled them; None where a file does not say.
         border: what convolutions read beside recovered maps.
         padded: with padded borders, the convolutions that read them (`operator.border`).
+        channels: of the ones of them that read other maps beside recovered ones, which channels
+            are recovered; the others keep exact borders.
         sums: the sums that are activated on reduced maps, and recovered then.
         image_scale: the side of the images that the network sees, relative to those that the
             original sees.
@@ -82,6 +97,7 @@ class Plan:
     version: int = field(default=PLAN_VERSION, compare=False, repr=False)
     border: Border = "exact"
     padded: tuple[str, ...] = ()
+    channels: tuple[RecoveredChannels, ...] = ()
     sums: tuple[RecoveredSum, ...] = ()
     image_scale: float = 1.0
 
@@ -112,12 +128,14 @@ class Plan:
         border: Border = "exact",
         padded: Iterable[str] = (),
         sums: Iterable[RecoveredSum] = (),
+        channels: Iterable[RecoveredChannels] = (),
     ) -> "Plan":
         """A plan with more sites, convolutions that read padded borders, and sums."""
         return Plan(
             (*self.sites, *sites),
             border=border,
             padded=(*self.padded, *padded),
+            channels=(*self.channels, *channels),
             sums=(*self.sums, *sums),
             image_scale=self.image_scale,
         )
@@ -129,6 +147,7 @@ class Plan:
             "virtualpool": self.library,
             "border": self.border,
             **({"padded": list(self.padded)} if self.border == "padded" else {}),
+            **({"channels": [asdict(each) for each in self.channels]} if self.channels else {}),
             **({"sums": [asdict(each) for each in self.sums]} if self.sums else {}),
             **({"image_scale": self.image_scale} if self.image_scale != 1 else {}),
             "sites": [{"name": site.name, "follows": site.follows} for site in self.sites],
@@ -159,9 +178,16 @@ class Plan:
         if len({site.name for site in written.sites}) != len(written.sites):
             raise VirtualPoolError("The plan names a site twice; every site can be pooled once.")
         sites = tuple(PooledSite(site.name, site.follows) for site in written.sites)
-        padded, sums = tuple(written.padded), tuple(written.sums)
-        scale = known_image_scale(written.image_scale)
-        return cls(sites, written.virtualpool, version, border, padded, sums, scale)
+        return cls(
+            sites,
+            written.virtualpool,
+            version,
+            border,
+            padded=tuple(written.padded),
+            channels=tuple(written.channels),
+            sums=tuple(written.sums),
+            image_scale=known_image_scale(written.image_scale),
+        )
 
 
 @dataclass(frozen=True)
@@ -179,6 +205,7 @@ class _WrittenPlan:
     virtualpool: str | None = None
     border: str = "exact"
     padded: list[str] = field(default_factory=list)
+    channels: list[RecoveredChannels] = field(default_factory=list)
     sums: list[RecoveredSum] = field(default_factory=list)
     image_scale: float = 1.0
 
@@ -251,6 +278,11 @@ def plan_of(model: nn.Module) -> Plan:
         ),
         border="padded" if any(plan.border == "padded" for _, plan in plans) else "exact",
         padded=tuple(join(prefix, name) for prefix, plan in plans for name in plan.padded),
+        channels=tuple(
+            replace(each, convolution=join(prefix, each.convolution))
+            for prefix, plan in plans
+            for each in plan.channels
+        ),
         sums=tuple(
             replace(each, part=join(prefix, each.part))
             for prefix, plan in plans

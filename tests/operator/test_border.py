@@ -73,3 +73,12 @@ def test_a_program_of_it_takes_every_size():
     for size in ((5, 8), (8, 5)):
         x = torch.rand(2, 3, *size)
         assert torch.equal(program.module()(x), Border()(x))
+
+
+def test_of_some_channels_the_others_have_zeros_around():
+    x = torch.rand(2, 7, 5, 6)
+    found = padded_border(x, (1, 2), ((1, 3), (3, 4), (6, 7)))
+    bordered, plain = padded_border(x, (1, 2)), torch.nn.functional.pad(x, (2, 2, 1, 1))
+    for channel in range(7):
+        expected = bordered if channel in (1, 2, 3, 6) else plain
+        assert torch.equal(found[:, channel], expected[:, channel])

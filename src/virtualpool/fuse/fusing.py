@@ -14,13 +14,14 @@ from torch import fx, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fuse.following import HAS_BORDER, Folded
 from virtualpool.fuse.kernels import reduced, regions, sites
-from virtualpool.fuse.passes import constants, layer_norms, own_modules
+from virtualpool.fuse.passes import concatenations, constants, layer_norms, own_modules
 from virtualpool.fuse.passes.broadcasts import without_expansions
 from virtualpool.fuse.passes.convolutions import (
     as_functions,
     fold_batch_norms,
     fold_paddings,
     groups_as_numbers,
+    transposed_as_functions,
 )
 from virtualpool.fuse.passes.in_place import (
     activations_as_functions,
@@ -31,6 +32,7 @@ from virtualpool.fuse.passes.in_place import (
 )
 from virtualpool.fuse.passes.scales import fold_scales
 from virtualpool.fuse.passes.shuffles import name_shuffles
+from virtualpool.fuse.passes.unshuffles import fold_unshuffles
 from virtualpool.fuse.questions import decisions
 from virtualpool.fuse.questions.builder import rebuilt
 from virtualpool.fuse.questions.values import UnfusableError, Values
@@ -216,6 +218,7 @@ def _prepared(
     activations_as_functions(graph, values)
     views_as_shapes(graph)
     as_functions(graph, values)
+    transposed_as_functions(graph, values)
     groups_as_numbers(graph, values)
     fold_paddings(graph, values)
     name_shuffles(graph, values)
@@ -225,6 +228,8 @@ def _prepared(
 def _fused(graph: fx.Graph, values: Values) -> tuple[fx.Graph, Report]:
     decisions.mark(graph, values)
     layer_norms.take_apart(graph, values)
+    fold_unshuffles(graph, values)
+    concatenations.take_apart(graph, values)
     decisions.mark(graph, values)
     answers = decisions.decide(graph, values)
     builder = rebuilt(graph, values, answers.of)

@@ -4,7 +4,7 @@ from torch import fx, nn
 
 from virtualpool.graph.geometry import padding_sides, size_arguments
 from virtualpool.graph.placement import input_of, placement
-from virtualpool.operator.border import padded_border
+from virtualpool.operator.border import Runs, padded_border
 from virtualpool.operator.pool import output_size, virtual_pool
 
 
@@ -25,10 +25,20 @@ def recover(graph: fx.Graph, node: fx.Node, convolution: nn.Conv2d, module: nn.M
     end.replace_all_uses_with(full, delete_user_cb=lambda user: user is not full)
 
 
-def read_padded(graph: fx.Graph, node: fx.Node, convolution: nn.Conv2d) -> None:
-    """Lets one call of a convolution, with its own padding yet, read padded borders."""
+def read_padded(
+    graph: fx.Graph, node: fx.Node, convolution: nn.Conv2d, channels: Runs = ()
+) -> None:
+    """Lets one call of a convolution, with its own padding yet, read padded borders.
+
+    Args:
+        graph: the graph.
+        node: the call.
+        convolution: the one that is called.
+        channels: of its input, which have such borders; none are all.
+    """
     left, _, above, _ = padding_sides(convolution)
     source = input_of(node)
     with graph.inserting_before(node):
-        bordered = graph.call_function(padded_border, (source, (above, left)))
+        given = (source, (above, left), channels) if channels else (source, (above, left))
+        bordered = graph.call_function(padded_border, given)
     node.replace_input_with(source, bordered)

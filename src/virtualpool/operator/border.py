@@ -1,5 +1,7 @@
 """What a convolution with padded borders reads: a recovered map that fades out beyond its cells."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -8,8 +10,11 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 from virtualpool.operator.autocast import without_autocast
 from virtualpool.operator.pool import Axes
 
+Runs = tuple[tuple[int, int], ...]
+"""Some channels of a map, in runs: the first of each, and the one after its last."""
 
-def padded_border(x: Tensor, padding: Axes) -> Tensor:
+
+def padded_border(x: Tensor, padding: Axes, channels: Runs = ()) -> Tensor:
     """A recovered map as if zeros were beside its *reduced* map, with so much padding around.
 
     Exact borders have zeros beside the full map. Here they are beside the cells, at its even
@@ -21,6 +26,8 @@ def padded_border(x: Tensor, padding: Axes) -> Tensor:
     Args:
         x: shape (N, C, H, W), any floating-point dtype: the virtual pool of its even positions.
         padding: how many rows and columns to add on each side.
+        channels: which of them are such a virtual pool, where not all are; the others, such as an
+            enlarged map beside it, have zeros around.
 
     Returns:
         A map (N, C, H + 2 rows, W + 2 columns), in the dtype and on the device of `x`.
@@ -30,7 +37,10 @@ def padded_border(x: Tensor, padding: Axes) -> Tensor:
     tensor([[[[0., 1., 2., 3., 4., 2., 0., 0.]]]])
     """
     if has_torch_function_unary(x):
-        return handle_torch_function(padded_border, (x,), x, padding)
+        given: Any = (x, padding, channels) if channels else (x, padding)
+        return handle_torch_function(padded_border, (x,), *given)
+    if channels:
+        return _of_some(x, padding, channels)
     rows, columns = (
         _shares(length, more, x) for length, more in zip(x.shape[-2:], padding, strict=True)
     )
@@ -39,6 +49,18 @@ def padded_border(x: Tensor, padding: Axes) -> Tensor:
     with without_autocast(x):
         copied = functional.pad(x, (left, left, above, above), mode="replicate")
         return copied * (rows.unsqueeze(-1) * columns)
+
+
+def _of_some(x: Tensor, padding: Axes, channels: Runs) -> Tensor:
+    """Each run of channels with its border, and the ones between with zeros around."""
+    parts, first, (above, left) = [], 0, padding
+    for begin, end in (*channels, (x.shape[1], x.shape[1])):
+        if begin > first:
+            parts.append(functional.pad(x[:, first:begin], (left, left, above, above)))
+        if end > begin:
+            parts.append(padded_border(x[:, begin:end], padding))
+        first = end
+    return torch.cat(parts, 1)
 
 
 def padded_size(size: Axes, padding: Axes) -> Axes:

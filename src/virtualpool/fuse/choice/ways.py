@@ -19,6 +19,7 @@ class Way(Enum):
     """The input of a convolution."""
 
     CELLS = "even positions alone, where nothing is interpolated"
+    ENLARGED = "the map before an enlargement, with a folded kernel"
     EXTENDED = "the reduced map with more cells around it, with a folded kernel"
     MENDED = "the reduced map, with a folded kernel and a border that is mended then"
     PADDED = "the reduced map with zeros around it, with a folded kernel"

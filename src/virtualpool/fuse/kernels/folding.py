@@ -102,7 +102,7 @@ def fold(kernel: Tensor, padding: tuple[int, int], dilation: tuple[int, int]) ->
     tensor([ 2., 15.,  3.])
     """
     rows, columns = axes(kernel.shape[-2:], padding, dilation)
-    return _folded(kernel, rows, columns, _shares)
+    return handed_out(kernel, rows, columns, _shares)
 
 
 def spread(
@@ -129,7 +129,7 @@ def spread(
     tensor([ 3., 11., 15.,  9.,  2.])
     """
     rows, columns = axes(kernel.shape[-2:], padding, dilation)
-    spread = _folded(kernel, rows, columns, _reaches)
+    spread = handed_out(kernel, rows, columns, _reaches)
     spread = spread.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
     # Convolutions want the layout of the kernel as it was.
     is_last = kernel.is_contiguous(memory_format=torch.channels_last)
@@ -138,8 +138,15 @@ def spread(
     )
 
 
-def _folded(kernel: Tensor, rows: Axis, columns: Axis, weights: Weights) -> Tensor:
-    """The kernel with its taps handed out to cells, along both axes at once."""
+def handed_out(kernel: Tensor, rows: Axis, columns: Axis, weights: Weights) -> Tensor:
+    """A kernel with its taps handed out to cells, along both axes at once; differentiable.
+
+    Args:
+        kernel: (out, in, rows, columns).
+        rows: the taps along the rows.
+        columns: the taps along the columns.
+        weights: how much of each tap goes to each cell.
+    """
     # The sum of halves is rounded once, at the end.
     wide = kernel.float() if kernel.dtype.itemsize < 4 else kernel
     is_real = type(kernel) in (Tensor, nn.Parameter) and not torch.compiler.is_compiling()

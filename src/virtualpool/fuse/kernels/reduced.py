@@ -159,7 +159,7 @@ def mended_convolution(
         source, border = between_zeros(reduced, outputs, cells, stride, before), (0, 0)
     result = torch.conv2d(source, folded, bias, stride, border, 1, groups)
     steps = 2 * stride[0], 2 * stride[1]
-    return _mended(result, strips(reduced, size, outputs, weight, steps, along, groups))
+    return mended(result, strips(reduced, size, outputs, weight, steps, along, groups))
 
 
 def between_zeros(
@@ -211,10 +211,11 @@ def transposed_convolution(
     more = 1 - size[0] % 2, 1 - size[1] % 2
     result = torch.conv_transpose2d(reduced, spread, bias, 2, cropped, more, groups)
     outputs = result.shape[2], result.shape[3]
-    return _mended(result, strips(reduced, size, outputs, weight, (1, 1), along, groups))
+    return mended(result, strips(reduced, size, outputs, weight, (1, 1), along, groups))
 
 
-def _mended(result: Tensor, strips: Iterable[Strip]) -> Tensor:
+def mended(result: Tensor, strips: Iterable[Strip]) -> Tensor:
+    """A convolution's result with the strips added that it lacks."""
     add_strip = add_in_place if may_write_in_place(result) else add
     for strip in strips:
         result = add_strip(result, strip)

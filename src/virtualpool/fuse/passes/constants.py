@@ -5,15 +5,21 @@ from typing import Any
 from torch import fx, nn
 
 from virtualpool.fuse.following import Folding, follow
+from virtualpool.fuse.kernels.composed import bias_at_taps, fold_transposed, whole_bias
+from virtualpool.fuse.kernels.enlarging import fold_enlarged
 from virtualpool.fuse.kernels.folding import fold, spread
 from virtualpool.fuse.kernels.layer_norm import bias_of_shifted, scaled_columns
+from virtualpool.fuse.kernels.transposed import even_taps
+from virtualpool.fuse.passes.concatenations import input_channels
 from virtualpool.fuse.passes.convolutions import norm_scale, scaled_weight, shifted_bias
 from virtualpool.fuse.passes.scales import PURE, moved_bias, scaled_bias
+from virtualpool.fuse.passes.unshuffles import taps_at_pixels
 from virtualpool.graph.forward import ForwardCode
 
 _FOLDS = (
     fold, spread, norm_scale, scaled_weight, shifted_bias, scaled_columns, bias_of_shifted,
-    scaled_bias, moved_bias,
+    scaled_bias, moved_bias, fold_enlarged, even_taps, input_channels, taps_at_pixels,
+    fold_transposed, bias_at_taps, whole_bias,
 )  # fmt: skip
 
 

@@ -38,6 +38,26 @@ def as_functions(graph: fx.Graph, values: Values) -> None:
         graph.erase_node(node)
 
 
+def transposed_as_functions(graph: fx.Graph, values: Values) -> None:
+    """Replaces plain transposed convolutions by `torch.conv_transpose2d`, as others are."""
+    for node in graph.find_nodes(op="call_module"):
+        module: Any = values.module.get_submodule(str(node.target))
+        is_plain = runs_forward_of(module, nn.ConvTranspose2d) and module.padding_mode == "zeros"
+        # A call may say the size that it wants.
+        if not is_plain or is_hooked(module) or len(node.args) != 1 or node.kwargs:
+            continue
+        with graph.inserting_before(node):
+            weight = graph.get_attr(f"{node.target}.weight")
+            bias = None if module.bias is None else graph.get_attr(f"{node.target}.bias")
+            geometry = module.stride, module.padding, module.output_padding
+            arguments = (node.args[0], weight, bias, *geometry, module.groups, module.dilation)
+            function = graph.call_function(torch.conv_transpose2d, arguments)
+        function.meta[MODULE] = str(node.target)
+        values.adopt(function, node)
+        node.replace_all_uses_with(function)
+        graph.erase_node(node)
+
+
 MODULE = "virtualpool_module"
 """Where a node keeps the name of the module whose operation it is."""
 
@@ -48,7 +68,7 @@ def groups_as_numbers(graph: fx.Graph, values: Values) -> None:
     How many channels a map has is fixed by the weights.
     """
     for convolution in graph.find_nodes(op="call_function", target=torch.conv2d):
-        arguments = arguments_of(convolution, _NAMES)
+        arguments = arguments_of(convolution, NAMES)
         shapes = [values.shape(arguments[name]) for name in ("input", "weight")]
         groups = arguments.get("groups")
         if not isinstance(groups, fx.Node) or None in shapes:
@@ -68,7 +88,7 @@ def _erase_unused(node: fx.Node) -> None:
             _erase_unused(source)
 
 
-_NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 
 
 def fold_paddings(graph: fx.Graph, values: Values) -> None:

@@ -95,6 +95,10 @@ class Values:
         if shape is not None:
             self._seen.shapes[node] = shape
 
+    def learn(self, node: fx.Node, shape: Shape) -> None:
+        """Makes known the shape of a node that was added."""
+        self._seen.shapes[node] = shape
+
     def submodule(self, node: fx.Node) -> nn.Module | None:
         """The module that a node calls, if it calls one."""
         return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None

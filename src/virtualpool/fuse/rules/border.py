@@ -14,5 +14,5 @@ class PaddedBorder(Rule):
 
     def size(self, node: fx.Node, builder: Builder) -> Any:
         """See `Rule`."""
-        source, padding = node.args
+        source, padding, *_ = node.args
         return builder.call(padded_size, builder.size(source), padding)  # pyright: ignore

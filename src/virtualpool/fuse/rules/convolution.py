@@ -10,6 +10,7 @@ from virtualpool.fuse.choice.ways import Trial, Way, taken
 from virtualpool.fuse.kernels import reduced
 from virtualpool.fuse.kernels.folded import folded_convolution
 from virtualpool.fuse.kernels.folding import axes, fold, spread
+from virtualpool.fuse.questions.enlargements import enlargement_of
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
 from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.arguments import arguments_of
@@ -39,7 +40,8 @@ class _Convolution:
         numbers = [pair(given.get(name, default)) for name, default in _DEFAULTS.items()]
         shape, source, bordered = values.shape(given["weight"]), given["input"], None
         stride, padding, dilation = numbers
-        if getattr(source, "target", None) is padded_border and padding == (0, 0):
+        is_bordered = getattr(source, "target", None) is padded_border and len(source.args) == 2
+        if is_bordered and padding == (0, 0):
             bordered, (source, padding) = source, source.args
         if None in numbers or shape is None or values.size(source) is None:
             return None
@@ -67,6 +69,10 @@ class _Convolution:
         is_even = all(step % 2 == 0 for step in question.strided(self.stride))
         if is_even and all(axis.skips_odd for axis in both):
             return [Way.CELLS]
+        if is_even and all(axis.is_exact_when_extended for axis in both) and self.bordered is None:
+            enlargement = enlargement_of(self.source, values)
+            if enlargement is not None and enlargement.folds(self.source, self, values):
+                return [Way.ENLARGED]
         if self.source not in values.interpolated:
             return [Way.FULL]
         if self.bordered is not None:
@@ -117,10 +123,9 @@ class Convolution(Rule):
         it = _Convolution.of(node, values)
         if it is None:
             return super().asks(node, question, values)
-        is_full = it.way(question, values) is Way.FULL
         parameters = [each for each in (it.weight, it.bias) if each is not None]
         return [
-            (it.bordered or it.source, Question.FULL) if is_full else (it.source, Question.EVEN),
+            *_asked(it, it.way(question, values), values),
             *((each, Question.FULL) for each in parameters),
         ]
 
@@ -139,6 +144,10 @@ class Convolution(Rule):
             return _padded(it, question, builder)
         if way is Way.TRANSPOSED:
             return _transposed(it, builder)
+        if way is Way.ENLARGED:
+            enlargement = enlargement_of(it.source, builder.values)
+            assert enlargement is not None  # there is such a way for no other
+            return enlargement.convolution(it, question.strided(it.stride), builder)
         stride, padding, dilation = question.strided(it.stride), it.padding, it.dilation
         if way is Way.CELLS and builder.has_even(it.source):
             source = builder.even(it.source)
@@ -172,6 +181,14 @@ _DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1}
 
 _LARGE = 112
 """From this height and width on, a map may be so large that it is better mended than extended."""
+
+
+def _asked(it: _Convolution, way: Way, values: Values) -> Asked:
+    """What a convolution asks of the map that it reads in its way."""
+    if way is Way.FULL:
+        return [(it.bordered or it.source, Question.FULL)]
+    enlargement = enlargement_of(it.source, values) if way is Way.ENLARGED else None
+    return [(it.source, Question.EVEN)] if enlargement is None else enlargement.asks(values)
 
 
 def _extended(it: _Convolution, question: Question, builder: Builder) -> fx.Node:
