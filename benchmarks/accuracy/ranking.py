@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 import virtualpool as vp
 from benchmarks.accuracy.reconstruction import training_of
@@ -24,8 +25,7 @@ from virtualpool.cli.task import Task
 from virtualpool.files import write_text
 from virtualpool.search import Run, by_recalibration
 
-RANKINGS = ("as pooled", "batch norm measured anew", "recoverable")
-HEAD = ["site", *(f"{name}, points" for name in RANKINGS), "fine-tuned, points", "± points"]
+POOLED, RENEWED, RECOVERABLE = "as pooled", "batch norm measured anew", "recoverable"
 _BATCHES = 50
 """Of training images, that measure batch norm anew."""
 
@@ -34,7 +34,7 @@ def main() -> None:
     given = arguments()
     task = opened(given, "none")
     ranked = rankings(task, given)
-    names = [*ranked[RANKINGS[0]]]
+    names = [*ranked[POOLED]]
     tuned = fine_tuned(task, given, names)
     found = {name: [drops[site] for site in names] for name, drops in ranked.items()}
     final = [drop for drop, _ in tuned.values()]
@@ -48,9 +48,10 @@ def main() -> None:
         for place, (site, (drop, error)) in enumerate(tuned.items())
     ]
     orders = [[name, f"{spearman(drops, final):.2f}"] for name, drops in found.items()]
+    head = ["site", *(f"{name}, points" for name in found), "fine-tuned, points", "± points"]
     text = (
         f"{given.model}: {len(names)} sites, {given.images} images solve, {given.epochs:g} epochs "
-        f"of {given.train_images or 'all'} images fine-tune each.\n\n{table(HEAD, rows)}\n"
+        f"of {given.train_images or 'all'} images fine-tune each.\n\n{table(head, rows)}\n"
         f"{table(['ranking', 'Spearman with the drop after fine-tuning'], orders)}\n"
         f"{setting(torch.get_num_threads(), ['torch'])}, seed {given.seed}\n\n    {command()}\n"
     )
@@ -59,27 +60,28 @@ def main() -> None:
 
 
 def rankings(task: Task, given: Namespace) -> dict[str, dict[str, float]]:
-    """The drop of each site, in points, by each ranking; sites in the order of execution."""
+    """The drop of each site, in points, by each ranking; sites in the order of execution.
+
+    A network without batch norm has two rankings.
+    """
     model, judge, border = task.module.eval(), task.evaluator(), given.border
     images = task.data.some_training_images(given.images, given.seed)
     solved = vp.sensitivity(
         model, task.images, judge, recoverable=images, border=border,
         path=given.run_dir / "recoverable.json",
     )  # fmt: skip
-    renewed = vp.sensitivity(
-        model, task.images, judge, border=border, path=given.run_dir / "recalibrated.json",
-        recalibrate=by_recalibration(task.training_batches, batch_count=_BATCHES),
-    )  # fmt: skip
-    drops = [
-        {site.name: site.drop for site in solved.sites},
-        {site.name: site.drop for site in renewed.sites},
-        {site.name: site.recoverable_drop or 0.0 for site in solved.sites},
-    ]
-    order = [site.name for site in vp.sites(model, task.images) if site.eligible]
-    return {
-        name: {site: 100 * each[site] for site in order}
-        for name, each in zip(RANKINGS, drops, strict=True)
+    drops = {
+        POOLED: {site.name: site.drop for site in solved.sites},
+        RECOVERABLE: {site.name: site.recoverable_drop or 0.0 for site in solved.sites},
     }
+    if any(isinstance(each, nn.BatchNorm2d) for each in model.modules()):
+        renewed = vp.sensitivity(
+            model, task.images, judge, border=border, path=given.run_dir / "recalibrated.json",
+            recalibrate=by_recalibration(task.training_batches, batch_count=_BATCHES),
+        )  # fmt: skip
+        drops[RENEWED] = {site.name: site.drop for site in renewed.sites}
+    order = [site.name for site in vp.sites(model, task.images) if site.eligible]
+    return {name: {site: 100 * each[site] for site in order} for name, each in drops.items()}
 
 
 def fine_tuned(

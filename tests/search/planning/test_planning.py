@@ -270,3 +270,21 @@ def test_sites_are_really_reconstructed(start, network, images, monkeypatch):
     monkeypatch.setattr(trials, "reconstruct", reconstruct)
     start(names=["2", "5"])
     assert asked == [(["2", "5"], True, 3, 0), (["2"], True, 3, 0), (["5"], True, 3, 0)]
+
+
+@pytest.mark.usefixtures("unfused")
+@pytest.mark.parametrize(("steady", "timed", "said"), [(1, 1, False), (2, 2, False), (9, 3, True)])
+def test_a_busy_machine_is_timed_again(start, monkeypatch, tmp_path, steady, timed, said):
+    calls = []
+
+    def unsteady(models, *_, **__):
+        calls.append(models)
+        half = 4.0 if len(calls) >= steady else 1.0
+        return {"original": Latency((8.0, 8.0), SETTING), "plan": Latency((4.0, half), SETTING)}
+
+    monkeypatch.setattr(trials, "latency", unsteady)
+    start(Target(1), image_scales=[], names=["2"])
+    assert len(calls) == timed
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert ("the machine is busy" in log) == said
+    assert ("1 site (2): drop 0.0100, 2.00x" in log) == (not said)

@@ -139,7 +139,7 @@ class _Search:
 
     def _grow_at(self, scale: float, growing: Growing, pooled: list[Trial]) -> None:
         """Adds sites at an image scale, as long as no plan at scale 1 is ahead at equal speed."""
-        start = self._trials.of((), scale, "the image alone")
+        start = self._trials.of((), scale, "no sites")
         if is_behind(start, pooled):
             self._log(f"images at scale {scale:g} get no sites: pooling alone is ahead there")
             return
