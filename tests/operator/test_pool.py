@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from virtualpool import VirtualPool, VirtualPoolError, apply, virtual_pool
 from virtualpool.operator import pool
-from virtualpool.operator.pool import output_size
+from virtualpool.operator.pool import cells, output_size
 
 SIZES = [(h, w) for h in (1, 2, 3, 8, 9) for w in (1, 2, 5, 12)]
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
@@ -292,3 +292,14 @@ def test_traced_by_dynamo_for_onnx_it_resizes_as_elsewhere(monkeypatch: pytest.M
     map = reduced_map((8, 10))
     program = torch.export.export(Recovered((8, 10)), (map,), strict=True)
     torch.testing.assert_close(program.module()(map), recovered(map, (8, 10)))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_cells_are_a_copy_that_an_activation_may_change(memory_format):
+    x = torch.rand(2, 3, 5, 4).contiguous(memory_format=memory_format)
+    before = x.clone()
+    found = cells(x)
+    assert torch.equal(found, x[..., ::2, ::2])
+    assert found.is_contiguous(memory_format=memory_format)
+    found.zero_()
+    assert torch.equal(x, before)

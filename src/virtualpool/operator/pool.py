@@ -153,7 +153,9 @@ def cells(x: Tensor) -> Tensor:
     """
     if has_torch_function_unary(x):
         return handle_torch_function(cells, (x,), x)
-    return x[..., ::2, ::2]
+    # A copy, and no view: an activation in place would write to the map in full, and exported
+    # programs scatter what is written to a view back into its map.
+    return x[..., ::2, ::2].clone(memory_format=layout(x))
 
 
 class VirtualPool(nn.Module):
