@@ -225,6 +225,7 @@ def _round(run: Record, index: int, unit: Unit) -> dict[str, Any]:
     return {
         "index": index,
         "added": run.rounds[index - 1],
+        "images": _images(run, index),
         "learning_rate": _of_round(run.config.get("learning_rates"), index),
         "epochs": _of_round(run.config.get("epochs"), index),
         "before": _NOTHING if before is None else unit.number(before),
@@ -239,6 +240,11 @@ def _state(run: Record, index: int, point: Point | None) -> str:
     if steps := [line["step"] for line in run.training[index - 1] if "step" in line]:
         return f"fine-tuned for {max(steps):,} steps so far"
     return "left out" if run.rounds_finished else "to come"
+
+
+def _images(run: Record, index: int) -> str:
+    scale = run.plans.kept[index - 1].draft.image_scale if run.plans else 1
+    return "" if scale == 1 else f"images at scale {scale:g}"
 
 
 def _of_round(values: list[float | None] | float | None, index: int) -> str:
