@@ -1,6 +1,7 @@
 """Fails, name by name, where a new PyTorch has dropped or changed a name that the library needs."""
 
 import copy
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,19 @@ def test_a_package_of_machine_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def recorder(calls: list[Any]) -> Any:
     return lambda *arguments, **keywords: calls.append((arguments, keywords))
+
+
+def test_where_torch_jit_asks_for_the_class_of_a_value() -> None:
+    asked = []
+
+    class Value:
+        @property
+        def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            frame = inspect.currentframe()
+            assert frame is not None
+            assert frame.f_back is not None
+            asked.append(frame.f_back.f_globals["__name__"])
+            return Tensor
+
+    assert torch.jit.isinstance(Value(), Tensor)
+    assert private.ASKING_FOR_A_USER in asked

@@ -45,6 +45,10 @@ CONSTANT = "_tensor_constant"
 """Fx's name of a tensor that the traced code makes by itself, with a number behind it."""
 
 
+ASKING_FOR_A_USER = "torch._jit_internal"
+"""The module in which `torch.jit.isinstance` asks for the class of a value, as code of a user."""
+
+
 _version = operator.attrgetter("_version")
 
 

@@ -11,7 +11,7 @@ from torch.fx.proxy import Attribute
 
 from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.containers import held_in
-from virtualpool.torch_private import own_buffers
+from virtualpool.torch_private import ASKING_FOR_A_USER, own_buffers
 
 
 class Known(fx.Proxy):
@@ -27,7 +27,7 @@ class Known(fx.Proxy):
         # For isinstance. PyTorch and this library ask for the real class.
         frame = inspect.currentframe()
         asking = frame.f_back.f_globals.get("__name__", "") if frame and frame.f_back else ""
-        is_ours = asking.startswith(("torch.", "virtualpool."))
+        is_ours = asking.startswith(("torch.", "virtualpool.")) and asking != ASKING_FOR_A_USER
         return type(self) if is_ours else self.tracer.kind_of(self)
 
     def __len__(self) -> int:

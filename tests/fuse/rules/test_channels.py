@@ -30,6 +30,7 @@ PASSED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "ones before": lambda x, y: functional.pad(x, pad=[0, 0, 0, 0, 1, 0], value=1.0)[:, :4] + y,
     "channels cut off": lambda x, y: functional.pad(x * 2 - y, (0, 0, 0, 0, -1, 0)),
     "nothing of a padding": lambda x, y: functional.pad(x, (0, 0, 0, 0)) + y,
+    "nothing of another padding": lambda x, y: functional.pad(x, [0] * 4, "replicate") + y,
     "the whole": lambda x, y: x[...] + y[:, :, :],
     "shuffled": lambda x, y: functional.channel_shuffle(x + y, 2),
     "shuffled by hand": lambda x, y: shuffled(torch.cat([x, y], 1)),

@@ -94,7 +94,7 @@ def _maps(node: fx.Node, values: Values) -> list[fx.Node] | None:
     given: Any = arguments_of(node, ("tensors", "dim"))
     maps = given["tensors"]
     is_of_channels = given.get("axis", given.get("dim", 0)) in (1, -3)
-    are_maps = all(isinstance(each, fx.Node) and values.size(each) for each in maps)
+    are_maps = isinstance(maps, tuple | list) and all(values.size(each) for each in maps)
     if not is_of_channels or not are_maps:
         return None
     return [each for it in maps for each in _inner(it, values)]

@@ -92,7 +92,16 @@ NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 
 
 def fold_paddings(graph: fx.Graph, values: Values) -> None:
-    """Lets a convolution pad for itself where zeros on both sides alike are added before it."""
+    """Lets a convolution pad for itself where zeros on both sides alike are added before it.
+
+    A padding by nothing, as where a map could have had another size, is left out.
+    """
+    for padded in graph.find_nodes(op="call_function", target=functional.pad):
+        sides: Any = arguments_of(padded, ("input", "pad")).get("pad")
+        is_output = any(each.op == "output" for each in padded.users)
+        if len(padded.all_input_nodes) == 1 and not any(sides) and not is_output:
+            padded.replace_all_uses_with(padded.all_input_nodes[0])
+            graph.erase_node(padded)
     for convolution in graph.find_nodes(op="call_function", target=torch.conv2d):
         arguments: Any = convolution.args
         if len(arguments) < 5 or not isinstance(arguments[0], fx.Node):

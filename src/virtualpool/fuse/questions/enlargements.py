@@ -149,7 +149,7 @@ class Transposed:
         own, shape = values.shape(self.weight), values.shape(reader.weight)
         is_plain = self.kernel == (2, 2) and self.padding == self.output_padding == (0, 0)
         is_one = self.groups == reader.groups == 1 and reader.dilation == (1, 1)
-        readers = [each for each in node.users if each.target is not output_size]
+        readers = [each for each in node.users if not _asks_for_size(each)]
         if not (is_plain and is_one and len(readers) == 1) or values.training:
             return False
         if own is None or shape is None:
@@ -220,6 +220,11 @@ class Reader(Protocol):
 def enlargement_of(node: Any, values: Values) -> Enlargement | Transposed | None:
     """The operation by which a node enlarges a map, where more is known of it."""
     return Enlargement.of(node, values) or Transposed.of(node, values)
+
+
+def _asks_for_size(node: fx.Node) -> bool:
+    is_shape = node.target is getattr and node.args[1:] == ("shape",)
+    return is_shape or node.target in (output_size, "size")
 
 
 def _cells_of(source: fx.Node, values: Values) -> Question:
