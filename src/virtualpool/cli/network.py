@@ -75,10 +75,20 @@ def load_network(name: str, weights: str | None = None) -> Network:
     else:
         raise VirtualPoolError(f"{name}: a model is given as {_FORMS}.")
     if named:
-        return replace(network, trained=True)
-    if weights:
-        return replace(network, module=with_weights(network.module, weights))
+        network = replace(network, trained=True)
+    elif weights:
+        network = replace(network, module=with_weights(network.module, weights))
+    _check_finite(name, network.module)
     return network
+
+
+def _check_finite(name: str, module: nn.Module) -> None:
+    for path, values in module.state_dict().items():
+        if values.is_floating_point() and not bool(values.isfinite().all()):
+            raise VirtualPoolError(
+                f"{name}: its {path} holds nan or infinity. Give weights of a training that has "
+                "not diverged."
+            )
 
 
 def example_images(

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from virtualpool import processes
+from virtualpool.cli import understood
 from virtualpool.cli.data import Preparation
 from virtualpool.cli.network import Network, device_of, example_images, load_network
 from virtualpool.cli.terminal import messages
@@ -136,6 +137,10 @@ def open_task(
     with processes.main_first(), seeded(seed, "network"):
         network = load_network(model, weights)
         data, images, prepared = opening(network, source, preparation, shared)
+    for line in understood.lines(
+        model, weights, network, source, data, preparation, prepared, where
+    ):
+        messages().print(line)
     settings = {
         "data": source,
         "images": prepared,

@@ -49,6 +49,13 @@ def tune(
             "onnx, openvino, pt2, executorch and others, each run in its runtime and compared.",
         ),
     ] = None,
+    at_chance: Annotated[
+        bool,
+        typer.Option("--at-chance", help="Go on with a classifier that knows no more than chance."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what was understood, and do nothing.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Make a set of faster networks out of a trained one.
@@ -64,10 +71,14 @@ def tune(
         asked = _asked(targets, rounds, recovery, compare)
         energy, formats = metering.asked(), formats_of(export)
         opened = judged.opened(recovery.augment)
+        if dry_run:
+            show({name: str(value) for name, value in asked.items()}, lambda: _say(asked))
+            return
         frontier = _searched(
             judged,
             opened,
             recovery,
+            at_chance=at_chance,
             few=rounds.recoverable,
             run_dir=run_dir,
             border=rounds.border,
@@ -107,13 +118,31 @@ def _asked(
     return targets.arguments(rounds.max_drop)
 
 
+def _say(asked: dict[str, Any]) -> None:
+    """Prints what a run would do."""
+    if "target" in asked:
+        print(f"to do: find, recover and time at most {asked['target']}")
+    else:
+        print(f"to do: pool and fine-tune in rounds: {asked['rounds']}")
+
+
 def _searched(
-    judged: Judged, opened: "Task", recovery: Recovery, *, few: bool, **asked: Any
+    judged: Judged,
+    opened: "Task",
+    recovery: Recovery,
+    *,
+    at_chance: bool,
+    few: bool,
+    **asked: Any,
 ) -> "Frontier":
     """Searches with the options; `asked` are arguments of `search` as they are."""
+    from virtualpool.cli.chance import not_at_chance
     from virtualpool.cli.recovery import few_images_for, images_for
     from virtualpool.search import search
 
+    evaluate = opened.evaluator(recovery.mixed_precision)
+    if opened.kind == "classification" and not at_chance:
+        evaluate = not_at_chance(evaluate, len(opened.data.classes))
     recoverable = few_images_for(opened, judged.seed) if few else None
     if has_target := "target" in asked:
         recoverable = images_for(opened, recovery.reconstruction_images, judged.seed)
@@ -121,7 +150,7 @@ def _searched(
         return search(
             opened.module,
             opened.images,
-            evaluate=opened.evaluator(recovery.mixed_precision),
+            evaluate=evaluate,
             finetune=recovery.finetune(opened, judged.seed, reconstructed=has_target),
             **recovery.lengths(),
             recoverable=recoverable,

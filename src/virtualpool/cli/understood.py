@@ -1,0 +1,49 @@
+"""The network, the images and their preparation as a command has understood them."""
+
+from typing import Any
+
+import torch
+
+from virtualpool.cli.data import Preparation
+from virtualpool.cli.network import RANDOM, Network
+from virtualpool.words import count, some
+
+
+def lines(
+    model: str,
+    weights: str | None,
+    network: Network,
+    source: str,
+    data: Any,
+    preparation: Preparation,
+    prepared: dict[str, Any],
+    device: torch.device,
+) -> list[str]:
+    """The network, its weights, the images and where all of that comes from, a line each."""
+    kind = type(network.module).__name__
+    millions = sum(each.numel() for each in network.module.parameters()) / 1e6
+    classes = "1 class" if len(data.classes) == 1 else f"{len(data.classes)} classes"
+    named = weights if weights not in (None, RANDOM) else "none given: as the network is built"
+    threads = f", {count(torch.get_num_threads(), 'thread')}" if device.type == "cpu" else ""
+    return [
+        f"network: {model}, {kind}, {millions:.3g} million parameters",
+        f"weights: {named}",
+        f"data:    {source}: {_images(data)}, {classes} ({some(data.classes, 5)})",
+        f"images:  {_prepared(preparation, prepared, network)}",
+        f"device:  {device}{threads}",
+    ]
+
+
+def _images(data: Any) -> str:
+    train = "no" if data.train is None else f"{len(data.train.dataset):,}"
+    return f"{train} training and {len(data.test.dataset):,} test images"
+
+
+def _prepared(preparation: Preparation, prepared: dict[str, Any], network: Network) -> str:
+    usual = "the weights" if network.trained else "the data set or the network's usual"
+    parts = []
+    for name, value in prepared.items():
+        asked = getattr(preparation, name, None) is not None
+        text = " ".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)
+        parts.append(f"{name} {text}" + (" (asked)" if asked else ""))
+    return f"{', '.join(parts)}; what is not asked is of {usual}"

@@ -1,0 +1,60 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from virtualpool import Score, VirtualPoolError, apply
+from virtualpool.cli.chance import not_at_chance
+from virtualpool.cli.network import load_network
+from virtualpool.search import Grouped
+
+Run = Callable[..., Any]
+
+
+def test_what_was_understood_is_said_and_a_dry_run_does_nothing(
+    run: Run, as_json: Run, network: Path, images: Path, tmp_path: Path
+) -> None:
+    asked = ["tune", f"{network}:tiny", "--data", images, "--size", "16", "--device", "cpu"]
+    asked += ["--run-dir", tmp_path / "run", "--workers", "0", "--dry-run"]
+    result = run(*asked, "--points", "2", "--min-speedup", "2")
+    said = result.stderr
+    assert f"network: {network}:tiny, Sequential, 0.00" in said
+    assert "weights: none given: as the network is built" in said
+    assert "size 16 (asked)" in said
+    assert "training and" in said
+    assert "device:  cpu, " in said
+    assert result.stdout == (
+        "to do: find, recover and time at most 2 models with a speed-up of 2x or more\n"
+    )
+    assert as_json(*asked, "--rounds", "3")["rounds"] == str(Grouped(count=3))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("right", "is_refused"), [(12, True), (60, False)])
+def test_an_original_at_chance_is_refused(right: int, is_refused: bool) -> None:
+    judge = not_at_chance(lambda _: Score.of((torch.arange(100) < right).float()), 10)
+    original = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+    pooled = apply(original, torch.rand(1, 3, 8, 8))
+    assert judge(pooled) == pytest.approx(right / 100)  # it may have lost all it knew
+    if is_refused:
+        with pytest.raises(VirtualPoolError, match=r"12.0 % of 100 images right, and chance 10.0"):
+            judge(original)
+    else:
+        assert judge(original) == pytest.approx(right / 100)
+
+
+def test_few_images_and_plain_numbers_say_nothing_of_chance() -> None:
+    original = nn.Conv2d(3, 4, 3)
+    assert not_at_chance(lambda _: Score.of(torch.zeros(99)), 10)(original) == 0
+    assert not_at_chance(lambda _: 0.0, 10)(original) == 0
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(network: Path, tmp_path: Path) -> None:
+    state = load_network(f"{network}:tiny").module.state_dict()
+    state["3.weight"][0, 0, 0, 0] = torch.nan
+    torch.save(state, tmp_path / "diverged.pt")
+    with pytest.raises(VirtualPoolError, match=r"its 3\.weight holds nan or infinity"):
+        load_network(f"{network}:tiny", str(tmp_path / "diverged.pt"))
