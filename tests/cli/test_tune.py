@@ -32,14 +32,19 @@ def test_a_run_from_its_command_to_the_picked_file(
         "original",
         "round-02",
         "speed-up",
-        "unfused",
-        "fused",
-        "half resolution",
+        "half resolution: ",
+        "round-02/model.safetensors",
         f"Report: {folder}/report.html",
     ):
         assert said in result.stdout
+    table = result.stdout[: result.stdout.index("* no other model")]
+    assert max(map(len, table.splitlines())) <= 80
+    wide = run(*asked, "--wide").stdout.splitlines()[0].split("  ")
+    assert {"latency", "quartiles", "unfused", "fused", "half resolution", "MMACs"} <= {
+        each.strip() for each in wide
+    }
     assert "round-01: 2 sites fused; 0 maps are still interpolated" in result.stderr
-    assert "cpu" in result.stdout.splitlines()[-2]
+    assert "cpu" in result.stdout.splitlines()[-3]
     assert "faster" in (folder / "report.html").read_text(encoding="utf-8")
 
     # The same command again does nothing anew.
@@ -117,7 +122,7 @@ def test_a_run_compares_with_smaller_images(
     for name in ("smaller-0.75", "smaller-0.625", "smaller-0.5"):
         assert f"{name}/model.safetensors" in result.stdout
         assert f"{name}, as in round-02: fine-tuning" in result.stderr
-    assert "speed" in result.stdout.splitlines()[-3]  # who is ahead, or that none can be
+    assert "speed" in result.stdout.splitlines()[-4]  # who is ahead, or that none can be
     assert '<section id="comparison">' in (folder / "report.html").read_text(encoding="utf-8")
 
     found = as_json(*asked)

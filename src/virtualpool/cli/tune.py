@@ -56,6 +56,9 @@ def tune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what was understood, and do nothing.")
     ] = False,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Print all columns of the table, and not the main ones.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Make a set of faster networks out of a trained one.
@@ -92,7 +95,7 @@ def tune(
         show(
             frontier.to_json()
             | {"report": str(page), "exported": [each.to_json() for each in files]},
-            lambda: _print(frontier, run_dir, page, files),
+            lambda: _print(frontier, page, files, wide),
         )
 
 
@@ -175,19 +178,19 @@ def _reported(opened: "Task", run_dir: Path) -> Path:
     return page
 
 
-def _print(frontier: "Frontier", run_dir: Path, page: Path, files: "list[ExportReport]") -> None:
-    columns = [*_columns(frontier), (f"file in {run_dir}", lambda point: point.weights or "")]
-    table_of(columns, (*frontier.points, *frontier.smaller))
+def _print(frontier: "Frontier", page: Path, files: "list[ExportReport]", wide: bool) -> None:
+    table_of(_columns(frontier, wide), (*frontier.points, *frontier.smaller))
     print()
-    print(*_notes(frontier), *files, f"Report: {page}", sep="\n")
+    print(*_notes(frontier, wide), *files, f"Report: {page}", sep="\n")
 
 
-def _columns(frontier: "Frontier") -> "Columns[Point]":
+def _columns(frontier: "Frontier", wide: bool) -> "Columns[Point]":
+    """The columns of the table: those that fit a terminal of 80 characters, or all."""
     from virtualpool.report.wording import measures
 
     best, unit = [point.name for point in frontier.pareto], frontier.unit
     per_cent = " %" if unit.percent else ""
-    others = measures((*frontier.points, *frontier.smaller))
+    others = measures((*frontier.points, *frontier.smaller)) if wide else {}
 
     def of_metric(name: str) -> "Callable[[Point], str]":
         return lambda point: unit.number(point.metrics[name])
@@ -205,8 +208,9 @@ def _columns(frontier: "Frontier") -> "Columns[Point]":
         (f">{unit.name}{per_cent}", score),
         *((f">{title}{per_cent}", of_metric(name)) for name, title in others.items()),
         (">drop", drop),
-        *_SPEED,
+        *(_EVERY_TIME if wide else [_SPEED]),
         *(_ENERGY if has_energy else []),
+        ("file", lambda point: point.weights or ""),
     ]
 
 
@@ -219,10 +223,14 @@ def _share(point: "Point") -> str:
     return f"{point.energy_share.median:.0%}" if point.energy_share else ""
 
 
-_SPEED: "Columns[Point]" = [
+_SPEED: "tuple[str, Callable[[Point], str]]" = (
+    ">speed-up",
+    lambda point: f"{point.speedup.median:.2f}x",
+)
+_EVERY_TIME: "Columns[Point]" = [
     (">latency", lambda point: f"{point.latency.median_ms:.3g} ms"),
     (">quartiles", lambda point: f"{point.latency.lower_ms:.3g} to {point.latency.upper_ms:.3g}"),
-    (">speed-up", lambda point: f"{point.speedup.median:.2f}x"),
+    _SPEED,
     (">unfused", lambda point: _times(point, point.unfused)),
     (">fused", lambda point: _times(point, point.fused)),
     (">half resolution", lambda point: _times(point, point.half_resolution)),
@@ -234,19 +242,24 @@ _ENERGY: "Columns[Point]" = [
 ]
 
 
-def _notes(frontier: "Frontier") -> Iterator[str]:
+def _notes(frontier: "Frontier", wide: bool) -> Iterator[str]:
     """The notes below the table, a line each."""
     from virtualpool.report.wording import beside_smaller
 
     yield "* no other model on whole images is both faster and better"
     yield "speed-up: over the original, of the faster of a model's two forms, which its file gives"
-    yield "half resolution: the original on it, the practical limit; its score is not measured"
+    if wide:
+        yield "half resolution: the original on it, the practical limit; its score is not measured"
+    elif half := frontier.half_resolution:
+        yield f"half resolution: {half.median:.2f}x, the practical limit; its score is not measured"
     if frontier.smaller or frontier.missing:
         yield "smaller: the original on images of that part of the side, fine-tuned for as long"
         for name, reason in frontier.missing.items():
             yield f"{name} is not there: {reason}"
         yield beside_smaller(frontier)
     yield f"Timed interleaved with the original: {frontier.original.latency.setting}"
+    if not wide:
+        yield "--wide shows all columns; files are relative to the run's directory"
     if energy := frontier.original.energy:
         yield f"Energy interleaved with the original's: {energy.how}"
     if why := frontier.original.missing.get("energy"):
