@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_RUN ?= runs/demo
 
-.PHONY: demo test oldest nightly lint clean
+.PHONY: demo test oldest nightly lint dist clean
 
 # Compiled models are timed where a C++ compiler is there to compile them.
 MODE := $(if $(shell command -v c++),compiled,eager)
@@ -42,6 +42,17 @@ lint: .venv/development
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# Wheel and sdist, checked; and the wheel in an environment of its own, with no checkout around.
+dist: .venv/bin/python
+	rm -rf dist
+	$(BIN)/python -m $(PIP) build twine
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python -m venv --clear .venv-dist
+	.venv-dist/bin/python -m $(PIP) dist/*.whl
+	cd dist && ../.venv-dist/bin/virtualpool apply virtualpool:all_cnn_c all --weights cifar10 --output check.safetensors
+	rm dist/check.safetensors
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -68,4 +79,4 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/nightly/cpu
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-nightly runs build dist
+	rm -rf .venv .venv-oldest .venv-nightly .venv-dist runs build dist
