@@ -89,6 +89,7 @@ def test_a_target_is_searched_for_where_no_rounds_are_asked_for(
     assert config["finetune"] == ["by_reconstruction", "by_distillation"]
     assert as_json("pick", folder, "--max-drop", "1")["name"].startswith("round-")
     assert "made for 2 models" in refused(*asked, "--min-speedup", "1.1")
+    assert "made with evaluate" in refused(*asked, "--no-labels")
     assert "is no time" in refused(*asked, "--budget", "soon")
     assert "A target has one bound" in refused(*asked, "--min-speedup", "2", "--max-drop", "0.1")
 
@@ -262,7 +263,7 @@ def test_other_recoveries(
         ("tiny", ["--per-layer"], 3),
         ("tiny", ["--recoverable", "--rounds", "1"], 1),
         ("tiny", ["--by-time", "--rounds", "2"], 2),
-        ("tiny", ["--thresholds", "1"], 1),
+        ("tiny", ["--thresholds", "1", "--no-labels"], 1),
         ("tiny", ["--per-layer", "--max-drop", "-1"], 1),
     ],
 )

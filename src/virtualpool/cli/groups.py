@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import typer
+
 from virtualpool.cli import options
 
 if TYPE_CHECKING:
@@ -31,6 +33,19 @@ class Judged:
     workers: options.Workers = 2
     seed: options.Seed = 0
     device: options.Device = None
+    labels: options.Labels = True
+
+    def check(self) -> None:
+        """Refuses a score that the task does not have.
+
+        Raises:
+            typer.BadParameter: a detector is to be judged without labels.
+        """
+        if self.task == "detection" and not self.labels:
+            raise typer.BadParameter(
+                "--no-labels compares outputs of one shape, and a detector gives any number of "
+                "boxes; leave it out."
+            )
 
     def opened(self, augment: str | None = None) -> "Task":
         """Loads the network and opens the data; training images are varied by `augment`."""
@@ -50,6 +65,7 @@ class Judged:
             subset=self.subset,
             workers=self.workers,
             seed=self.seed,
+            labels=self.labels,
         )
 
 

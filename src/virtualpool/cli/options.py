@@ -134,6 +134,15 @@ Workers = Annotated[
     int, typer.Option(min=0, rich_help_panel=DATA, help="Processes that decode images.")
 ]
 
+Labels = Annotated[
+    bool,
+    typer.Option(
+        "--labels/--no-labels",
+        rich_help_panel=DATA,
+        help="Score by labels, or without them by agreement with the original's outputs.",
+    ),
+]
+
 Recoverable = Annotated[
     bool,
     typer.Option(

@@ -23,13 +23,6 @@ _RECALIBRATION_BATCHES = 50
 @grouped
 def sensitivity(
     judged: Judged,
-    labels: Annotated[
-        bool,
-        typer.Option(
-            "--labels/--no-labels",
-            help="Score by labels, or without them by agreement with the original's outputs.",
-        ),
-    ] = True,
     recalibrate: Annotated[
         bool, typer.Option("--recalibrate", help="Measure batch norm anew before each evaluation.")
     ] = False,
@@ -42,32 +35,26 @@ def sensitivity(
     as_json: options.AsJson = False,
 ) -> None:
     """Rank the sites of a network by their loss of score, each pooled alone."""
-    if judged.task == "detection" and not labels:
-        raise typer.BadParameter(
-            "--no-labels compares outputs of one shape, and a detector gives any number of boxes; "
-            "leave it out."
-        )
+    judged.check()
     with results(as_json) as show:
         from virtualpool.cli.recovery import few_images_for
 
         opened = judged.opened()
         few = few_images_for(opened, judged.seed) if recoverable else None
-        found = _ranked(opened, labels, recalibrate, few, output, border)
+        found = _ranked(opened, recalibrate, few, output, border)
         opened.say_skipped()
         show(found.to_json(), lambda: _print(found))
 
 
 def _ranked(
     opened: "Task",
-    labels: bool,
     recalibrate: bool,
     recoverable: Any,
     output: Path | None,
     border: "Border",
 ) -> "Sensitivity":
-    from virtualpool.search import by_recalibration, output_agreement, sensitivity
+    from virtualpool.search import by_recalibration, sensitivity
 
-    evaluate = opened.evaluator() if labels else output_agreement(opened.module, opened.data.test)
     renew = None
     if recalibrate:
         renew = by_recalibration(opened.training_batches, batch_count=_RECALIBRATION_BATCHES)
@@ -76,7 +63,7 @@ def _ranked(
         found = sensitivity(
             opened.module,
             opened.images,
-            evaluate,
+            opened.evaluator(),
             recalibrate=renew,
             recoverable=recoverable,
             border=border,

@@ -22,6 +22,7 @@ from virtualpool.graph.running import evaluating
 from virtualpool.measure.score import Evaluate
 from virtualpool.recover.precision import Precision
 from virtualpool.report import record, wording
+from virtualpool.search.agreement import output_agreement
 from virtualpool.search.run import Run
 from virtualpool.tasks import classification, detection, segmentation
 from virtualpool.tasks.detection.classes import class_count
@@ -47,6 +48,7 @@ class Task:
             the data, for detection a list of one.
         metric: by which a detector is judged.
         settings: must be the same when a run goes on.
+        labels: whether networks are judged by labels, or by agreement with this one's outputs.
     """
 
     kind: Kind
@@ -55,6 +57,7 @@ class Task:
     images: Any
     metric: detection.Metric
     settings: dict[str, Any]
+    labels: bool = True
 
     @property
     def training_batches(self) -> Any:
@@ -70,6 +73,8 @@ class Task:
     def evaluator(self, mixed_precision: Precision = "no") -> Evaluate:
         """A judge of networks, on the test images."""
         test = self.data.test
+        if not self.labels:
+            return output_agreement(self.module, test)
         if self.kind == "detection":
             return detection.evaluator(test, metric=self.metric, mixed_precision=mixed_precision)
         if self.kind == "segmentation":
@@ -119,6 +124,7 @@ def open_task(
     workers: int,
     seed: int,
     ignored: int = segmentation.IGNORED,
+    labels: bool = True,
 ) -> Task:
     """Loads a network and opens the data, prepared for it.
 
@@ -152,7 +158,7 @@ def open_task(
         settings |= {"task": task}
         settings |= {"metric": metric} if task == "detection" else {"ignored": ignored}
     on_device = map_tensors(lambda tensor: tensor.to(where), images)
-    return Task(task, network.module.to(where), data, on_device, metric, settings)
+    return Task(task, network.module.to(where), data, on_device, metric, settings, labels)
 
 
 def _for_classification(

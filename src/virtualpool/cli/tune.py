@@ -70,6 +70,7 @@ def tune(
     """
     with results(as_json) as show:
         # Mistakes in these are reported before images are loaded.
+        judged.check()
         recovery.check()
         asked = _asked(targets, rounds, recovery, compare)
         energy, formats = metering.asked(), formats_of(export)
@@ -144,7 +145,7 @@ def _searched(
     from virtualpool.search import search
 
     evaluate = opened.evaluator(recovery.mixed_precision)
-    if opened.kind == "classification" and not at_chance:
+    if opened.kind == "classification" and opened.labels and not at_chance:
         evaluate = not_at_chance(evaluate, len(opened.data.classes))
     recoverable = few_images_for(opened, judged.seed) if few else None
     if has_target := "target" in asked:
