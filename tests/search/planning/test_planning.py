@@ -210,6 +210,26 @@ def test_goes_on_after_ctrl_c_and_does_nothing_twice(start, tmp_path, stop):
 
 
 @pytest.mark.usefixtures("unfused")
+def test_plans_that_are_known_need_no_room_in_a_budget(start, monkeypatch, tmp_path):
+    def interrupted(model: nn.Module) -> float:
+        if vp.plan_of(model).names == ["2", "5"]:
+            raise KeyboardInterrupt
+        return evaluate(model)
+
+    ticks = counting()
+    monkeypatch.setattr(budget, "monotonic", lambda: next(ticks) / 2)
+    asked = {"target": Target(1), "image_scales": [], "evaluate": interrupted}
+    with pytest.raises(KeyboardInterrupt):
+        start(**asked)
+    before = tried(tmp_path / "run")
+    assert before == ["025", "0", "2", "5"]
+    with pytest.raises(KeyboardInterrupt):
+        start(**asked, budget=6)  # room for three plans of half a second, and the time to ask
+    assert tried(tmp_path / "run") == before
+    assert "the sites join" not in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.usefixtures("unfused")
 def test_without_labels(start, network, images):
     evaluate = vp.output_agreement(network, [images])
     frontier = start(evaluate=evaluate, image_scales=[], names=["2"])

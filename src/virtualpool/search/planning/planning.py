@@ -16,7 +16,7 @@ from virtualpool.search.planning.candidates import (
 from virtualpool.search.planning.choosing import beater, is_behind, thinned, unbeaten
 from virtualpool.search.planning.growing import Growing
 from virtualpool.search.planning.target import Target
-from virtualpool.search.planning.trial import Decision, Plans, Trial
+from virtualpool.search.planning.trial import Decision, Draft, Plans, Trial
 from virtualpool.search.planning.trials import Trials
 from virtualpool.search.steps import Steps
 from virtualpool.sites import Site
@@ -108,12 +108,12 @@ class _Search:
     def _try_all(self, scales: list[float]) -> None:
         trials = self._trials
         trials.of(self._sites, 1.0, "all sites")
-        left = max(0, int(trials.fitting))
+        left = max(0, int(min(trials.room, trials.limit - len(trials.found))))
         self._log(
             f"a plan takes about {in_words(trials.seconds)}: at most {left} more, "
             f"{in_words(left * trials.seconds)} without the recovery of the kept ones"
         )
-        order = self._fitting(left)
+        order = self._fitting()
         alone = {each.name: trials.of(each.sites, 1.0, f"{each.name} alone") for each in order}
         ranked = sorted(order, key=lambda each: alone[each.name].cost_per_ms)
         self._log(f"the least drop for a millisecond saved: {some([it.name for it in ranked], 5)}")
@@ -125,12 +125,13 @@ class _Search:
         for trial in thinned(self._within(), self._target):
             growing.swap(trial, _SWAPS)
 
-    def _fitting(self, plans: int) -> list[Candidate]:
+    def _fitting(self) -> list[Candidate]:
         """The candidates; larger groups where the budget has no room for each of them."""
-        most = max(1, plans // _NEEDED)
+        known = sum(Draft(each.sites) in self._trials.found for each in self._candidates)
+        most = (self._trials.room + known) / _NEEDED
         if len(self._candidates) <= most:
             return self._candidates
-        groups = candidates(self._found, most)
+        groups = candidates(self._found, max(1, int(most)))
         self._log(
             f"the budget has room for few plans: the sites join in {count(len(groups), 'group')}, "
             f"{some([each.name for each in groups], 5)}"
@@ -202,6 +203,8 @@ class _Search:
         )
 
     def _about_scales(self, kept: list[Trial], scales: list[float]) -> str:
+        if not self._asked_scales:
+            return "No other image scale was to be tried."
         if not scales:
             return "The network takes images of one size alone, so no other scale was tried."
         if not any(trial.draft.image_scale != 1 for trial in self._trials):

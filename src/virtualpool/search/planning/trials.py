@@ -65,10 +65,9 @@ class Trials:
         return sum(trial.seconds for trial in self) / max(1, len(self.found))
 
     @property
-    def fitting(self) -> float:
-        """How many plans more the limit and the budget have room for, about."""
-        room = self._budget.left(_SHARE) / max(self.seconds, 1e-9)
-        return min(self.limit - len(self.found), room)
+    def room(self) -> float:
+        """How many plans more the budget has room for, about; infinite without one."""
+        return self._budget.left(_SHARE) / max(self.seconds, 1e-9)
 
     def of(self, sites: Iterable[str], image_scale: float, why: str) -> Trial:
         """The trial of a plan, which is made if there is none yet.
@@ -89,7 +88,7 @@ class Trials:
     def _check(self) -> None:
         if len(self.found) >= self.limit:
             raise OutOfBudget(f"{self.limit} plans are tried")
-        if self.found and self.fitting < 1:
+        if self.found and self.room < 1:
             raise OutOfBudget(
                 f"another one takes about {in_words(self.seconds)}, and half of the budget is kept "
                 "for the models"
