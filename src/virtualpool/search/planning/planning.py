@@ -13,10 +13,11 @@ from virtualpool.search.planning.candidates import (
     candidates,
     taken_scales,
 )
-from virtualpool.search.planning.choosing import beater, is_behind, thinned, unbeaten
+from virtualpool.search.planning.choosing import is_behind, unbeaten
+from virtualpool.search.planning.deciding import Deciding
 from virtualpool.search.planning.growing import Growing
 from virtualpool.search.planning.target import Target
-from virtualpool.search.planning.trial import Decision, Draft, Plans, Trial
+from virtualpool.search.planning.trial import Draft, Plans, Trial
 from virtualpool.search.planning.trials import Trials
 from virtualpool.search.steps import Steps
 from virtualpool.sites import Site
@@ -30,8 +31,6 @@ _NEEDED = 2
 """How many of them a candidate needs: to be tried alone, and to join the others."""
 _SWAPS = 2
 """How many candidates of each kept plan are exchanged."""
-_WON_BACK = 0.5
-"""The share of a recoverable drop that is left after fine-tuning, about (`docs/results`)."""
 
 
 def planned(
@@ -73,12 +72,14 @@ class _Search:
         scales: Sequence[float],
         budget: Budget,
     ) -> None:
-        self._steps, self._target, self._budget = steps, target, budget
+        self._steps, self._target = steps, target
         self._found, self._sites = found, [site.name for site in found]
         self._candidates = candidates(found)
         self._asked_scales = scales
         limit = _PLANS_EACH * (len(self._candidates) + len(scales))
         self._trials = Trials(steps, batches, self._sites, budget, limit)
+        fine_tuned = len(steps.recoveries) > 1
+        self._deciding = Deciding(steps.run, self._trials, target, fine_tuned)
         self._log = steps.run.log
 
     def plans(self) -> Plans:
@@ -94,7 +95,7 @@ class _Search:
             self._log(f"no more plans are tried: {end}")
         tried = len(self._trials.found)
         steps.observer("plans", tried, tried, "done")
-        return self._decided(scales)
+        return self._deciding.plans(self._about_scales(scales))
 
     def _announce(self, scales: list[float]) -> None:
         sites, groups = len(self._sites), len(self._candidates)
@@ -122,7 +123,7 @@ class _Search:
         pooled = unbeaten(trials)
         for scale in scales:
             self._grow_at(scale, growing, pooled)
-        for trial in thinned(self._within(), self._target):
+        for trial in self._deciding.kept():
             growing.swap(trial, _SWAPS)
 
     def _fitting(self) -> list[Candidate]:
@@ -150,69 +151,12 @@ class _Search:
         growing = replace(growing, ranked=ranked, order=order)
         growing.grow(scale, lambda trial: not is_behind(trial, pooled), start)
 
-    def _excess(self, trial: Trial) -> float:
-        fine_tuned = len(self._steps.recoveries) > 1
-        return self._target.excess(
-            drop=trial.drop * (_WON_BACK if fine_tuned and trial.drop > 0 else 1),
-            speedup=trial.speedup,
-            latency_ms=trial.latency_ms,
-        )
-
-    def _within(self) -> list[Trial]:
-        return [trial for trial in unbeaten(self._trials) if self._excess(trial) <= 0]
-
-    def _decided(self, scales: list[float]) -> Plans:
-        within = self._within()
-        if not within and self._target.bound:
-            raise VirtualPoolError(self._nothing_within())
-        if not within:
-            self._log("no plan that was tried is faster than the original here")
-        kept = thinned(within, self._target)
-        best = unbeaten(self._trials)
-        decisions = tuple(
-            Decision(trial, trial in kept, self._reason(trial, kept, within), trial in best)
-            for trial in sorted(self._trials, key=lambda trial: trial.speedup)
-        )
-        for place, each in enumerate((it for it in decisions if it.kept), 1):
-            self._log(f"{self._steps.run.folder(place).name} will be {each.trial}")
-        for each in decisions:
-            if not each.kept and each.trial in within:
-                self._log(f"left: {each.trial}: {each.reason}")
-        smaller = self._about_scales(kept, scales)
-        self._log(smaller)
-        return Plans(self._target, decisions, smaller)
-
-    def _reason(self, trial: Trial, kept: list[Trial], within: list[Trial]) -> str:
-        if trial in kept:
-            return "no plan that was tried is both faster and better"
-        if trial in within:
-            return f"the others say more, of {self._target.points} to keep"
-        if trial.speedup <= 1:
-            return "it is no faster than the original"
-        if better := beater(trial, self._trials):
-            return f"beaten by {better}"
-        return f"outside of the bound, {self._target.bound}"
-
-    def _nothing_within(self) -> str:
-        nearest = min(self._trials, key=lambda it: (max(self._excess(it), 0), -it.speedup))
-        tried = len(self._trials.found)
-        return (
-            f"No plan that was tried is faster than the original and has {self._target.bound}: the "
-            f"nearest is {nearest}. Ask for less in the same directory, which keeps what is known "
-            f"of {count(tried, 'plan')}."
-        )
-
-    def _about_scales(self, kept: list[Trial], scales: list[float]) -> str:
+    def _about_scales(self, scales: list[float]) -> str | None:
+        """Why no other image scale was tried; None where one was."""
         if not self._asked_scales:
             return "No other image scale was to be tried."
         if not scales:
             return "The network takes images of one size alone, so no other scale was tried."
         if not any(trial.draft.image_scale != 1 for trial in self._trials):
             return "Images at another scale were not tried: the budget was spent before."
-        paid = [trial for trial in kept if trial.draft.image_scale != 1]
-        if not paid:
-            return (
-                "No plan with images at another scale is kept: at every speed pooling alone is "
-                "ahead."
-            )
-        return f"Images at another scale pay in {len(paid)} of the {len(kept)} kept plans."
+        return None
