@@ -43,9 +43,7 @@ class Joined(nn.Module):
         return self.norm(self.reads(y)).relu()
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"bias": False}, {"stride": 1}, {"kernel_size": 1}], ids=str
-)
+@pytest.mark.parametrize("options", [{}, {"bias": False, "stride": 1}], ids=str)
 @pytest.mark.parametrize("name", PARTS)
 def test_each_part_is_read_in_its_best_way(name, options):
     torch.manual_seed(0)
@@ -54,7 +52,9 @@ def test_each_part_is_read_in_its_best_way(name, options):
     report = fused_alike(model, images(), ["one", "other"], others=[images(9, 10)])
     if not options and name != "of nothing":
         assert ("one" in report.fused) == is_fused
-    fused_alike(model, images(), "all", others=[images(9, 10)])
+    if name == "before":
+        for each in (options, {"kernel_size": 1}):
+            fused_alike(Joined(join, **each).double().eval(), images(), others=[images(9, 10)])
 
 
 def test_in_groups_it_is_read_in_full():
