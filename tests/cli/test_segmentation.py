@@ -55,7 +55,7 @@ def test_tune_from_its_start_to_a_report_and_a_file(
     asks = [*asked("tune", folder, "--sizes", "2", "--run-dir", tmp_path / "run")]
     result = run(
         *[*asks, "--recover", recover, "--epochs", "1", "--repeats", "1", "--threads", "1"],
-        *["--size", "16", "--augment", "crop", "--batch-size", "2"],
+        *["--size", "16", "--augment", "crop", "--batch-size", "2", "--wide"],
     )
     assert result.exit_code == 0, result.output
     assert "mIoU %" in result.stdout

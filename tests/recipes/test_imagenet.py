@@ -143,7 +143,7 @@ def test_the_authors_schedule_killed_and_resumed(
     assert (tmp_path / "run" / "round-02" / "point.json").exists()
     assert (tmp_path / "run" / "round-03" / "checkpoint").exists()
 
-    result = CliRunner().invoke(app, asked)
+    result = CliRunner().invoke(app, [*asked, "--wide"])
     assert result.exit_code == 0, result.output
     assert "top-5 %" in result.stdout
     frontier = json.loads((tmp_path / "run" / "frontier.json").read_text(encoding="utf-8"))
