@@ -85,7 +85,10 @@ def convolution_of_transposed(
     # Zeros stand before the map; those after it make a row and a column too many.
     result = torch.conv2d(full, folded, bias, (stride[0] // 2, stride[1] // 2), padding)
     result = result[..., :rows, :columns] if any(padding) else result
-    return result if of_taps is None else mended(result, _beyond(of_taps, padding, (rows, columns)))
+    if of_taps is None:
+        return result
+    # Under autocast a bias has another dtype than the result.
+    return mended(result, _beyond(of_taps.to(result.dtype), padding, (rows, columns)))
 
 
 def _beyond(of_taps: Tensor, padding: Axes, outputs: Axes) -> Iterator[Strip]:
