@@ -9,12 +9,14 @@ from torch import nn
 from virtualpool.fuse.report import Report, report_of
 from virtualpool.plan import Border, join, plan_of, unwrapped
 from virtualpool.table import table
-from virtualpool.words import count
+from virtualpool.words import count, some
 
 Form = Literal["fused", "interpolated"]
 
 _UNFUSED = "the model is unfused; virtualpool.fuse gives the equal one on reduced maps"
 _REDUCED = "all that read it work on its reduced map"
+_ALIKE = 6
+"""Sites for the same reason that have a row each."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,22 @@ class Summary:
             head += f", images at scale {self.image_scale:g}"
         if not self.sites:
             return head
-        rows = [[each.site, each.form, each.why] for each in self.sites]
         return (
             f"{head}, {fused} fused, {len(self.sites) - fused} interpolated\n"
-            f"{self._border}\n{self._sums}{table(['site', 'map', 'why'], rows)}"
+            f"{self._border}\n{self._sums}{table(['site', 'map', 'why'], self._rows)}"
         )
+
+    @property
+    def _rows(self) -> list[list[str]]:
+        """A row for each site; of many sites that are alike, one row."""
+        alike: dict[tuple[str, str], list[str]] = {}
+        for each in self.sites:
+            alike.setdefault((each.form, each.why), []).append(each.site)
+        rows = []
+        for (form, why), names in alike.items():
+            shown = names if len(names) <= _ALIKE else [some(names)]
+            rows += [[name, form, why] for name in shown]
+        return rows
 
     @property
     def _border(self) -> str:
@@ -94,7 +107,7 @@ def summary(model: nn.Module) -> Summary:
             not run.
 
     Returns:
-        A `Summary`: a value whose `str` is a table with a row for each pooled site.
+        A `Summary`: a value whose `str` is a table of the pooled sites.
 
     >>> import torch
     >>> from virtualpool import apply, fuse
