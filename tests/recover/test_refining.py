@@ -89,3 +89,13 @@ def test_a_layer_that_gives_another_map_has_no_error_and_stays():
     assert float(error_of(layer, x, target)) == 0
     Refining(5, 1).refine(layer, lambda: iter([(0, [(x, target)])]))
     assert torch.equal(layer.module.weight, before)
+
+
+def test_a_narrow_strided_1x1_convolution_does_not_end_the_process():
+    """PyTorch's backward pass writes outside of its memory there, in channels last."""
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 11, 1)).eval()
+    batches = [torch.rand(8, 3, 48, 68, generator=generator) for _ in range(2)]
+    pooled = vp.apply(model, batches[0][:1], ["2"])
+    solved = reconstruct(pooled, model, batches, steps=20)
+    assert all(bool(each.isfinite().all()) for each in solved.parameters())

@@ -23,6 +23,8 @@ _PIECES = 8
 _RATE = 0.02
 """Of the first step, in parts of the weights' mean size. It falls to zero along half a cosine."""
 
+_FEWEST = 16
+
 Passes = Callable[[], Iterator[tuple[int, list[tuple[Tensor, Tensor]]]]]
 """Goes through the batches of this process: the number of each, and of each call of the layer its
 input and the output that it should have."""
@@ -33,13 +35,29 @@ def error_of(layer: Layer, x: Tensor, wanted: Tensor) -> Tensor:
 
     Zero where the layer gives another map than is wanted.
     """
-    out = layer.after(layer.module(x))
+    out = layer.after(layer.module(_laid_out(layer.module, x)))
     if layer.is_site:
         out = virtual_pool(out, (wanted.shape[-2], wanted.shape[-1]))
     if out.shape != wanted.shape:
         return wanted.new_zeros((), dtype=torch.float64)
     out, wanted = (each if each.dtype is torch.float64 else each.float() for each in (out, wanted))
     return (out - wanted).square().sum(dtype=torch.float64)
+
+
+def _laid_out(module: nn.Module, x: Tensor) -> Tensor:
+    """The input of a layer, contiguous where PyTorch would end the process.
+
+    The backward pass of a strided 1x1 convolution of fewer than 16 channels in channels last
+    writes outside of its memory ("double free"), on processors, in PyTorch 2.9 to 2.14 at least.
+    """
+    if (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride != (1, 1)
+        and module.in_channels < _FEWEST
+    ):
+        return x.contiguous()
+    return x
 
 
 class Refining:
