@@ -43,6 +43,8 @@ def _prepared(preparation: Preparation, prepared: dict[str, Any], network: Netwo
     usual = "the weights" if network.trained else "the data set or the network's usual"
     parts = []
     for name, value in prepared.items():
+        if value is None:
+            continue
         asked = getattr(preparation, name, None) is not None
         text = " ".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)
         parts.append(f"{name} {text}" + (" (asked)" if asked else ""))
