@@ -145,11 +145,18 @@ class _Search:
         if is_behind(start, pooled):
             self._log(f"images at scale {scale:g} get no sites: pooling alone is ahead there")
             return
+        if self._is_of_no_use(start):
+            self._log(f"images at scale {scale:g} get no sites: alone they lose too much")
+            return
         steps = self._steps
         order = at_scale(growing.order, steps.model, steps.example_inputs, scale)
         ranked = [each for each in growing.ranked if each in order]
         growing = replace(growing, ranked=ranked, order=order)
-        growing.grow(scale, lambda trial: not is_behind(trial, pooled), start)
+
+        def goes_on(trial: Trial) -> bool:
+            return not is_behind(trial, pooled) and not self._is_of_no_use(trial)
+
+        growing.grow(scale, goes_on, start)
 
     def _about_scales(self, scales: list[float]) -> str | None:
         """Why no other image scale was tried; None where one was."""
