@@ -18,7 +18,7 @@ from virtualpool.search import Frontier, rounds
 from virtualpool.search.planning import budget, trials
 from virtualpool.search.run import forms, models
 
-COSTS = {"0": 0.3, "2": 0.01, "5": 0.05}
+COSTS = {"0": 0.14, "2": 0.01, "5": 0.05}
 
 
 def evaluate(model: nn.Module, *, smaller: float = 2.0) -> float:
@@ -85,7 +85,7 @@ def test_plans_are_tried_kept_and_made_into_models(start, network, images, tmp_p
     assert tried(run) == ["025", "0", "2", "5", "25", "s", "02", "05"]
     assert plans(frontier) == [("2", 1), ("5", 1), ("25", 1), ("025", 1)]
     assert [it.name for it in frontier.points[1:]] == [f"round-0{place}" for place in (1, 2, 3, 4)]
-    assert [it.accuracy for it in frontier.points] == [0.9, 0.89, 0.85, 0.84, 0.54]
+    assert [it.accuracy for it in frontier.points] == [0.9, 0.89, 0.85, 0.84, 0.7]
     speeds = [it.speedup.median for it in frontier.points[1:]]
     assert speeds == pytest.approx([8 / 6.5, 8 / 5.5, 8 / 4, 8 / 3])
     assert Frontier.load(run / "frontier.json") == frontier
@@ -139,6 +139,20 @@ def test_a_smaller_image_is_mixed_in_where_it_pays(start, tmp_path):
 )
 def test_the_kept_plans_are_within_the_bound(start, target, kept):
     assert [names for names, _ in plans(start(target, image_scales=[]))] == kept
+
+
+@pytest.mark.usefixtures("unfused")
+def test_plans_of_no_use_are_not_kept_unless_their_speed_is_asked_for(start, tmp_path):
+    def evaluate_sharply(model: nn.Module) -> float:
+        return evaluate(model, smaller=1.2) - 0.1 * ("0" in vp.plan_of(model).names)
+
+    asked = {"evaluate": evaluate_sharply, "image_scales": [0.5]}
+    assert plans(start(**asked)) == [("2", 1), ("5", 1), ("25", 1)]
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "images at scale 0.5 get no sites: alone they lose too much" in log
+    fast = start(Target(min_speedup=3), run_dir=tmp_path / "fast", **asked)
+    assert plans(fast) != []
+    assert all(scale == 0.5 for _, scale in plans(fast))
 
 
 @pytest.mark.usefixtures("unfused")

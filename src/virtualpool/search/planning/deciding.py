@@ -11,6 +11,8 @@ from virtualpool.search.planning.trials import Trials
 from virtualpool.search.run import Run
 from virtualpool.words import count
 
+_MOST_LOST = 0.25
+"""The share of the original's score from which on a plan is of no use, unless for its speed."""
 _WON_BACK = 0.5
 """The share of a recoverable drop that is left after fine-tuning, about (`docs/results`)."""
 
@@ -24,12 +26,14 @@ class Deciding:
         trials: the plans that were tried.
         target: how many are asked for, within which bound.
         fine_tuned: whether a fine-tuning follows, which wins back a part of each drop.
+        score: the original's.
     """
 
     run: Run
     trials: Trials
     target: Target
     fine_tuned: bool
+    score: float
 
     def kept(self) -> list[Trial]:
         """The plans that would become models now."""
@@ -62,8 +66,16 @@ class Deciding:
         self.run.log(smaller)
         return Plans(self.target, decisions, smaller)
 
+    def is_of_no_use(self, trial: Trial) -> bool:
+        """Whether a plan loses so much of the score that nobody asks for it; not with a bound."""
+        return not self.target.bound and 0 < self.score * _MOST_LOST < trial.drop
+
     def _within(self) -> list[Trial]:
-        return [trial for trial in unbeaten(self.trials) if self._excess(trial) <= 0]
+        return [
+            trial
+            for trial in unbeaten(self.trials)
+            if self._excess(trial) <= 0 and not self.is_of_no_use(trial)
+        ]
 
     def _excess(self, trial: Trial) -> float:
         return self.target.excess(
@@ -81,6 +93,8 @@ class Deciding:
             return "it is no faster than the original"
         if better := beater(trial, self.trials):
             return f"beaten by {better}"
+        if self.is_of_no_use(trial):
+            return f"it loses more than {_MOST_LOST:.0%} of the original's score"
         return f"outside of the bound, {self.target.bound}"
 
     def _nothing_within(self) -> str:

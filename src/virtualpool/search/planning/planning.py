@@ -79,7 +79,8 @@ class _Search:
         limit = _PLANS_EACH * (len(self._candidates) + len(scales))
         self._trials = Trials(steps, batches, self._sites, budget, limit)
         fine_tuned = len(steps.recoveries) > 1
-        self._deciding = Deciding(steps.run, self._trials, target, fine_tuned)
+        score = float(steps.original_score)
+        self._deciding = Deciding(steps.run, self._trials, target, fine_tuned, score)
         self._log = steps.run.log
 
     def plans(self) -> Plans:
@@ -145,7 +146,7 @@ class _Search:
         if is_behind(start, pooled):
             self._log(f"images at scale {scale:g} get no sites: pooling alone is ahead there")
             return
-        if self._is_of_no_use(start):
+        if self._deciding.is_of_no_use(start):
             self._log(f"images at scale {scale:g} get no sites: alone they lose too much")
             return
         steps = self._steps
@@ -154,7 +155,7 @@ class _Search:
         growing = replace(growing, ranked=ranked, order=order)
 
         def goes_on(trial: Trial) -> bool:
-            return not is_behind(trial, pooled) and not self._is_of_no_use(trial)
+            return not is_behind(trial, pooled) and not self._deciding.is_of_no_use(trial)
 
         growing.grow(scale, goes_on, start)
 
