@@ -48,4 +48,4 @@ def _prepared(preparation: Preparation, prepared: dict[str, Any], network: Netwo
         asked = getattr(preparation, name, None) is not None
         text = " ".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)
         parts.append(f"{name} {text}" + (" (asked)" if asked else ""))
-    return f"{', '.join(parts)}; what is not asked is of {usual}"
+    return f"{', '.join(parts)}; the rest is of {usual}"

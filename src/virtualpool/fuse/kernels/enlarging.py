@@ -134,7 +134,7 @@ def convolution_of_enlarged(
 def _beyond(
     full: Tensor, target: Axes, weight: Tensor, stride: Axes, along: tuple[Axis, Axis], groups: int
 ) -> Iterator[Strip]:
-    """What is too much where a kernel reads the row or the column before a bilinear enlargement.
+    """The excess where a kernel reads the row or the column before a bilinear enlargement.
 
     They are zero, and the map before, its first row repeated, has there what the first row has.
     """

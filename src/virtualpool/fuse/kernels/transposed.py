@@ -122,7 +122,7 @@ def transposed_cells(
     ]
     rows, columns = sides
     if weight.shape[2:] == (1, 1) and rows == columns == (0, 0):
-        # Each position by itself: what is made of a mean is the mean of what is made.
+        # Each position by itself: a mean gives the mean of both results.
         made = torch.conv2d(x, weight, bias, groups=groups)
         return virtual_pool(made, size) if is_reduced else made
     full = virtual_pool(x, size) if is_reduced else x

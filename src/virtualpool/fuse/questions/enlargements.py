@@ -70,7 +70,7 @@ class Enlargement:
         return True
 
     def asks(self, values: Values) -> Asked:
-        """What is asked by who reads the map before: it is never there in full for this."""
+        """The question that its readers put to the map before, which is never there in full."""
         yield self.source, _cells_of(self.source, values)
         sizes: list[fx.Node] = []
         fx.map_arg(self.size, sizes.append)
@@ -160,7 +160,7 @@ class Transposed:
         return cells[0] * cells[1] * given * made <= both_of_them
 
     def asks(self, values: Values) -> Asked:
-        """What is asked by who reads the map before."""
+        """The question that its readers put to the map before."""
         yield self.source, _cells_of(self.source, values)
         yield self.weight, Question.FULL
         if self.bias is not None:
