@@ -23,7 +23,7 @@ import virtualpool as vp
 from benchmarks.accuracy.ablation.figure import draw
 from benchmarks.accuracy.ablation.results import Result
 from benchmarks.accuracy.reconstruction import Training, training_of
-from benchmarks.common.classifiers import opened, parser
+from benchmarks.common.classifiers import add_training, opened, parser
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from virtualpool.cli.task import Task
@@ -250,9 +250,7 @@ def arguments() -> Namespace:
     added = parser(__doc__)
     added.add_argument("--points", type=int, default=6, help="of the target")
     added.add_argument("--budget", type=float, help="seconds of the target's search")
-    added.add_argument("--epochs", type=float, default=1, help="of each plan; 0 trains nothing")
-    added.add_argument("--train-images", type=int, help="train on so many images alone")
-    added.add_argument("--learning-rate", type=float, help="as distillation's if not given")
+    add_training(added, 1, "of each plan; 0 trains nothing")
     added.add_argument("--mode", choices=("eager", "compiled"), default="compiled")
     added.add_argument("--timing-batch", type=int, default=32, help="images a call that is timed")
     added.add_argument("--repeats", type=int, default=15)

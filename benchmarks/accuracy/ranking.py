@@ -18,7 +18,7 @@ from torch import nn
 
 import virtualpool as vp
 from benchmarks.accuracy.reconstruction import training_of
-from benchmarks.common.classifiers import opened, parser
+from benchmarks.common.classifiers import add_training, opened, parser
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from virtualpool.cli.task import Task
@@ -126,9 +126,7 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 def arguments() -> Namespace:
     added = parser(__doc__)
-    added.add_argument("--epochs", type=float, default=1, help="of the fine-tuning of each site")
-    added.add_argument("--train-images", type=int, help="train on so many images alone")
-    added.add_argument("--learning-rate", type=float, help="as distillation's if not given")
+    add_training(added, 1, "of the fine-tuning of each site")
     return added.parse_args()
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import virtualpool as vp
-from benchmarks.common.classifiers import opened, parser, plans
+from benchmarks.common.classifiers import add_training, opened, parser, plans
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from benchmarks.common.training import part_of
@@ -50,9 +50,7 @@ def main() -> None:
 
 def arguments() -> Namespace:
     added = parser(__doc__)
-    added.add_argument("--epochs", type=float, default=0, help="of a training behind")
-    added.add_argument("--train-images", type=int, help="train on so many images alone")
-    added.add_argument("--learning-rate", type=float, help="as distillation's if not given")
+    add_training(added, 0, "of a training behind")
     return added.parse_args()
 
 

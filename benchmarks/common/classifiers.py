@@ -36,6 +36,13 @@ def parser(description: str | None) -> ArgumentParser:
     return made
 
 
+def add_training(made: ArgumentParser, epochs: float, purpose: str) -> None:
+    """Adds the options of a training by distillation; `purpose` says what the epochs are of."""
+    made.add_argument("--epochs", type=float, default=epochs, help=purpose)
+    made.add_argument("--train-images", type=int, help="train on so many images alone")
+    made.add_argument("--learning-rate", type=float, help="as distillation's if not given")
+
+
 def opened(given: Namespace, augmentation: str, kind: Kind = "classification") -> Task:
     """The network and its data, on the given threads; the augmentation varies training images."""
     if given.threads:

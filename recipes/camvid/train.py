@@ -16,8 +16,9 @@ from pathlib import Path
 
 import torch
 
-from virtualpool import Plan, save
+from virtualpool import save
 from virtualpool.models import UNetVGG16, unet_vgg16
+from virtualpool.observer import printed
 from virtualpool.search import Round, by_labels
 from virtualpool.tasks.segmentation import (
     PixelLoss,
@@ -61,17 +62,8 @@ def main() -> None:
         seed=options.seed,
     )
     some = opened(options.data, 4, options.workers, JUDGED_EACH_EPOCH)
-    whole = Round(
-        index=0,
-        added=(),
-        plan=Plan(),
-        directory=options.run_dir,
-        learning_rate=None,
-        epochs=None,
-        evaluate=evaluator(some.test, mixed_precision=options.precision),
-        observer=lambda stage, done, total, message: print(f"{done}/{total} {message}", flush=True),
-    )
-    options.run_dir.mkdir(parents=True, exist_ok=True)
+    evaluate = evaluator(some.test, mixed_precision=options.precision)
+    whole = Round.of_training(options.run_dir, evaluate, printed)
     finetune(model, whole)
     save(model, options.run_dir / "network.safetensors")
     score = evaluator(data.test)(model)

@@ -11,15 +11,14 @@ directory; the losses, and after each epoch the mean average precisions, are in 
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
-from torch import nn
 from torchvision.models.detection import FasterRCNN
 
-from virtualpool import Plan, load, save
+from virtualpool import load, save
 from virtualpool.models import faster_rcnn_vgg16
-from virtualpool.search import Round, Score, by_labels
+from virtualpool.observer import printed
+from virtualpool.search import Round, by_labels
 from virtualpool.tasks.detection import detector_loss, evaluator, load_data
 
 FROZEN_LAYERS = 10
@@ -57,7 +56,7 @@ def main() -> None:
     )
     model.to(options.device)
     evaluate = evaluator(data.test, mixed_precision=options.precision)
-    finetune(model, _whole_training(options.run_dir, evaluate))
+    finetune(model, Round.of_training(options.run_dir, evaluate, printed))
     save(model, options.run_dir / "detector.safetensors")
     print(evaluator(data.test)(model).metrics)
 
@@ -84,20 +83,6 @@ def detector(trunk: Path | None = None, side: int = SIDE) -> FasterRCNN:
 def detector_600() -> FasterRCNN:
     """The same for the paper's size of images."""
     return detector(side=600)
-
-
-def _whole_training(run_dir: Path, evaluate: Callable[[nn.Module], Score]) -> Round:
-    """A round of nothing but training, of a model without virtual pools."""
-    return Round(
-        index=0,
-        added=(),
-        plan=Plan(),
-        directory=run_dir,
-        learning_rate=None,
-        epochs=None,
-        evaluate=evaluate,
-        observer=lambda stage, done, total, message: print(f"{done}/{total} {message}", flush=True),
-    )
 
 
 def _options() -> argparse.Namespace:

@@ -15,7 +15,8 @@ import torch
 from network import MEAN, STD, resnet20, resnet56
 from safetensors.torch import load_file
 
-from virtualpool import Plan, save
+from virtualpool import save
+from virtualpool.observer import printed
 from virtualpool.search import Round, by_labels
 from virtualpool.tasks.classification import Preprocessing, evaluator, load_data
 
@@ -42,17 +43,7 @@ def main() -> None:
     )
     evaluate = evaluator(data.test)
     print(f"before: {evaluate(model)}", flush=True)
-    whole = Round(
-        index=0,
-        added=(),
-        plan=Plan(),
-        directory=options.run_dir,
-        learning_rate=None,
-        epochs=None,
-        evaluate=evaluate,
-        observer=lambda stage, done, total, message: print(f"{done}/{total} {message}", flush=True),
-    )
-    options.run_dir.mkdir(parents=True, exist_ok=True)
+    whole = Round.of_training(options.run_dir, evaluate, printed)
     finetune(model, whole)
     save(model, options.run_dir / "network.safetensors")
     print(f"after: {evaluate(model)}", flush=True)

@@ -29,6 +29,7 @@ from torchvision.models import vgg16
 from virtualpool import apply
 from virtualpool.files import write_text
 from virtualpool.graph.running import evaluating
+from virtualpool.observer import printed
 from virtualpool.search import (
     Frontier,
     Score,
@@ -85,9 +86,7 @@ def main() -> None:
         run_dir=options.run_dir / "rounds",
         sensitivity=ranking,
         settings={"learning rate": options.learning_rate, "batch size": options.batch_size},
-        observer=lambda stage, done, total, message: print(
-            f"{stage} {done}/{total} {message}", flush=True
-        ),
+        observer=printed,
     )
     text = tables(ranking, frontier)
     write_text(options.run_dir / "tables.md", text)

@@ -25,3 +25,12 @@ class Observer(Protocol):
 
 def unobserved(stage: str, done: int, total: int, message: str, /) -> None:
     """The observer that takes no note."""
+
+
+def printed(stage: str, done: int, total: int, message: str, /) -> None:
+    """The observer that prints a line each time.
+
+    >>> printed("rounds", 1, 3, "round-02")
+    rounds 1/3 round-02
+    """
+    print(f"{stage} {done}/{total} {message}", flush=True)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from virtualpool.measure.score import Score
+from virtualpool.observer import printed
 from virtualpool.plan import Plan
 from virtualpool.records import read_records
 from virtualpool.recover.round import Round
@@ -50,3 +51,9 @@ def test_rewind_without_records(current):
     assert read_records(current.journal) == []
     current.log(step=6)
     assert read_records(current.journal) == [{"step": 6}]
+
+
+def test_a_training_alone_pools_nothing_and_has_a_folder(tmp_path):
+    found = Round.of_training(tmp_path / "deep" / "run", lambda _: Score.of(1.0), printed)
+    assert (found.index, found.added, found.plan.is_empty) == (0, (), True)
+    assert found.journal.parent.is_dir()

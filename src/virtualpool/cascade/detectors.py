@@ -20,20 +20,15 @@ class Detections:
     Attributes:
         fast: of the fast detector, one an image.
         slow: of the original.
-        truth: the true boxes; None where there are none, so that the original's count.
+        labels: the true boxes; None where there are none, so that the original's count.
     """
 
     fast: Sequence[Found]
     slow: Sequence[Found]
-    truth: Sequence[Found] | None = None
+    labels: Sequence[Found] | None = None
 
     def __len__(self) -> int:
         return len(self.fast)
-
-    @property
-    def labels(self) -> Sequence[Found] | None:
-        """The true boxes, as `Outputs` has the true classes."""
-        return self.truth
 
     @property
     def testing(self) -> int:
@@ -47,7 +42,7 @@ class Detections:
     def judged(self, temperature: float) -> Judged:
         """Image by image: the certainty, and the difference of both detectors' F1."""
         slow = [as_sure_as(_COUNTED, found) for found in self.slow]
-        truth = slow if self.truth is None else [_counted(each) for each in self.truth]
+        truth = slow if self.labels is None else [_counted(each) for each in self.labels]
         change = torch.tensor(
             [
                 f1(as_sure_as(_COUNTED, fast), true) - f1(other, true)

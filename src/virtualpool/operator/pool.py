@@ -154,7 +154,7 @@ def cells(x: Tensor) -> Tensor:
     if has_torch_function_unary(x):
         return handle_torch_function(cells, (x,), x)
     # A copy, and no view: an activation in place would write to the map in full, and exported
-    # programs scatter what is written to a view back into its map.
+    # programs scatter each write to a view back into its map.
     return x[..., ::2, ::2].clone(memory_format=layout(x))
 
 

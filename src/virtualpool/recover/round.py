@@ -50,6 +50,23 @@ class Round:
     training_steps: int | None = None
     recovery: int = 1
 
+    @classmethod
+    def of_training(
+        cls, directory: Path, evaluate: Callable[[nn.Module], Score], observer: Observer
+    ) -> "Round":
+        """A round of nothing but training, of a model without virtual pools; makes its folder."""
+        directory.mkdir(parents=True, exist_ok=True)
+        return cls(
+            index=0,
+            added=(),
+            plan=Plan(),
+            directory=directory,
+            learning_rate=None,
+            epochs=None,
+            evaluate=evaluate,
+            observer=observer,
+        )
+
     def __post_init__(self) -> None:
         for name, allowed in LIMITS.items():
             if (value := getattr(self, name)) is not None:

@@ -173,7 +173,7 @@ def some_of(batches: Iterable[Any], images: int) -> list[Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Within, what is logged of each model is left out: there are dozens."""
+    """Within, the log of each model is left out: there are dozens."""
     logger = logging.getLogger("virtualpool")
     before = logger.level
     logger.setLevel(logging.ERROR)
