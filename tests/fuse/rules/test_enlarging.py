@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.fuse.checks import fused_alike, images
+from tests.fuse.chains import chains_alike
+from tests.fuse.checks import assert_same, fused_alike, images, pooled_and_fused, run
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -53,36 +54,31 @@ IN_FULL: dict[str, Callable[[], Any]] = {
     ),
 }
 OTHERS = [images(8, 11, batch=1), images(9, 10, batch=1)]
+GROUPS = ("nearest", "bilinear", "transposed", "shuffled", "bicubic")
 
 
-class Net(nn.Module):
-    """A site, an enlargement, and what reads it."""
+def of_group(group: str, cases: dict[str, Any]) -> dict[str, Any]:
+    return {name: case for name, case in cases.items() if name.startswith(group)}
 
-    def __init__(self, enlarges: Any, *reads: nn.Module) -> None:
-        super().__init__()
-        self.site, self.enlarges = nn.Conv2d(3, 4, 3, padding=1), enlarges
-        self.reads = nn.Sequential(*reads)
 
-    def forward(self, x):
-        return self.reads(self.enlarges(self.site(x).tanh()))
+def behind_a_site(enlarges: Any, *reads: Any) -> list[Any]:
+    return [nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), enlarges, *reads]
 
 
 def channels(enlarges: Any) -> int:
     return enlarges(torch.zeros(1, 4, 6, 6)).shape[1]
 
 
-def asked(report: Any) -> set[str]:
-    """Who needs the site's map in full."""
-    return {who for each in report.interpolations for who in each.asked_by if "site" in each.sites}
-
-
-@pytest.mark.parametrize("name", BY_TWO | IN_FULL)
-def test_at_even_positions(name):
-    torch.manual_seed(0)
-    enlarges = (BY_TWO | IN_FULL)[name]()
-    reads = nn.Sigmoid(), nn.Conv2d(channels(enlarges), 4, 1, 2)
-    report = fused_alike(Net(enlarges, *reads).double().eval(), images(), ["site"], others=OTHERS)
-    assert report.fused == (("site",) if name in BY_TWO else ())
+@pytest.mark.parametrize("group", GROUPS)
+def test_at_even_positions(group):
+    chains = {}
+    for name, build in of_group(group, BY_TWO | IN_FULL).items():
+        enlarges = build()
+        reads = nn.Sigmoid(), nn.Conv2d(channels(enlarges), 4, 1, 2)
+        chains[name] = behind_a_site(enlarges, *reads)
+    sites = [f"chains.{place}.0" for place in range(len(chains))]
+    _, asked = chains_alike(chains, images(), sites, OTHERS)
+    assert {name for name, by in asked.items() if not by} == {*of_group(group, BY_TWO)}
 
 
 KERNELS: dict[str, dict[str, Any]] = {
@@ -100,27 +96,36 @@ OF_FULL: dict[str, dict[str, Any]] = {
     "3, padding 2": {"kernel_size": 3, "padding": 2},
     "2, padding 1": {"kernel_size": 2, "padding": 1},
 }
-FOLDED = ["nearest", "nearest by four", "bilinear"]
 
 
-@pytest.mark.parametrize("enlarging", FOLDED)
-@pytest.mark.parametrize("kernel", KERNELS | OF_FULL)
-def test_a_pooled_convolution_reads_the_map_before(enlarging, kernel):
-    torch.manual_seed(0)
-    reads = nn.Conv2d(4, 4, **(KERNELS | OF_FULL)[kernel])
-    model = Net(BY_TWO[enlarging](), reads, nn.ReLU()).double().eval()
-    report = fused_alike(model, images(), others=OTHERS)
-    assert not asked(report) or kernel in OF_FULL
-    if kernel == "3":  # it does so of any map, recovered or not
-        fused_alike(model, images(), ["reads.0"], others=OTHERS)
+@pytest.mark.parametrize(
+    ("enlarging", "kernels"),
+    [
+        ("nearest", KERNELS | OF_FULL),
+        ("nearest by four", {name: KERNELS[name] for name in ("3", "3, stride 4")}),
+        ("bilinear", KERNELS | OF_FULL),
+    ],
+)
+def test_a_pooled_convolution_reads_the_map_before(enlarging, kernels):
+    enlarges = BY_TWO[enlarging]
+    chains = {
+        name: behind_a_site(enlarges(), nn.Conv2d(4, 4, **kernel), nn.ReLU())
+        for name, kernel in kernels.items()
+    }
+    _, asked = chains_alike(chains, images(), others=OTHERS)
+    assert {name for name, by in asked.items() if by} <= {*OF_FULL}
+    # It does so of any map, recovered or not.
+    chains = {"3": behind_a_site(enlarges(), nn.Conv2d(4, 4, **KERNELS["3"]), nn.ReLU())}
+    chains_alike(chains, images(), ["chains.0.3"], OTHERS)
 
 
-@pytest.mark.parametrize("enlarging", BY_TWO | IN_FULL)
-def test_behind_any_other(enlarging):
-    torch.manual_seed(0)
-    enlarges = (BY_TWO | IN_FULL)[enlarging]()
-    reads = nn.Conv2d(channels(enlarges), 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 1)
-    fused_alike(Net(enlarges, *reads).double().eval(), images(), others=OTHERS)
+def test_behind_any_other():
+    chains = {}
+    for name in [*IN_FULL, "transposed, 3", "transposed, 4", "shuffled"]:
+        enlarges = (BY_TWO | IN_FULL)[name]()
+        reads = nn.Conv2d(channels(enlarges), 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 1)
+        chains[name] = behind_a_site(enlarges, *reads)
+    chains_alike(chains, images(), others=OTHERS)
 
 
 class Beside(nn.Module):
@@ -147,44 +152,50 @@ SIZES: dict[str, Callable[[Tensor], Any]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("size", "mode"), [*((size, "nearest") for size in SIZES), ("its shape", "bilinear")]
-)
-def test_to_the_size_of_another_map(size, mode):
-    model = Beside(SIZES[size], mode).double().eval()
+class Sizes(nn.Module):
+    """Each way to tell a size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        modes = ("bilinear", *["nearest"] * 3)
+        self.nets = nn.ModuleList(map(Beside, SIZES.values(), modes))
+
+    def forward(self, x):
+        return [net(x) for net in self.nets]
+
+
+def test_to_the_size_of_another_map():
     # Of an odd size, which no doubled one is, it is enlarged in full.
-    report = fused_alike(model, images(12, 16), others=[images(12, 13), images(9, 8)])
-    assert [each.asked_by for each in report.interpolations] == [("output",)]
+    others = [images(12, 13), images(9, 8)]
+    report = fused_alike(Sizes().double().eval(), images(12, 16), others=others)
+    assert [each.asked_by for each in report.interpolations] == [("output",)] * len(SIZES)
+    model = Beside(SIZES["each"], "nearest").double().eval()
     report = fused_alike(model, images(13, 16), others=[images(12, 16)])
     assert "interpolate" in {who for each in report.interpolations for who in each.asked_by}
 
 
 def test_in_half_precision_and_channels_last():
-    model = Net(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(4, 4, 3, padding=1))
-    model = model.eval().to(memory_format=torch.channels_last)
-    fused_alike_in_bfloat16(model)
-
-
-def fused_alike_in_bfloat16(model: nn.Module) -> None:
-    from tests.fuse.checks import assert_same, pooled_and_fused, run
-
+    enlarges = nn.Upsample(scale_factor=2, mode="bilinear")
+    model = nn.Sequential(*behind_a_site(enlarges, nn.Conv2d(4, 4, 3, padding=1)))
+    model = model.eval().to(torch.bfloat16, memory_format=torch.channels_last)
     example = images().to(torch.bfloat16)
-    pooled, fused, _ = pooled_and_fused(model.to(torch.bfloat16), example)
+    pooled, fused, _ = pooled_and_fused(model, example)
     assert_same(run(fused, example), run(pooled, example), 0.05)
 
 
-@pytest.mark.parametrize("kernel", ["3", "3, no padding", "2", "3, stride 4", "3 by 1", "5"])
-def test_two_convolutions_as_one(kernel):
-    torch.manual_seed(0)
-    bias = kernel != "2"
-    reads = nn.Conv2d(4, 3, **(KERNELS | OF_FULL)[kernel], bias=bias)
-    model = Net(nn.ConvTranspose2d(4, 4, 2, 2, bias=bias), reads, nn.ReLU()).double().eval()
-    report = fused_alike(model, images(), others=OTHERS)
-    assert not asked(report) or kernel in OF_FULL
+def test_two_convolutions_as_one():
+    chains = {}
+    for name in ("3", "3, no padding", "2", "3, stride 4", "3 by 1", "5"):
+        bias = name != "2"
+        reads = nn.Conv2d(4, 3, **(KERNELS | OF_FULL)[name], bias=bias), nn.ReLU()
+        chains[name] = behind_a_site(nn.ConvTranspose2d(4, 4, 2, 2, bias=bias), *reads)
+    _, asked = chains_alike(chains, images(), others=OTHERS)
+    assert {name for name, by in asked.items() if by} <= {*OF_FULL}
 
 
 def test_two_convolutions_stay_two_where_one_would_be_more_work():
     # The map before has many more channels than the one between.
-    wide = nn.Sequential(nn.Conv2d(4, 32, 1), nn.ConvTranspose2d(32, 1, 2, 2)), nn.Conv2d(1, 16, 3)
-    report = fused_alike(Net(*wide, nn.ReLU()).double().eval(), images(), others=OTHERS)
-    assert ("enlarges.1",) in [each.asked_by for each in report.interpolations]
+    wide = nn.Conv2d(4, 32, 1), nn.ConvTranspose2d(32, 1, 2, 2), nn.Conv2d(1, 16, 3), nn.ReLU()
+    chains = {"wide": [nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), *wide]}
+    report, _ = chains_alike(chains, images(), others=OTHERS)
+    assert ("chains.0.3",) in [each.asked_by for each in report.interpolations]
