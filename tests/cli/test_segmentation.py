@@ -63,7 +63,9 @@ def test_tune_from_its_start_to_a_report_and_a_file(
     assert "mIoU %" in result.stdout
     assert "boundary F %" in result.stdout
     assert "IoU of" not in result.stdout
-    assert (tmp_path / "run" / "report.html").exists()
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert page.count('<img src="data:image/') == 3 * 5
+    assert all(f"</svg>class {number}</li>" in page for number in (0, 1))
     settings = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
     assert (settings["task"], settings["ignored"]) == ("segmentation", 255)
     assert settings["images"]["crop"] == [16, 16]

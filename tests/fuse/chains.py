@@ -1,6 +1,6 @@
 """Many cases in one network: to trace and fuse one is less work than one for each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,7 +47,7 @@ def _called(modules: Any, functions: Sequence[Any], x: Any) -> Any:
 
 
 def chains_alike(
-    chains: dict[str, Sequence[Callable[[Any], Any]]],
+    chains: Mapping[str, Sequence[Callable[[Any], Any]]],
     images: Tensor,
     names: Sequence[str] | str = "all",
     others: Sequence[Tensor] = (),

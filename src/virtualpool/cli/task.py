@@ -25,10 +25,11 @@ from virtualpool.report import record, wording
 from virtualpool.search.agreement import output_agreement
 from virtualpool.search.run import Run
 from virtualpool.tasks import classification, detection, segmentation
+from virtualpool.tasks.detection import illustration as boxes
 from virtualpool.tasks.detection.classes import class_count
 from virtualpool.tasks.detection.found import found_in
-from virtualpool.tasks.detection.illustration import illustrated
-from virtualpool.tasks.segmentation.evaluation import logits_in
+from virtualpool.tasks.segmentation import illustration as masks
+from virtualpool.tasks.segmentation.found import logits_in
 from virtualpool.words import count, some
 
 Kind = Literal["classification", "detection", "segmentation"]
@@ -82,16 +83,20 @@ class Task:
         return classification.evaluator(test, mixed_precision=mixed_precision)
 
     def illustrate(self, run_dir: Path) -> None:
-        """Keeps pictures of a run's best model in the run: a detector's boxes in some images."""
+        """Keeps pictures of a run's best model in the run: boxes or masks in some images."""
         run = record.read(run_dir)
         best, data = run.claim.point, self.data
-        if run.frontier is None or best is None or not isinstance(data, detection.Detection):
+        if run.frontier is None or best is None:
+            return
+        if isinstance(data, classification.Classification):
             return
         frontier, name = run.frontier, wording.title(best.name).lower()
 
         def drawn() -> Any:
             models = {"original": self.module, name: frontier.restore(self.module, best)}
-            return illustrated(models, data.splits["test"].images, data.classes)
+            if isinstance(data, detection.Detection):
+                return boxes.illustrated(models, data.splits["test"].images, data.classes)
+            return masks.illustrated(models, data)
 
         Run(run_dir).remember(record.PICTURES, drawn, alone=True)
 

@@ -177,7 +177,7 @@ def test_to_the_size_of_another_map():
 def test_in_half_precision_and_channels_last():
     enlarges = nn.Upsample(scale_factor=2, mode="bilinear")
     model = nn.Sequential(*behind_a_site(enlarges, nn.Conv2d(4, 4, 3, padding=1)))
-    model = model.eval().to(torch.bfloat16, memory_format=torch.channels_last)
+    model = model.eval().to(memory_format=torch.channels_last).bfloat16()
     example = images().to(torch.bfloat16)
     pooled, fused, _ = pooled_and_fused(model, example)
     assert_same(run(fused, example), run(pooled, example), 0.05)

@@ -5,19 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tests.tasks.segmentation.conftest import Bright
 from torch import nn
 
 import virtualpool as vp
 from virtualpool.tasks.segmentation import PixelLoss, Preparation, evaluator, load_data
 from virtualpool.tasks.segmentation.evaluation import confusion, unions
-
-
-class Bright(nn.Module):
-    """Class 1 where it is bright."""
-
-    def forward(self, x):
-        bright = x.mean(1, keepdim=True)
-        return torch.cat([-bright, bright], 1)
 
 
 def image(shape: tuple[int, ...], path: Path) -> None:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from virtualpool.documents import read_document
 from virtualpool.fuse import Report
@@ -64,12 +66,19 @@ class _Row:
 
 
 @dataclass(frozen=True)
+class _Colour:
+    name: str
+    colour: Annotated[str, msgspec.Meta(pattern="^#[0-9a-f]{6}$")]
+
+
+@dataclass(frozen=True)
 class _Pictures:
-    """The pictures that a task has drawn."""
+    """The pictures that a task has drawn, and what their colours mean."""
 
     title: str
     caption: str
     rows: list[_Row]
+    legend: list[_Colour] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

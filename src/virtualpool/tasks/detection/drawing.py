@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from torch import Tensor
 
 from virtualpool.tasks.detection.comparison import Comparison, Seen, name_of
+from virtualpool.tasks.pictures import axes_in, figure_of, pixels_of, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COLOURS = ("#0b6e99", "#c2410c", "#15803d", "#a21caf", "#b45309", "#4338ca")
 """Of the classes, in order and repeated; all are dark enough for white letters."""
 
-_PIXELS_PER_INCH = 100
 _HEAD, _FOOT, _GAP = 30, 30, 12
 """In pixels: the line above an image, the one below, and the space beside it."""
 
@@ -30,17 +29,17 @@ def side_by_side(comparison: Comparison, classes: Sequence[str], path: Path, kin
         kind: its format, such as "jpeg".
     """
     wide, high = _size(comparison.image, at_least=480)
-    figure = _figure(2 * wide + 3 * _GAP, high + _HEAD + _FOOT)
+    figure = figure_of(2 * wide + 3 * _GAP, high + _HEAD + _FOOT)
     for left, seen in ((_GAP, comparison.original), (wide + 2 * _GAP, comparison.pooled)):
-        axes = _axes(figure, left, _FOOT, wide, high)
+        axes = axes_in(figure, left, _FOOT, wide, high)
         counted = f"{len(seen)} box" if len(seen) == 1 else f"{len(seen)} boxes"
         axes.set_title(f"{seen.model}: {counted}", loc="left", fontsize=10, parse_math=False)
         _draw(axes, comparison, seen, classes)
     marked = "; thin: marked in the data" if len(comparison.objects.boxes) else ""
     legend = f"{comparison.agreed} found by both; dashed: found by this one alone{marked}"
-    whole_wide, whole_high = _pixels(figure)
+    whole_wide, whole_high = pixels_of(figure)
     figure.text(_GAP / whole_wide, 10 / whole_high, legend, fontsize=8, color="#52606d")
-    _save(figure, path, kind, scale=1.5, quality=90)
+    save(figure, path, kind, scale=1.5, quality=90)
 
 
 def alone(
@@ -48,9 +47,9 @@ def alone(
 ) -> None:
     """Draws one model's boxes in an image, small, with nothing around it."""
     wide, high = _size(comparison.image, at_least=450, at_most=450)
-    figure = _figure(wide, high)
-    _draw(_axes(figure, 0, 0, wide, high), comparison, seen, classes)
-    _save(figure, file, kind, scale=1.4, quality=75)
+    figure = figure_of(wide, high)
+    _draw(axes_in(figure, 0, 0, wide, high), comparison, seen, classes)
+    save(figure, file, kind, scale=1.4, quality=75)
 
 
 def _size(image: Tensor, at_least: int, at_most: int = 900) -> tuple[float, float]:
@@ -58,27 +57,6 @@ def _size(image: Tensor, at_least: int, at_most: int = 900) -> tuple[float, floa
     high, wide = image.shape[-2:]
     drawn = min(max(wide, at_least), at_most)
     return drawn, drawn * high / wide
-
-
-def _figure(wide: float, high: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(wide / _PIXELS_PER_INCH, high / _PIXELS_PER_INCH))
-
-
-def _pixels(figure: "Figure") -> tuple[float, float]:
-    wide, high = figure.get_size_inches() * _PIXELS_PER_INCH
-    return float(wide), float(high)
-
-
-def _axes(figure: "Figure", left: float, bottom: float, wide: float, high: float) -> "Axes":
-    """A part of a figure, in pixels from its left lower corner."""
-    whole_wide, whole_high = _pixels(figure)
-    axes = figure.add_axes(
-        (left / whole_wide, bottom / whole_high, wide / whole_wide, high / whole_high)
-    )
-    axes.set_axis_off()
-    return axes
 
 
 def _draw(axes: "Axes", comparison: Comparison, seen: Seen, classes: Sequence[str]) -> None:
@@ -134,8 +112,3 @@ def _name(axes: "Axes", box: list[float], text: str, colour: str) -> None:
         horizontalalignment="right" if is_at_right else "left",
         bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2},
     )
-
-
-def _save(figure: "Figure", path: Path | BinaryIO, kind: str, scale: float, quality: int) -> None:
-    options = {"quality": quality}
-    figure.savefig(path, format=kind, dpi=scale * _PIXELS_PER_INCH, pil_kwargs=options)

@@ -1,7 +1,5 @@
 """Two models' boxes in some images, as the pictures of a run's report."""
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +8,7 @@ from torch import nn
 from virtualpool.tasks.detection import drawing
 from virtualpool.tasks.detection.comparison import Comparison, Seen, compared
 from virtualpool.tasks.detection.objects import Objects
+from virtualpool.tasks.pictures import data_uri, spread
 
 IMAGES = 4
 MIN_SCORE = 0.5
@@ -29,7 +28,7 @@ def illustrated(
     Returns:
         A JSON-able value: a title, a caption, and rows of pictures, each a data URI.
     """
-    drawn = _spread(images, IMAGES)
+    drawn = spread(images, IMAGES)
     return {
         "title": "Boxes of both models",
         "caption": (
@@ -39,11 +38,6 @@ def illustrated(
         ),
         "rows": [_row(each, classes) for each in compared(models, drawn, MIN_SCORE)],
     }
-
-
-def _spread(images: Sequence[Objects], count: int) -> list[Objects]:
-    step = max(1, len(images) / count)
-    return [images[int(step * place)] for place in range(min(count, len(images)))]
 
 
 def _row(comparison: Comparison, classes: Sequence[str]) -> dict[str, Any]:
@@ -61,6 +55,4 @@ def _row(comparison: Comparison, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def _data(comparison: Comparison, seen: Seen, classes: Sequence[str]) -> str:
-    file = io.BytesIO()
-    drawing.alone(comparison, seen, classes, file, _FORMAT)
-    return f"data:image/{_FORMAT};base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_uri(_FORMAT, lambda file: drawing.alone(comparison, seen, classes, file, _FORMAT))

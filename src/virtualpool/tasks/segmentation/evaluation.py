@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.running import evaluating
@@ -14,6 +13,7 @@ from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
 from virtualpool.recover.precision import Precision, autocast
 from virtualpool.tasks.segmentation.boundary import boundary_counts, boundary_score
+from virtualpool.tasks.segmentation.found import logits_of
 from virtualpool.tasks.segmentation.images import IGNORED
 
 OF_CLASS = "IoU of "
@@ -68,41 +68,6 @@ def evaluator(
         return _score(torch.cat(matrices), torch.cat(counts), names)
 
     return evaluate
-
-
-def logits_of(outputs: Any, classes: int, size: Sequence[int]) -> Tensor:
-    """The logits (N, classes, H, W) in a network's outputs, at the size of its masks.
-
-    Torchvision's networks give them as "out".
-
-    Raises:
-        VirtualPoolError: there are none, or of another number of classes.
-    """
-    logits = logits_in(outputs)
-    if logits.shape[1] != classes:
-        raise VirtualPoolError(
-            f"The model gives logits of {logits.shape[1]} classes, and the data have {classes}; "
-            "give a model with a channel for each class of the data."
-        )
-    if tuple(logits.shape[-2:]) == tuple(size):
-        return logits
-    return functional.interpolate(logits.float(), size=tuple(size), mode="bilinear")
-
-
-def logits_in(outputs: Any) -> Tensor:
-    """The logits (N, classes, h, w) in a network's outputs, as they are.
-
-    Raises:
-        VirtualPoolError: there are none.
-    """
-    logits = outputs.get("out") if isinstance(outputs, dict) else outputs
-    if not isinstance(logits, Tensor) or logits.ndim != 4:
-        given = tuple(logits.shape) if isinstance(logits, Tensor) else type(outputs).__name__
-        raise VirtualPoolError(
-            f"The model gives {given}; segmentation expects logits of shape (N, classes, H, W), by "
-            'themselves or as "out" of a dict. Wrap it so that it gives these.'
-        )
-    return logits
 
 
 def confusion(found: Tensor, true: Tensor, classes: int, ignored: int) -> Tensor:

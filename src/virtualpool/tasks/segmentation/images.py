@@ -77,6 +77,12 @@ class Preparation:
         scaled = functional.to_dtype(image, torch.float32, scale=True)
         return functional.normalize(scaled, list(self.mean), list(self.std))
 
+    def as_bytes(self, image: Tensor) -> Tensor:
+        """A normalised image (3, H, W) as it was, (H, W, 3) uint8."""
+        mean, std = (torch.tensor(each).view(3, 1, 1) for each in (self.mean, self.std))
+        scaled = (image * std + mean).clamp(0, 1)
+        return functional.to_dtype(scaled, torch.uint8, scale=True).permute(1, 2, 0)
+
 
 class Images(Dataset[Any]):
     """The images of a split with their masks, for training or for evaluation.

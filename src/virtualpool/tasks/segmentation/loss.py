@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from virtualpool.tasks.segmentation.evaluation import logits_of
+from virtualpool.tasks.segmentation.found import logits_of
 from virtualpool.tasks.segmentation.images import IGNORED
 
 _AUXILIARY = 0.4
