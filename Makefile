@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_RUN ?= runs/demo
 
-.PHONY: demo test oldest nightly lint dist clean
+.PHONY: demo test oldest nightly lint docs dist clean
 
 # Compiled models are timed where a C++ compiler is there to compile them.
 MODE := $(if $(shell command -v c++),compiled,eager)
@@ -42,6 +42,10 @@ lint: .venv/development
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# The site, as files that a browser opens without a network. PyTorch is not needed for it.
+docs: .venv-docs/site
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
 # Wheel and sdist, checked; and the wheel in an environment of its own, with no checkout around.
 dist: .venv/bin/python
 	rm -rf dist
@@ -70,6 +74,15 @@ dist: .venv/bin/python
 	  hypothesis pytest pytest-xdist
 	touch $@
 
+PACKAGES := import sys, tomllib; \
+  print(*tomllib.load(sys.stdin.buffer)["project"]["optional-dependencies"]["docs"], sep="\n")
+
+.venv-docs/site: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -c '$(PACKAGES)' < pyproject.toml > .venv-docs/packages.txt
+	.venv-docs/bin/python -m $(PIP) --requirement .venv-docs/packages.txt
+	touch $@
+
 TORCH_INDEX ?= https://download.pytorch.org/whl/nightly/cpu
 
 .venv-nightly/library: pyproject.toml
@@ -79,4 +92,4 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/nightly/cpu
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-nightly .venv-dist runs build dist
+	rm -rf .venv .venv-oldest .venv-nightly .venv-dist .venv-docs runs build dist

@@ -1,7 +1,9 @@
 """Every code block of the README and of docs/ runs, from top to bottom of its page."""
 
+import importlib
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,13 @@ from virtualpool.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)  # in tabs, too
 MAKES_AN_ENVIRONMENT = re.compile(r"^(pip install|make \w+|git clone|cd )")
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return [code for kind, code in BLOCK.findall(page.read_text()) if kind == language]
+    found = BLOCK.findall(page.read_text())
+    return [textwrap.dedent(code) for _, kind, code in found if kind == language]
 
 
 def commands(page: Path) -> list[str]:
@@ -64,6 +67,34 @@ def test_make_has_every_target_that_a_page_names():
 def test_links_lead_somewhere(page: Path):
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+ROOMS = """
+virtualpool virtualpool.bound virtualpool.cascade virtualpool.export virtualpool.fuse
+virtualpool.measure
+virtualpool.models virtualpool.recover virtualpool.report virtualpool.search
+virtualpool.tasks.classification virtualpool.tasks.detection virtualpool.tasks.segmentation
+""".split()
+
+
+def test_the_api_has_every_public_name_once():
+    pages = "".join(page.read_text() for page in (ROOT / "docs/api").glob("*.md"))
+    public = {
+        f"{thing.__module__}.{thing.__qualname__}"
+        for room in map(importlib.import_module, ROOMS)
+        for thing in (getattr(room, name) for name in room.__all__)
+        if getattr(thing, "__module__", "").startswith("virtualpool")  # no constants, no aliases
+    }
+    assert sorted(re.findall(r"^::: (\S+)$", pages, re.MULTILINE)) == sorted(public)
+
+
+def test_the_errors_that_are_explained_are_there():
+    files = (ROOT / "src").rglob("*.py")
+    source = re.sub(r'"\s*\n\s*f?"', "", "\n".join(file.read_text() for file in files))
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    explained = re.findall(r"^\| (`.*?) \|", page.partition("## Errors")[2], re.MULTILINE)
+    parts = [part for text in explained for part in re.split(r"\.\.\.|`", text)]
+    assert [part for part in parts if part.strip(" ,") and part.strip() not in source] == []
 
 
 def test_the_map_of_files_names_each_file_once():
