@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 import virtualpool as vp
-from benchmarks.common.classifiers import opened, parser, plans
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
+from benchmarks.common.task import opened, parser, plans
 from virtualpool.cascade.calibrating import Calibration, Outcome, Outputs, calibrated, outcome
 from virtualpool.cli.task import Task
 from virtualpool.files import write_text

@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 import virtualpool as vp
-from benchmarks.common.classifiers import opened, parser, plans
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
+from benchmarks.common.task import opened, parser, plans
 from benchmarks.common.training import part_of
 from virtualpool.cli.task import Task
 from virtualpool.files import write_text
@@ -36,7 +36,7 @@ HEAD = ["plan", "optimizer", "rate", "clip", "loss at first", "at the end", "sco
 
 def main() -> None:
     given = arguments()
-    task = opened(given, given.augment, given.task)
+    task = opened(given, given.augment)
     subject = Subject(task, given)
     rows = []
     for name, sites in plans(given, task):
@@ -57,7 +57,6 @@ def main() -> None:
 
 def arguments() -> Namespace:
     added = parser(__doc__)
-    added.add_argument("--task", choices=("classification", "detection"), default="classification")
     added.add_argument("--augment", default="none", help="as of the command")
     added.add_argument("--steps", type=int, default=60, help="of each training")
     added.add_argument("--train-images", type=int, help="train on so many images alone")

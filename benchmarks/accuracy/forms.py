@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 import virtualpool as vp
 from benchmarks.common.candidates import with_full_sums
-from benchmarks.common.classifiers import opened, parser, plans
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
+from benchmarks.common.task import opened, parser, plans
 from virtualpool.files import write_text
 from virtualpool.tasks.classification import evaluator
 

@@ -23,9 +23,9 @@ import virtualpool as vp
 from benchmarks.accuracy.ablation.figure import draw
 from benchmarks.accuracy.ablation.results import Result
 from benchmarks.accuracy.reconstruction import Training, training_of
-from benchmarks.common.classifiers import add_training, opened, parser
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
+from benchmarks.common.task import add_training, opened, parser
 from virtualpool.cli.task import Task
 from virtualpool.files import write_text
 from virtualpool.graph.image_scale import without_resizing

@@ -18,9 +18,9 @@ from torch import nn
 
 import virtualpool as vp
 from benchmarks.accuracy.reconstruction import training_of
-from benchmarks.common.classifiers import add_training, opened, parser
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
+from benchmarks.common.task import add_training, opened, parser
 from virtualpool.cli.task import Task
 from virtualpool.files import write_text
 from virtualpool.search import Run, by_recalibration

@@ -1,4 +1,4 @@
-"""Accuracy of a pooled classifier, reconstructed without labels, then trained, and smaller images.
+"""Accuracy of a pooled network, reconstructed without labels, then trained, and smaller images.
 
     python -m benchmarks.accuracy.reconstruction virtualpool:all_cnn_c --weights cifar10 \
         --data cifar10 --run-dir runs/reconstruction --plan "five sites" convs.1 convs.3 ...
@@ -6,11 +6,13 @@
 Each plan is reconstructed with the same training images, whose labels are not read, and judged on
 the test images. Beside it stands the unmodified network on smaller images, with as many
 multiply-accumulates. With `--epochs` both are then trained alike, towards the original's outputs
-and maps. Every number is kept in the run's directory: stopped, the program goes on.
+and maps. With `--timing-batch` all are timed at the end, fused, compiled and interleaved. Every
+model and number is kept in the run's directory: stopped, the program goes on.
 """
 
 import time
 from argparse import Namespace
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,29 +21,31 @@ import torch
 from torch import nn
 
 import virtualpool as vp
-from benchmarks.common.classifiers import add_training, opened, parser, plans
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
+from benchmarks.common.task import add_training, opened, parser, plans
 from benchmarks.common.training import part_of
 from virtualpool.cli.task import Task
 from virtualpool.files import write_text
+from virtualpool.graph.image_scale import without_resizing
+from virtualpool.measure.latency import latency
 from virtualpool.search import Round, Run, by_distillation
-from virtualpool.tasks.classification import evaluator
 
-HEAD = ["plan", "sites", "MACs", "pooled", "reconstructed", "seconds"]
-SMALLER = ["side", "MACs", "smaller images"]
+HEAD = ["plan", "sites", "image scale", "MACs", "model", "score, %", "drop, points", "seconds"]
+ORIGINAL = "original"
 
 
 def main() -> None:
     given = arguments()
     task = opened(given, "none")
     subject = Subject(task, given)
-    rows = [subject.row(name, sites) for name, sites in plans(given, task)]
-    trained = [f"trained, {given.epochs:g} epochs"] if given.epochs else []
+    models = [Model(ORIGINAL, "", task.module, subject.score(ORIGINAL, lambda: task.module))]
+    for name, sites in plans(given, task):
+        models += [*subject.pooled(name, sites), *subject.smaller(name, sites)]
     text = (
         f"{given.model}: {given.images} training images without labels solve, "
-        f"{subject.judged} test images judge. Unmodified: {subject.original:.1f} %.\n\n"
-        f"{table([*HEAD, *trained, *SMALLER, *trained], rows)}\n"
+        f"{subject.judged} test images judge.\n\n{table(HEAD, subject.rows(models))}\n"
+        f"{measures(models)}{subject.speeds(models) if given.timing_batch else ''}"
         f"{setting(torch.get_num_threads(), ['torch'])}, seed {given.seed}\n\n    {command()}\n"
     )
     print(text)
@@ -50,6 +54,9 @@ def main() -> None:
 
 def arguments() -> Namespace:
     added = parser(__doc__)
+    added.add_argument("--samples", type=int, default=48, help="positions of a map that solve")
+    added.add_argument("--timing-batch", type=int, help="images a call that is timed, if at all")
+    added.add_argument("--duration-s", type=float, default=10, help="of timing a model")
     add_training(added, 0, "of a training behind")
     return added.parse_args()
 
@@ -76,77 +83,143 @@ def training_of(given: Namespace) -> Training:
     return Training(part_of(varied, given.train_images, given.seed), settings)
 
 
+@dataclass(frozen=True)
+class Model:
+    """A model of a plan that was judged: as pooled, reconstructed or trained."""
+
+    plan: str
+    state: str
+    module: nn.Module
+    score: vp.Score
+    seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        return ", ".join(filter(None, (self.plan, self.state)))
+
+
 class Subject:
-    """A network, and the rows that are measured of it."""
+    """A network, and the models that are made of it."""
 
     def __init__(self, task: Task, given: Namespace) -> None:
-        self.model, self.example = task.module.eval(), task.images
-        self.run, self.border = Run(given.run_dir), given.border
-        self.judge = evaluator(task.data.test)
+        self.model, self.example, self.given = task.module.eval(), task.images, given
+        self.run = Run(given.run_dir)
+        self.judge = task.evaluator()
         self.solving = task.data.some_training_images(given.images, given.seed)
         self.training = training_of(given) if given.epochs else None
-        self.original = self._score("original", lambda: self.model)
         test: Any = task.data.test.dataset
         self.judged = len(test)
 
-    def row(self, name: str, sites: list[str]) -> list[str]:
-        """The cells of a plan, and beside them of the smaller image with as many MACs."""
-        pooled = vp.apply(self.model, self.example, sites, border=self.border)
-        whole = vp.measure.macs(self.model, self.example)
-        macs = vp.measure.macs(pooled, self.example)
-        solved, seconds = self._solved(name, pooled)
-        side = self._side(macs)
-        smaller = vp.apply(self.model, self.example, [], image_scale=side / self.example.shape[-1])
-        cells = [name, str(len(sites)), f"1/{whole / macs:.2f}"]
-        cells += [f"{self._score(f'{name}, pooled', lambda: pooled):.1f} %"]
-        cells += [f"{self._score(f'{name}, solved', lambda: solved):.1f} %", f"{seconds:.0f}"]
-        cells += self._trained(f"{name}, trained", solved)
-        reduced = vp.measure.macs(self.model, self._images(side))
-        cells += [f"{side} pixels", f"1/{whole / reduced:.2f}"]
-        cells += [f"{self._score(f'side {side}', lambda: smaller):.1f} %"]
-        return cells + self._trained(f"side {side}, trained", smaller)
+    def pooled(self, name: str, sites: list[str]) -> Iterator[Model]:
+        """The models of a plan."""
+        pooled = vp.apply(self.model, self.example, sites, border=self.given.border)
+        yield Model(name, "pooled", pooled, self.score(f"{name}, pooled", lambda: pooled))
+        solved = self._solved(name, pooled)
+        yield solved
+        yield from self._trained(name, solved.module)
 
-    def _score(self, name: str, model: Any) -> float:
-        def found() -> float:
-            return 100 * float(self.judge(model()))
+    def smaller(self, name: str, sites: list[str]) -> Iterator[Model]:
+        """The unmodified network on smaller images, with the multiply-accumulates of a plan."""
+        pooled = vp.apply(self.model, self.example, sites, border=self.given.border)
+        scale = self._scale(vp.measure.macs(pooled, self.example))
+        name = f"smaller images for {name}"
+        smaller = vp.apply(self.model, self.example, [], image_scale=scale)
+        yield Model(name, "", smaller, self.score(name, lambda: smaller))
+        yield from self._trained(name, smaller)
 
-        return self.run.remember(f"{name}.json", found)
+    def score(self, name: str, model: Callable[[], nn.Module]) -> vp.Score:
+        """What a model is judged as; kept by its name."""
 
-    def _solved(self, name: str, pooled: nn.Module) -> tuple[nn.Module, float]:
+        def found() -> dict[str, Any]:
+            return vp.Score.of(self.judge(model())).to_json()
+
+        return self.run.remember(f"{name}/score.json", found)
+
+    def rows(self, models: list[Model]) -> Iterator[list[str]]:
+        """A row a model."""
+        whole, original = vp.measure.macs(self.model, self.example), models[0].score
+        for each in models:
+            plan, drop = vp.plan_of(each.module), original - each.score
+            macs = vp.measure.macs(each.module, self.example)
+            yield [
+                each.plan, str(len(plan.sites)), f"{plan.image_scale:.3g}", f"1/{whole / macs:.2f}",
+                each.state, f"{100 * each.score:.2f}",
+                f"{100 * drop:.2f} ± {100 * (drop.standard_error or 0):.2f}",
+                "" if each.seconds is None else f"{each.seconds:.0f}",
+            ]  # fmt: skip
+
+    def speeds(self, models: list[Model]) -> str:
+        """How fast the plans are, interleaved; smaller images come in small."""
+        plans = {each.plan: each.module for each in models}
+        timed: dict[str, Any] = {
+            name: without_resizing(model, self.example)
+            if not vp.plan_of(model).sites
+            else vp.fuse(model, self.example)
+            for name, model in plans.items()
+        }
+        given = self.given
+        found = latency(
+            timed, self.example, mode="compiled", batch=given.timing_batch,
+            duration_s=given.duration_s,
+        )  # fmt: skip
+        rows = [
+            [name, f"{it.median_ms:.1f}", str(it.speedup_over(found[ORIGINAL]))]
+            for name, it in found.items()
+        ]
+        times = table(["plan, fused", "ms", "times faster"], rows)
+        return f"{times}\nTimed: {found[ORIGINAL]}\n\n"
+
+    def _solved(self, name: str, pooled: nn.Module) -> Model:
         path = self.run.directory / f"{name}.safetensors"
         taken = self.run.directory / f"{name}.seconds.json"
         if not path.exists():
             started = time.perf_counter()
-            solved = vp.reconstruct(pooled, self.model, self.solving)
+            solved = vp.reconstruct(pooled, self.model, self.solving, samples=self.given.samples)
             write_text(taken, str(time.perf_counter() - started))
             vp.save(solved, path)
-        return vp.load(self.model, path), float(taken.read_text())
+        model = vp.load(self.model, path, unfused=True)
+        score = self.score(f"{name}, reconstructed", lambda: model)
+        return Model(name, "reconstructed", model, score, float(taken.read_text()))
 
-    def _trained(self, name: str, model: nn.Module) -> list[str]:
+    def _trained(self, name: str, model: nn.Module) -> Iterator[Model]:
         if self.training is None:
-            return []
-        training = self.training
-
-        def trained() -> nn.Module:
-            directory = self.run.directory / name
+            return
+        state = f"trained, {self.given.epochs:g} epochs"
+        path = self.run.directory / f"{name}, trained.safetensors"
+        if not path.exists():
+            directory = self.run.directory / f"{name}, trained"
             directory.mkdir(parents=True, exist_ok=True)
-            training.of(model, self.model, directory, self.judge)
-            return model
+            self.training.of(model, self.model, directory, self.judge)
+            vp.save(model, path)
+        trained = vp.load(self.model, path, unfused=True)
+        yield Model(name, state, trained, self.score(f"{name}, trained", lambda: trained))
 
-        return [f"{self._score(name, trained):.1f} %"]
+    def _scale(self, macs: int) -> float:
+        """The image scale with the multiply-accumulates that come nearest, by whole pixels."""
+        whole = vp.measure.macs(self.model, self.example)
+        high = self.example[0].shape[-2]  # of a batch or of a list of images
+        # Multiply-accumulates grow with the square of the height, but for rounding.
+        guess = round(high * (macs / whole) ** 0.5)
 
-    def _side(self, macs: int) -> int:
-        """The side of square images with the multiply-accumulates that come nearest."""
-        whole = self.example.shape[-1]
-        # Multiply-accumulates grow with the square of the side, but for rounding.
-        guess = round(whole * (macs / vp.measure.macs(self.model, self.example)) ** 0.5)
-        return min(
-            range(guess - 2, min(guess + 3, whole)),
-            key=lambda side: abs(vp.measure.macs(self.model, self._images(side)) - macs),
-        )
+        def away(height: int) -> int:
+            smaller = vp.apply(self.model, self.example, [], image_scale=height / high)
+            return abs(vp.measure.macs(smaller, self.example) - macs)
 
-    def _images(self, side: int) -> torch.Tensor:
-        return torch.zeros(1, 3, side, side)
+        return min(range(guess - 2, min(guess + 3, high)), key=away) / high
+
+
+def measures(models: list[Model]) -> str:
+    """The other measures of each model, if there are any."""
+    names = dict.fromkeys(name for each in models for name in each.score.metrics)
+    if not names:
+        return ""
+    rows = [
+        [each.name, *(f"{100 * each.score.metrics.get(it, float('nan')):.1f}" for it in names)]
+        for each in models
+    ]
+    head = ["model", *names]
+    return f"In per cent:\n\n{table(head, rows)}\n"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""A classifier that a benchmark of accuracy reads from its command line, and its plans."""
+"""A network and its data, which a benchmark of accuracy reads from its command line; its plans."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -11,11 +12,13 @@ from virtualpool.cli.task import Kind, Task, open_task
 
 
 def parser(description: str | None) -> ArgumentParser:
-    """A parser of a classifier, its images, its plans and how its weights are solved."""
+    """A parser of a network, its images, its plans and how its weights are solved."""
     made = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     made.add_argument("model", help="as MODEL of the command")
     made.add_argument("--weights", help="as of the command")
     made.add_argument("--data", required=True, help="as of the command")
+    made.add_argument("--task", choices=get_args(Kind), default="classification")
+    made.add_argument("--ignored", type=int, default=255, help="pixels of masks without a class")
     made.add_argument("--run-dir", type=Path, required=True, help="of all that is found")
     made.add_argument(
         "--plan",
@@ -43,7 +46,7 @@ def add_training(made: ArgumentParser, epochs: float, purpose: str) -> None:
     made.add_argument("--learning-rate", type=float, help="as distillation's if not given")
 
 
-def opened(given: Namespace, augmentation: str, kind: Kind = "classification") -> Task:
+def opened(given: Namespace, augmentation: str) -> Task:
     """The network and its data, on the given threads; the augmentation varies training images."""
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -53,13 +56,14 @@ def opened(given: Namespace, augmentation: str, kind: Kind = "classification") -
         given.weights,
         given.data,
         Preparation(given.size, None, mean, std, augmentation),
-        task=kind,
+        task=given.task,
         metric="voc",
         device="cpu",
         batch_size=given.batch_size,
         subset=given.subset,
         workers=0,
         seed=given.seed,
+        ignored=given.ignored,
     )
 
 
