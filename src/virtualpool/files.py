@@ -115,7 +115,7 @@ def put_in_place(made: Path, path: Path | str) -> None:
 
     Args:
         made: the file or folder, which stays.
-        path: its place; what is there is replaced.
+        path: its place; a file that is there is replaced.
 
     Raises:
         VirtualPoolError: nothing can be written there.

@@ -87,13 +87,13 @@ def export(
     options: dict[str, Any],
 ) -> "dict[str, ExportReport]":
     """Writes both models as ONNX files, and the rule beside them."""
-    from virtualpool.export import export as written
+    from virtualpool.export import export as export_one
 
     made_folder(folder)
     models = {"fast": fast, "slow": slow}
     settings: dict[str, Any] = {"open_axes": "batch"} | options
     reports = {
-        name: written(model, folder / f"{name}.onnx", example_inputs, **settings)
+        name: export_one(model, folder / f"{name}.onnx", example_inputs, **settings)
         for name, model in models.items()
     }
     _write(folder / _EXPORTED, calibration, times, [f"{name}.onnx" for name in models])

@@ -54,7 +54,7 @@ def tune(
         typer.Option("--at-chance", help="Go on with a classifier that knows no more than chance."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what was understood, and do nothing.")
+        bool, typer.Option("--dry-run", help="Say how the command is understood, and do nothing.")
     ] = False,
     wide: Annotated[
         bool, typer.Option("--wide", help="Print all columns of the table, and not the main ones.")

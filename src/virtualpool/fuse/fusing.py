@@ -206,7 +206,7 @@ def _fuse_for_training(part: Part, call: Call, names: list[str]) -> Report:
 def _prepared(
     part: Part, graph: fx.Graph, call: Call, names: list[str], *, training: bool
 ) -> Values:
-    """A part's graph in operations that rules know, and what is known of its values."""
+    """A part's graph in operations that rules know, and the facts about its values."""
     _name_sites(part, graph, names)
     own_modules.without_identities(graph, part.module)
     with state_kept(part.module):

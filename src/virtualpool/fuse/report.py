@@ -184,7 +184,7 @@ def report_on(graph: fx.Graph, builder: GraphBuilder, answers: Answers) -> Repor
 
 
 def _sites(value: fx.Node, builder: GraphBuilder) -> Iterator[str]:
-    """The sites whose maps a value is made of; of a chain of blocks, those of the last one."""
+    """The sites whose maps a value is made of; of a chain of blocks, the last one's."""
     if NAME in value.meta:
         yield value.meta[NAME]
         return

@@ -26,7 +26,7 @@ class OwnSum:
         whole: the part of the model that it was found in.
         module: the name of the innermost module in whose code it is.
         index: its number among the activated sums in that code.
-        numbers: its number among those of the part, in each call of the module.
+        numbers: its number among the part's, in each call of the module.
     """
 
     whole: Part

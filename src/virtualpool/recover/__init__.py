@@ -77,7 +77,7 @@ def by_distillation(
     al., 2015). It wins back most of the accuracy within the first epochs, and stands larger steps.
 
     A model on smaller images is taught alike: the original sees whole images, its maps are averaged
-    down to the sizes of the model's, and where no site is pooled those of all eligible ones count.
+    down to the sizes of the model's. Where no site is pooled, the maps of all eligible ones count.
 
     Args:
         original: the model as it was; a copy of it teaches, in eval mode.

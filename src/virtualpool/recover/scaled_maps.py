@@ -19,8 +19,8 @@ class ScaledMaps:
 
     These are the even ones where that model has reduced maps. It may see the same images at another
     scale, while the original sees whole ones, so its maps have what a smaller image has lost. They
-    are averaged down to the sizes that the original has on images at the scale, which are
-    those of the other model's full maps. A detector of torchvision pads its images to a multiple of
+    are averaged down to the sizes that the original has on images at the scale: the sizes
+    of the other model's full maps. A detector of torchvision pads its images to a multiple of
     some number, so there the scale counts, not the sizes, and positions beyond it are left out.
 
     Args:

@@ -122,7 +122,7 @@ class Training:
 
 
 def distilling(settings: TrainingOptions) -> Training:
-    """A training with distillation's defaults; those of `Training` are the paper's, for labels.
+    """A training with distillation's defaults; `Training` has the paper's, for labels.
 
     They were found on networks that reconstruction had left nearly right: see
     docs/results/reconstruction.md.

@@ -41,7 +41,7 @@ class SiteMap:
 def site_maps(original: nn.Module, pooled: nn.Module, images: Any) -> list[SiteMap]:
     """The maps of all sites that `pooled` has and whose end is found in the original's code.
 
-    Of a model that only sees its images at another scale, those of all eligible sites: it is
+    Of a model that only sees its images at another scale, the maps of all eligible sites: it is
     taught by as many maps as a pooled one.
 
     Args:

@@ -17,7 +17,7 @@ from virtualpool.report.labels import Box, around, free_place, shortened
 class Dot:
     """A model of the frontier: speeds relative to the original, `error` a standard error.
 
-    Scores and drops are as they are written, such as in per cent.
+    Scores and drops are as people read them, such as in per cent.
 
     Of a fused model, `unfused` is its speed before that. `pareto` is whether no other model of
     the same line beats it, and `on_smaller` whether it is the original on smaller images.

@@ -44,7 +44,7 @@ def check_target(
         if given:
             raise VirtualPoolError(
                 f"{' and '.join(given)} given without a target. Give target=virtualpool.Target(), "
-                "or leave out what is for a target alone."
+                "or leave out the arguments of a target."
             )
         return
     if given:

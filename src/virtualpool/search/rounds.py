@@ -109,7 +109,7 @@ def search(
         image_scales: for a target, those to try beside 1; 7/8, 3/4, 5/8 and 1/2 if not given. What
             the model does not take is left out, and the log says why.
         budget: for a target, seconds of this start. When they near their end no plan is begun any
-            more, and what is best so far is recovered; half of them are for that.
+            more, and the best plans so far are recovered; half of them are for that.
         rounds: how many rounds (3 if not given), or the sites of each, or a schedule (see
             `Schedule`). Sites that no round takes stay unpooled.
         run_dir: the directory of the run.

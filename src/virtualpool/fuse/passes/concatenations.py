@@ -160,7 +160,7 @@ def _can_be_split(reader: fx.Node, node: fx.Node, values: Values) -> bool:
 
 
 def _split(reader: fx.Node, parts: Parts, border: Axes, values: Values) -> None:
-    """Replaces a convolution by the sum of those of the parts; `border` is outside of it."""
+    """Replaces a convolution by the sum of the parts' convolutions; `border` is outside of it."""
     graph, given = reader.graph, arguments_of(reader, NAMES)
     stride, own, dilation = (
         given.get(name, usual) for name, usual in (("stride", 1), ("padding", 0), ("dilation", 1))

@@ -21,7 +21,7 @@ MOST = 24
 
 @dataclass(frozen=True)
 class Candidate:
-    """Sites that join a plan together: one, or those of a block with maps of one size."""
+    """Sites that join a plan together: one, or all of a block with maps of one size."""
 
     name: str
     sites: tuple[str, ...]
@@ -30,7 +30,7 @@ class Candidate:
 def candidates(found: Sequence[Site], most: int = MOST) -> list[Candidate]:
     """The candidates among some sites, in the order of execution.
 
-    Up to `most` sites stand for themselves. More of them form groups: those of a block, which
+    Up to `most` sites stand for themselves. More of them form groups: the sites of a block, which
     have the beginning of their names and the size of their maps in common. The blocks grow until
     there are `most` groups or fewer; sites that share no beginning go by the size of their maps.
 

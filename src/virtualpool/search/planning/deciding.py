@@ -101,7 +101,7 @@ class Deciding:
         nearest = min(self.trials, key=lambda it: (max(self._excess(it), 0), -it.speedup))
         return (
             f"No plan that was tried is faster than the original and has {self.target.bound}: the "
-            f"nearest is {nearest}. Ask for less in the same directory, which keeps what is known "
+            f"nearest is {nearest}. Ask for less in the same directory, which keeps the results "
             f"of {count(len(self.trials.found), 'plan')}."
         )
 

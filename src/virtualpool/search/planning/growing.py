@@ -19,7 +19,7 @@ class Growing:
         trials: tries them.
         ranked: the candidates, the one with the least drop for a millisecond saved first.
         order: the candidates in the order of execution.
-        log: takes a line on what was decided.
+        log: takes a line on each decision.
     """
 
     trials: Trials

@@ -108,7 +108,7 @@ class Plans:
     """The plans of a search for a target.
 
     Attributes:
-        target: what was asked for.
+        target: the target that was asked for.
         decisions: on every plan that was tried, by rising speed.
         smaller: in a sentence, whether images at another scale paid.
     """

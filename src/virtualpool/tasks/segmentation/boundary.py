@@ -1,4 +1,4 @@
-"""The boundary F-score: how near the outlines of a found mask are to those of the true one.
+"""The boundary F-score: how near a found mask's outlines are to the true one's.
 
 As of Csurka et al. (2013): of the pixels on the outline of a found class the share that lies within
 a tolerance of the true outline is the precision, of those on the true one that lies near the found

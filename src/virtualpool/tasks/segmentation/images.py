@@ -158,7 +158,7 @@ class Images(Dataset[Any]):
 
 
 def read_mask(path: Path) -> Tensor:
-    """The numbers in a mask, (H, W) int64; those of a palette's colours are the numbers."""
+    """The numbers in a mask, (H, W) int64; a palette's colours stand for their numbers."""
     values = np.asarray(opened(path))
     return torch.from_numpy(values.astype(np.int64))
 
