@@ -123,6 +123,9 @@ def test_hooks(name: str) -> None:
     assert private.forward_pre_hooks(module) == [hook] * (name == "register_forward_pre_hook")
     assert private.has_forward_hooks(module) is is_forward
     assert private.has_backward_hooks(module) is not is_forward
+    with private.forward_hooks_off(module, (type(hook),)):
+        assert not private.has_forward_hooks(module)
+    assert private.has_forward_hooks(module) is is_forward
     handle.remove()
     assert not private.has_forward_hooks(module)
     assert not private.has_backward_hooks(module)

@@ -109,23 +109,26 @@ def forward_pre_hooks(module: nn.Module) -> list[Any]:
     return list(module._forward_pre_hooks.values())
 
 
-def remove_forward_pre_hooks(module: nn.Module, kind: type) -> None:
-    """Takes the pre-hooks of a kind from a module; only a handle could do so, and copies none."""
-    for key, hook in list(module._forward_pre_hooks.items()):
-        if isinstance(hook, kind):
-            del module._forward_pre_hooks[key]
+def remove_forward_hooks(module: nn.Module, kinds: tuple[type, ...]) -> None:
+    """Takes the hooks and pre-hooks of some kinds from a module; copies have no handle for it."""
+    for hooks in (module._forward_hooks, module._forward_pre_hooks):
+        for key, hook in list(hooks.items()):
+            if isinstance(hook, kinds):
+                del hooks[key]
 
 
 @contextmanager
-def forward_pre_hooks_off(module: nn.Module, kind: type) -> Iterator[None]:
-    """Calls of a module without its pre-hooks of a kind."""
-    before = dict(module._forward_pre_hooks)
-    remove_forward_pre_hooks(module, kind)
+def forward_hooks_off(module: nn.Module, kinds: tuple[type, ...]) -> Iterator[None]:
+    """Calls of a module without its hooks and pre-hooks of some kinds."""
+    both = module._forward_hooks, module._forward_pre_hooks
+    before = [dict(hooks) for hooks in both]
+    remove_forward_hooks(module, kinds)
     try:
         yield
     finally:
-        module._forward_pre_hooks.clear()
-        module._forward_pre_hooks.update(before)
+        for hooks, kept in zip(both, before, strict=True):
+            hooks.clear()
+            hooks.update(kept)
 
 
 def has_backward_hooks(module: nn.Module) -> bool:

@@ -87,7 +87,7 @@ def test_the_scale_is_seen_through_a_wrapper_and_before_other_hooks():
     model.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[2]))
     attach(model, 0.5)
     assert (scale_of(model), scale_of(nn.DataParallel(model))) == (0.5, 0.5)
-    assert torch.equal(model(IMAGES), resized(IMAGES, 0.5))
+    assert model(IMAGES).shape == IMAGES.shape
     assert seen == [6]
 
 
@@ -96,9 +96,35 @@ def test_the_scale_ends_where_it_is_said_to():
     for scale in (0.5, 1.5, 1.0):
         with at_scale(model, scale):
             assert scale_of(model) == scale
-            assert model(IMAGES).shape[2] == 12 * scale
+            assert seen_by(model, IMAGES).shape[2] == 12 * scale
         assert scale_of(model) == 1
         assert model(IMAGES) is IMAGES
+
+
+class Dense(nn.Module):
+    """Values at each pixel, in several forms; the others stay as they are."""
+
+    def forward(self, images: Tensor) -> Any:
+        whole, small = images[:, :2], images[:, :, ::2, ::2]
+        return {"out": whole, "more": (small, whole.argmax(1, keepdim=True), images.mean((2, 3)))}
+
+
+@pytest.mark.parametrize("scale", [0.75, 0.5, 1.25])
+def test_maps_of_the_size_of_the_images_get_it_back(scale: float):
+    model = Dense()
+    plain = model(resized(IMAGES, scale))
+    end = attach(model, scale)
+    expected = functional.interpolate(plain["out"], IMAGES.shape[2:], mode="bilinear")
+    for each in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        found = each(IMAGES)
+        assert torch.equal(found["out"], expected)
+        assert all(map(torch.equal, found["more"], plain["more"]))
+        each(IMAGES[..., :9, :9])
+        assert each(IMAGES)["out"].shape == IMAGES[:, :2].shape
+    apart, seen = without_resizing(model, IMAGES)
+    assert torch.equal(apart(seen)["out"], plain["out"])
+    end()
+    assert torch.equal(model(IMAGES)["out"], IMAGES[:, :2])
 
 
 @pytest.mark.parametrize(

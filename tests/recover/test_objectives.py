@@ -102,6 +102,38 @@ def test_a_map_is_compared_as_a_whole(network, batches):
     assert loss(trunk, images) == 0
 
 
+class InADict(nn.Module):
+    """A network for segmentation as torchvision's are."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, images):
+        return {"out": self.trunk(images)}
+
+
+@pytest.mark.parametrize("wrap", [InADict, nn.Identity], ids=["a dict", "a map"])
+def test_maps_are_compared_and_have_a_loss_by_labels_of_their_own(network, batches, wrap):
+    trunk = network[:6].eval()
+    model, student, calls = InADict(trunk), InADict(changed(trunk)), []
+    if wrap is nn.Identity:
+        model, student = trunk, student.trunk
+    student.register_forward_hook(lambda *_: calls.append(1))
+
+    def loss_by_labels(model, batch):
+        return model(batch[0])["out"].mean() if wrap is InADict else model(batch[0]).mean()
+
+    batch = batches[0]
+    distance = Distillation(model, 2.0, features=1.0, labels=0.0).on(CPU)(student.eval(), batch)
+    calls.clear()
+    both = Distillation(model, 2.0, features=1.0, labels=0.5, loss=loss_by_labels)
+    found = both.on(CPU)(student, batch)
+    assert len(calls) == 1
+    torch.testing.assert_close(found, distance + 0.5 * loss_by_labels(student, batch))
+    assert "loss_by_labels" in str(both)
+
+
 def test_without_a_common_map_the_logits_are_compared_alone(caplog):
     class Functional(nn.Module):
         def __init__(self) -> None:

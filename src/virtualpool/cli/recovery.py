@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from virtualpool.errors import VirtualPoolError
 from virtualpool.recover.round import Finetune
 from virtualpool.search import by_distillation, by_labels, by_recalibration, by_reconstruction
 from virtualpool.tasks.detection import Detection, by_detector_distillation, detector_loss
@@ -95,11 +94,6 @@ def finetune(
     if way == "labels":
         return labelled(batches, **training)
     labels = 0.0 if way == "distillation" else 1.0
-    if labels and task.kind == "segmentation":
-        raise VirtualPoolError(
-            f"--recover {way}: for segmentation there are distillation and labels, each by itself. "
-            "Give one of them, or one after the other: distillation,labels."
-        )
     return distilled(task.module, batches, labels=labels, sites=sites, **training)
 
 
@@ -109,5 +103,5 @@ def _training(task: "Task") -> tuple[Any, Any]:
         return partial(by_labels, loss=detector_loss), by_detector_distillation
     if isinstance(task.data, Segmentation):
         loss = PixelLoss(task.data.class_weights(), task.data.ignored)
-        return partial(by_labels, loss=loss), by_distillation
+        return partial(by_labels, loss=loss), partial(by_distillation, loss=loss)
     return by_labels, by_distillation

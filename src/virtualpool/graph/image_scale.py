@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,10 +14,12 @@ from virtualpool.graph.inputs import Call, map_tensors, tensors
 from virtualpool.graph.state import copy_of
 from virtualpool.plan import plan_of, unwrapped
 from virtualpool.torch_private import (
+    forward_hooks_off,
     forward_pre_hooks,
-    forward_pre_hooks_off,
-    remove_forward_pre_hooks,
+    remove_forward_hooks,
 )
+
+Axes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,47 @@ class Resizing:
     """Resizes the images of a model's call as they enter, as a hook of the model.
 
     A hook and no module around the model: names stay, and whoever asks for a layer finds it.
+
+    Attributes:
+        scale: the image scale.
+        sizes: of the last call, the sizes that images were resized to, and the ones that they had.
     """
 
     scale: float
+    sizes: dict[Axes, Axes] = field(default_factory=dict, repr=False)
 
     def __call__(self, model: nn.Module, *given: Any) -> Call:
         """The call with its images resized."""
-        positional, keywords = resized(given, self.scale)
+        positional, keywords = small = resized(given, self.scale)
+        self.sizes.clear()
+        for one, other in zip(tensors(small), tensors(given), strict=True):
+            if is_image(other):
+                self.sizes[tuple(one.shape[2:])] = tuple(other.shape[2:])
         return positional, keywords
 
 
+@dataclass(frozen=True)
+class Restoring:
+    """Enlarges a model's outputs that have a value at each pixel to the size of its images.
+
+    So a network for segmentation or depth gives maps of one size at every image scale.
+    """
+
+    sizes: dict[Axes, Axes] = field(repr=False)
+
+    def __call__(self, model: nn.Module, *call: Any) -> Any:
+        """The outputs, the last part of the call: maps (N, C, H, W) of floats, bilinear."""
+        return map_tensors(self._restored, call[-1])
+
+    def _restored(self, output: Tensor) -> Tensor:
+        size = self.sizes.get(tuple(output.shape[2:])) if output.ndim == 4 else None
+        if size is None or not output.is_floating_point():
+            return output
+        return functional.interpolate(output, size, mode="bilinear")
+
+
 def attach(model: nn.Module, scale: float) -> Callable[[], object]:
-    """Makes a model resize its images itself; gives what ends that.
+    """Makes a model resize its images itself, and maps of their size back; gives what ends that.
 
     A detector of torchvision does so anyway, to sizes of its own: these are multiplied by the
     scale, so its boxes are where they were.
@@ -46,8 +77,12 @@ def attach(model: nn.Module, scale: float) -> Callable[[], object]:
         for transform in found:
             resize_transform(transform, partial(_length, scale))
         return lambda: [vars(it).update(was) for it, was in zip(found, before, strict=True)]
-    handle = model.register_forward_pre_hook(Resizing(scale), prepend=True, with_kwargs=True)
-    return handle.remove
+    resizing = Resizing(scale)
+    handles = [
+        model.register_forward_pre_hook(resizing, prepend=True, with_kwargs=True),
+        model.register_forward_hook(Restoring(resizing.sizes)),
+    ]
+    return lambda: [handle.remove() for handle in handles]
 
 
 @contextmanager
@@ -95,14 +130,14 @@ def given_to(model: nn.Module, seen: Any) -> Any:
 def without_resizing(model: nn.Module, inputs: Any) -> tuple[nn.Module, Any]:
     """A copy of a model that resizes nothing itself, and inputs that are resized already."""
     copied = copy_of(model)
-    remove_forward_pre_hooks(copied, Resizing)
+    remove_forward_hooks(copied, (Resizing, Restoring))
     return copied, seen_by(model, inputs)
 
 
 @contextmanager
 def taking_resized(model: nn.Module) -> Iterator[None]:
     """Within, a model resizes nothing: it is given the images that it else makes itself."""
-    with forward_pre_hooks_off(model, Resizing):
+    with forward_hooks_off(model, (Resizing, Restoring)):
         yield
 
 

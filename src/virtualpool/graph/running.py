@@ -62,9 +62,10 @@ def run(model: nn.Module, call: Call) -> Any:
         return model(*positional, **keywords)
     except Exception as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors(call)) or "none"
+        said = f"{type(error).__name__}: {error}".rstrip(". ")
         raise VirtualPoolError(
             f"{type(model).__name__} does not run on the example inputs (tensors of shape "
-            f"{shapes}): {type(error).__name__}: {error}. Give inputs that its forward takes."
+            f"{shapes}): {said}. Give inputs that its forward takes."
         ) from error
 
 

@@ -63,14 +63,15 @@ def by_distillation(
     features: float = 1.0,
     labels: float = 0.0,
     sites: float = 40.0,
+    loss: Loss = cross_entropy,
     **settings: "Unpack[TrainingOptions]",
 ) -> Finetune:
     """Fine-tuning towards the original model's outputs; needs no labels.
 
     The loss of logits (N, classes) is their divergence from the original's (Hinton et al., 2015),
     plus the squared relative change of the last feature map: the input of the last layer that
-    takes a map (N, C, H, W) of more than one row. A model whose output is a map itself has the
-    squared relative change of that map as its loss.
+    takes a map (N, C, H, W) of more than one row. A model whose output is a map itself, or has one
+    as "out" of a dict, has the squared relative change of that map as its loss.
 
     The mean over the pooled sites of the squared relative change of their maps is added, compared
     after the activation at the even positions, where nothing is interpolated (hints: Romero et
@@ -84,8 +85,9 @@ def by_distillation(
         batches: batches of images, or of (images, labels), gone through once an epoch.
         temperature: softens the logits of both.
         features: the weight of the feature map; 0 leaves it out.
-        labels: the weight of the labels' cross entropy; 0 needs no labels.
+        labels: the weight of the loss by labels; 0 needs no labels.
         sites: the weight of the pooled sites' maps; 0 leaves them out.
+        loss: by labels, as of `by_labels`; it is called with the outputs that are there already.
         settings: the fields of `Training`: epochs, learning_rate (3e-4 if not given), optimizer
             ("adamw"), rate_schedule ("cosine"), clip (1), ...
 
@@ -99,7 +101,7 @@ def by_distillation(
     ABOVE_ZERO.check("temperature", temperature)
     for name, weight in {"features": features, "labels": labels, "sites": sites}.items():
         WEIGHT.check(name, weight)
-    objective = Distillation(original, temperature, features, labels, sites)
+    objective = Distillation(original, temperature, features, labels, sites, loss)
 
     def finetune(model: nn.Module, current: Round) -> None:
         train(model, current, batches, objective, training)

@@ -67,10 +67,14 @@ class Distillation:
     features: float
     labels: float
     sites: float = 0.0
+    loss: Loss = field(default=cross_entropy, repr=False)
 
     def on(self, device: torch.device) -> Loss:
         """The distance from a copy of the original, which runs on `device` in eval mode."""
         return _Distance(self, teacher(self.original, device))
+
+    def __str__(self) -> str:
+        return repr(self) if self.loss is cross_entropy else f"{self!r}, {name_of(self.loss)}"
 
 
 def teacher(original: nn.Module, device: torch.device) -> nn.Module:
@@ -101,19 +105,20 @@ class _Distance:
             _input_of(self._teacher, self._layer) as expected_map,
             maps_of(self._teacher, sites) as expected_maps,
         ):
-            expected = _output(self._teacher, images)
+            expected = logits_of(self._teacher(images))
         expected_maps = self._scaled.of(expected_maps, images)
         with _input_of(model, self._layer) as given_map, maps_of(model, sites) as given_maps:
-            given = _output(model, images)
+            outputs = model(images)
+        given = logits_of(outputs)
         loss = self._weights.sites * distance_of_sites(given_maps, expected_maps)
+        if self._weights.labels:
+            loss = loss + self._weights.labels * self._weights.loss(_Answered(outputs), batch)
         if expected.ndim == 4:
             return loss + _distance_of_maps(given, expected)
         loss = loss + self._divergence(given, expected)
         if self._layer:
             distance = _distance_of_maps(given_map[-1], expected_map[-1])
             loss = loss + self._weights.features * distance
-        if self._weights.labels:
-            loss = loss + self._weights.labels * _cross_entropy(given, _labels_of(batch))
         return loss
 
     def _divergence(self, given: Tensor, expected: Tensor) -> Tensor:
@@ -150,14 +155,37 @@ class _Distance:
         return ""
 
 
+class _Answered(nn.Module):
+    """A model whose outputs for a batch are there already, for a loss that calls it."""
+
+    def __init__(self, outputs: Any) -> None:
+        super().__init__()
+        self._outputs = outputs
+
+    def forward(self, *images: Any) -> Any:
+        """The outputs."""
+        return self._outputs
+
+
 def _distance_of_maps(given: Tensor, expected: Tensor) -> Tensor:
     return relative_square(given, averaged(expected, given.shape[2:]))
 
 
 def _output(model: nn.Module, images: Any) -> Tensor:
-    output = model(images)
-    # Some networks of torchvision add auxiliary outputs in training.
+    return logits_of(model(images))
+
+
+def logits_of(output: Any) -> Tensor:
+    """The tensor among a model's outputs that is compared.
+
+    Some networks of torchvision add auxiliary outputs in training, and those for segmentation give
+    a dict.
+
+    Raises:
+        VirtualPoolError: there is none.
+    """
     output = output[0] if isinstance(output, tuple) and output else output
+    output = output["out"] if isinstance(output, dict) and "out" in output else output
     if not isinstance(output, Tensor):
         raise VirtualPoolError(
             f"The model gives a {type(output).__name__}; fine-tuning needs a tensor: "

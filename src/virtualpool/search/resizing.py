@@ -7,7 +7,7 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph import random_numbers
-from virtualpool.graph.image_scale import is_image, resized, transforms_of
+from virtualpool.graph.image_scale import at_scale, is_image, resized, transforms_of
 from virtualpool.graph.inputs import as_call, tensors
 from virtualpool.graph.running import evaluating, run
 from virtualpool.graph.state import copy_of
@@ -29,13 +29,15 @@ def check_resizable(model: nn.Module, example_inputs: Any) -> None:
 def refusal(model: nn.Module, example_inputs: Any, side: float) -> str | None:
     """Why a model does another task on smaller images than on these; None where it does not.
 
-    It must run on them, also in training, and its output must have the same shape: otherwise
-    its score would be another measure.
+    It must run on them, also in training, and its output must have the same shape once maps of
+    the images' size are enlarged to theirs: otherwise its score would be another measure.
     """
-    given = resized(example_inputs, side)
+    given, call = resized(example_inputs, side), as_call(example_inputs)
     try:
         with evaluating(model):
-            before, after = (_shapes(run(model, as_call(it))) for it in (example_inputs, given))
+            before = _shapes(run(model, call))
+            with at_scale(model, side):
+                after = _shapes(run(model, call))
         if before != after:
             return (
                 f"{type(model).__name__} gives {', '.join(after)} for images of {side:g} of the "

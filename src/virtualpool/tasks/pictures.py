@@ -4,7 +4,7 @@ import base64
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,5 +63,5 @@ def save(
     figure: "Figure", file: Path | BinaryIO, kind: str, scale: float, quality: int | None = None
 ) -> None:
     """Writes a figure, `scale` times as large as it says, with a quality of JPEG or WebP."""
-    options = {} if quality is None else {"pil_kwargs": {"quality": quality}}
+    options: Any = {} if quality is None else {"pil_kwargs": {"quality": quality}}
     figure.savefig(file, format=kind, dpi=scale * PIXELS_PER_INCH, **options)

@@ -73,7 +73,9 @@ def test_scales_that_a_network_does_not_take_are_left_out_with_the_reason(networ
     taken, reasons = taken_scales(fixed, images[:1], [0.75])
     assert not taken
     assert "does not take image_scale=0.75" in reasons[0.75]
-    taken, reasons = taken_scales(network[:2], images[:1], [0.5])
+    assert taken_scales(network[:2], images[:1], [0.5]) == ([0.5], {})  # it has maps of their size
+    smaller = nn.Sequential(network[:2], nn.AvgPool2d(2))
+    taken, reasons = taken_scales(smaller, images[:1], [0.5])
     assert not taken
     assert "cannot be judged alike" in reasons[0.5]
     taken, reasons = taken_scales(nn.Linear(3, 2), torch.zeros(1, 3), [0.5])
