@@ -9,6 +9,7 @@ import torch
 from virtualpool.bound.rule import _GAINS, _JOINS
 from virtualpool.fuse.choice import ways
 from virtualpool.fuse.questions.rule import _RULES
+from virtualpool.measure import timing
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +37,14 @@ def same_ways() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ways, "costs", last_is_fastest)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_timings() -> Iterator[None]:
+    # How fast something is does not matter in tests, so a sample is a single call.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "_BLOCK_SECONDS", 0.0)
         yield
 
 

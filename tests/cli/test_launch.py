@@ -50,8 +50,8 @@ def test_two_processes_tune_as_one(tune_options: list[str], tmp_path: Path) -> N
     found = json.loads(output)  # printed twice, it would be no JSON
     assert [len(point["plan"]["sites"]) for point in found["points"]] == [0, 2]
     assert found["points"] == json.loads((folder / "frontier.json").read_text())["points"]
-    said_once = ("by by_reconstruction", "by by_distillation")
-    for said in ("started", *(f"round-01: fine-tuning {way}" for way in said_once), "finished"):
+    said_once = ("by reconstruction", "by distillation")
+    for said in ("started", *(f"round-01: recovery {way}" for way in said_once), "finished"):
         assert len([line for line in error.splitlines() if said in line]) == 1, error
     log = (folder / "log.txt").read_text()
     assert log.count("started: ") == log.count("finished") == 1

@@ -122,7 +122,7 @@ def test_a_run_compares_with_smaller_images(
     assert result.exit_code == 0, result.output
     for name in ("smaller-0.75", "smaller-0.625", "smaller-0.5"):
         assert f"{name}/model.safetensors" in result.stdout
-        assert f"{name}, as in round-02: fine-tuning" in result.stderr
+        assert f"{name}, as in round-02: recovery by " in result.stderr
     assert "speed" in result.stdout.splitlines()[-4]  # who is ahead, or that none can be
     assert '<section id="comparison">' in (folder / "report.html").read_text(encoding="utf-8")
 

@@ -582,7 +582,7 @@ def test_scores_and_weights_that_are_not_finite_name_the_round(start):
 
 @pytest.mark.usefixtures("quick")
 def test_weights_that_are_not_finite_are_not_kept(start, tmp_path):
-    with pytest.raises(VirtualPoolError, match=r"round-01: after fine-tuning, 2\.bias holds"):
+    with pytest.raises(VirtualPoolError, match=r"round-01: after recovery, 2\.bias holds"):
         start(rounds=1, finetune=lambda model, _: model[2].bias.data.fill_(float("inf")))
     assert not (tmp_path / "run" / "round-01" / "model.safetensors").exists()
 
@@ -633,7 +633,7 @@ def test_buffers_and_outputs_that_are_no_longer_finite_are_not_kept(
     if named is None:
         assert len(start().points) == 2
         return
-    with pytest.raises(VirtualPoolError, match=f"round-01: after fine-tuning, {named} holds"):
+    with pytest.raises(VirtualPoolError, match=f"round-01: after recovery, {named} holds"):
         start()
     assert not (tmp_path / "round-01" / "model.safetensors").exists()
 

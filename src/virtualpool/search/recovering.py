@@ -74,8 +74,7 @@ class Recovering:
     ) -> None:
         """Changes a model in place by one recovery, if there is one, and keeps it."""
         if finetune is not None:
-            which = f" by {name_of(finetune)}" if len(self.recoveries) > 1 else ""
-            self.run.log(f"{name}: fine-tuning{which}")
+            self.run.log(f"{name}: recovery by {str(name_of(finetune)).removeprefix('by_')}")
             current.begin()
             finite = finite_values(model.eval(), self.example_inputs)
             # One recovery alone draws the same numbers as the first of several.
@@ -84,7 +83,7 @@ class Recovering:
                 finetune(model.train(), current)
             if lost := finite - finite_values(model, self.example_inputs):
                 raise VirtualPoolError(
-                    f"{name}: after fine-tuning, {min(lost)} holds values that are not finite, so "
+                    f"{name}: after recovery, {min(lost)} holds values that are not finite, so "
                     "the round is not kept. Lower the learning rate, in another directory."
                 )
         model.eval()

@@ -14,7 +14,7 @@ import virtualpool as vp
 from benchmarks.accuracy.ablation import pruning, runner, speeds
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import read_json
-from virtualpool.measure import Latency, Setting, timing
+from virtualpool.measure import Latency, Setting
 from virtualpool.models import AllCNNC
 from virtualpool.search import Run, read_records
 
@@ -23,12 +23,8 @@ SETTING = Setting("cpu", "A processor", "float32", 1, 1, "eager", True, "2.9.0")
 
 
 @pytest.fixture
-def ablations(
-    program: Callable[..., None], cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Ablations:
+def ablations(program: Callable[..., None], cifar: Path, tmp_path: Path) -> Ablations:
     """Runs the program in one directory; gives its tables."""
-    # How fast something is does not matter here, so a sample is a single call.
-    monkeypatch.setattr(timing, "_BLOCK_SECONDS", 0.0)
 
     def run(*arguments: object) -> str:
         quick = "--epochs 1 --mode eager --batch 1 --threads 1 --duration-s 0.001".split()

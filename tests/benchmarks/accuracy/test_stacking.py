@@ -19,7 +19,6 @@ from benchmarks.common.candidates import Candidate
 from benchmarks.common.engines import exported
 from virtualpool.export import onnx_int8
 from virtualpool.files import read_json
-from virtualpool.measure import timing
 from virtualpool.models import AllCNNC
 
 FORM = "pruned, then pooled, fused"
@@ -97,7 +96,6 @@ def test_from_images_to_tables_with_the_last_form_alone(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(timing, "_BLOCK_SECONDS", 0.0)
     forms = parts.forms
 
     def pruned(folder: Path, _: Any) -> None:
