@@ -15,6 +15,7 @@ from virtualpool.cascade.detectors import certainty
 from virtualpool.cascade.times import Times
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import batch_size
+from virtualpool.graph.outputs import answer_in
 from virtualpool.measure.latency import LatencyOptions, latency
 from virtualpool.measure.prepared import Timed
 
@@ -95,13 +96,13 @@ class Cascade(nn.Module):
 
     def forward(self, images: Any) -> Any:
         """The logits, (N, classes), of images (N, ...); or the boxes in a list of images."""
-        answers = self.fast(images)
+        answers = answer_in(self.fast(images))
         unsure = (~self.is_sure(answers)).nonzero()[:, 0]
         if not len(unsure):
             return answers
         if isinstance(answers, Tensor):
             answers = answers.clone()
-            answers[unsure] = self.slow(images[unsure])
+            answers[unsure] = answer_in(self.slow(images[unsure]))
             return answers
         places = unsure.tolist()
         others = self.slow([images[place] for place in places])

@@ -11,6 +11,7 @@ from virtualpool.cascade.classifiers import Outputs
 from virtualpool.cascade.detectors import Detections
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import call, for_model, map_tensors
+from virtualpool.graph.outputs import answer_in
 from virtualpool.graph.running import evaluating
 from virtualpool.measure.boxes import Found
 from virtualpool.recover.batches import images_of
@@ -67,7 +68,7 @@ def _beside(fast: list[Any], slow: list[Any], labels: list[Any]) -> Outputs | De
 def _answers(model: nn.Module, name: str, images: Any) -> Answers:
     with evaluating(model):
         given = for_model(images, model)
-        output = call(model, given)
+        output = answer_in(call(model, given))
     if are_findings(output):
         return map_tensors(Tensor.cpu, output)
     return _logits(output, f"{name}, a {type(model).__name__},", len(given))

@@ -4,20 +4,22 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torchvision.models import WeightsEnum
 
+from virtualpool.cli.hugging_face import hugging_face
 from virtualpool.cli.user_code import network_from
 from virtualpool.cli.weights import SUFFIXES, are_in_file, with_weights
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.preprocessing import CIFAR10, Preprocessing
 from virtualpool.words import first_line, nearest
 
-_FORMS = "torchvision:NAME, timm:NAME, virtualpool:NAME or path/to/file.py:function"
+_FORMS = "torchvision:NAME, timm:NAME, hf:NAME, virtualpool:NAME or path/to/file.py:function"
 _VOC_CLASSES = 20
+T = TypeVar("T")
 RANDOM = "random"
 """The name of no weights: a network keeps the ones that it is built with."""
 
@@ -45,8 +47,8 @@ def load_network(name: str, weights: str | None = None) -> Network:
     """The network of a name, with weights.
 
     Args:
-        name: "torchvision:resnet50", "timm:resnet50", "virtualpool:all_cnn_c",
-            "virtualpool:faster_rcnn_vgg16", or
+        name: "torchvision:resnet50", "timm:resnet50", "hf:microsoft/resnet-50",
+            "virtualpool:all_cnn_c", "virtualpool:faster_rcnn_vgg16", or
             "path/to/file.py:function", a function that is called without arguments.
         weights: a name that the network's source knows ("IMAGENET1K_V2", "DEFAULT", "cifar10"), or
             the path of a state dict or a checkpoint (.safetensors, .pt, .pth, .ckpt, .bin, .tar),
@@ -189,6 +191,17 @@ def _timm(name: str, weights: str | None) -> Network:
     return Network(module, size, preprocessing)
 
 
+def _hugging_face(name: str, weights: str | None) -> Network:
+    if weights not in (None, "DEFAULT"):
+        raise VirtualPoolError(
+            f"--weights {weights}: for a network of Hugging Face give DEFAULT, which are the ones "
+            "of its repository, or the path of a state dict."
+        )
+    trained = weights is not None
+    module, prepared = _fetched(lambda: hugging_face(name, trained=trained), f"hf:{name}")
+    return Network(module, prepared.size if prepared else 224, prepared)
+
+
 def _virtualpool(name: str, weights: str | None) -> Network:
     from virtualpool import models
 
@@ -213,13 +226,16 @@ def _virtualpool(name: str, weights: str | None) -> Network:
 _SOURCES: dict[str, Callable[[str, str | None], Network]] = {
     "torchvision": _torchvision,
     "timm": _timm,
+    "hf": _hugging_face,
     "virtualpool": _virtualpool,
 }
 
 
-def _fetched(create: Callable[[], nn.Module], name: str) -> nn.Module:
+def _fetched(create: Callable[[], T], name: str) -> T:
     try:
         return create()
+    except VirtualPoolError:
+        raise
     except Exception as error:  # hubs raise their own kinds of error where there is no network
         raise VirtualPoolError(
             f"{name}: its weights cannot be fetched ({type(error).__name__}: {error}); "

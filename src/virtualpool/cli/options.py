@@ -13,8 +13,9 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="torchvision:NAME, timm:NAME, virtualpool:all_cnn_c, virtualpool:faster_rcnn_vgg16, "
-        "or path/to/file.py:function, a function without arguments that returns the network.",
+        help="torchvision:NAME, timm:NAME, hf:NAME, virtualpool:all_cnn_c, "
+        "virtualpool:faster_rcnn_vgg16, or path/to/file.py:function, a function without arguments "
+        "that returns the network.",
     ),
 ]
 Weights = Annotated[

@@ -13,6 +13,7 @@ from torch.nn import functional
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import name_of
 from virtualpool.graph.image_scale import at_scale, relative_scale
+from virtualpool.graph.outputs import answer_in
 from virtualpool.graph.running import evaluating
 from virtualpool.graph.state import copy_of
 from virtualpool.recover.batches import images_of
@@ -179,13 +180,13 @@ def logits_of(output: Any) -> Tensor:
     """The tensor among a model's outputs that is compared.
 
     Some networks of torchvision add auxiliary outputs in training, and those for segmentation give
-    a dict.
+    a dict; those of Hugging Face give an object.
 
     Raises:
         VirtualPoolError: there is none.
     """
+    output = answer_in(output)
     output = output[0] if isinstance(output, tuple) and output else output
-    output = output["out"] if isinstance(output, dict) and "out" in output else output
     if not isinstance(output, Tensor):
         raise VirtualPoolError(
             f"The model gives a {type(output).__name__}; fine-tuning needs a tensor: "

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.outputs import answer_in
 from virtualpool.graph.running import evaluating
 from virtualpool.measure.bench import device_of
 from virtualpool.measure.score import Score
@@ -51,7 +52,7 @@ def evaluator(
                 if not len(labels):
                     mine.append(None)
                     continue
-                outputs = model(images.to(device, memory_format=torch.channels_last))
+                outputs = answer_in(model(images.to(device, memory_format=torch.channels_last)))
                 _check_data(outputs, labels, getattr(batches, "dataset", None))
                 mine.append(_hits(outputs.float(), labels.to(device)))
         # Only now: each copy to the CPU waits for the device.
@@ -111,8 +112,9 @@ def _check_logits(outputs: Any) -> None:
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         given = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise VirtualPoolError(
-            f"The model gives {given}; classification expects logits of shape (N, classes). A "
-            "detector is judged by virtualpool.tasks.detection (--task detection)."
+            f"The model gives {given}; classification expects logits of shape (N, classes), by "
+            "themselves or as `logits`. A detector is judged by virtualpool.tasks.detection "
+            "(--task detection)."
         )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.outputs import answer_in
 from virtualpool.graph.running import evaluating
 from virtualpool.measure.bench import device_of
 
@@ -37,7 +38,7 @@ def found_in(images: Tensor, model: nn.Module, classes: int, size: Sequence[int]
 def logits_of(outputs: Any, classes: int, size: Sequence[int]) -> Tensor:
     """The logits (N, classes, H, W) in a network's outputs, at the size of its masks.
 
-    Torchvision's networks give them as "out".
+    Torchvision's networks give them as "out", those of Hugging Face as `logits`.
 
     Raises:
         VirtualPoolError: there are none, or of another number of classes.
@@ -59,11 +60,11 @@ def logits_in(outputs: Any) -> Tensor:
     Raises:
         VirtualPoolError: there are none.
     """
-    logits = outputs.get("out") if isinstance(outputs, dict) else outputs
+    logits = answer_in(outputs)
     if not isinstance(logits, Tensor) or logits.ndim != 4:
         given = tuple(logits.shape) if isinstance(logits, Tensor) else type(outputs).__name__
         raise VirtualPoolError(
             f"The model gives {given}; segmentation expects logits of shape (N, classes, H, W), by "
-            'themselves or as "out" of a dict. Wrap it so that it gives these.'
+            'themselves, as `logits` or as "out" of a dict. Wrap it so that it gives these.'
         )
     return logits
