@@ -16,6 +16,7 @@ from virtualpool.cli.detect import detect
 from virtualpool.cli.doctor import doctor
 from virtualpool.cli.ending import end
 from virtualpool.cli.export import export
+from virtualpool.cli.help import register
 from virtualpool.cli.interrupts import interrupts
 from virtualpool.cli.pick import pick
 from virtualpool.cli.report import report
@@ -79,7 +80,7 @@ def _options(
 
 
 for command in (sites, apply, sensitivity, tune, bench, pick, export, detect, report, doctor):
-    app.command()(command)
+    register(app, command)
 
 
 def main() -> None:

@@ -36,8 +36,9 @@ def export(
     format: Annotated[
         Format | None,
         typer.Option(
-            help="The format, where the suffix does not say it: .onnx is for ONNX Runtime on "
-            "processors unless it is onnx-any or tensorrt, .pt2 may be aoti."
+            metavar="FORMAT",
+            help="Where the suffix does not say it: onnx (for processors), onnx-any or tensorrt; "
+            "pt2 or aoti; openvino, executorch, coreml.",
         ),
     ] = None,
     precision: Annotated[
@@ -47,8 +48,7 @@ def export(
         Path | None,
         typer.Option(
             metavar="IMAGES",
-            help="Write int8, calibrated with images of this folder, without labels, and say how "
-            "often it agrees with the network on others.",
+            help="Write int8, calibrated with images of this folder, without labels.",
         ),
     ] = None,
     images_count: Annotated[

@@ -13,23 +13,19 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="torchvision:NAME, timm:NAME, hf:NAME, virtualpool:all_cnn_c, "
-        "virtualpool:faster_rcnn_vgg16, or path/to/file.py:function, a function without arguments "
-        "that returns the network.",
+        help="torchvision:NAME, timm:NAME, hf:NAME, virtualpool:NAME or FILE.py:FUNCTION.",
     ),
 ]
 Weights = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|FILE",
-        help="Weights that the network's source knows (DEFAULT, IMAGENET1K_V2, cifar10), random, "
-        "or a file: a state dict, a checkpoint (FILE#KEY where it holds several), or a pooled "
-        "network of `virtualpool apply`.",
+        help="A name (DEFAULT, cifar10), random, or a file (FILE#KEY).",
     ),
 ]
 Size = Annotated[
     int | None,
-    typer.Option(min=1, help="Side of the square images that the network takes."),
+    typer.Option(min=1, metavar="PIXELS", help="Side of the square images that the network takes."),
 ]
 InputShape = Annotated[
     str | None,
@@ -47,8 +43,8 @@ Device = Annotated[
 Border = Annotated[
     Literal["exact", "padded"],
     typer.Option(
-        help="Read zeros beside full maps, as the original does, or beside reduced maps: faster, "
-        "and recovered with the rest.",
+        help="Read zeros beside full maps, as the original does, or beside reduced maps, which "
+        "is faster.",
     ),
 ]
 
@@ -56,8 +52,7 @@ ImageScale = Annotated[
     float,
     typer.Option(
         metavar="SCALE",
-        help="Side of the images that the network sees, relative to those that it is given: 0.75 "
-        "resizes them to three quarters.",
+        help="Resize the images that the network is given, such as to 0.75 of their side.",
     ),
 ]
 
@@ -66,18 +61,16 @@ Data = Annotated[
     typer.Option(
         metavar="SOURCE",
         rich_help_panel=DATA,
-        help="A folder {train,test}/CLASS/IMAGE (or val in place of test), sample:cifar10, "
-        "torchvision:CIFAR10[:ROOT], torchvision:CIFAR100[:ROOT] or torchvision:ImageNet:ROOT; for "
-        "detection, a folder in the layout of VOC or of COCO; for segmentation, a folder "
-        "{train,test}/NAME.jpg with masks {train,test}annot/NAME.png.",
+        help="A folder {train,test}/CLASS/IMAGE, of VOC, of COCO, or {train,test}/NAME.jpg with "
+        "{train,test}annot/NAME.png; sample:cifar10, torchvision:CIFAR10[:ROOT].",
     ),
 ]
 Task = Annotated[
     Literal["classification", "detection", "segmentation"],
     typer.Option(
         rich_help_panel=DATA,
-        help="The network's task: it gives logits, or takes a list of images and gives boxes as "
-        "torchvision's detectors do, or gives a map of logits.",
+        metavar="TASK",
+        help="classification, detection or segmentation.",
     ),
 ]
 Ignore = Annotated[
@@ -157,8 +150,8 @@ Mode = Annotated[
     Literal["eager", "compiled", "max-autotune", "cudagraph"],
     typer.Option(
         rich_help_panel=TIMING,
-        help="Eager, compiled by torch with fixed weights, with more kernels tried (for GPUs), or "
-        "captured as a CUDA graph.",
+        metavar="MODE",
+        help="eager, compiled, max-autotune or cudagraph.",
     ),
 ]
 Threads = Annotated[
@@ -168,7 +161,10 @@ Threads = Annotated[
     ),
 ]
 TimingBatch = Annotated[
-    int, typer.Option(min=1, rich_help_panel=TIMING, help="Images in a call that is timed.")
+    int,
+    typer.Option(
+        min=1, metavar="N", rich_help_panel=TIMING, help="Images in a call that is timed."
+    ),
 ]
 Dtype = Annotated[
     Literal["float32", "float16", "bfloat16", "float64"],

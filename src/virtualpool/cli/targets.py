@@ -15,7 +15,10 @@ class Targets:
     points: Annotated[
         int | None,
         typer.Option(
-            min=1, rich_help_panel=_TARGET, help="Faster networks to make, at most (default: 6)."
+            min=1,
+            metavar="N",
+            rich_help_panel=_TARGET,
+            help="Faster networks to make, at most (default: 6).",
         ),
     ] = None
     min_speedup: Annotated[
@@ -40,7 +43,7 @@ class Targets:
         typer.Option(
             metavar="2h",
             rich_help_panel=_TARGET,
-            help="Time of this start: 2h, 30m or 90s. Half of it is for trying plans.",
+            help="Time of this start, such as 2h, 30m or 90s.",
         ),
     ] = None
 

@@ -26,9 +26,7 @@ Compare = Literal["smaller-images"] | None
 @grouped
 def tune(
     judged: Judged,
-    run_dir: Annotated[
-        Path, typer.Option(help="Directory of the run; the same command again goes on with it.")
-    ],
+    run_dir: Annotated[Path, typer.Option(help="Directory of the run.")],
     targets: Targets,
     rounds: Rounds,
     recovery: Recovery,
@@ -45,8 +43,7 @@ def tune(
         str | None,
         typer.Option(
             metavar="FORMAT,FORMAT",
-            help="At the end, export the network that `pick` gives for --max-drop (or one point): "
-            "onnx, openvino, pt2, executorch and others, each run in its runtime and compared.",
+            help="At the end, export the network of --max-drop, as to onnx.",
         ),
     ] = None,
     at_chance: Annotated[
@@ -63,10 +60,8 @@ def tune(
 ) -> None:
     """Make a set of faster networks out of a trained one.
 
-    Chooses plans of sites and image scales by itself, and recovers the best; or, where an option
-    of Rounds or --compare is given, ranks the sites by their loss of score, then pools and
-    fine-tunes in rounds. A run that was stopped goes on when the same command is given again. It
-    ends with a table and a report, RUN_DIR/report.html.
+    Chooses plans for a target by itself, or pools in rounds where one of their options is given
+    (--help-all). Stopped, it goes on with the same command. It ends with RUN_DIR/report.html.
     """
     with results(as_json) as show:
         # Mistakes in these are reported before images are loaded.

@@ -57,9 +57,8 @@ class Rounds:
     max_drop: Annotated[
         float | None,
         typer.Option(
-            rich_help_panel=_ROUNDS,
-            help="Most that a network of the target may lose; of rounds, stop after one that loses "
-            "more. 0.01 is one point of an accuracy.",
+            rich_help_panel="Target",
+            help="Most that a network may lose; 0.01 is one point.",
         ),
     ] = None
 
@@ -98,9 +97,8 @@ class Recovery:
         typer.Option(
             metavar="WAY,WAY",
             rich_help_panel=_RECOVERY,
-            help="In this order: reconstruction (solves the weights, without training), "
-            "distillation (from the original, without labels), labels, distillation+labels, "
-            "recalibration (only measures batch norm anew); or none.",
+            help="reconstruction, distillation, labels, distillation+labels, recalibration: some, "
+            "in this order; or none.",
         ),
     ] = "reconstruction,distillation"
     reconstruction_images: Annotated[
@@ -124,7 +122,8 @@ class Recovery:
         str | None,
         typer.Option(
             rich_help_panel=_RECOVERY,
-            help="Epochs of each round; one number or one a round (default: 5).",
+            metavar="N,N",
+            help="Epochs: one number, or one a round (default: 5).",
         ),
     ] = None
     steps: Annotated[

@@ -1,0 +1,95 @@
+"""Help that fits a screen: the main options and an example; `--help-all` shows every option."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+EXAMPLES = {
+    "sites": "virtualpool sites network.py:build --size 224",
+    "apply": "virtualpool apply network.py:build all --images FOLDER --output pooled.safetensors",
+    "sensitivity": "virtualpool sensitivity network.py:build --weights last.pt --data FOLDER",
+    "tune": "virtualpool tune network.py:build --weights last.pt --data FOLDER "
+    "--run-dir runs/first",
+    "bench": "virtualpool bench network.py:build pooled.safetensors --weights last.pt --threads 1",
+    "pick": "virtualpool pick runs/first --max-drop 0.01 --output fast.safetensors",
+    "export": "virtualpool export network.py:build fast.safetensors --output fast.onnx",
+    "detect": "virtualpool detect --run-dir runs/first --output pictures",
+    "report": "virtualpool report runs/first",
+    "doctor": "virtualpool doctor",
+}
+
+_ENERGY = "energy_from energy_unit energy_interval energy_idle energy_repeats"
+_PREPARED = "resize mean std"
+_JUDGED = f"{_PREPARED} metric ignore subset batch_size workers labels seed"
+ADVANCED = {
+    "tune": f"""
+        {_JUDGED} energy {_ENERGY} threads dtype channels_last repeats
+        recoverable border compare at_chance wide image_scales
+        rounds sizes thresholds per_layer by_time rounds_file
+        reconstruction_images site_weight steps learning_rate optimizer rate_schedule drop_steps
+        ema clip mixed_precision augment
+    """,
+    "sensitivity": _JUDGED,
+    "bench": f"{_ENERGY} dtype channels_last border image_scale",
+    "export": f"{_PREPARED} images_count threads input_shape",
+}
+"""The options, by command, that `--help` leaves to `--help-all`."""
+
+_ALL = "virtualpool.help_all"
+
+
+def register(app: typer.Typer, command: Callable[..., None]) -> None:
+    """Adds a command with its example, and with `--help-all` where `--help` leaves options out."""
+    name = command.__name__
+    known = _with_help_all(command) if name in ADVANCED else command
+    app.command(cls=Command, epilog=f"Example: {EXAMPLES[name]}")(known)
+
+
+class Command(TyperCommand):
+    """A command whose `--help` has no more options than fit a screen."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Prints the help."""
+        advanced = ADVANCED.get(self.name or "", "").split()
+        params: list[Any] = self.params
+        for param in params:
+            # Only now: the shell does not complete an option that is hidden.
+            param.hidden = param.name in advanced and _ALL not in ctx.meta
+        super().format_help(ctx, formatter)
+
+
+def _show_all(ctx: typer.Context, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        ctx.meta[_ALL] = True
+        typer.echo(ctx.get_help(), nl=False)
+        raise typer.Exit
+
+
+_HELP_ALL = inspect.Parameter(
+    "help_all",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool,
+        typer.Option(
+            "--help-all", is_eager=True, callback=_show_all, help="Show every option and exit."
+        ),
+    ],
+)
+
+
+def _with_help_all(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def shown(help_all: bool = False, **given: Any) -> None:
+        command(**given)
+
+    asked = inspect.signature(command)
+    shown.__signature__ = asked.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        parameters=[*asked.parameters.values(), _HELP_ALL]
+    )
+    shown.__annotations__ = {**command.__annotations__, "help_all": _HELP_ALL.annotation}
+    return shown

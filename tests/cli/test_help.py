@@ -1,0 +1,54 @@
+"""The help of each command fits a screen, and all of it is there on demand."""
+
+import re
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from virtualpool.cli import app
+from virtualpool.cli.help import ADVANCED, EXAMPLES
+
+COMMANDS = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
+LINES, COLUMNS = 50, 100
+
+
+def shown(command: str, option: str = "--help") -> str:
+    result = CliRunner().invoke(app, [command, option], env={"COLUMNS": str(COLUMNS)})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def options(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text))
+
+
+def options_of(command: str) -> dict[str, set[str]]:
+    return {
+        param.name: {it for it in param.opts if it[:2] == "--"}
+        for param in COMMANDS[command].params
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_it_fits_a_screen_and_ends_with_an_example(command: str):
+    lines = shown(command).strip().splitlines()
+    assert len(lines) <= LINES
+    assert max(map(len, lines)) <= COLUMNS
+    assert " ".join(" ".join(lines[-3:]).split()).endswith(f"Example: {EXAMPLES[command]}")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_example_has_options_of_its_command(command: str):
+    assert EXAMPLES[command].startswith(f"virtualpool {command}")
+    assert options(EXAMPLES[command]) <= set().union(*options_of(command).values())
+
+
+@pytest.mark.parametrize("command", ADVANCED)
+def test_every_option_is_shown_on_demand(command: str):
+    known, advanced = options_of(command), ADVANCED[command].split()
+    hidden = set().union(*(known[name] for name in advanced))
+    every = set().union(*known.values())
+    assert every <= options(shown(command, "--help-all"))
+    assert every & options(shown(command)) >= every - hidden
+    assert hidden
