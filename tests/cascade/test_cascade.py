@@ -218,7 +218,8 @@ class Gives(nn.Module):
 
 
 REFUSED = {
-    "maps": (lambda x: x[:, :, None, None], r"gives a tensor \(4, 3, 1, 1\)"),
+    "maps": (lambda x: x[:, :, None, None], "a segmentation network and the original a classifier"),
+    "one axis more": (lambda x: x[:, :, None], r"gives a tensor \(4, 3, 1\)"),
     "no detector": (lambda x: [{"scores": x}], "or a detector's boxes, and .* gives a list"),
     "one class": (lambda x: x[:, :1], "tells one class"),
     "too many": (lambda x: torch.cat([x, x]), r"gives a tensor \(8, 3\)"),

@@ -125,7 +125,7 @@ def test_torchvisions_detectors_from_batches_to_a_file(tmp_path):
     with torch.no_grad():
         for one, other in zip(again(images), cascade(images), strict=True):
             assert all(torch.equal(one[name], other[name]) for name in one)
-    with pytest.raises(VirtualPoolError, match="A cascade of detectors is not exported as one"):
+    with pytest.raises(VirtualPoolError, match="networks is not exported as one"):
         cascade.export(tmp_path / "exported", images)
 
 
@@ -146,5 +146,5 @@ def test_a_classifier_and_a_detector_are_refused():
         def forward(self, images: list[Tensor]) -> Tensor:
             return torch.zeros(len(images), 2)
 
-    with pytest.raises(VirtualPoolError, match="a classifier and a detector"):
+    with pytest.raises(VirtualPoolError, match="is a classifier and the original a detector"):
         Cascade.calibrated(Logits(), Marked(1), [([torch.rand(3, 4, 4)],)], max_drop=0.5)

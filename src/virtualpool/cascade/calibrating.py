@@ -9,11 +9,14 @@ import msgspec
 from virtualpool.cascade.classifiers import FITTING, Outputs
 from virtualpool.cascade.detectors import Detections
 from virtualpool.cascade.judged import Outcome, Share
+from virtualpool.cascade.masks import Masks
 from virtualpool.cascade.promise import allowed_loss, allowed_losses, needed_images, smallest_rate
 from virtualpool.errors import VirtualPoolError
 from virtualpool.schema import Positive
 
-Score = Literal["accuracy", "F1"]
+Score = Literal["accuracy", "F1", "IoU"]
+Compared = Outputs | Detections | Masks
+"""Two models' answers for the same images, of whichever task."""
 
 _SUREST = 1 - 1e-9
 _COARSEST = 0.01
@@ -34,7 +37,7 @@ class Calibration:
         labelled: whether there were labels; otherwise a drop is disagreement with the original.
         outcome: with the images that the threshold was chosen with.
         score: the mean over images that may drop: of classifiers the accuracy, of detectors the
-            F1 of an image's boxes.
+            F1 of an image's boxes, of segmentation networks the mean IoU of an image's classes.
     """
 
     temperature: Positive
@@ -48,7 +51,7 @@ class Calibration:
 
 
 def calibrated(
-    outputs: Outputs | Detections,
+    outputs: Compared,
     *,
     max_drop: float = 0.0,
     confidence: float = 0.95,
@@ -64,8 +67,9 @@ def calibrated(
     rejected is taken: fixed-sequence testing of Angelopoulos et al., Learn then test, 2021. The
     losses can only grow on the way, so all values in between may count as tested. Every 20th
     image fits the temperature and takes no part, so that the margin is fixed before the tests.
-    A detector's loss is how much lower the F1 of an image's boxes is, any number from 0 to 1; the
-    test is then of Hoeffding and Bentkus, as in the same paper.
+    A detector's loss is how much lower the F1 of an image's boxes is, and a segmentation network's
+    the mean IoU of the classes in an image: any number from 0 to 1. The test is then of Hoeffding
+    and Bentkus, as in the same paper.
 
     Promised is: over draws of the calibration set, with probability `confidence` at least, the
     cascade loses no more than `promised` of all images of the source. The images must be drawn
@@ -106,11 +110,11 @@ def calibrated(
         confidence,
         outputs.labels is not None,
         judged.outcome(threshold),
-        "accuracy" if is_whole else "F1",
+        outputs.score,
     )
 
 
-def outcome(outputs: Outputs | Detections, temperature: float, threshold: float) -> Outcome:
+def outcome(outputs: Compared, temperature: float, threshold: float) -> Outcome:
     """The outcome of a cascade with this temperature and threshold."""
     return outputs.judged(temperature).outcome(threshold)
 
@@ -126,7 +130,7 @@ def _check(max_drop: float, confidence: float) -> None:
         )
 
 
-def _check_size(outputs: Outputs | Detections, max_drop: float, confidence: float) -> None:
+def _check_size(outputs: Compared, max_drop: float, confidence: float) -> None:
     needed = needed_images(max_drop or _COARSEST, confidence)
     if outputs.testing < needed:
         # One in FITTING fits the temperature, the first image too; a detector has none.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from virtualpool.cascade import storing
-from virtualpool.cascade.calibrating import Calibration, calibrated
+from virtualpool.cascade import masks, storing
+from virtualpool.cascade.calibrating import Calibration, Score, calibrated
 from virtualpool.cascade.collecting import are_findings, collected
 from virtualpool.cascade.confidence import margin
 from virtualpool.cascade.detectors import certainty
@@ -30,7 +30,8 @@ class Cascade(nn.Module):
 
     Called with images it gives logits (N, classes): the fast model's where its margin is above the
     threshold, and the original's for the other images, which alone it runs on. Of two detectors,
-    called with a list of images, it gives each image's boxes so. `Frontier.cascade` and
+    called with a list of images, it gives each image's boxes so, and of two segmentation networks
+    each image's map of logits. `Frontier.cascade` and
     `Cascade.calibrated` make one, and put both models in eval mode.
 
     Attributes:
@@ -71,19 +72,20 @@ class Cascade(nn.Module):
         max_drop: float = 0.0,
         confidence: float = 0.95,
     ) -> "Cascade":
-        """A cascade of two classifiers, or two detectors, that loses no more than `max_drop`.
+        """A cascade of two classifiers, detectors or segmentation networks, within `max_drop`.
 
         See `virtualpool.cascade.calibrating.calibrated` for what exactly is promised, and how.
 
         Args:
-            fast: a classifier or detector, such as a pooled network.
+            fast: such as a pooled network.
             slow: the original.
             batches: calibration images (N, C, H, W), or pairs of images and labels (N,), which
                 neither model was trained or chosen with; of detectors, pairs of a list of images
-                and a list of dicts with true `boxes` and `labels`. Without labels, the original's
-                answers are right.
+                and a list of dicts with true `boxes` and `labels`; of segmentation networks, pairs
+                of images and masks (N, H, W). Without labels, the original's answers are right.
             max_drop: how much lower the share of right answers may be than the original's, or of
-                detectors the mean F1 of an image's boxes; 0 for no loss in the calibration.
+                detectors the mean F1 of an image's boxes, of segmentation networks the mean IoU of
+                an image's classes; 0 for no loss in the calibration.
             confidence: the probability with which that is kept.
 
         Raises:
@@ -95,7 +97,7 @@ class Cascade(nn.Module):
         return cls(fast, slow, found)
 
     def forward(self, images: Any) -> Any:
-        """The logits, (N, classes), of images (N, ...); or the boxes in a list of images."""
+        """The logits (N, classes, ...) of images (N, ...); or the boxes in a list of images."""
         answers = answer_in(self.fast(images))
         unsure = (~self.is_sure(answers)).nonzero()[:, 0]
         if not len(unsure):
@@ -111,11 +113,14 @@ class Cascade(nn.Module):
 
     def is_sure(self, answers: Any) -> Tensor:
         """Of which images the fast model is sure, (N,), by its outputs; of none with a nan."""
-        its = (
-            certainty(answers)
-            if are_findings(answers)
-            else margin(answers, self.calibration.temperature)
-        )
+        if are_findings(answers):
+            its = certainty(answers)
+        else:
+            logits = logits_in(answers)
+            is_map = logits.ndim == 4
+            its = (
+                masks.certainty(logits) if is_map else margin(logits, self.calibration.temperature)
+            )
         return its > self.calibration.threshold
 
     def timed(self, images: Any, **options: "Unpack[LatencyOptions]") -> "Cascade":
@@ -183,12 +188,12 @@ class Cascade(nn.Module):
             The reports of `virtualpool.export`, by "fast" and "slow".
 
         Raises:
-            VirtualPoolError: a model cannot be exported, or the cascade is of detectors.
+            VirtualPoolError: a model cannot be exported, or the cascade is of no classifiers.
         """
-        if self.calibration.score == "F1":
+        if self.calibration.score != "accuracy":
             raise VirtualPoolError(
-                "A cascade of detectors is not exported as one. Export each by virtualpool.export "
-                "and take the rule from cascade.json of Cascade.save."
+                "A cascade of detectors or segmentation networks is not exported as one. Export "
+                "each by virtualpool.export and take the rule from cascade.json of Cascade.save."
             )
         return storing.export(
             self.fast, self.slow, self.calibration, self.times, Path(folder), example_inputs,
@@ -206,7 +211,7 @@ class Cascade(nn.Module):
         it, of = self.calibration, self.calibration.outcome
         fast, slow = type(self.fast).__name__, type(self.slow).__name__
         kind = "with labels" if it.labelled else "without labels"
-        what = "of images lost" if it.score == "accuracy" else "lower F1 of an image's boxes"
+        what = _DROPS[it.score]
         decimals = 0 if it.score == "accuracy" else 2
         lines = [
             f"Cascade: the fast model ({fast}) answers {of.answered:.1%} of images, the original "
@@ -217,6 +222,13 @@ class Cascade(nn.Module):
         ]
         lines += [f"  {_timed(times, of.answered)}" for times in self.times]
         return "\n".join(lines).replace("%", " %")
+
+
+_DROPS: dict[Score, str] = {
+    "accuracy": "of images lost",
+    "F1": "lower F1 of an image's boxes",
+    "IoU": "lower mean IoU of an image's classes",
+}
 
 
 def _timed(times: Times, answered: float) -> str:

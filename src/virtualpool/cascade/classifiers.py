@@ -1,6 +1,8 @@
 """Two classifiers' logits: how sure the fast one is, and where it is wrong."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -22,9 +24,17 @@ class Outputs:
         labels: (N,) integers; None where there are none, so that the original's classes count.
     """
 
+    score: ClassVar[Literal["accuracy"]] = "accuracy"
     fast: Tensor
     slow: Tensor
     labels: Tensor | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Outputs"]) -> "Outputs":
+        """Those of several batches."""
+        labels = [part.labels for part in parts if part.labels is not None]
+        fast, slow = (torch.cat([getattr(it, name) for it in parts]) for name in ("fast", "slow"))
+        return cls(fast, slow, torch.cat(labels) if labels else None)
 
     def __len__(self) -> int:
         return len(self.fast)

@@ -9,19 +9,19 @@ _LOWEST, _HIGHEST, _STEPS = 0.25, 16.0, 30
 
 
 def margin(logits: Tensor, temperature: float) -> Tensor:
-    """The largest softmax value minus the second, of each image.
+    """The largest softmax value minus the second, of each image or of each pixel.
 
     Args:
-        logits: (N, classes), at least two classes, in any floating-point dtype.
+        logits: (N, classes, ...), at least two classes, in any floating-point dtype.
         temperature: the logits are divided by it.
 
     Returns:
-        (N,) float32, from 0 (two classes are level) to 1; nan where a logit is nan.
+        (N, ...) float32, from 0 (two classes are level) to 1; nan where a logit is nan.
 
     >>> margin(torch.tensor([[2.0, 2.0, 0.0], [9.0, 0.0, 0.0]]), 1.0).round(decimals=2)
     tensor([0., 1.])
     """
-    first, second = (logits.float() / temperature).softmax(1).topk(2).values.unbind(1)
+    first, second = (logits.float() / temperature).softmax(1).topk(2, dim=1).values.unbind(1)
     return first - second
 
 

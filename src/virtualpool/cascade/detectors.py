@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,9 +25,17 @@ class Detections:
         labels: the true boxes; None where there are none, so that the original's count.
     """
 
+    score: ClassVar[Literal["F1"]] = "F1"
     fast: Sequence[Found]
     slow: Sequence[Found]
     labels: Sequence[Found] | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Detections"]) -> "Detections":
+        """Those of several batches."""
+        labels = [part.labels for part in parts if part.labels is not None]
+        fast, slow = ([*chain(*(getattr(it, name) for it in parts))] for name in ("fast", "slow"))
+        return cls(fast, slow, [*chain(*labels)] if labels else None)
 
     def __len__(self) -> int:
         return len(self.fast)

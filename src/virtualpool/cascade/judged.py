@@ -20,7 +20,7 @@ class Outcome:
         images: how many.
         answered: by the fast model, as a share.
         lost: the sum of the losses: of a classifier, images that the original has right and the
-            cascade wrong; of a detector, how much lower the F1 of each image's boxes is.
+            cascade wrong; of others, how much lower the F1 or the mean IoU of each image is.
         won: the other way round.
     """
 

@@ -22,10 +22,6 @@ def cascade_of(run: "Record", frontier: "Frontier", max_drop: float) -> "Cascade
     from virtualpool.cli.task import Kind, open_task
 
     given = run.settings
-    if given.get("task") == "segmentation":
-        raise VirtualPoolError(
-            f"{run.directory} is of a segmentation network, and there is no cascade of one."
-        )
     if not given.keys() >= {"model", "weights", "data", "images"}:
         raise VirtualPoolError(
             f"{run.directory} does not say which network and images it is of: it was not made by "
@@ -33,7 +29,7 @@ def cascade_of(run: "Record", frontier: "Frontier", max_drop: float) -> "Cascade
         )
     subset = given.get("test images")
     asked = model_of(run), weights_of(run)
-    kind: Kind = "detection" if given.get("task") == "detection" else "classification"
+    kind: Kind = given.get("task", "classification")
     opened = open_task(
         *asked,
         str(run.path_of(given["data"])),
@@ -45,6 +41,7 @@ def cascade_of(run: "Record", frontier: "Frontier", max_drop: float) -> "Cascade
         subset=subset if isinstance(subset, int) else None,
         workers=0,
         seed=run.config.get("seed", 0),
+        **({"ignored": given["ignored"]} if "ignored" in given else {}),
     )
     check_weights(run, opened.module, *asked)
     return frontier.cascade(
@@ -58,4 +55,4 @@ def _preparation(kind: str, images: dict[str, Any]) -> "Preparation":
     if kind == "detection":
         return Preparation(None, None, None, None, "none")
     mean, std = (tuple(images[name]) for name in ("mean", "std"))
-    return Preparation(images["size"], images.get("resize"), mean, std, "none")
+    return Preparation(images.get("size"), images.get("resize"), mean, std, "none")

@@ -185,7 +185,7 @@ def _cascade(name: str, rule: Calibration, times: Sequence[Times]) -> dict[str, 
     answered = rule.outcome.answered
     return {
         "name": name,
-        "promised": f"{rule.promised:.2%}" + ("" if rule.score == "accuracy" else " F1"),
+        "promised": f"{rule.promised:.2%}" + ("" if rule.score == "accuracy" else f" {rule.score}"),
         "confidence": f"{rule.confidence:.0%}",
         "labelled": rule.labelled,
         "images": f"{rule.outcome.images:,}",
