@@ -116,11 +116,8 @@ class Cascade(nn.Module):
         if are_findings(answers):
             its = certainty(answers)
         else:
-            logits = logits_in(answers)
-            is_map = logits.ndim == 4
-            its = (
-                masks.certainty(logits) if is_map else margin(logits, self.calibration.temperature)
-            )
+            logits, temperature = answer_in(answers), self.calibration.temperature
+            its = masks.certainty(logits) if logits.ndim == 4 else margin(logits, temperature)
         return its > self.calibration.threshold
 
     def timed(self, images: Any, **options: "Unpack[LatencyOptions]") -> "Cascade":
