@@ -180,7 +180,7 @@ def logits_of(output: Any) -> Tensor:
     """The tensor among a model's outputs that is compared.
 
     Some networks of torchvision add auxiliary outputs in training, and those for segmentation give
-    a dict; those of Hugging Face give an object.
+    a dict; Hugging Face's give an object.
 
     Raises:
         VirtualPoolError: there is none.

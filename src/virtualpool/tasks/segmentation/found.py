@@ -38,7 +38,7 @@ def found_in(images: Tensor, model: nn.Module, classes: int, size: Sequence[int]
 def logits_of(outputs: Any, classes: int, size: Sequence[int]) -> Tensor:
     """The logits (N, classes, H, W) in a network's outputs, at the size of its masks.
 
-    Torchvision's networks give them as "out", those of Hugging Face as `logits`.
+    Torchvision's networks give them as "out", Hugging Face's as `logits`.
 
     Raises:
         VirtualPoolError: there are none, or of another number of classes.
