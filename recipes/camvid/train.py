@@ -4,8 +4,9 @@
         --run-dir runs/camvid --threads 1
 
 `--data` is a folder `{train,test}/<name>.jpg` with masks `{train,test}annot/<name>.png`. The trunk
-begins with weights of ImageNet, and its first four convolutions keep them. It trains on crops of
-240 x 176 pixels, and is judged on whole images of 480 x 360. A step takes about 5 s of a
+keeps its weights of ImageNet: all of it trained with this optimiser ended at a mean IoU of 0.24,
+for steps that suit a new decoder are too long for a trunk without batch norm. It trains on crops of
+240 x 176 pixels, and is judged on whole images of 480 x 360. A step takes about 3.5 s of a
 processor's time, an epoch 91 steps. Stopped, it goes on when it is started again: a checkpoint is
 kept at each epoch's end, and every two minutes. The loss, and the mIoU on some test images after
 each epoch, are in `training.jsonl` of the run's directory; at the end `network.safetensors` is too.
@@ -34,8 +35,6 @@ CLASSES = (
 )  # fmt: skip
 UNLABELLED = 11
 CROP = (176, 240)
-FROZEN_LAYERS = 10
-"""With a given trunk its first four convolutions keep their weights."""
 JUDGED_EACH_EPOCH = 30
 
 
@@ -48,11 +47,10 @@ def main() -> None:
     data = opened(options.data, options.batch_size, options.workers)
     assert data.train is not None
     model = network(options.trunk)
-    for layer in list(model.features)[: FROZEN_LAYERS if options.trunk else 0]:
-        layer.requires_grad_(False)
+    model.features.requires_grad_(not options.trunk)
     finetune = by_labels(
         data.train,
-        loss=PixelLoss(data.class_weights(), UNLABELLED),
+        loss=PixelLoss(tuple(weight**0.5 for weight in data.class_weights()), UNLABELLED),
         epochs=options.epochs,
         optimizer="adamw",
         learning_rate=options.learning_rate,
@@ -95,9 +93,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--trunk", type=Path, help="features.N.weight and .bias")
     parser.add_argument("--data", type=Path, required=True, help="CamVid's folder")
     parser.add_argument("--run-dir", type=Path, required=True)
-    parser.add_argument("--epochs", type=float, default=12)
+    parser.add_argument("--epochs", type=float, default=6)
     parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--precision", choices=("no", "bf16"), default="no")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode images")
     parser.add_argument("--threads", type=int, help="of torch; as many as it takes itself")

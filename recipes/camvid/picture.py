@@ -1,0 +1,61 @@
+"""Draws masks of CamVid beside each other, without the photographs, which may not be given on.
+
+    python recipes/camvid/picture.py --weights runs/camvid/network.safetensors \
+        --pooled runs/plans/pooled.safetensors --smaller runs/plans/smaller.safetensors \
+        --data camvid --output masks.png
+
+The images are those of the test split with the most pixels of poles, signs and pedestrians.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from train import CLASSES, UNLABELLED, network, opened
+
+from virtualpool import load
+from virtualpool.tasks.segmentation.drawing import side_by_side
+from virtualpool.tasks.segmentation.found import found_in
+
+THIN = [CLASSES.index(name) for name in ("pole", "sign", "pedestrian")]
+
+
+def main() -> None:
+    """Draws."""
+    options = _options()
+    model = load(network(), options.weights)
+    models = {
+        "original": model,
+        "pooled": load(model, options.pooled),
+        "smaller image": load(model, options.smaller),
+    }
+    test = opened(options.data, 1).test
+    chosen = _thinnest([mask for _, mask in test], options.images)
+    rows = []
+    for place, (images, masks) in enumerate(test):
+        if place in chosen:
+            size = masks.shape[-2:]
+            found = {
+                name: found_in(images, each, len(CLASSES), size)[0] for name, each in models.items()
+            }
+            rows.append({"truth": masks[0], **found})
+    side_by_side(rows, CLASSES, options.output, ignored=UNLABELLED)
+
+
+def _thinnest(masks: list[Tensor], count: int) -> list[int]:
+    """The places of the masks with the most pixels of thin things."""
+    shares = torch.stack([torch.isin(each, torch.tensor(THIN)).float().mean() for each in masks])
+    return shares.topk(count).indices.tolist()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("weights", "pooled", "smaller", "data", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=2, help="how many are drawn")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
