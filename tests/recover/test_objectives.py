@@ -214,11 +214,11 @@ IMAGES = torch.zeros(2, 3, 4, 4)
         ),
         (
             LABELS,
-            lambda x: {"logits": x},
+            lambda x: {"maps": x},
             (IMAGES, torch.tensor([0, 1])),
             "gives a dict",
         ),
-        ("distillation", lambda x: {"logits": x}, IMAGES, "gives a dict; .* wrap the model"),
+        ("distillation", lambda x: {"maps": x}, IMAGES, "gives a dict; .* wrap the model"),
         ("distillation", lambda x: x[:, :, None], IMAGES, r"shape \(2, 4, 1\); distillation"),
         ("mixed", lambda x: x, IMAGES, "have no labels; give pairs"),
     ],

@@ -84,7 +84,7 @@ def run(folder, moment, batches):
 
     def save(value, path):
         write(value, path)
-        if moment == f"while saving step {value['step']}":
+        if moment == f"while saving step {value.get('step')}":
             half = path.read_bytes()[: path.stat().st_size // 2]
             path.write_bytes(half)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -167,7 +167,7 @@ def test_two_processes_train_one_model(tmp_path):
     # Each has three of the six batches of an epoch; one of them logs.
     assert [it["step"] for it in records if "loss" in it] == [1, 2, 3, 4, 5, 6]
     files = [path.name for path in (tmp_path / "round-01").rglob("*") if path.is_file()]
-    assert sorted(files) == ["training.jsonl", "training.pt"]
+    assert sorted(files) == ["start.pt", "training.jsonl", "training.pt"]
 
 
 def test_two_processes_take_the_steps_of_one_with_larger_batches(tmp_path):

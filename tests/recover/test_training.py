@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import virtualpool as vp
 from virtualpool.errors import VirtualPoolError
 from virtualpool.recover import training as training_module
 from virtualpool.search import by_distillation, by_labels, read_records
@@ -16,6 +17,10 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     """Whether all parameters and buffers are equal, bit by bit."""
     mine, its = one.state_dict(), other.state_dict()
     return list(mine) == list(its) and all(torch.equal(mine[name], its[name]) for name in mine)
+
+
+FIRST = torch.zeros(8, 3, 3, 3)
+"""The first weights of a network before its training."""
 
 
 class StopError(Exception):
@@ -139,7 +144,7 @@ class TestTheLog:
         current = make_round()
         by_labels(batches, epochs=1, learning_rate=1.0, ema=0.9)(network, current)
         last = read_records(current.journal)[-1]
-        assert last["accuracy"] == pytest.approx(next(network.parameters()).mean().item())
+        assert last["mean"] == pytest.approx(next(network.parameters()).mean().item())
 
     def test_progress_is_told(self, network, batches, make_round):
         told = []
@@ -444,3 +449,36 @@ def test_a_loss_of_one_element_is_as_good_as_a_scalar(network, batches, make_rou
 def test_a_round_of_nothing_is_refused(make_round, asked):
     with pytest.raises(VirtualPoolError, match=f"{next(iter(asked))} is"):
         make_round(**asked)
+
+
+class TestAWorseEnd:
+    """Training that ends below its start leaves the model as it was."""
+
+    @staticmethod
+    def falling(model: nn.Module) -> vp.Score:
+        return vp.Score.of(-float(next(model.parameters()).detach().sub(FIRST).norm()))
+
+    def test_the_weights_of_the_start_stay(self, network, batches, make_round, caplog):
+        FIRST.copy_(next(network.parameters()).detach())
+        before = copy.deepcopy(network)
+        by_labels(batches, epochs=1, learning_rate=0.1)(network, make_round(evaluate=self.falling))
+        assert same(network, before)
+        assert "below the" in caplog.text
+
+    @pytest.mark.parametrize("step", [2, 5, 7])
+    def test_after_a_kill_too(self, network, batches, make_round, step):
+        FIRST.copy_(next(network.parameters()).detach())
+        before = copy.deepcopy(network)
+        finetune = by_labels(batches, epochs=2, learning_rate=0.1)
+        with pytest.raises(StopError):
+            finetune(network, make_round(evaluate=self.falling, observer=StopAt(step)))
+        finetune(network, make_round(evaluate=self.falling))
+        assert same(network, before)
+
+    def test_a_better_end_is_kept(self, network, batches, make_round):
+        FIRST.copy_(next(network.parameters()).detach())
+        before = copy.deepcopy(network)
+        by_labels(batches, epochs=1, learning_rate=0.1)(
+            network, make_round(evaluate=lambda model: vp.Score.of(-self.falling(model)))
+        )
+        assert not same(network, before)

@@ -1,5 +1,6 @@
 """Fine-tuning a model in place: epochs and steps, and going on after a kill."""
 
+import logging
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,8 @@ from virtualpool.recover.state import TrainingState
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+logger = logging.getLogger("virtualpool")
+
 
 def train(
     model: nn.Module,
@@ -49,6 +52,8 @@ def train(
         batches: batches of images or (images, labels), gone through once an epoch.
         objective: the loss to minimise.
         training: the settings.
+
+    A training that ends with a lower score than it began with leaves the model as it was.
 
     Raises:
         VirtualPoolError: the batches are none or have no length, nothing can be trained, the loss
@@ -88,6 +93,8 @@ class _Session:
         model.to(self.device).to(memory_format=torch.channels_last)
         checkpoint = Checkpoint(current.checkpoint / "training.pt", self._settings(model))
         self.state = TrainingState(model, self.learning_rate, training, checkpoint)
+        self.start = Checkpoint(current.checkpoint / "start.pt", self._settings(model))
+        self.score: float | None = None
 
     def run(self) -> None:
         """Takes the steps that are left, and leaves the model with the weights of the end."""
@@ -103,16 +110,38 @@ class _Session:
         )
         if not going_on:
             self._evaluate()
+            self._keep_start()
             self._save()
         epochs = math.ceil(self.steps / self.epoch_steps)
         for epoch in range(state.step // self.epoch_steps, epochs):
             self._epoch(trained, epoch)
         state.end()
+        self._go_back_if_worse()
         self._save()
         if self.accelerator.num_processes > 1:
             # Each has batch-norm statistics of its own share; all end with the main one's.
             self.accelerator.wait_for_everyone()
             state.load()
+
+    def _keep_start(self) -> None:
+        if is_main():
+            self.start.save({"score": self.score, "model": self.state.model.state_dict()})
+        self.accelerator.wait_for_everyone()
+
+    def _go_back_if_worse(self) -> None:
+        before = self.start.load()
+        if before is None:
+            return
+        if self.score is None:  # the training goes on after its last step
+            self.score = float(self.round.evaluate(self.state.model))
+        if not self.score < before["score"]:
+            return
+        self.state.model.load_state_dict(before["model"])
+        logger.warning(
+            "%s: training ended with a score of %.4f, below the %.4f of its start, so the weights "
+            "from before it stay. Lower the learning rate (%g), or give more images.",
+            self.round.name, self.score, before["score"], self.learning_rate,
+        )  # fmt: skip
 
     def _epoch(self, trained: nn.Module, epoch: int) -> None:
         start = epoch * self.epoch_steps
@@ -170,7 +199,8 @@ class _Session:
     def _evaluate(self) -> None:
         self._tell("evaluating")
         score = self.round.evaluate(self.state.result)
-        self._log(accuracy=float(score), **score.metrics)
+        self.score = float(score)
+        self._log(accuracy=self.score, **score.metrics)
 
     def _checkpoint_is_due(self) -> bool:
         return time.monotonic() - self.saved_at >= self.training.checkpoint_seconds
