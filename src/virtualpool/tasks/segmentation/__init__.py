@@ -85,7 +85,7 @@ class Segmentation:
         pairs = self.splits["train"].pairs
         counts = torch.zeros(len(self.classes), dtype=torch.int64)
         for pair in pairs[:: max(1, len(pairs) // _COUNTED)]:
-            counts += _pixels(read_mask(pair.mask), len(self.classes), self.ignored)
+            counts += _pixels(read_mask(pair), len(self.classes), self.ignored)
         shares = counts / counts.sum().clamp_min(1)
         median = shares[shares > 0].median() if bool((shares > 0).any()) else torch.ones(())
         weights = torch.where(shares > 0, (median / shares).clamp_max(10.0), 1.0)
@@ -113,10 +113,14 @@ def load_data(
     workers: int = 2,
     seed: int = 0,
 ) -> Segmentation:
-    """Opens a segmentation data set: `<split>/<name>.jpg` with masks `<split>annot/<name>.png`.
+    """Opens a segmentation data set, in folders of its own or in those of VOC or Cityscapes.
 
     A batch is (N, 3, H, W) float32 images, normalised, channels last, and (N, H, W) int64 masks
-    with the number of a class at each pixel. CamVid is published in this layout.
+    with the number of a class at each pixel.
+
+    The folder has `<split>/<name>.jpg` with masks `<split>annot/<name>.png`, as CamVid is
+    published; or `JPEGImages`, `SegmentationClass` and `ImageSets/Segmentation` as PASCAL VOC; or
+    `leftImg8bit` and `gtFine` as Cityscapes, of which the 19 classes of training are read.
 
     An image is left out, and named in `splits`, if its mask is missing, of another size, or has
     colours in place of numbers. A mask with a number that is no class is refused where it is one
@@ -162,7 +166,7 @@ def load_data(
 
 def _names(folder: Path, classes: Sequence[str] | int | None) -> list[str]:
     if isinstance(classes, int):
-        return class_names(folder) or [f"class {number}" for number in range(classes)]
+        return class_names(folder, classes) or [f"class {number}" for number in range(classes)]
     names = classes or class_names(folder)
     if not names:
         raise VirtualPoolError(

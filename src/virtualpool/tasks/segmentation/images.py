@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,15 +16,14 @@ from torchvision.tv_tensors import Image, Mask
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.decoding import in_colour, opened
 from virtualpool.tasks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Colour
-from virtualpool.tasks.segmentation.listing import Pair, Split
+from virtualpool.tasks.segmentation.layouts import IGNORED, Pair
+from virtualpool.tasks.segmentation.listing import Split
 
 _log = logging.getLogger(__name__)
 
 Augmentation = Literal["none", "flip", "crop", "resized crop"]
 Example = tuple[Tensor, Tensor]
 """A normalised (3, H, W) float32 image, and its (H, W) int64 mask."""
-IGNORED = 255
-"""The number of pixels without a class, as VOC and torchvision have it."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ class Images(Dataset[Any]):
         pair = self._pairs[position]
         try:
             image = functional.pil_to_tensor(in_colour(opened(pair.image)))
-            mask = read_mask(pair.mask)
+            mask = read_mask(pair)
             check_values(mask, len(self.classes), self.ignored)
         except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
             _log.warning("%s cannot be read and is skipped (%s)", pair.image, error)
@@ -157,10 +155,10 @@ class Images(Dataset[Any]):
         return self._preparation.normalised(image), mask.long()
 
 
-def read_mask(path: Path) -> Tensor:
-    """The numbers in a mask, (H, W) int64; a palette's colours stand for their numbers."""
-    values = np.asarray(opened(path))
-    return torch.from_numpy(values.astype(np.int64))
+def read_mask(pair: Pair) -> Tensor:
+    """The classes in a mask, (H, W) int64; a palette's colours stand for their numbers."""
+    values = np.asarray(opened(pair.mask)).astype(np.int64)
+    return torch.from_numpy(values if pair.numbers is None else np.array(pair.numbers)[values])
 
 
 def check_values(mask: Tensor, classes: int, ignored: int) -> None:
@@ -203,7 +201,7 @@ def first_faults(pairs: Sequence[Pair], classes: int, ignored: int, count: int) 
     """
     for pair in pairs[:count]:
         try:
-            mask = read_mask(pair.mask)
+            mask = read_mask(pair)
         except Exception:  # it is named when it is met
             continue
         try:

@@ -1,29 +1,17 @@
-"""The layout: images in the folder of a split, and their masks in one beside it."""
+"""The images of each split with their masks, and which of them cannot be used."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.decoding import size_of
+from virtualpool.tasks.segmentation.layouts import PLAIN, VOC, Layout, Pair, layout_of
 from virtualpool.words import count, some
 
-LAYOUT = (
-    "<folder>/{train,test}/<name>.jpg (or png) with masks <folder>/{train,test}annot/<name>.png "
-    "(or val in place of test)"
-)
 NAMES = "classes.txt"
 """A file in the folder with the name of a class on each line."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An image, and its mask with the number of a class at each pixel."""
-
-    image: Path
-    mask: Path
 
 
 @dataclass
@@ -54,42 +42,47 @@ def read_splits(folder: Path) -> dict[str, Split]:
     Raises:
         VirtualPoolError: the folder is laid out otherwise, or no image in a split can be used.
     """
-    test = next((name for name in ("test", "val") if _has(folder, name)), None)
+    layout = layout_of(folder)
+    pairs = {name: layout.pairs(folder, name) for name in ("train", *layout.tests)}
+    test = next((name for name in layout.tests if pairs[name]), None)
     if test is None:
+        said = f"the layout is {layout.said}"
+        others = "" if layout is not PLAIN else f"; or as PASCAL VOC's or Cityscapes', {VOC.said}"
         raise VirtualPoolError(
-            f"{folder}: no such folder, or none with a split and its masks; the layout is {LAYOUT}."
+            f"{folder}: no such folder, or none with a split and its masks; {said}{others}."
         )
     named = {"train": "train", "test": test}
-    return {name: _read(folder, each) for name, each in named.items() if _has(folder, each)}
+    return {
+        name: _read(folder, layout, each, pairs[each])
+        for name, each in named.items()
+        if pairs[each]
+    }
 
 
-def class_names(folder: Path) -> list[str] | None:
-    """The names in `classes.txt` of a folder; none where there is no such file."""
+def class_names(folder: Path, count: int | None = None) -> list[str] | None:
+    """The names in `classes.txt` of a folder, else of its layout; none where nothing says them.
+
+    Where there are known to be `count`, another number of names of the layout says nothing.
+    """
     path = folder / NAMES
     if not path.is_file():
-        return None
+        usual = list(layout_of(folder).classes)
+        return usual if usual and count in (None, len(usual)) else None
     return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
 
 
-def _has(folder: Path, split: str) -> bool:
-    return (folder / split).is_dir() and (folder / f"{split}annot").is_dir()
-
-
-def _read(folder: Path, name: str) -> Split:
+def _read(folder: Path, layout: Layout, name: str, pairs: list[Pair]) -> Split:
     split = Split()
-    for image in sorted((folder / name).iterdir()):
-        if image.suffix.lower() not in IMG_EXTENSIONS:
-            continue
-        pair = Pair(image, folder / f"{name}annot" / f"{image.stem}.png")
+    for pair in pairs:
         reason = _fault(pair)
         if reason:
-            split.skipped[image] = reason
+            split.skipped[pair.image] = reason
         else:
             split.pairs.append(pair)
     if not split.pairs:
         raise VirtualPoolError(
-            f"{folder / name}: no image can be used. {split.left_out() or 'It has none'}; the "
-            f"layout is {LAYOUT}."
+            f"{folder}, {name}: no image can be used. {split.left_out()}; the layout is "
+            f"{layout.said}."
         )
     return split
 
