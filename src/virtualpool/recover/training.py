@@ -3,13 +3,11 @@
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import name_of
@@ -25,10 +23,8 @@ from virtualpool.recover.objectives import Loss, Objective
 from virtualpool.recover.precision import Precision, autocast
 from virtualpool.recover.round import Round
 from virtualpool.recover.settings import Training
+from virtualpool.recover.shares import length, place, share
 from virtualpool.recover.state import TrainingState
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 logger = logging.getLogger("virtualpool")
 
@@ -81,9 +77,9 @@ class _Session:
         self.round = current
         self.objective = objective
         self.training = training
-        self.device, self.accelerator = _place(model)
-        self.batches = _share(batches, self.accelerator)
-        self.epoch_steps = _length(self.batches)
+        self.device, self.accelerator = place(model)
+        self.batches = share(batches, self.accelerator)
+        self.epoch_steps = length(self.batches)
         epochs = _first_given(current.epochs, training.epochs)
         usual = max(1, int(epochs * self.epoch_steps + 0.5))
         self.steps = int(_first_given(current.training_steps, usual))
@@ -272,55 +268,5 @@ def _trained_in_place_of(model: nn.Module) -> nn.Module:
     return twin.to(memory_format=torch.channels_last)
 
 
-class _Share:
-    """Every n-th batch of any iterable, for one of n processes; all get as many."""
-
-    def __init__(self, batches: Any, index: int, processes: int) -> None:
-        self._batches, self._index, self._processes = batches, index, processes
-
-    def __len__(self) -> int:
-        return len(self._batches) // self._processes
-
-    def __iter__(self) -> Iterator[Any]:
-        return islice(islice(self._batches, self._index, None, self._processes), len(self))
-
-
-def _place(model: nn.Module) -> tuple[torch.device, "Accelerator"]:
-    """Where this process trains: where the model is, or on its own device if one of several."""
-    from accelerate import Accelerator
-
-    device = device_of(model)
-    try:
-        accelerator = Accelerator(cpu=device.type == "cpu", device_placement=False)
-    except ValueError as error:
-        raise VirtualPoolError(
-            f"The model is on {device}, but accelerate has set this process up for another device "
-            f"({error})."
-        ) from error
-    return device if accelerator.num_processes == 1 else accelerator.device, accelerator
-
-
-def _share(batches: Any, accelerator: "Accelerator") -> Any:
-    """The part of the batches that this process trains on."""
-    if accelerator.num_processes == 1:
-        return batches
-    if isinstance(batches, DataLoader):
-        return accelerator.prepare_data_loader(batches)
-    return _Share(batches, accelerator.process_index, accelerator.num_processes)
-
-
 def _first_given(asked: float | None, usual: float) -> float:
     return usual if asked is None else asked
-
-
-def _length(batches: Any) -> int:
-    try:
-        length = len(batches)
-    except TypeError as error:
-        raise VirtualPoolError(
-            f"Batches of type {type(batches).__name__} have no length, which the schedule needs; "
-            "give a DataLoader or a list of batches."
-        ) from error
-    if length == 0:
-        raise VirtualPoolError("There is no batch to train on.")
-    return length
