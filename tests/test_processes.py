@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -80,6 +81,12 @@ frontier = search(
     learning_rates=0.1, latency={"repeats": 1, "threads": 1},
 )
 print([point.accuracy for point in frontier.points], frontier.points[-1].latency.median_ms)
+target = search(
+    model, images[:1], evaluate=evaluate, target=vp.Target(1), run_dir=sys.argv[1] + "/target",
+    recoverable=[images[:8], images[8:]], image_scales=[], budget=60,
+    latency={"repeats": 1, "threads": 1},
+)
+print([(point.accuracy, point.latency.median_ms) for point in target.points])
 distributed.barrier()
 leave()
 assert not is_connected()
@@ -113,7 +120,11 @@ def test_two_processes_do_one_search_together(tmp_path):
     assert one == other
     frontier = Frontier.load(tmp_path / "frontier.json")
     assert one.startswith(str([point.accuracy for point in frontier.points]))
+    assert (tmp_path / "target" / "frontier.json").exists()
+    log = (tmp_path / "target" / "log.txt").read_text()
+    tried = (tmp_path / "target" / "plans.jsonl").read_text().splitlines()
+    assert len(re.findall(r"  plan \d+, ", log)) == len(tried) > 1
     log = (tmp_path / "log.txt").read_text()
-    assert log.count("round-02: fine-tuning") == 1
+    assert log.count("round-02: recovery by labels") == 1
     assert "stopped" not in log
     assert json.loads((tmp_path / "rounds.json").read_text()) != []

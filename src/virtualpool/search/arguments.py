@@ -7,7 +7,6 @@ from typing import Any, Literal, TypeVar, cast, get_args
 
 from torch import nn
 
-from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.energy.measuring import EnergyOptions
 from virtualpool.measure.latency import LatencyOptions
@@ -51,11 +50,6 @@ def check_target(
         raise VirtualPoolError(
             f"{' and '.join(given)} given beside a target, which chooses plans by itself. Leave "
             "that out, or leave out target for the paper's rounds."
-        )
-    if processes.count() > 1:
-        raise VirtualPoolError(
-            f"A search for a target runs in one process, and {processes.count()} were started. "
-            "Start one, or give rounds, the paper's schedules, which take several."
         )
     if recoverable is None:
         raise VirtualPoolError(

@@ -105,7 +105,7 @@ def search(
             before the next begins. Without it the models stay as they are pooled, or for a target
             as they are reconstructed.
         target: how many models, and their least speed, largest drop or latency. It needs
-            `recoverable`, one process, and no rounds.
+            `recoverable`, and no rounds.
         image_scales: for a target, those to try beside 1; 7/8, 3/4, 5/8 and 1/2 if not given. What
             the model does not take is left out, and the log says why.
         budget: for a target, seconds of this start. When they near their end no plan is begun any

@@ -277,12 +277,6 @@ def test_what_is_for_a_target_alone(network, images, tmp_path, options):
         vp.search(network, images[:1], evaluate=evaluate, run_dir=tmp_path / "run", **options)
 
 
-def test_several_processes_are_refused(start, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(VirtualPoolError, match="runs in one process, and 2 were started"):
-        start()
-
-
 @pytest.mark.usefixtures("unfused")
 def test_another_scale_or_a_broken_record_is_refused(start, tmp_path):
     start(Target(1), image_scales=[])

@@ -5,6 +5,7 @@ import re
 from time import monotonic
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.processes import agreed
 from virtualpool.recover.limits import ABOVE_ZERO
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -24,8 +25,8 @@ class Budget:
 
     @property
     def elapsed(self) -> float:
-        """The seconds that have gone by."""
-        return monotonic() - self._began
+        """The seconds that have gone by; of several processes, in the main one."""
+        return agreed(monotonic() - self._began)
 
     def left(self, share: float = 1.0) -> float:
         """The seconds left of the budget, or of a share of it; infinite without one."""

@@ -15,6 +15,7 @@ from virtualpool.graph.inputs import batch_size
 from virtualpool.graph.random_numbers import seeded
 from virtualpool.measure.latency import LatencyOptions, Speedup, latency
 from virtualpool.observer import unobserved
+from virtualpool.processes import agreed, is_main
 from virtualpool.records import append_record, read_records
 from virtualpool.recover.batches import images_of
 from virtualpool.recover.reconstruction import reconstruct
@@ -53,7 +54,8 @@ class Trials:
         self._path = steps.run.directory / "plans.jsonl"
         self.limit = limit
         with naming(self._path):
-            known = map(Trial.from_json, read_records(self._path))
+            records = agreed(read_records(self._path) if is_main() else [])
+            known = map(Trial.from_json, records)
             self.found = {trial.draft: trial for trial in known}
 
     def __iter__(self) -> Iterator[Trial]:
@@ -80,7 +82,8 @@ class Trials:
             self._check()
             self._tell(str(draft))
             self.found[draft] = trial = self._tried(draft, why)
-            append_record(self._path, trial.to_json())
+            if is_main():
+                append_record(self._path, trial.to_json())
             self._steps.run.log(f"plan {len(self.found)}, {why}: {trial}")
             self._tell("")
         return self.found[draft]
@@ -105,12 +108,13 @@ class Trials:
             if draft.sites:
                 fused, report = fused_if_possible(model, steps.example_inputs)
         drop = steps.original_score - steps.judge(model, f"the model with {draft}")
-        speedup = self._speedup(model if fused is None else fused)
+        # One process times, and the others wait: all are to decide by the same numbers.
+        speedup = agreed(self._speedup(model if fused is None else fused) if is_main() else 0.0)
         original = steps.models.times(0).unmodified.median_ms
         return Trial(
             draft=draft,
-            drop=float(drop),
-            standard_error=drop.standard_error,
+            drop=agreed(float(drop)),
+            standard_error=agreed(drop.standard_error),
             speedup=speedup,
             latency_ms=original / speedup,
             saved_ms=original - original / speedup,
