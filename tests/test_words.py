@@ -15,7 +15,7 @@ INSTEAD = {
     r"by turns": "interleaved",
     r"half(?: of)? the side": "half resolution",
     r"what(?:ever)? (?:is|was|are|were)": "the noun itself",
-    r"(?:that|those) of": "the noun itself",
+    r"that of": "the noun itself",
     r"whence": "where ... from",
 }
 PHRASES = re.compile(rf"\b(?:{'|'.join(INSTEAD)})\b")
