@@ -199,3 +199,56 @@ def test_two_convolutions_stay_two_where_one_would_be_more_work():
     chains = {"wide": [nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), *wide]}
     report, _ = chains_alike(chains, images(), others=OTHERS)
     assert ("chains.0.3",) in [each.asked_by for each in report.interpolations]
+
+
+def to_size(rows: int, columns: int) -> Callable[[Tensor], Tensor]:
+    return lambda x: functional.interpolate(
+        x, size=(rows, columns), mode="bilinear", align_corners=True
+    )
+
+
+def of_its_shape(x: Tensor) -> Tensor:
+    size = [2 * x.shape[2] - 1, 4 * x.shape[3] - 3]
+    return functional.interpolate(x, size, None, "bilinear", True)
+
+
+ALIGNED: dict[str, Any] = {
+    "to an odd size": to_size(33, 41),
+    "of a computed size": of_its_shape,
+    "to a smaller one": to_size(7, 5),
+    "to a single row": to_size(1, 3),
+    "by a part more": nn.Upsample(scale_factor=(25 / 13, 3), mode="bilinear", align_corners=True),
+    "by three": nn.UpsamplingBilinear2d(scale_factor=3),
+    "by two": nn.UpsamplingBilinear2d(scale_factor=2),
+    "to an even size": to_size(30, 41),
+}  # fmt: skip
+"""The last two give even sizes, of maps of 13x17: their even positions are cut out."""
+
+
+@pytest.mark.parametrize("asked_for", ["full", "even"])
+def test_aligned_corners_of_an_odd_map_are_cells(asked_for):
+    reads = {
+        "full": (),
+        "even": (nn.Sigmoid(), nn.Conv2d(4, 4, 1, 2)),
+    }[asked_for]
+    chains = {name: behind_a_site(each, *reads) for name, each in ALIGNED.items()}
+    sites = [f"chains.{place}.0" for place in range(len(chains))]
+    others = [images(13, 16, batch=1), images(12, 17, batch=1), images(9, 11, batch=1)]
+    report, asked = chains_alike(chains, images(13, 17), sites, others)
+    assert not any(asked.values())
+    assert len(report.fused) == len(sites)
+    # Of an even size they are not, and it is recovered first.
+    report, asked = chains_alike(chains, images(12, 17), sites, [images(13, 17, batch=1)])
+    assert all(asked.values())
+
+
+def test_even_positions_of_aligned_maps_that_were_never_recovered():
+    chains = {}
+    for name, each in ALIGNED.items():
+        if name == "to a single row":  # such a map has no site
+            continue
+        reads = nn.Conv2d(4, 4, 1, 2), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()
+        chains[name] = behind_a_site(each, nn.Sigmoid(), *reads)
+    modules = [[it for it in chain if isinstance(it, nn.Module)] for chain in chains.values()]
+    sites = [f"chains.{place}.{len(each) - 2}" for place, each in enumerate(modules)]
+    chains_alike(chains, images(13, 17), sites, [images(12, 16, batch=1)])

@@ -48,9 +48,9 @@ class Enlargement:
     @classmethod
     def of(cls, node: Any, values: Values) -> "Enlargement | None":
         """A node's enlargement; none where it does something else."""
-        if not isinstance(node, fx.Node) or not _is_enlarging(node, values):
+        if not isinstance(node, fx.Node) or not is_enlarging(node, values):
             return None
-        given = arguments_of(node, _NAMES, values.submodule(node))
+        given = arguments_of(node, NAMES, values.submodule(node))
         source, mode = given.get("input"), given.get("mode", "nearest")
         before, after = values.size(source), values.size(node)
         if not isinstance(source, fx.Node) or before is None or after is None:
@@ -237,7 +237,7 @@ def _read(source: fx.Node, builder: Builder) -> tuple[fx.Node, Any]:
     return builder.even(source) if is_reduced else builder.full(source), builder.size(source)
 
 
-_NAMES = ("input", "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")
+NAMES = ("input", "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")
 _TRANSPOSED = (
     "input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation",
 )  # fmt: skip
@@ -245,7 +245,8 @@ _DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
 _FACTORS = {"nearest": (2, 4), "nearest-exact": (2, 4), "bilinear": (2,)}
 
 
-def _is_enlarging(node: fx.Node, values: Values) -> bool:
+def is_enlarging(node: fx.Node, values: Values) -> bool:
+    """Whether a node calls PyTorch's operation that enlarges maps, with no hook around it."""
     module = values.submodule(node)
     if module is None:
         return node.op == "call_function" and node.target in ENLARGING

@@ -7,6 +7,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from virtualpool.fuse.kernels.aligned import aligned
 from virtualpool.fuse.kernels.enlarging import enlarged_cells, multiplied
 from virtualpool.fuse.kernels.transposed import (
     even_taps,
@@ -14,6 +15,7 @@ from virtualpool.fuse.kernels.transposed import (
     transposed_cells,
     transposed_size,
 )
+from virtualpool.fuse.questions.aligned import Aligned
 from virtualpool.fuse.questions.enlargements import ENLARGING, Enlargement, Transposed
 from virtualpool.fuse.questions.rule import Asked, Builder, Question, Rule, rule
 from virtualpool.fuse.questions.values import Values
@@ -59,7 +61,34 @@ class _Doubled(Rule, ABC):
 
 @rule(*ENLARGING, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)
 class Enlarging(_Doubled):
-    """Nearest and bilinear enlargement; see `Enlargement` for which."""
+    """Nearest and bilinear enlargement; see `Enlargement` and `Aligned` for which."""
+
+    def answers_even(self, node: fx.Node, values: Values) -> bool:
+        """See `Rule`."""
+        it = Aligned.of(node, values)
+        return super().answers_even(node, values) if it is None else it.is_odd
+
+    def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
+        """See `Rule`."""
+        it = Aligned.of(node, values)
+        if it is None:
+            yield from super().asks(node, question, values)
+            return
+        for each in node.all_input_nodes:
+            is_reduced = each is it.source and it.reads_cells(values)
+            yield each, Question.EVEN if is_reduced else Question.FULL
+
+    def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:
+        """See `Rule`."""
+        it = Aligned.of(node, builder.values)
+        if it is None:
+            return super().build(node, question, builder)
+        is_reduced, is_even = it.reads_cells(builder.values), question is Question.EVEN
+        if not (is_reduced or is_even):
+            return builder.copy(node, builder.full)
+        x = builder.even(it.source) if is_reduced else builder.full(it.source)
+        given = x, builder.size(it.source), it.target(builder)
+        return builder.call(aligned, *given, even=is_even, is_reduced=is_reduced)
 
     def source(self, node: fx.Node, values: Values) -> fx.Node | None:
         """See `_Doubled`."""
@@ -75,7 +104,7 @@ class Enlarging(_Doubled):
 
     def size(self, node: fx.Node, builder: Builder) -> Any:
         """See `Rule`."""
-        it = Enlargement.of(node, builder.values)
+        it = Enlargement.of(node, builder.values) or Aligned.of(node, builder.values)
         assert it is not None  # only such a one answers at even positions
         return it.target(builder)
 
