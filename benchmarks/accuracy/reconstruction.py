@@ -55,6 +55,7 @@ def main() -> None:
 def arguments() -> Namespace:
     added = parser(__doc__)
     added.add_argument("--samples", type=int, default=48, help="positions of a map that solve")
+    added.add_argument("--steps", type=int, default=60, help="gradient steps of each layer")
     added.add_argument("--timing-batch", type=int, help="images a call that is timed, if at all")
     added.add_argument("--duration-s", type=float, default=10, help="of timing a model")
     add_training(added, 0, "of a training behind")
@@ -175,7 +176,10 @@ class Subject:
         taken = self.run.directory / f"{name}.seconds.json"
         if not path.exists():
             started = time.perf_counter()
-            solved = vp.reconstruct(pooled, self.model, self.solving, samples=self.given.samples)
+            given = self.given
+            solved = vp.reconstruct(
+                pooled, self.model, self.solving, samples=given.samples, steps=given.steps
+            )
             write_text(taken, str(time.perf_counter() - started))
             vp.save(solved, path)
         model = vp.load(self.model, path, unfused=True)
