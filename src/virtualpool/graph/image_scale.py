@@ -55,6 +55,7 @@ class Restoring:
 
     sizes: dict[Axes, Axes] = field(repr=False)
 
+    @torch.compiler.disable
     def __call__(self, model: nn.Module, *call: Any) -> Any:
         """The outputs, the last part of the call: maps (N, C, H, W) of floats, bilinear."""
         return map_tensors(self._restored, call[-1])

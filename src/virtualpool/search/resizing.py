@@ -36,6 +36,7 @@ def refusal(model: nn.Module, example_inputs: Any, side: float) -> str | None:
     try:
         with evaluating(model):
             before = _shapes(run(model, call))
+            run(model, as_call(given))  # its error names the size of the smaller images
             with at_scale(model, side):
                 after = _shapes(run(model, call))
         if before != after:

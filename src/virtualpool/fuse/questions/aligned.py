@@ -1,4 +1,4 @@
-"""Bilinear enlargements with aligned corners: what is known of one, and what it reads."""
+"""Bilinear enlargements with aligned corners: how it is known, and how it reads."""
 
 from dataclasses import dataclass
 from typing import Any
