@@ -1,6 +1,7 @@
 """Models that see images at another scale are taught by the original's maps on whole images."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def at_scale(model: nn.Module, scale: float) -> nn.Module:
 
 def part(student: nn.Module, original: nn.Module, images: torch.Tensor, **weights: float) -> float:
     """What some weights add to the loss."""
-    given = {"temperature": 2.0, "features": 0.0, "labels": 0.0, "sites": 0.0}
+    given: dict[str, Any] = {"temperature": 2.0, "features": 0.0, "labels": 0.0, "sites": 0.0}
     losses = [
         Distillation(original, **each).on(CPU)(student, images) for each in (given, given | weights)
     ]

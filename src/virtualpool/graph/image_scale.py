@@ -81,7 +81,7 @@ def attach(model: nn.Module, scale: float) -> Callable[[], object]:
     resizing = Resizing(scale)
     handles = [
         model.register_forward_pre_hook(resizing, prepend=True, with_kwargs=True),
-        model.register_forward_hook(Restoring(resizing.sizes)),
+        model.register_forward_hook(Restoring(resizing.sizes)),  # pyright: ignore[reportArgumentType]
     ]
     return lambda: [handle.remove() for handle in handles]
 
