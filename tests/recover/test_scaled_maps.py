@@ -40,7 +40,7 @@ def at_scale(model: nn.Module, scale: float) -> nn.Module:
     return model
 
 
-def part(student: nn.Module, original: nn.Module, images: torch.Tensor, **weights: float) -> float:
+def part(student: nn.Module, original: nn.Module, images: torch.Tensor, **weights: Any) -> float:
     """What some weights add to the loss."""
     given: dict[str, Any] = {"temperature": 2.0, "features": 0.0, "labels": 0.0, "sites": 0.0}
     losses = [
