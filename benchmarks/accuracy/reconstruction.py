@@ -41,7 +41,7 @@ def main() -> None:
     subject = Subject(task, given)
     models = [Model(ORIGINAL, "", task.module, subject.score(ORIGINAL, lambda: task.module))]
     for name, sites in plans(given, task):
-        models += [*subject.pooled(name, sites), *subject.smaller(name, sites)]
+        models += subject.models(name, sites)
     text = (
         f"{given.model}: {given.images} training images without labels solve, "
         f"{subject.judged} test images judge.\n\n{table(HEAD, subject.rows(models))}\n"
@@ -112,18 +112,20 @@ class Subject:
         test: Any = task.data.test.dataset
         self.judged = len(test)
 
-    def pooled(self, name: str, sites: list[str]) -> Iterator[Model]:
-        """The models of a plan."""
+    def models(self, name: str, sites: list[str]) -> Iterator[Model]:
+        """The models of a plan, and those on smaller images with its multiply-accumulates."""
         pooled = vp.apply(self.model, self.example, sites, border=self.given.border)
+        yield from self._pooled(name, pooled)
+        yield from self._smaller(name, vp.measure.macs(pooled, self.example))
+
+    def _pooled(self, name: str, pooled: nn.Module) -> Iterator[Model]:
         yield Model(name, "pooled", pooled, self.score(f"{name}, pooled", lambda: pooled))
         solved = self._solved(name, pooled)
         yield solved
         yield from self._trained(name, solved.module)
 
-    def smaller(self, name: str, sites: list[str]) -> Iterator[Model]:
-        """The unmodified network on smaller images, with the multiply-accumulates of a plan."""
-        pooled = vp.apply(self.model, self.example, sites, border=self.given.border)
-        scale = self._scale(vp.measure.macs(pooled, self.example))
+    def _smaller(self, name: str, macs: int) -> Iterator[Model]:
+        scale = self._scale(macs)
         name = f"smaller images for {name}"
         smaller = vp.apply(self.model, self.example, [], image_scale=scale)
         yield Model(name, "", smaller, self.score(name, lambda: smaller))

@@ -9,6 +9,7 @@ The images are those of the test split with the most pixels of poles, signs and 
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,16 +31,15 @@ def main() -> None:
         "pooled": load(model, options.pooled),
         "smaller image": load(model, options.smaller),
     }
-    test = opened(options.data, 1).test
-    chosen = _thinnest([mask for _, mask in test], options.images)
+    images: Any = opened(options.data, 1).test.dataset
     rows = []
-    for place, (images, masks) in enumerate(test):
-        if place in chosen:
-            size = masks.shape[-2:]
-            found = {
-                name: found_in(images, each, len(CLASSES), size)[0] for name, each in models.items()
-            }
-            rows.append({"truth": masks[0], **found})
+    for place in _thinnest([mask for _, mask in images], options.images):
+        image, truth = images[place]
+        found = {
+            name: found_in(image[None], each, len(CLASSES), truth.shape)[0]
+            for name, each in models.items()
+        }
+        rows.append({"truth": truth, **found})
     side_by_side(rows, CLASSES, options.output, ignored=UNLABELLED)
 
 

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from virtualpool.cascade.calibrating import Compared
 from virtualpool.cascade.classifiers import Outputs
 from virtualpool.cascade.detectors import Detections
-from virtualpool.cascade.masks import IGNORED, Masks
+from virtualpool.cascade.masks import Masks
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import call, for_model, map_tensors
 from virtualpool.graph.outputs import answer_in
 from virtualpool.graph.running import evaluating
 from virtualpool.measure.boxes import Found
+from virtualpool.measure.masks import IGNORED
 from virtualpool.recover.batches import images_of
 
 _BOXES = {"boxes", "scores", "labels"}

@@ -6,13 +6,10 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from virtualpool.cascade.confidence import margin
 from virtualpool.cascade.judged import Judged
-
-IGNORED = 255
-"""The number of pixels that do not count, where a data set has no other."""
+from virtualpool.measure.masks import IGNORED, at_size, confusion, unions
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,10 @@ class Masks:
         ([1.0], [0.0])
         """
         size = slow.shape[-2:] if truth is None else truth.shape[-2:]
-        found = _mask_of(slow, size)
-        true = found if truth is None else truth.to(found.device)
-        classes, known = slow.shape[1], None if truth is None else True
-        ours, theirs = (
-            mean_iou(each, true, classes, ignored) for each in (_mask_of(fast, size), found)
-        )
-        return cls(certainty(fast).cpu(), ours, theirs, known)
+        found, theirs = (at_size(each, size).argmax(1) for each in (fast, slow))
+        true = theirs if truth is None else truth.to(theirs.device)
+        ours, other = (mean_iou(each, true, slow.shape[1], ignored) for each in (found, theirs))
+        return cls(certainty(fast).cpu(), ours, other, None if truth is None else True)
 
     @classmethod
     def joined(cls, parts: Sequence["Masks"]) -> "Masks":
@@ -102,17 +96,8 @@ def mean_iou(found: Tensor, true: Tensor, classes: int, ignored: int) -> Tensor:
     >>> mean_iou(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 0, 1, 9]]]), 2, 9)
     tensor([0.5000], dtype=torch.float64)
     """
-    counted = (true != ignored) & (true >= 0) & (true < classes)
-    scores, present = torch.zeros(len(true)).double(), torch.zeros(len(true)).double()
-    for number in range(classes):
-        one, other = (found == number) & counted, (true == number) & counted
-        union, in_it = (one | other).sum((1, 2)), other.any(2).any(1).cpu()
-        scores += in_it * ((one & other).sum((1, 2)) / union.clamp(min=1)).double().cpu()
-        present += in_it
-    return torch.where(present > 0, scores / present.clamp(min=1), 1.0)
-
-
-def _mask_of(logits: Tensor, size: Sequence[int]) -> Tensor:
-    if tuple(logits.shape[-2:]) != tuple(size):
-        logits = functional.interpolate(logits.float(), size=tuple(size), mode="bilinear")
-    return logits.argmax(1)
+    is_class = (true >= 0) & (true < classes)
+    matrices = confusion(found, true.where(is_class, ignored), classes, ignored).cpu()
+    in_it = matrices.sum(-1) > 0
+    scores = torch.where(in_it, unions(matrices), 0.0).sum(-1)
+    return torch.where(in_it.any(-1), scores / in_it.sum(-1).clamp(min=1), 1.0)

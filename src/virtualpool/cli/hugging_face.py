@@ -1,6 +1,5 @@
 """Networks of Hugging Face, by the name of a repository or the path of a folder."""
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -40,8 +39,7 @@ def hugging_face(name: str, *, trained: bool) -> tuple[nn.Module, Preprocessing 
             f"hf:{name}: transformers {transformers.__version__} has no class {kind!r} for it. "
             "Install another version, or give path/to/file.py:function."
         )
-    build: Callable[[], nn.Module] = builder.from_pretrained if trained else builder
-    module = build(name if trained else configuration)  # pyright: ignore[reportCallIssue]
+    module = builder.from_pretrained(name) if trained else builder(configuration)
     return module.eval(), _preprocessing(name, transformers)
 
 

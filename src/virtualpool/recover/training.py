@@ -40,7 +40,8 @@ def train(
 
     A training that was killed and started again ends with the same weights, bit by bit, as one
     that ran through: in one process, if the operators give the same twice and worker processes
-    that augment are not persistent (these draw on from one epoch to the next).
+    that augment are not persistent (these draw on from one epoch to the next). One that ends with a
+    lower score than it began with leaves the model as it was.
 
     Args:
         model: the model to train; its training flags are as before afterwards.
@@ -48,8 +49,6 @@ def train(
         batches: batches of images or (images, labels), gone through once an epoch.
         objective: the loss to minimise.
         training: the settings.
-
-    A training that ends with a lower score than it began with leaves the model as it was.
 
     Raises:
         VirtualPoolError: the batches are none or have no length, nothing can be trained, the loss
@@ -87,9 +86,10 @@ class _Session:
         self.losses: list[float] = []
         self.saved_at = time.monotonic()
         model.to(self.device).to(memory_format=torch.channels_last)
-        checkpoint = Checkpoint(current.checkpoint / "training.pt", self._settings(model))
+        settings = self._settings(model)
+        checkpoint = Checkpoint(current.checkpoint / "training.pt", settings)
         self.state = TrainingState(model, self.learning_rate, training, checkpoint)
-        self.start = Checkpoint(current.checkpoint / "start.pt", self._settings(model))
+        self.start = Checkpoint(current.checkpoint / "start.pt", settings)
         self.score: float | None = None
 
     def run(self) -> None:

@@ -9,8 +9,8 @@ from tests.tasks.segmentation.conftest import Bright
 from torch import nn
 
 import virtualpool as vp
+from virtualpool.measure.masks import confusion, unions
 from virtualpool.tasks.segmentation import PixelLoss, Preparation, evaluator, load_data
-from virtualpool.tasks.segmentation.evaluation import confusion, unions
 
 
 def image(shape: tuple[int, ...], path: Path) -> None:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.running import evaluating
 from virtualpool.measure.bench import device_of
+from virtualpool.measure.masks import IGNORED, confusion, unions
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
 from virtualpool.recover.precision import Precision, autocast
 from virtualpool.tasks.segmentation.boundary import boundary_counts, boundary_score
 from virtualpool.tasks.segmentation.found import logits_of
-from virtualpool.tasks.segmentation.images import IGNORED
 
 OF_CLASS = "IoU of "
 """The metrics of single classes begin so; tables leave them out."""
@@ -68,38 +68,6 @@ def evaluator(
         return _score(torch.cat(matrices), torch.cat(counts), names)
 
     return evaluate
-
-
-def confusion(found: Tensor, true: Tensor, classes: int, ignored: int) -> Tensor:
-    """How many pixels of each true class are found to be of each class.
-
-    Args:
-        found: (N, H, W) int64.
-        true: (N, H, W) int64; pixels with the number `ignored` do not count.
-        classes: how many there are.
-        ignored: as it says.
-
-    Returns:
-        (N, classes, classes) int64; the true class comes first.
-
-    >>> confusion(torch.tensor([[[0, 1, 1]]]), torch.tensor([[[0, 0, 9]]]), 2, 9).tolist()
-    [[[1, 1], [0, 0]]]
-    """
-    counted = true != ignored
-    image = torch.arange(len(true), device=true.device).view(-1, 1, 1).expand_as(true)
-    place = (image * classes + true) * classes + found
-    counts = torch.bincount(place[counted], minlength=len(true) * classes**2)
-    return counts.view(len(true), classes, classes)
-
-
-def unions(matrix: Tensor) -> Tensor:
-    """The intersection over union of each class, of a matrix (..., classes, classes) of counts.
-
-    A class that has no pixel is not a number.
-    """
-    matrix = matrix.double()
-    hits = matrix.diagonal(dim1=-2, dim2=-1)
-    return hits / (matrix.sum(-1) + matrix.sum(-2) - hits)
 
 
 def _score(matrices: Tensor, counts: Tensor, names: Sequence[str]) -> Score:

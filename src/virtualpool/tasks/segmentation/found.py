@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.outputs import answer_in
 from virtualpool.graph.running import evaluating
 from virtualpool.measure.bench import device_of
+from virtualpool.measure.masks import at_size
 
 
 def found_in(images: Tensor, model: nn.Module, classes: int, size: Sequence[int]) -> Tensor:
@@ -49,9 +49,7 @@ def logits_of(outputs: Any, classes: int, size: Sequence[int]) -> Tensor:
             f"The model gives logits of {logits.shape[1]} classes, and the data have {classes}; "
             "give a model with a channel for each class of the data."
         )
-    if tuple(logits.shape[-2:]) == tuple(size):
-        return logits
-    return functional.interpolate(logits.float(), size=tuple(size), mode="bilinear")
+    return at_size(logits, size)
 
 
 def logits_in(outputs: Any) -> Tensor:

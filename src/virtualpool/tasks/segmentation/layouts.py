@@ -7,8 +7,7 @@ from pathlib import Path
 from torchvision.datasets import Cityscapes
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-IGNORED = 255
-"""The number of pixels without a class, as VOC and torchvision have it."""
+from virtualpool.measure.masks import IGNORED
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
