@@ -71,8 +71,9 @@ def apply(
         image_scale: the side of the images that the network is to see, relative to those that it is
             given: round(`image_scale` * H) by round(`image_scale` * W). The new model takes the
             same images as `model` and resizes them itself, bilinearly with antialiasing. An output
-            that is a map, or boxes in pixels, is then one of the resized image; but a detector of
-            torchvision gives boxes of the images that it is given. A model keeps its image scale.
+            as large as the resized image is enlarged to the size of the given one. Other maps, and
+            boxes in pixels, are those of the resized image; but a detector of torchvision gives
+            boxes of the images that it is given. A model keeps its image scale.
 
     Raises:
         VirtualPoolError: a name is unknown or not eligible, no site is left to pool, the model is
@@ -86,7 +87,7 @@ def apply(
     ((2, 2), torch.Size([1, 8, 31, 20]))
     >>> smaller = apply(model, torch.zeros(1, 3, 32, 32), [], image_scale=0.75)
     >>> smaller(torch.zeros(1, 3, 32, 32)).shape
-    torch.Size([1, 8, 24, 24])
+    torch.Size([1, 8, 32, 32])
     """
     check_model(model)
     _check_not_fused(model)
