@@ -250,8 +250,7 @@ def test_it_is_exported_with_any_batch(pooled, images):
     torch.testing.assert_close(program(other), run(fused, other))
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-@pytest.mark.parametrize("dynamic", [False, None])
+@pytest.mark.parametrize(("backend", "dynamic"), [("eager", False), ("aot_eager", None)])
 def test_dynamo_traces_it_without_a_break(pooled, images, backend, dynamic):
     torch.compiler.reset()
     fused = vp.fuse(pooled, images)
