@@ -35,12 +35,12 @@ WHOLE = {
 ALIKE = {
     "fasterrcnn_mobilenet_v3_large_fpn": TWO_STAGES,
     "retinanet_resnet50_fpn": SMALL | ONE_STAGE,
+    "ssd300_vgg16": ONE_STAGE,
 }
 LIGHTER = {
     "fasterrcnn_resnet50_fpn_v2": TWO_STAGES,
     "fasterrcnn_mobilenet_v3_large_320_fpn": TWO_STAGES,
     "retinanet_resnet50_fpn_v2": SMALL | ONE_STAGE,
-    "ssd300_vgg16": ONE_STAGE,
     "keypointrcnn_resnet50_fpn": TWO_STAGES,
     "maskrcnn_resnet50_fpn": TWO_STAGES,
     "maskrcnn_resnet50_fpn_v2": TWO_STAGES,
