@@ -6,7 +6,8 @@ import pytest
 from torch import nn
 
 from virtualpool import VirtualPoolError
-from virtualpool.cli.data import Preparation
+from virtualpool.cli.data import Preparation, Task
+from virtualpool.cli.layouts import check_layout
 from virtualpool.cli.network import Network
 from virtualpool.tasks.preprocessing import IMAGENET_MEAN, Preprocessing
 
@@ -42,3 +43,53 @@ def test_what_the_user_said_comes_before_what_is_usual(
 def test_unknown_sizes_must_be_said(images: Path, said: dict[str, Any]) -> None:
     with pytest.raises(VirtualPoolError, match="by --size"):
         Preparation(**said).for_images(str(images), UNKNOWN)
+
+
+GREY = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("said", "task", "source", "network", "expected"),
+    [
+        ({}, "detection", "FOLDER", UNKNOWN, "the detector resizes and normalises"),
+        ({}, "classification", "FOLDER", TRAINED, "the weights' own"),
+        ({}, "classification", "sample:cifar10", UNKNOWN, "usual for the data set"),
+        ({}, "classification", "FOLDER", UNTRAINED, "usual for the network"),
+        ({"mean": GREY["mean"]}, "classification", "FOLDER", UNKNOWN, "ImageNet's where not asked"),
+        ({}, "segmentation", "FOLDER", TRAINED, "ImageNet's where not asked"),
+        (GREY, "segmentation", "FOLDER", UNKNOWN, ""),
+    ],
+)
+def test_it_is_said_where_the_values_are_from_that_the_user_did_not_give(
+    said: dict[str, Any], task: Task, source: str, network: Network, expected: str
+) -> None:
+    whence = Preparation(**said).whence(task, source, network)
+    assert expected in whence
+    assert bool(expected) == bool(whence)
+
+
+FOLDERS = {
+    "classification": ["train/cat/1.jpg"],
+    "detection": ["ImageSets/Main/train.txt", "JPEGImages/1.jpg"],
+    "segmentation": ["valid/1.jpg", "validannot/1.png"],
+}
+
+
+@pytest.mark.parametrize("laid_out", FOLDERS)
+@pytest.mark.parametrize("task", FOLDERS)
+def test_a_folder_for_another_task_names_its_task(
+    tmp_path: Path, laid_out: str, task: Task
+) -> None:
+    for name in FOLDERS[laid_out]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    if task == laid_out:
+        check_layout(str(tmp_path), task)
+        return
+    with pytest.raises(VirtualPoolError, match=f"Give --task {laid_out}"):
+        check_layout(str(tmp_path), task)
+
+
+@pytest.mark.parametrize("folder", ["", "nowhere"])
+def test_a_folder_that_no_task_knows_is_left_to_the_task(tmp_path: Path, folder: str) -> None:
+    check_layout(str(tmp_path / folder), "segmentation")

@@ -190,3 +190,14 @@ def test_wrong_shapes_of_images_are_refused(size: int | None, shape: str) -> Non
 def test_devices_that_are_not_there_are_refused(name: str) -> None:
     with pytest.raises(VirtualPoolError, match=f"--device {name}"):
         device_of(name)
+
+
+@pytest.mark.parametrize("name", ["own.py", "own:tiny", "own", "own.py:"])
+def test_a_file_without_its_function_is_spelled_out(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.py").touch()
+    monkeypatch.chdir(tmp_path)
+    function = name.partition(":")[2] or "build"
+    with pytest.raises(VirtualPoolError, match=rf"own\.py:{function}, with the function"):
+        load_network(name)

@@ -88,7 +88,7 @@ def test_options_that_do_not_fit_are_refused(
 
 def test_masks_and_networks_that_do_not_fit_are_refused(refused: Run, folder: Path) -> None:
     said = refused(*asked("sensitivity", folder, "--ignore", "3"))
-    assert "holds 255, and there are 2 classes from 0 on, and 3 for ignored pixels" in said
+    assert "holds 255, and the numbers of classes are 0 to 1, and 3 of ignored pixels" in said
     said = refused(*asked("sensitivity", folder, network="image_classifier"))
     assert "segmentation expects logits of shape (N, classes, H, W)" in said
 

@@ -24,6 +24,7 @@ def test_what_was_understood_is_said_and_a_dry_run_does_nothing(
     assert f"network: {network}:tiny, Sequential, 0.00" in said
     assert "weights: none given: as the network is built" in said
     assert "size 16 (asked)" in said
+    assert "mean and std are ImageNet's where not asked" in said
     assert "training and" in said
     assert "device:  cpu, " in said
     assert result.stdout == (

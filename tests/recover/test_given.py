@@ -64,6 +64,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "dicts": (lambda: [{"image": images()}], "dict of image"),
     "channels": (lambda: [images(), images(4, 2)], "does not take batch 1, .*channels"),
     "size": (lambda: [images()[..., :1, :1]], "does not take batch 0"),
+    "single images": (lambda: [images()[0, :, :1, :1]], "a single image: give batches"),
     "NaN": (lambda: [images(), images() * torch.nan], "0 reads.*not finite"),
 }
 

@@ -1,7 +1,7 @@
 """The images that the command line names, prepared as the network wants them."""
 
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from virtualpool.cli.network import Network
 from virtualpool.errors import VirtualPoolError
@@ -10,6 +10,7 @@ from virtualpool.tasks.detection import Augmentation
 from virtualpool.tasks.preprocessing import Preprocessing
 from virtualpool.tasks.sources import open_source
 
+Task = Literal["classification", "detection", "segmentation"]
 Colour = tuple[float, float, float]
 
 
@@ -33,7 +34,7 @@ class Preparation:
             VirtualPoolError: nothing says how large the images should be, or there is no such data.
         """
         usual = network.preprocessing
-        if not network.trained and source.startswith(("sample:", "torchvision:")):
+        if not network.trained and _has_its_own(source):
             usual = open_source(source).preprocessing
         said = self._said
         if usual is None:
@@ -77,6 +78,26 @@ class Preparation:
         given.setdefault("augmentation", "flip" if side is None else "crop")
         return segmentation.Preparation(crop=None if side is None else (side, side), **given)
 
+    def whence(self, task: Task, source: str, network: Network) -> str:
+        """Where the values are from that the user did not give, for people; may be empty."""
+        if task == "detection":
+            return "the detector resizes and normalises them by itself"
+        if task == "classification":
+            if network.trained and network.preprocessing:
+                return "what was not asked is the weights' own"
+            if _has_its_own(source):
+                return "what was not asked is usual for the data set"
+            if network.preprocessing:
+                return "what was not asked is usual for the network"
+        if "mean" in self._said and "std" in self._said:
+            return ""
+        return "mean and std are ImageNet's where not asked: give yours by --mean and --std"
+
     @property
     def _said(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def _has_its_own(source: str) -> bool:
+    """Whether a data set says how its images are prepared."""
+    return source.startswith(("sample:", "torchvision:"))

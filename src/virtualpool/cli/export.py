@@ -23,7 +23,8 @@ def export(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="A file of `virtualpool apply`, `pick` or virtualpool.save."
+            metavar="FILE",
+            help="A file of `virtualpool apply`, `pick` or virtualpool.save, with the weights.",
         ),
     ],
     output: Annotated[

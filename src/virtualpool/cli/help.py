@@ -49,8 +49,40 @@ def register(app: typer.Typer, command: Callable[..., None]) -> None:
     app.command(cls=Command, epilog=f"Example: {EXAMPLES[name]}")(known)
 
 
+def spelled_out(args: list[str], threefold: set[str]) -> list[str]:
+    """The arguments, with three numbers behind each option that takes three.
+
+    >>> spelled_out(["--mean", ".5,.4,.3", "--std", "0.5", "--size", "32"], {"--mean", "--std"})
+    ['--mean', '.5', '.4', '.3', '--std', '0.5', '0.5', '0.5', '--size', '32']
+    """
+    spelled: list[str] = []
+    for place, (before, argument) in enumerate(zip(["", *args], args, strict=False)):
+        parts = argument.split(",")
+        is_alone = before in threefold and not any(map(_is_number, args[place + 1 : place + 2]))
+        if before in threefold and len(parts) == 3:
+            spelled += parts
+        elif is_alone and _is_number(argument):
+            spelled += [argument] * 3
+        else:
+            spelled.append(argument)
+    return spelled
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 class Command(TyperCommand):
     """A command whose `--help` has no more options than fit a screen."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the arguments; the three numbers of a colour may be one, or have commas."""
+        threefold = {name for each in self.params if each.nargs == 3 for name in each.opts}
+        return super().parse_args(ctx, spelled_out(args, threefold))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Prints the help."""

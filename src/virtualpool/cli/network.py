@@ -67,7 +67,7 @@ def load_network(name: str, weights: str | None = None) -> Network:
     named = None if are_in_file(weights) else weights
     if source in _SOURCES:
         network = _SOURCES[source](rest, named)
-    elif source.endswith(".py"):
+    elif source.endswith(".py") and rest:
         if named:
             raise VirtualPoolError(
                 f"--weights {named}: for a network from a file, give the path of a state dict "
@@ -75,13 +75,22 @@ def load_network(name: str, weights: str | None = None) -> Network:
             )
         network = Network(network_from(Path(source), rest), size=224)
     else:
-        raise VirtualPoolError(f"{name}: a model is given as {_FORMS}.")
+        raise VirtualPoolError(f"{name}: a model is given as {_FORMS}{_in_file(name)}.")
     if named:
         network = replace(network, trained=True)
     elif weights:
         network = replace(network, module=with_weights(network.module, weights))
     _check_finite(name, network.module)
     return network
+
+
+def _in_file(name: str) -> str:
+    """What to write where a name looks like one of the user's own files."""
+    first, _, function = name.partition(":")
+    file = f"{first.removesuffix('.py')}.py"
+    if not Path(file).is_file():
+        return ""
+    return f"; for that file it is {file}:{function or 'build'}, with the function that builds it"
 
 
 def _check_finite(name: str, module: nn.Module) -> None:

@@ -95,7 +95,9 @@ Resize = Annotated[
 Mean = Annotated[
     tuple[float, float, float] | None,
     typer.Option(
-        metavar="R G B", rich_help_panel=DATA, help="Mean of the colours, which are in [0, 1]."
+        metavar="R G B",
+        rich_help_panel=DATA,
+        help="Mean of the colours, which are in [0, 1]; one number is for all three.",
     ),
 ]
 Std = Annotated[

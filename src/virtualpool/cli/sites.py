@@ -24,11 +24,12 @@ def sites(
         from virtualpool.sites import sites as find_sites
 
         network = load_network(model, weights)
-        found = find_sites(network.module, example_images(network, size, input_shape))
-        show([asdict(site) for site in found], lambda: _print(found))
+        images = example_images(network, size, input_shape)
+        found = find_sites(network.module, images)
+        show([asdict(site) for site in found], lambda: _print(found, _by(tuple(images.shape[2:]))))
 
 
-def _print(found: "list[Site]") -> None:
+def _print(found: "list[Site]", size: str) -> None:
     columns = [
         "site",
         "kernel",
@@ -44,7 +45,8 @@ def _print(found: "list[Site]") -> None:
     every, some = (sum(site.macs for site in group) for group in (found, eligible))
     print(
         f"\n{len(eligible)} of {len(found)} convolutions can be pooled; "
-        f"they do {some / max(1, every):.0%} of the {every / 1e6:,.0f} million MACs of all."
+        f"they do {some / max(1, every):.0%} of the {every / 1e6:,.0f} million MACs of all, for "
+        f"images of {size} (--size)."
     )
 
 

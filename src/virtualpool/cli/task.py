@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +13,8 @@ from torch import nn
 from virtualpool import processes
 from virtualpool.cli import understood
 from virtualpool.cli.data import Preparation
+from virtualpool.cli.data import Task as Kind
+from virtualpool.cli.layouts import check_layout
 from virtualpool.cli.network import Network, device_of, example_images, load_network
 from virtualpool.cli.terminal import messages
 from virtualpool.errors import VirtualPoolError
@@ -31,8 +33,6 @@ from virtualpool.tasks.detection.found import found_in
 from virtualpool.tasks.segmentation import illustration as masks
 from virtualpool.tasks.segmentation.found import logits_in
 from virtualpool.words import count, some
-
-Kind = Literal["classification", "detection", "segmentation"]
 
 _BATCH_SIZES: dict[Kind, int] = {"classification": 128, "detection": 2, "segmentation": 4}
 
@@ -145,11 +145,12 @@ def open_task(
         "segmentation": partial(_for_segmentation, ignored=ignored),
     }[task]
     # Random weights, too, are the same when a run goes on, and in all of several processes.
+    check_layout(source, task)
     with processes.main_first(), seeded(seed, "network"):
         network = load_network(model, weights)
         data, images, prepared = opening(network, source, preparation, shared)
     for line in understood.lines(
-        model, weights, network, source, data, preparation, prepared, where
+        task, model, weights, network, source, data, preparation, prepared, where
     ):
         messages().print(line)
     settings = {

@@ -1,5 +1,6 @@
 """`virtualpool tune`: a search for a target, or the whole of the paper's Algorithm 1."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -178,6 +179,9 @@ def _print(frontier: "Frontier", page: Path, files: "list[ExportReport]", wide: 
     table_of(_columns(frontier, wide), (*frontier.points, *frontier.smaller))
     print()
     print(*_notes(frontier, wide), *files, f"Report: {page}", sep="\n")
+    if any(point.weights for point in frontier.points):
+        limit = f"--max-drop {frontier.unit.small_drop:g} --output fast.safetensors"
+        print(f"Pick a model: {shlex.join(['virtualpool', 'pick', str(page.parent)])} {limit}")
 
 
 def _columns(frontier: "Frontier", wide: bool) -> "Columns[Point]":

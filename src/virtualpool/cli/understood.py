@@ -4,12 +4,15 @@ from typing import Any
 
 import torch
 
-from virtualpool.cli.data import Preparation
+from virtualpool.cli.data import Preparation, Task
 from virtualpool.cli.network import RANDOM, Network
 from virtualpool.words import count, some
 
+_NONE = "none given: as the network is built. If that is at random, give --weights FILE"
+
 
 def lines(
+    task: Task,
     model: str,
     weights: str | None,
     network: Network,
@@ -23,13 +26,14 @@ def lines(
     kind = type(network.module).__name__
     millions = sum(each.numel() for each in network.module.parameters()) / 1e6
     classes = "1 class" if len(data.classes) == 1 else f"{len(data.classes)} classes"
-    named = weights if weights not in (None, RANDOM) else "none given: as the network is built"
+    named = weights if weights not in (None, RANDOM) else _NONE
+    how = _prepared(preparation, prepared), preparation.whence(task, source, network)
     threads = f", {count(torch.get_num_threads(), 'thread')}" if device.type == "cpu" else ""
     return [
         f"network: {model}, {kind}, {millions:.3g} million parameters",
         f"weights: {named}",
         f"data:    {source}: {_images(data)}, {classes} ({some(data.classes, 5)})",
-        f"images:  {_prepared(preparation, prepared, network)}",
+        f"images:  {'; '.join(filter(None, how))}",
         f"device:  {device}{threads}",
     ]
 
@@ -39,8 +43,7 @@ def _images(data: Any) -> str:
     return f"{train} training and {len(data.test.dataset):,} test images"
 
 
-def _prepared(preparation: Preparation, prepared: dict[str, Any], network: Network) -> str:
-    usual = "the weights" if network.trained else "the data set or the network's usual"
+def _prepared(preparation: Preparation, prepared: dict[str, Any]) -> str:
     parts = []
     for name, value in prepared.items():
         if value is None:
@@ -48,4 +51,4 @@ def _prepared(preparation: Preparation, prepared: dict[str, Any], network: Netwo
         asked = getattr(preparation, name, None) is not None
         text = " ".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)
         parts.append(f"{name} {text}" + (" (asked)" if asked else ""))
-    return f"{', '.join(parts)}; the rest is of {usual}"
+    return ", ".join(parts)

@@ -78,7 +78,7 @@ def _read(path: Path) -> Any:
         if pickled := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
             raise VirtualPoolError(
                 f"{path}: holds a pickled {pickled[1]}, and reading that runs code of the file. If "
-                "you trust it: torch.save(torch.load(FILE, weights_only=False)"
+                f"you trust it: torch.save(torch.load({str(path)!r}, weights_only=False)"
                 ".state_dict(), 'weights.pt'), with [KEY] before .state_dict() if it is in a dict."
             ) from error
         what = first_line(error)

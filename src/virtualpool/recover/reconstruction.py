@@ -250,9 +250,14 @@ def _call(model: nn.Module, batch: _Numbered) -> Any:
     except VirtualPoolError:
         raise
     except Exception as error:
+        single = isinstance(images, Tensor) and images.ndim == 3
         raise VirtualPoolError(
             f"{type(model).__name__} does not take batch {number}, {describe(images)}: {error}. "
-            "Give images of the size and channels that the network takes."
+            + (
+                "This is a single image: give batches, as a DataLoader of the images makes them."
+                if single
+                else "Give images of the size and channels that the network takes."
+            )
         ) from error
 
 

@@ -1,5 +1,6 @@
 """`search`: models for a target, or by the paper's Algorithm 1, whose rounds are made here."""
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -219,7 +220,7 @@ def search(
     )
     with steps.run.started(config):
         if left := [f"{name}'s {each}" for name, found in parts.items() for each in found.left]:
-            steps.run.log(f"may differ at the next start, unnoticed: {some(left)}")
+            steps.run.log(f"may differ at the next start, unnoticed: {some(left)}", logging.DEBUG)
         points = [steps.original()]
         if target is not None and recoverable is not None:
             plans = planned(steps, found, recoverable, target, scales, left_seconds)

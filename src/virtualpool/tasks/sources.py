@@ -84,6 +84,16 @@ def _opened(kind: Any, root: str, **options: Any) -> Any:
         ) from error
 
 
+def has_classes(folder: Path) -> bool:
+    """Whether a folder has a split with folders of classes in it.
+
+    >>> has_classes(Path("nowhere"))
+    False
+    """
+    splits = (folder / split for split in ("train", *_TEST))
+    return any(each.is_dir() for split in splits for each in split.glob("*"))
+
+
 def _folder(folder: Path, preprocessing: Preprocessing | None = None) -> Source:
     if not folder.is_dir():
         raise VirtualPoolError(f"{folder}: no such folder; images are read from {_LAYOUT}.")

@@ -124,3 +124,35 @@ def test_the_layouts_are_told(tmp_path):
     (tmp_path / "JPEGImages").mkdir()
     with pytest.raises(vp.VirtualPoolError, match="the layout is <folder>/ImageSets/Segmentation"):
         load_data(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["val", "valid", "validation"])
+def test_the_test_images_may_be_in_folders_of_other_names(street, split):
+    for kind in ("", "annot"):
+        (street / f"test{kind}").rename(street / f"{split}{kind}")
+    assert len(load_data(street, workers=0).splits["test"].pairs) == 3
+
+
+def test_folders_without_a_split_are_named(tmp_path):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(vp.VirtualPoolError, match="no test images with masks in it, only images"):
+        load_data(tmp_path)
+    with pytest.raises(vp.VirtualPoolError, match="no such folder"):
+        load_data(tmp_path / "images" / "none")
+
+
+def test_one_reason_is_said_once(street):
+    for mask in (street / "trainannot").iterdir():
+        save(mask, torch.zeros(24, 32, 3, dtype=torch.uint8))
+    with pytest.raises(vp.VirtualPoolError, match=r"\(0.png and 3 more: its mask has the colours"):
+        load_data(street)
+
+
+@pytest.mark.parametrize("second", [1, 255])
+def test_masks_of_black_and_white_leave_one_class(street, caplog, second):
+    for mask in (*(street / "trainannot").iterdir(), *(street / "testannot").iterdir()):
+        pixels = torch.zeros(24, 32, dtype=torch.uint8)
+        pixels[4:9] = second
+        save(mask, pixels)
+    load_data(street, workers=0)
+    assert ("hold 0 alone, beside 255 of ignored pixels" in caplog.text) == (second == 255)

@@ -98,7 +98,7 @@ def test_masks_that_cannot_be_used_are_named(street):
 
 
 def test_numbers_that_are_no_class_are_refused_where_the_split_begins(street):
-    with pytest.raises(vp.VirtualPoolError, match=r"0\.png: The mask holds 255, and there are 2"):
+    with pytest.raises(vp.VirtualPoolError, match=r"0\.png: The mask holds 255, .* 0 to 1"):
         load_data(street, ignored=7)
     with pytest.raises(vp.VirtualPoolError, match="holds 1, and there are 1 classes"):
         load_data(street, classes=["ground"])

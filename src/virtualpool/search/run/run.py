@@ -94,7 +94,8 @@ class Run:
             except BaseException as error:
                 reason = f"{type(error).__name__}: {error}".rstrip(": ")
                 refused = isinstance(error, VirtualPoolError)  # and would be again
-                self.log(f"stopped by {reason}{'' if refused else _GOES_ON}")
+                # Whoever started it sees the error itself.
+                self.log(f"stopped by {reason}{'' if refused else _GOES_ON}", logging.DEBUG)
                 raise
             self.log("finished")
 
@@ -121,9 +122,9 @@ class Run:
         with naming(path):
             return parser_of(self.directory, path)(value)
 
-    def log(self, message: str) -> None:
+    def log(self, message: str, level: int = logging.INFO) -> None:
         """Adds a line with the time to log.txt, and tells `logging`."""
-        _log.info("%s", message)
+        _log.log(level, "%s", message)
         if is_main():
             append_line(
                 self.directory / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}"

@@ -1,5 +1,6 @@
 """The segmentation task: images with masks as batches, and their mean intersection over union."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from virtualpool.tasks.segmentation.images import (
     Images,
     Preparation,
     as_batch,
-    first_faults,
+    first_numbers,
     read_mask,
 )
 from virtualpool.tasks.segmentation.listing import NAMES, Split, class_names, read_splits
@@ -33,6 +34,8 @@ __all__ = [
     "evaluator",
     "load_data",
 ]
+
+_log = logging.getLogger(__name__)
 
 Batches = DataLoader[Any]
 _LOOKED_AT = 20
@@ -145,8 +148,17 @@ def load_data(
     folder, prepared = Path(source), preparation or Preparation()
     splits = read_splits(folder)
     names = _names(folder, classes)
+    held: set[int] = set()
     for split in splits.values():
-        first_faults(split.pairs, len(names), ignored, _LOOKED_AT)
+        held |= first_numbers(split.pairs, len(names), ignored, _LOOKED_AT)
+    if ignored in held and len(held) == 2 and len(names) > 1:
+        _log.warning(
+            "The first masks of %s hold %d alone, beside %d of ignored pixels. If %d is a class, "
+            "write its number in its place, such as 1, or ignore another one (--ignore).",
+            folder,
+            *sorted(held),
+            ignored,
+        )
     test = splits["test"]
     chosen = None if subset is None else _drawn(len(test.pairs), subset, seed)
     tested = Images(test, names, prepared, training=False, ignored=ignored, indices=chosen)

@@ -167,9 +167,10 @@ def check_values(mask: Tensor, classes: int, ignored: int) -> None:
     unknown = sorted(number for number in found if not 0 <= number < classes)
     if unknown:
         raise VirtualPoolError(
-            f"The mask holds {', '.join(map(str, unknown[:5]))}, and there are {classes} classes "
-            f"from 0 on, and {ignored} for ignored pixels. Give the number of classes and the "
-            "number to ignore (ignored=..., or --ignore on the command line)."
+            f"The mask holds {', '.join(map(str, unknown[:5]))}, and the numbers of classes are 0 "
+            f"to {classes - 1}, and {ignored} of ignored pixels. Write these into the masks, build "
+            "the network for more classes, or say which number to ignore (ignored=..., or "
+            "--ignore on the command line)."
         )
 
 
@@ -194,11 +195,12 @@ def as_batch(batch: list[Example | None]) -> Example:
     return images.contiguous(memory_format=torch.channels_last), masks
 
 
-def first_faults(pairs: Sequence[Pair], classes: int, ignored: int, count: int) -> None:
-    """Refuses a split if one of its first masks holds a number that is no class's.
+def first_numbers(pairs: Sequence[Pair], classes: int, ignored: int, count: int) -> set[int]:
+    """The numbers in a split's first masks; it is refused if one of them is no class's.
 
     That is a number of classes told wrongly, more likely than a broken file.
     """
+    numbers: set[int] = set()
     for pair in pairs[:count]:
         try:
             mask = read_mask(pair)
@@ -208,3 +210,5 @@ def first_faults(pairs: Sequence[Pair], classes: int, ignored: int, count: int) 
             check_values(mask, classes, ignored)
         except VirtualPoolError as error:
             raise VirtualPoolError(f"{pair.mask}: {error}") from error
+        numbers.update(mask.unique().tolist())
+    return numbers

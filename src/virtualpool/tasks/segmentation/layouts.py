@@ -57,6 +57,12 @@ def layout_of(folder: Path) -> Layout:
     return CITYSCAPES if (folder / "leftImg8bit").is_dir() else PLAIN
 
 
+def has_masks(folder: Path) -> bool:
+    """Whether a folder has a split with masks in one of the layouts."""
+    layout = layout_of(folder)
+    return any(layout.pairs(folder, split) for split in ("train", *layout.tests))
+
+
 def _plain(folder: Path, split: str) -> list[Pair]:
     images, masks = folder / split, folder / f"{split}annot"
     if not (images.is_dir() and masks.is_dir()):
@@ -105,8 +111,9 @@ _TRAINED = tuple(_LEARNED.get(number, IGNORED) for number in range(256))
 
 PLAIN = Layout(
     "<folder>/{train,test}/<name>.jpg (or png) with masks <folder>/{train,test}annot/<name>.png "
-    "(or val in place of test)",
+    "(or val, valid or validation in place of test)",
     _plain,
+    tests=("test", "val", "valid", "validation"),
 )
 VOC = Layout(
     "<folder>/ImageSets/Segmentation/{train,val}.txt with names, JPEGImages/<name>.jpg and "

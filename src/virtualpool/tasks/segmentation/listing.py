@@ -30,8 +30,11 @@ class Split:
         """How many images were left out, and why, for people; nothing where none was."""
         if not self.skipped:
             return ""
-        reasons = [f"{path.name}: {reason}" for path, reason in self.skipped.items()]
-        return f"{count(len(reasons), 'image')} left out ({some(reasons, 3)})"
+        alike: dict[str, list[str]] = {}
+        for path, reason in self.skipped.items():
+            alike.setdefault(reason, []).append(path.name)
+        reasons = [f"{some(names, 1)}: {reason}" for reason, names in alike.items()]
+        return f"{count(len(self.skipped), 'image')} left out ({some(reasons, 3)})"
 
 
 def read_splits(folder: Path) -> dict[str, Split]:
@@ -48,8 +51,11 @@ def read_splits(folder: Path) -> dict[str, Split]:
     if test is None:
         said = f"the layout is {layout.said}"
         others = "" if layout is not PLAIN else f"; or as PASCAL VOC's or Cityscapes', {VOC.said}"
+        there = sorted(each.name for each in folder.glob("*") if each.is_dir())
         raise VirtualPoolError(
-            f"{folder}: no such folder, or none with a split and its masks; {said}{others}."
+            f"{folder}: no test images with masks in it, only {some(there, 5)}; {said}{others}."
+            if there
+            else f"{folder}: no such folder, or nothing in it; {said}{others}."
         )
     named = {"train": "train", "test": test}
     return {
@@ -98,7 +104,8 @@ def _fault(pair: Pair) -> str:
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
         return f"it or its mask cannot be read ({error})"
     if len(bands) > 1:
-        return f"its mask has the colours {''.join(bands)}, not the number of a class a pixel"
+        colours = "".join(bands)
+        return f"its mask has the colours {colours}; write the number of its class at each pixel"
     if image != mask:
         return f"its mask has {mask[0]} x {mask[1]} pixels, and it {image[0]} x {image[1]}"
     return ""
