@@ -9,7 +9,6 @@ import argparse
 import datetime
 import gc
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -25,10 +24,7 @@ from benchmarks.common.tables import markdown_row
 from virtualpool.files import write_text
 from virtualpool.graph.inputs import tensors
 
-COLUMNS = (
-    "network", "input", "convolutions", "eligible", "why not", "GMACs", "all pooled", "ratio",
-    "runs in eval", "runs in train",
-)  # fmt: skip
+COLUMNS = ("network", "input", "convolutions", "eligible", "GMACs", "times fewer, pooled")
 
 
 @dataclass(frozen=True)
@@ -55,18 +51,13 @@ class Row:
 
     def cells(self) -> list[str]:
         """The row's texts, one for each of `COLUMNS`."""
-        reasons = Counter(site.reason for site in self.sites if site.reason is not None)
         return [
             self.network,
             str(self.side),
             str(len(self.sites)),
             str(sum(site.eligible for site in self.sites)),
-            "; ".join(f"{count}: {reason}" for reason, count in reasons.most_common()),
             f"{self.macs / 1e9:.3f}",
-            f"{self.pooled_macs / 1e9:.3f}",
             f"{self.macs / self.pooled_macs:.2f}",
-            self.evaluates,
-            self.trains,
         ]
 
     @property
@@ -116,20 +107,39 @@ def page(rows: list[Row], command: str) -> str:
         f"Made on {datetime.date.today().isoformat()} with torch {torch.__version__} and "
         f"torchvision {torchvision.__version__} by `{command}`, from random weights.",
         "",
-        "Of each network: the side of its input in pixels, its convolutions, those at which "
-        "virtual pooling can go, how many it cannot go at and why, its multiply-accumulates "
-        "(10^9 per image) before and after `apply(model, image)`, their ratio, and whether "
-        "the pooled network gives finite outputs of the network's shapes in eval and in training "
-        "mode.",
+        f"{sum(row.works for row in rows)} of {len(rows)} networks run with all eligible sites "
+        "pooled: outputs are finite and have the network's shapes, in eval and in training mode.",
         "",
-        f"{sum(row.works for row in rows)} of {len(rows)} networks run in both modes with all "
-        "eligible sites pooled.",
+        "Of each network: the side of its input in pixels, its convolutions, the eligible ones, "
+        "its multiply-accumulates (10^9 per image), and how many times fewer these are after "
+        "`apply(model, image)`.",
         "",
+        *failures(rows),
+        *reasons(rows),
         markdown_row(COLUMNS),
         markdown_row(["---"] * len(COLUMNS)),
         *(markdown_row(row.cells()) for row in rows),
     ]
     return "\n".join(lines) + "\n"
+
+
+def failures(rows: list[Row]) -> list[str]:
+    """A line for each network that does not run."""
+    return [
+        f"- {row.network}: {row.evaluates} (eval), {row.trains} (training)\n"
+        for row in rows
+        if not row.works
+    ]
+
+
+def reasons(rows: list[Row]) -> list[str]:
+    """A list of the reasons why convolutions are not eligible, if there are such."""
+    networks: dict[str, list[str]] = {}
+    for row in rows:
+        for reason in dict.fromkeys(site.reason for site in row.sites if site.reason):
+            networks.setdefault(reason, []).append(row.network)
+    lines = [f"- {reason}: {', '.join(names)}." for reason, names in networks.items()]
+    return ["Convolutions that are not eligible:", "", *lines, ""] if lines else []
 
 
 def main() -> int:
