@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.tasks.segmentation.conftest import write
 from torch import nn
 
 from virtualpool import Score, VirtualPoolError, apply
-from virtualpool.cli.chance import not_at_chance
+from virtualpool.cli.chance import Chance, chance_in, not_at_chance, of_classes
 from virtualpool.cli.network import load_network
 from virtualpool.search import Grouped
+from virtualpool.tasks import segmentation
 
 Run = Callable[..., Any]
 
@@ -36,12 +38,14 @@ def test_what_was_understood_is_said_and_a_dry_run_does_nothing(
 
 @pytest.mark.parametrize(("right", "is_refused"), [(12, True), (60, False)])
 def test_an_original_at_chance_is_refused(right: int, is_refused: bool) -> None:
-    judge = not_at_chance(lambda _: Score.of((torch.arange(100) < right).float()), 10)
+    judge = not_at_chance(
+        lambda _: Score.of((torch.arange(100) < right).float()), of_classes(10, 100)
+    )
     original = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
     pooled = apply(original, torch.rand(1, 3, 8, 8))
     assert judge(pooled) == pytest.approx(right / 100)  # it may have lost all it knew
     if is_refused:
-        with pytest.raises(VirtualPoolError, match=r"12.0 % of 100 images right, and chance 10.0"):
+        with pytest.raises(VirtualPoolError, match=r"0.1200 on 100 images, and chance 10.0"):
             judge(original)
     else:
         assert judge(original) == pytest.approx(right / 100)
@@ -49,8 +53,32 @@ def test_an_original_at_chance_is_refused(right: int, is_refused: bool) -> None:
 
 def test_few_images_and_plain_numbers_say_nothing_of_chance() -> None:
     original = nn.Conv2d(3, 4, 3)
-    assert not_at_chance(lambda _: Score.of(torch.zeros(99)), 10)(original) == 0
-    assert not_at_chance(lambda _: 0.0, 10)(original) == 0
+    assert not_at_chance(lambda _: Score.of(torch.zeros(99)), of_classes(10, 99))(original) == 0
+    assert not_at_chance(lambda _: 0.0, of_classes(10, 100))(original) == 0
+
+
+@pytest.mark.parametrize(("score", "is_refused"), [(0.0, True), (0.41, True), (0.5, False)])
+def test_a_segmentation_network_has_to_beat_one_class_everywhere(
+    tmp_path: Path, score: float, is_refused: bool
+) -> None:
+    write(tmp_path, "test", 3)  # 12 x 10 bright pixels of 23 x 32
+    chance = chance_in(segmentation.load_data(tmp_path, classes=2, workers=0))
+    assert chance.limit == pytest.approx((1 - 120 / (23 * 32)) / 2)
+    judge = not_at_chance(lambda _: Score.of(torch.full((10,), score)), chance)
+    limited = not_at_chance(lambda _: Score.of(torch.full((9,), score)), chance)
+    assert limited(nn.Identity()) == pytest.approx(score)
+    if is_refused:
+        with pytest.raises(VirtualPoolError, match=r"class everywhere 0\.4"):
+            judge(nn.Identity())
+    else:
+        assert judge(nn.Identity()) == pytest.approx(score)
+
+
+def test_a_detector_that_finds_nothing_is_refused() -> None:
+    chance = chance_in(None)
+    assert chance == Chance(0.0, "a detector that finds nothing 0")
+    with pytest.raises(VirtualPoolError, match="finds nothing"):
+        not_at_chance(lambda _: Score.of(torch.zeros(10)), chance)(nn.Identity())
 
 
 def test_weights_that_are_not_finite_are_refused_by_name(network: Path, tmp_path: Path) -> None:

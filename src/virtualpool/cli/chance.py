@@ -2,44 +2,91 @@
 
 import functools
 import math
+from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.score import Evaluate, Score
 from virtualpool.plan import plan_of
+from virtualpool.tasks.classification import Classification
+from virtualpool.tasks.segmentation import Segmentation
 
-_ENOUGH = 100
+_ENOUGH = {"classification": 100, "others": 10}
 """Images from which on a score can be told from chance."""
 _ERRORS = 2.0
 
 
-def not_at_chance(evaluate: Evaluate, classes: int) -> Evaluate:
+@dataclass(frozen=True)
+class Chance:
+    """What a network scores that knows nothing.
+
+    Attributes:
+        limit: a score up to this is no better.
+        said: the same for people.
+        images: how many images a score must be of to be judged so.
+    """
+
+    limit: float
+    said: str
+    images: int = _ENOUGH["others"]
+
+
+def chance_in(data: Any) -> Chance:
+    """What a network scores on the test images of a task that knows nothing.
+
+    Args:
+        data: of classification, detection or segmentation.
+    """
+    if isinstance(data, Classification):
+        images: Any = data.test.dataset
+        return of_classes(len(data.classes), len(images))
+    if isinstance(data, Segmentation):
+        one = data.of_one_class()
+        return Chance(one, f"a mask of one class everywhere {one:.4f}")
+    return Chance(0.0, "a detector that finds nothing 0")
+
+
+def of_classes(classes: int, images: int) -> Chance:
+    """What guessing one of some classes scores, with the error of so many images.
+
+    >>> round(of_classes(10, 900).limit, 6)
+    0.12
+    """
+    chance = 1 / classes
+    error = math.sqrt(chance * (1 - chance) / max(images, 1))
+    return Chance(
+        chance + _ERRORS * error, f"chance {100 * chance:.1f} %", _ENOUGH["classification"]
+    )
+
+
+def not_at_chance(evaluate: Evaluate, chance: Chance) -> Evaluate:
     """The same judge, which refuses an original that knows no more than chance.
 
     >>> import torch
-    >>> judge = not_at_chance(lambda _: Score.of(torch.full((200,), 0.1)), 10)
+    >>> judge = not_at_chance(lambda _: Score.of(torch.full((200,), 0.1)), of_classes(10, 200))
     >>> judge(nn.Identity())
     Traceback (most recent call last):
-    virtualpool.errors.VirtualPoolError: The original has 10.0 % of 200 images right, ...
+    virtualpool.errors.VirtualPoolError: The original scores 0.1000 on 200 images, and ...
     """
 
     @functools.wraps(evaluate)
     def judged(model: nn.Module) -> float:
         score = evaluate(model)
         if plan_of(model).is_empty and isinstance(score, Score):
-            _check(score, classes)
+            _check(score, chance)
         return score
 
     return judged
 
 
-def _check(score: Score, classes: int) -> None:
-    samples, chance = score.samples or 0, 1 / classes
-    error = math.sqrt(chance * (1 - chance) / max(samples, 1))
-    if samples >= _ENOUGH and float(score) <= chance + _ERRORS * error:
+def _check(score: Score, chance: Chance) -> None:
+    samples = score.samples or 0
+    if samples >= chance.images and float(score) <= chance.limit:
+        known = f"{score.unit.name} " if score.unit else ""
         raise VirtualPoolError(
-            f"The original has {100 * float(score):.1f} % of {samples:,} images right, and chance "
-            f"{100 * chance:.1f} %. Look at --weights, --mean, --std and the order of the classes, "
-            "or give --at-chance to go on."
+            f"The original scores {known}{float(score):.4f} on {samples:,} images, and "
+            f"{chance.said}. Look at --weights, --mean, --std and the order of the classes, or "
+            "give --at-chance to go on."
         )

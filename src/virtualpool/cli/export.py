@@ -91,6 +91,8 @@ def export(
         if int8:
             said = Preparation(size, resize, mean, std)
             calibration = _calibration(int8, network, images, said, images_count)
+        timing = "" if not latency else " and times it beside the original"
+        messages().print(f"{output}: writes the file, runs it in its runtime{timing}")
         report = virtualpool.export(
             loaded,
             output,

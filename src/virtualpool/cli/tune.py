@@ -49,7 +49,7 @@ def tune(
     ] = None,
     at_chance: Annotated[
         bool,
-        typer.Option("--at-chance", help="Go on with a classifier that knows no more than chance."),
+        typer.Option("--at-chance", help="Go on with a network that knows no more than chance."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how the command is understood, and do nothing.")
@@ -136,13 +136,13 @@ def _searched(
     **asked: Any,
 ) -> "Frontier":
     """Searches with the options; `asked` are arguments of `search` as they are."""
-    from virtualpool.cli.chance import not_at_chance
+    from virtualpool.cli.chance import chance_in, not_at_chance
     from virtualpool.cli.recovery import few_images_for, images_for
     from virtualpool.search import search
 
     evaluate = opened.evaluator(recovery.mixed_precision)
-    if opened.kind == "classification" and opened.labels and not at_chance:
-        evaluate = not_at_chance(evaluate, len(opened.data.classes))
+    if opened.labels and not at_chance:
+        evaluate = not_at_chance(evaluate, chance_in(opened.data))
     recoverable = few_images_for(opened, judged.seed) if few else None
     if has_target := "target" in asked:
         recoverable = images_for(opened, recovery.reconstruction_images, judged.seed)

@@ -11,6 +11,7 @@ from torch import nn
 import virtualpool as vp
 from virtualpool.measure.masks import confusion, unions
 from virtualpool.tasks.segmentation import PixelLoss, Preparation, evaluator, load_data
+from virtualpool.tasks.segmentation.found import logits_of
 
 
 def image(shape: tuple[int, ...], path: Path) -> None:
@@ -100,7 +101,7 @@ def test_masks_that_cannot_be_used_are_named(street):
 def test_numbers_that_are_no_class_are_refused_where_the_split_begins(street):
     with pytest.raises(vp.VirtualPoolError, match=r"0\.png: The mask holds 255, .* 0 to 1"):
         load_data(street, ignored=7)
-    with pytest.raises(vp.VirtualPoolError, match="holds 1, and there are 1 classes"):
+    with pytest.raises(vp.VirtualPoolError, match="holds 1, and the numbers of classes are 0 to 0"):
         load_data(street, classes=["ground"])
 
 
@@ -146,11 +147,32 @@ def test_images_and_masks_are_resized_together(street):
     assert set(masks.unique().tolist()) <= {0, 1, 255}
 
 
-def test_sizes_that_make_no_batch_are_refused(street):
-    image((20, 20, 3), street / "test" / "other.png")
-    image((20, 20), street / "testannot" / "other.png")
-    with pytest.raises(vp.VirtualPoolError, match="A batch has images of 20 x 20 and of 24 x 32"):
-        next(iter(load_data(street, workers=0).test))
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_whole_images_of_several_sizes_come_singly(street, caplog, split):
+    image((20, 20, 3), street / split / "other.png")
+    image((20, 20), street / f"{split}annot" / "other.png")
+    data = load_data(street, workers=0, batch_size=2)
+    whole = data.some_training_images(5) if split == "train" else data.test
+    assert sorted({tuple(masks.shape) for _, masks in whole}) == [(1, 20, 20), (1, 24, 32)]
+    assert data.train is not None
+    assert data.train.batch_size == (1 if split == "train" else 2)
+    assert ("several sizes" in caplog.text) == (split == "train")
+    cropped = Preparation(crop=(16, 16), augmentation="crop")
+    cut = load_data(street, workers=0, batch_size=2, preparation=cropped).train
+    assert cut is not None
+    assert next(iter(cut))[1].shape == (2, 16, 16)
+
+
+def test_an_error_of_a_process_that_loads_comes_without_its_traceback():
+    caught = "Caught VirtualPoolError in DataLoader worker process 0.\nOriginal Traceback (most "
+    lines = 'recent call last):\n  raise VirtualPoolError("Too")\nvirtualpool.errors.'
+    error = vp.VirtualPoolError(f"{caught}{lines}VirtualPoolError: Too narrow.\n")
+    assert str(error) == "Too narrow."
+
+
+def test_one_channel_is_no_class_each():
+    with pytest.raises(vp.VirtualPoolError, match="one channel"):
+        logits_of(torch.zeros(1, 1, 2, 2), 1, (2, 2))
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,11 @@ class _Search:
         trials = self._trials
         trials.of(self._sites, 1.0, "all sites")
         left = max(0, int(min(trials.room, trials.limit - len(trials.found))))
-        self._log(
-            f"a plan takes about {in_words(trials.seconds)}: at most {left} more, "
-            f"{in_words(left * trials.seconds)} without the recovery of the kept ones"
-        )
+        if left:
+            self._log(
+                f"a plan takes about {in_words(trials.seconds)}: at most {left} more, "
+                f"{in_words(left * trials.seconds)} without the recovery of the kept ones"
+            )
         order = self._fitting()
         alone = {each.name: trials.of(each.sites, 1.0, f"{each.name} alone") for each in order}
         ranked = sorted(order, key=lambda each: alone[each.name].cost_per_ms)

@@ -69,11 +69,25 @@ class Segmentation:
             VirtualPoolError: there are no training images, or `count` is below 1.
         """
         train = self._training()
+        size = _batch_size(self.splits["train"], self.preparation, train.batch_size or 1)
         split = self.splits["train"]
         chosen = _drawn(len(split.pairs), min(count, len(split.pairs)), seed, "training images")
         given: Any = split, self.classes, self.preparation
         images = Images(*given, training=False, ignored=self.ignored, indices=chosen)
-        return loader(images, train.batch_size or 1, train.num_workers, as_batch, training=False)
+        return loader(images, size, train.num_workers, as_batch, training=False)
+
+    def of_one_class(self) -> float:
+        """The mIoU of the best mask with one class everywhere: what is known without looking.
+
+        It is counted in at most 100 test masks.
+        """
+        pairs = self.splits["test"].pairs[:_COUNTED]
+        counts = sum(
+            (_pixels(read_mask(pair), len(self.classes), self.ignored) for pair in pairs),
+            torch.zeros(len(self.classes), dtype=torch.int64),
+        )
+        present = int((counts > 0).sum())
+        return float(counts.max() / counts.sum()) / present if present else 0.0
 
     def class_weights(self) -> tuple[float, ...]:
         """Weights for `PixelLoss`: the median frequency by each class's, at most 10.
@@ -136,7 +150,7 @@ def load_data(
             a name a line, if not given.
         ignored: the number of pixels without a class.
         preparation: sizes, normalisation and augmentation; as `Preparation()` if not given.
-        batch_size: images in a batch, of each process.
+        batch_size: images in a batch, of each process; whole images of several sizes come singly.
         subset: use only this many test images, drawn at random.
         workers: processes that decode images.
         seed: chooses the subset.
@@ -164,11 +178,19 @@ def load_data(
     tested = Images(test, names, prepared, training=False, ignored=ignored, indices=chosen)
     train = None
     if "train" in splits:
-        trained = Images(splits["train"], names, prepared, training=True, ignored=ignored)
-        train = loader(trained, batch_size, workers, as_batch, training=True)
+        split, size = splits["train"], batch_size
+        if not prepared.crops and (size := _batch_size(split, prepared, batch_size)) < batch_size:
+            _log.warning(
+                "The training images have several sizes, so each is a batch. To train with larger "
+                "batches, cut them to one size (augmentation 'crop'; --size on the command line)."
+            )
+        trained = Images(split, names, prepared, training=True, ignored=ignored)
+        train = loader(trained, size, workers, as_batch, training=True)
     return Segmentation(
         train=train,
-        test=loader(tested, batch_size, workers, as_batch, training=False),
+        test=loader(
+            tested, _batch_size(test, prepared, batch_size), workers, as_batch, training=False
+        ),
         classes=names,
         ignored=ignored,
         preparation=prepared,
@@ -186,6 +208,12 @@ def _names(folder: Path, classes: Sequence[str] | int | None) -> list[str]:
             f"{NAMES} with a name on each line."
         )
     return list(names)
+
+
+def _batch_size(split: Split, prepared: Preparation, asked: int) -> int:
+    """The images in a batch of whole ones: 1 where they have several sizes."""
+    sizes = {prepared.resized(*size) for size in split.sizes}
+    return asked if len(sizes) == 1 else 1
 
 
 def _pixels(mask: Tensor, classes: int, ignored: int) -> Tensor:

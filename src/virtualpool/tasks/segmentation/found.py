@@ -65,4 +65,9 @@ def logits_in(outputs: Any) -> Tensor:
             f"The model gives {given}; segmentation expects logits of shape (N, classes, H, W), by "
             'themselves, as `logits` or as "out" of a dict. Wrap it so that it gives these.'
         )
+    if logits.shape[1] == 1:
+        raise VirtualPoolError(
+            "The model gives one channel; segmentation expects one for each class, and the ground "
+            "is a class, too. Wrap it so that it gives torch.cat([-x, x], 1) of its logits x."
+        )
     return logits

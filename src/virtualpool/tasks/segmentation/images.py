@@ -58,6 +58,16 @@ class Preparation:
                 "crop=(rows, columns), or --size on the command line."
             )
 
+    @property
+    def crops(self) -> bool:
+        """Whether training images are cut to one size."""
+        return self.crop is not None and "crop" in self.augmentation
+
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """The width and height of an image once its shorter side is resized."""
+        shorter, side = min(width, height), self.resize or min(width, height)
+        return side * width // shorter, side * height // shorter
+
     def augmentations(self, ignored: int) -> list[Any]:
         """The transforms of training images, which move an image and its mask together."""
         if self.augmentation == "none":

@@ -10,6 +10,8 @@ from virtualpool.tasks.decoding import size_of
 from virtualpool.tasks.segmentation.layouts import PLAIN, VOC, Layout, Pair, layout_of
 from virtualpool.words import count, some
 
+Size = tuple[int, int]
+
 NAMES = "classes.txt"
 """A file in the folder with the name of a class on each line."""
 
@@ -21,10 +23,12 @@ class Split:
     Attributes:
         pairs: the images that can be used, as far as the heads of their files say.
         skipped: of images that were left out the file, and why.
+        sizes: (width, height) of the images that can be used.
     """
 
     pairs: list[Pair] = field(default_factory=list)
     skipped: dict[Path, str] = field(default_factory=dict)
+    sizes: set[Size] = field(default_factory=set)
 
     def left_out(self) -> str:
         """How many images were left out, and why, for people; nothing where none was."""
@@ -80,11 +84,12 @@ def class_names(folder: Path, count: int | None = None) -> list[str] | None:
 def _read(folder: Path, layout: Layout, name: str, pairs: list[Pair]) -> Split:
     split = Split()
     for pair in pairs:
-        reason = _fault(pair)
-        if reason:
-            split.skipped[pair.image] = reason
+        found = _looked_at(pair)
+        if isinstance(found, str):
+            split.skipped[pair.image] = found
         else:
             split.pairs.append(pair)
+            split.sizes.add(found)
     if not split.pairs:
         raise VirtualPoolError(
             f"{folder}, {name}: no image can be used. {split.left_out()}; the layout is "
@@ -93,8 +98,8 @@ def _read(folder: Path, layout: Layout, name: str, pairs: list[Pair]) -> Split:
     return split
 
 
-def _fault(pair: Pair) -> str:
-    """Why a pair cannot be used; nothing where it can, as far as the heads of the files say."""
+def _looked_at(pair: Pair) -> Size | str:
+    """The size of a pair that can be used, as far as the heads of the files say, or why not."""
     if not pair.mask.is_file():
         return f"no mask {pair.mask.parent.name}/{pair.mask.name}"
     try:
@@ -108,4 +113,4 @@ def _fault(pair: Pair) -> str:
         return f"its mask has the colours {colours}; write the number of its class at each pixel"
     if image != mask:
         return f"its mask has {mask[0]} x {mask[1]} pixels, and it {image[0]} x {image[1]}"
-    return ""
+    return image
