@@ -63,9 +63,9 @@ GREY = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 def test_it_is_said_where_the_values_are_from_that_the_user_did_not_give(
     said: dict[str, Any], task: Task, source: str, network: Network, expected: str
 ) -> None:
-    whence = Preparation(**said).whence(task, source, network)
-    assert expected in whence
-    assert bool(expected) == bool(whence)
+    origin = Preparation(**said).origin(task, source, network)
+    assert expected in origin
+    assert bool(expected) == bool(origin)
 
 
 FOLDERS = {

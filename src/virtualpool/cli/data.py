@@ -78,17 +78,17 @@ class Preparation:
         given.setdefault("augmentation", "flip" if side is None else "crop")
         return segmentation.Preparation(crop=None if side is None else (side, side), **given)
 
-    def whence(self, task: Task, source: str, network: Network) -> str:
-        """Where the values are from that the user did not give, for people; may be empty."""
+    def origin(self, task: Task, source: str, network: Network) -> str:
+        """The source of the values that the user did not give, for people; may be empty."""
         if task == "detection":
             return "the detector resizes and normalises them by itself"
         if task == "classification":
             if network.trained and network.preprocessing:
-                return "what was not asked is the weights' own"
+                return "the rest is the weights' own"
             if _has_its_own(source):
-                return "what was not asked is usual for the data set"
+                return "the rest is usual for the data set"
             if network.preprocessing:
-                return "what was not asked is usual for the network"
+                return "the rest is usual for the network"
         if "mean" in self._said and "std" in self._said:
             return ""
         return "mean and std are ImageNet's where not asked: give yours by --mean and --std"

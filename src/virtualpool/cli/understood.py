@@ -27,7 +27,7 @@ def lines(
     millions = sum(each.numel() for each in network.module.parameters()) / 1e6
     classes = "1 class" if len(data.classes) == 1 else f"{len(data.classes)} classes"
     named = weights if weights not in (None, RANDOM) else _NONE
-    how = _prepared(preparation, prepared), preparation.whence(task, source, network)
+    how = _prepared(preparation, prepared), preparation.origin(task, source, network)
     threads = f", {count(torch.get_num_threads(), 'thread')}" if device.type == "cpu" else ""
     return [
         f"network: {model}, {kind}, {millions:.3g} million parameters",
