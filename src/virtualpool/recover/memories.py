@@ -1,8 +1,10 @@
 """The memory that a forward takes, written to files while the forward waits."""
 
+import ctypes
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ class Memories(TorchDispatchMode):
         for key, storage in self._used():
             self._files.write(key, storage)
         self._files.forget(self._ended())
+        _give_back()
 
     def from_files(self) -> None:
         """Gives the memory its contents again."""
@@ -137,6 +140,25 @@ class Files:
     def close(self) -> None:
         """Removes all files."""
         self._folder.cleanup()
+
+
+def _give_back() -> None:
+    """Gives freed memory back to the system.
+
+    Each forward waits in a thread of its own. glibc keeps what a thread has freed for this thread
+    alone, so that a walk over large maps came to hold several times what it uses.
+    """
+    if (trim := _trim()) is not None:
+        trim(0)
+
+
+@cache
+def _trim() -> Callable[[int], int] | None:
+    """`malloc_trim`, where the C library is glibc."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library; TypeError on Windows
+        return None
 
 
 def _bytes_of(storage: torch.UntypedStorage) -> Tensor:
