@@ -14,7 +14,7 @@ are never trained on. Stopped, it goes on when it is started again.
 import argparse
 import json
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ def main() -> None:
         rounds, epochs = [[name for names in rounds for name in names]], EPOCHS[-1:]
         pooled = apply(trunk, example, rounds[0])
         print(f"pooled, with the given weights: {evaluate(pooled)}", flush=True)
+        print(f"images of half the size, the map enlarged: {evaluate.halved(trunk)}", flush=True)
     else:
         ranking = sensitivity_of(trunk, example, evaluate, path=options.run_dir / "one-site.json")
     frontier = search(
@@ -128,7 +129,22 @@ class Similarity:
 
     def __call__(self, model: nn.Module) -> Score:
         """The mean cosine similarity, with the mean relative change beside it."""
-        changed, expected = self._maps(model), self._expected
+        return self._score(self._maps(model))
+
+    def halved(self, original: nn.Module) -> Score:
+        """The original's on images of half the height and width, its last map enlarged."""
+
+        def model(images: Tensor) -> Tensor:
+            small = functional.interpolate(
+                images, scale_factor=0.5, mode="bilinear", antialias=True
+            )
+            return functional.interpolate(original(small), scale_factor=2, mode="bilinear")
+
+        with torch.no_grad():
+            return self._score(self._maps_of(model))
+
+    def _score(self, changed: Tensor) -> Score:
+        expected = self._expected
         cosine = functional.cosine_similarity(changed, expected)
         change = (changed - expected).norm(dim=1) / expected.norm(dim=1)
         return Score.of(cosine, {"relative change": float(change.mean())})
@@ -136,7 +152,10 @@ class Similarity:
     def _maps(self, model: nn.Module) -> Tensor:
         # Both maps are rounded alike.
         with evaluating(model), torch.autocast("cpu", torch.bfloat16, enabled=self._is_half):
-            return torch.cat([model(images).float().flatten(1) for images, _ in self._held_out])
+            return self._maps_of(model)
+
+    def _maps_of(self, model: Callable[[Tensor], Tensor]) -> Tensor:
+        return torch.cat([model(images).float().flatten(1) for images, _ in self._held_out])
 
 
 def tables(ranking: Sensitivity | None, frontier: Frontier) -> str:

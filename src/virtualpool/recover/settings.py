@@ -125,7 +125,7 @@ def distilling(settings: TrainingOptions) -> Training:
     """A training with distillation's defaults; `Training` has the paper's, for labels.
 
     They were found on networks that reconstruction had left nearly right: see
-    docs/results/reconstruction.md.
+    docs/results/reconstruction_tried.md.
 
     >>> its = distilling({"clip": 5.0})
     >>> its.optimizer, its.learning_rate, its.clip
