@@ -38,7 +38,7 @@ def main() -> int:
     )
     parser.add_argument("--side", type=int, default=64, help="of the images, in pixels")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, help="of torchvision")
-    parser.add_argument("--steps", type=int, default=60, help="gradient steps of each layer")
+    parser.add_argument("--steps", type=int, help="gradient steps of each layer, if not as usual")
     options = parser.parse_args()
     rows, is_never_worse = [], True
     for name in options.networks:
@@ -51,7 +51,7 @@ def main() -> int:
     return 0 if is_never_worse else 1
 
 
-def examine(name: str, side: int, steps: int) -> tuple[list[float], list[str]]:
+def examine(name: str, side: int, steps: int | None) -> tuple[list[float], list[str]]:
     """Both errors of a network, and its row."""
     torch.manual_seed(0)
     with torch.no_grad():

@@ -114,7 +114,7 @@ def by_reconstruction(
     batches: Iterable[Any],
     *,
     samples: int = 48,
-    steps: int = 60,
+    steps: int | None = None,
     memory_gib: float = 4.0,
 ) -> Finetune:
     """Recovery by weights solved layer by layer: minutes, without labels (`reconstruct`).
@@ -123,7 +123,7 @@ def by_reconstruction(
         original: the model before pooling.
         batches: batches of images, or of tuples that start with images.
         samples: positions of each map that enter the solve, for each image.
-        steps: of gradients for each layer, after its solve.
+        steps: of gradients for each layer, after its solve; None is two passes over the images.
         memory_gib: about how many GiB the maps of all images may take.
 
     Returns:

@@ -32,7 +32,7 @@ from virtualpool.recover.batches import images_of
 from virtualpool.recover.judging import Judgement, Remembered, judged, results_of, take_best
 from virtualpool.recover.layers import call_order, layers_of, unsolvable
 from virtualpool.recover.limits import COUNT, WEIGHT
-from virtualpool.recover.refining import Refining
+from virtualpool.recover.refining import Refining, usual_steps
 from virtualpool.recover.solver import Solver
 from virtualpool.recover.walk import Pair, Walk
 from virtualpool.words import count, some
@@ -54,7 +54,7 @@ def reconstruct(
     batches: Iterable[Any],
     *,
     samples: int = 48,
-    steps: int = 60,
+    steps: int | None = None,
     memory_gib: float = 4.0,
     seed: int = 0,
     observer: Observer | None = None,
@@ -89,7 +89,7 @@ def reconstruct(
             hundred images to a few thousand. Gone through once, and kept. Labels are not read.
         samples: positions of each map that enter the solve, for each image.
         steps: of Adam for each layer after its solve, on 16 images each; 0 for the closed form
-            alone.
+            alone. None is two passes over the images, and 60 steps at least.
         memory_gib: about how many GiB the maps that wait at a layer may take. The others
             wait in temporary files. A layer whose equations take more, and more than one GiB,
             keeps its weights.
@@ -113,7 +113,8 @@ def reconstruct(
     """
     observer = observer or unobserved
     _check(pooled, original, batches)
-    COUNT.check("steps", steps)
+    if steps is not None:
+        COUNT.check("steps", steps)
     WEIGHT.check("memory_gib", memory_gib)
     if not plan_of(pooled).sites:
         logger.info(
@@ -149,7 +150,8 @@ def reconstruct(
         both = pairs(solved, solving, []), pairs(solved, judging, [])
         shortcuts = {name: each.shortcut for name, each in layers.items() if each.shortcut}
         with Walk(solved, teacher, *both, order, shortcuts, memory_gib) as walk:
-            refining = Refining(steps, len(solving))
+            taken = usual_steps(_images_in(solving)) if steps is None else steps
+            refining = Refining(taken, len(solving))
             solver = Solver(walk, order, samples, memory_gib, seed, refining)
             for done, (name, layer) in enumerate(layers.items()):
                 observer("reconstruction", done, len(layers), name)
@@ -163,7 +165,7 @@ def reconstruct(
         )
     _tell(solver, len(layers), before, after)
     _tell_of_kept(unsolvable(solved, order.calls) | solver.left)
-    _tell_of_few(solver, sum(batch_size((images,)) for _, images in solving))
+    _tell_of_few(solver, _images_in(solving))
     return solved
 
 
@@ -230,6 +232,10 @@ def _split_batch(images: Any) -> tuple[Any, Any]:
         return images[numbers] if isinstance(images, Tensor) else [images[it] for it in numbers]
 
     return some(rest), some(sorted(held))
+
+
+def _images_in(batches: list[_Numbered]) -> int:
+    return sum(batch_size((images,)) for _, images in batches)
 
 
 def _share(batches: list[_Numbered]) -> list[_Numbered]:

@@ -23,11 +23,22 @@ _PIECES = 8
 _RATE = 0.02
 """Of the first step, in parts of the weights' mean size. It falls to zero along half a cosine."""
 
+_PASSES, _LEAST_STEPS = 2, 60
 _FEWEST = 16
+"""Channels of a layer that PyTorch trains safely in channels last."""
 
 Passes = Callable[[], Iterator[tuple[int, list[tuple[Tensor, Tensor]]]]]
 """Goes through the batches of this process: the number of each, and of each call of the layer its
 input and the output that it should have."""
+
+
+def usual_steps(images: int) -> int:
+    """How many steps are worth their time with so many images: two passes, and 60 at least.
+
+    >>> usual_steps(24), usual_steps(1600)
+    (60, 200)
+    """
+    return max(_LEAST_STEPS, math.ceil(_PASSES * images / _IMAGES))
 
 
 def error_of(layer: Layer, x: Tensor, wanted: Tensor) -> Tensor:
