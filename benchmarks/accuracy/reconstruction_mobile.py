@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--plans", nargs="+", choices=PLANS, default=[*PLANS])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--images", type=int, default=500, help="images to recover with, at most")
+    parser.add_argument("--steps", type=int, help="gradient steps of each layer, if not as usual")
     parser.add_argument("--judging", type=int, default=500, help="images to judge by, at most")
     parser.add_argument("--output", type=Path, help="a Markdown file; without, it is printed")
     given = parser.parse_args()
@@ -65,7 +66,8 @@ def main() -> None:
         rows.append(("none", str(seed), "1", "unmodified", *judge(model), ""))
         for plan in given.plans:
             rows += [
-                (plan, str(seed), *row) for row in rows_of(plan, model, images[recovering], judge)
+                (plan, str(seed), *row)
+                for row in rows_of(plan, model, images[recovering], judge, given.steps)
             ]
             print(table(HEAD, rows), flush=True)
     text = (
@@ -111,7 +113,9 @@ class Judge:
         return torch.cat([model(batch) for batch in self._images.split(50)])
 
 
-def rows_of(plan: str, model: nn.Module, images: Tensor, judge: Judge) -> Iterator[tuple[str, ...]]:
+def rows_of(
+    plan: str, model: nn.Module, images: Tensor, judge: Judge, steps: int | None
+) -> Iterator[tuple[str, ...]]:
     """The rows of a plan: each way to recover, and the smaller image."""
     choose, scale = PLANS[plan]
     example = images[:1]
@@ -129,7 +133,7 @@ def rows_of(plan: str, model: nn.Module, images: Tensor, judge: Judge) -> Iterat
     ways: dict[str, Callable[[], nn.Module]] = {
         "given": lambda: pooled,
         "batch norm": measured_anew,
-        "reconstructed": lambda: vp.reconstruct(pooled, model, batches),
+        "reconstructed": lambda: vp.reconstruct(pooled, model, batches, steps=steps),
     }
     for way, recover in ways.items():
         started = time.perf_counter()
