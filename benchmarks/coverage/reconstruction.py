@@ -58,8 +58,9 @@ def examine(name: str, side: int, steps: int | None) -> tuple[list[float], list[
     model = network(name).eval()
     is_detector = name in list_models(detection)
     solving, judging = (batches(side, seed, varied=is_detector) for seed in range(2))
-    with torch.no_grad():
-        by_recalibration(solving)(model)  # else values vanish with depth
+    if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        with torch.no_grad():
+            by_recalibration(solving)(model)  # else values vanish with depth
     pooled = vp.apply(model, solving[0][:1])
     started = time.perf_counter()
     solved = vp.reconstruct(pooled, model, solving, steps=steps)
