@@ -18,11 +18,10 @@ from torch.nn import functional
 from torchvision.models import detection, get_model, list_models, segmentation
 
 import virtualpool as vp
-from benchmarks.common.networks import build
+from benchmarks.common.networks import alive, build
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from virtualpool.graph.inputs import tensors
-from virtualpool.search import by_recalibration
 
 NETWORKS = """
     resnet18 mobilenet_v3_small efficientnet_b0 densenet121 squeezenet1_1 shufflenet_v2_x0_5
@@ -55,12 +54,10 @@ def main() -> int:
 def examine(name: str, side: int, steps: int | None) -> tuple[list[float], list[str]]:
     """Both errors of a network, and its row."""
     torch.manual_seed(0)
-    model = network(name).eval()
+    with torch.no_grad():
+        model = alive(network(name).eval())
     is_detector = name in list_models(detection)
     solving, judging = (batches(side, seed, varied=is_detector) for seed in range(2))
-    if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        with torch.no_grad():
-            by_recalibration(solving)(model)  # else values vanish with depth
     pooled = vp.apply(model, solving[0][:1])
     started = time.perf_counter()
     solved = vp.reconstruct(pooled, model, solving, steps=steps)
