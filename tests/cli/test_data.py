@@ -3,12 +3,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from virtualpool import VirtualPoolError
 from virtualpool.cli.data import Preparation, Task
 from virtualpool.cli.layouts import check_layout
 from virtualpool.cli.network import Network
+from virtualpool.cli.task import check_logits
 from virtualpool.tasks.preprocessing import IMAGENET_MEAN, Preprocessing
 
 IMAGENET = Preprocessing(224, resize=256, augmentation="resized crop")
@@ -93,3 +95,22 @@ def test_a_folder_for_another_task_names_its_task(
 @pytest.mark.parametrize("folder", ["", "nowhere"])
 def test_a_folder_that_no_task_knows_is_left_to_the_task(tmp_path: Path, folder: str) -> None:
     check_layout(str(tmp_path / folder), "segmentation")
+
+
+@pytest.mark.parametrize("logits", [2, 3, 5])
+def test_a_classifier_has_a_logit_for_each_class(
+    logits: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, logits))
+    asked: Any = network, torch.rand(1, 3, 4, 4), "FOLDER", ["a", "b", "c"]
+    if logits < 3:
+        with pytest.raises(VirtualPoolError, match="gives logits of 2; build it for as many"):
+            check_logits(*asked)
+        return
+    check_logits(*asked)
+    assert ("logits of 5" in capsys.readouterr().err) == (logits == 5)
+
+
+@pytest.mark.parametrize("network", [nn.Identity(), nn.Linear(7, 3)])
+def test_what_gives_no_logits_is_left_to_what_runs_it(network: nn.Module) -> None:
+    check_logits(network, torch.rand(1, 3, 4, 4), "FOLDER", ["a", "b"])

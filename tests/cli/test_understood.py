@@ -61,7 +61,8 @@ def test_few_images_and_plain_numbers_say_nothing_of_chance() -> None:
 def test_a_segmentation_network_has_to_beat_one_class_everywhere(
     tmp_path: Path, score: float, is_refused: bool
 ) -> None:
-    write(tmp_path, "test", 3)  # 12 x 10 bright pixels of 23 x 32
+    write(tmp_path, "test", 4)  # 12 x 10 bright pixels of 23 x 32
+    (tmp_path / "testannot" / "3.png").write_bytes(b"broken")
     chance = chance_in(segmentation.load_data(tmp_path, classes=2, workers=0))
     assert chance.limit == pytest.approx((1 - 120 / (23 * 32)) / 2)
     judge = not_at_chance(lambda _: Score.of(torch.full((10,), score)), chance)

@@ -19,6 +19,7 @@ from virtualpool.cli.network import Network, device_of, example_images, load_net
 from virtualpool.cli.terminal import messages
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import map_tensors
+from virtualpool.graph.outputs import answer_in
 from virtualpool.graph.random_numbers import seeded
 from virtualpool.graph.running import evaluating
 from virtualpool.measure.score import Evaluate
@@ -149,6 +150,8 @@ def open_task(
     with processes.main_first(), seeded(seed, "network"):
         network = load_network(model, weights)
         data, images, prepared = opening(network, source, preparation, shared)
+    if task == "classification" and labels:
+        check_logits(network.module, images, source, data.classes)
     for line in understood.lines(
         task, model, weights, network, source, data, preparation, prepared, where
     ):
@@ -173,6 +176,33 @@ def _for_classification(
     prepared = preparation.for_images(source, network)
     data = classification.load_data(source, preprocessing=prepared, **shared)
     return data, example_images(network, prepared.size), asdict(prepared)
+
+
+def check_logits(
+    network: nn.Module, images: torch.Tensor, source: str, classes: Sequence[str]
+) -> None:
+    """Refuses a classifier with fewer logits than the data has classes; says so of one with more.
+
+    Raises:
+        VirtualPoolError: it gives too few.
+    """
+    try:
+        with evaluating(network), torch.no_grad():
+            answer = answer_in(network(images))
+    except Exception:  # whatever runs it next knows more about it
+        return
+    logits = answer.shape[1] if isinstance(answer, torch.Tensor) and answer.ndim == 2 else 0
+    if logits in (0, len(classes)):
+        return
+    found = f"{source} has {len(classes)} classes ({some(classes, 5)})"
+    if logits < len(classes):
+        raise VirtualPoolError(
+            f"{found}, and the network gives logits of {logits}; build it for as many."
+        )
+    messages().print(
+        f"{found}, and the network gives logits of {logits}: the first class of the data is its "
+        "logit 0. For as many as the data, build it in a file (FILE.py:FUNCTION)."
+    )
 
 
 def _for_detection(

@@ -22,6 +22,7 @@ from virtualpool.tasks.segmentation.images import (
     first_numbers,
     read_mask,
 )
+from virtualpool.tasks.segmentation.layouts import Pair
 from virtualpool.tasks.segmentation.listing import NAMES, Split, class_names, read_splits
 from virtualpool.tasks.segmentation.loss import PixelLoss
 
@@ -77,15 +78,12 @@ class Segmentation:
         return loader(images, size, train.num_workers, as_batch, training=False)
 
     def of_one_class(self) -> float:
-        """The mIoU of the best mask with one class everywhere: what is known without looking.
+        """The mIoU of the best mask with one class everywhere, which needs no look at an image.
 
         It is counted in at most 100 test masks.
         """
         pairs = self.splits["test"].pairs[:_COUNTED]
-        counts = sum(
-            (_pixels(read_mask(pair), len(self.classes), self.ignored) for pair in pairs),
-            torch.zeros(len(self.classes), dtype=torch.int64),
-        )
+        counts = _pixels_in(pairs, len(self.classes), self.ignored)
         present = int((counts > 0).sum())
         return float(counts.max() / counts.sum()) / present if present else 0.0
 
@@ -100,9 +98,8 @@ class Segmentation:
         """
         self._training()
         pairs = self.splits["train"].pairs
-        counts = torch.zeros(len(self.classes), dtype=torch.int64)
-        for pair in pairs[:: max(1, len(pairs) // _COUNTED)]:
-            counts += _pixels(read_mask(pair), len(self.classes), self.ignored)
+        some = pairs[:: max(1, len(pairs) // _COUNTED)]
+        counts = _pixels_in(some, len(self.classes), self.ignored)
         shares = counts / counts.sum().clamp_min(1)
         median = shares[shares > 0].median() if bool((shares > 0).any()) else torch.ones(())
         weights = torch.where(shares > 0, (median / shares).clamp_max(10.0), 1.0)
@@ -216,9 +213,17 @@ def _batch_size(split: Split, prepared: Preparation, asked: int) -> int:
     return asked if len(sizes) == 1 else 1
 
 
-def _pixels(mask: Tensor, classes: int, ignored: int) -> Tensor:
-    counted = mask[(mask != ignored) & (mask < classes)]
-    return torch.bincount(counted, minlength=classes)
+def _pixels_in(pairs: Sequence[Pair], classes: int, ignored: int) -> Tensor:
+    """How many pixels of each class the masks hold that can be read."""
+    counts = torch.zeros(classes, dtype=torch.int64)
+    for pair in pairs:
+        try:
+            mask = read_mask(pair)
+        except Exception:  # it is named when it is met
+            continue
+        counted = mask[(mask != ignored) & (mask < classes)]
+        counts += torch.bincount(counted, minlength=classes)
+    return counts
 
 
 def _drawn(available: int, count: int, seed: int, what: str = "test images") -> list[int]:
