@@ -58,7 +58,7 @@ def examine(name: str, side: int, steps: int | None) -> tuple[list[float], list[
         model = alive(network(name).eval())
     is_detector = name in list_models(detection)
     solving, judging = (batches(side, seed, varied=is_detector) for seed in range(2))
-    pooled = vp.apply(model, solving[0][:1])
+    pooled = vp.apply(model, solving[0][0][:1] if is_detector else solving[0][:1])
     started = time.perf_counter()
     solved = vp.reconstruct(pooled, model, solving, steps=steps)
     seconds = time.perf_counter() - started
@@ -75,15 +75,16 @@ def network(name: str) -> nn.Module:
 
 
 def batches(side: int, seed: int, *, varied: bool) -> list[Any]:
-    """Batches of smooth random images; lists of images of several sizes, if varied."""
+    """Batches of smooth random images; if varied, of lists of several sizes, as detectors' are."""
     generator = torch.Generator().manual_seed(seed)
     images = functional.interpolate(
         torch.randn(IMAGES, 3, 8, 8, generator=generator), (side, side), mode="bicubic"
     )
     if not varied:
         return [*images.split(BATCH)]
+    sizes = [(side - 8 * (place % 3), side - 4 * (place % 4)) for place in range(BATCH)]
     return [
-        [one[:, : side - 8 * (place % 3), : side - 4 * (place % 4)] for place, one in enumerate(it)]
+        ([one[:, :height, :width] for one, (height, width) in zip(it, sizes, strict=True)], {})
         for it in images.split(BATCH)
     ]
 
@@ -101,8 +102,8 @@ def error(model: nn.Module, original: nn.Module, judging: list[Any]) -> float:
 
 def outputs(model: Any, images: Any) -> list[Tensor]:
     """The outputs for a batch; of a detector its trunk's maps, since boxes are as many as found."""
-    if isinstance(images, list):
-        return tensors(model.backbone(model.transform(images)[0].tensors))
+    if isinstance(images, tuple):
+        return tensors(model.backbone(model.transform(images[0])[0].tensors))
     return tensors(model(images))
 
 
