@@ -89,7 +89,14 @@ def test_a_network_and_a_task_that_do_not_fit_are_refused(
 
 
 def test_a_folder_of_classes_has_no_boxes(refused: Run, detector: str, images: Path) -> None:
-    assert "VOC's layout is" in refused(*asked("sensitivity", detector, images))
+    said = refused(*asked("sensitivity", detector, images))
+    assert "is laid out for classification, and the task is detection" in said
+
+
+def test_a_folder_without_boxes_is_told_of_the_layouts(
+    refused: Run, detector: str, tmp_path: Path
+) -> None:
+    assert "VOC's layout is" in refused(*asked("sensitivity", detector, tmp_path))
 
 
 def test_a_detector_of_too_few_classes_is_refused_and_of_more_is_told(

@@ -44,7 +44,8 @@ def test_a_run_from_its_command_to_the_picked_file(
         each.strip() for each in wide
     }
     assert "round-01: 2 sites fused; 0 maps are still interpolated" in result.stderr
-    assert "cpu" in result.stdout.splitlines()[-3]
+    assert "cpu" in result.stdout.splitlines()[-4]
+    assert result.stdout.splitlines()[-1].startswith("Pick a model: virtualpool pick ")
     assert "faster" in (folder / "report.html").read_text(encoding="utf-8")
 
     # The same command again does nothing anew.
@@ -123,7 +124,7 @@ def test_a_run_compares_with_smaller_images(
     for name in ("smaller-0.75", "smaller-0.625", "smaller-0.5"):
         assert f"{name}/model.safetensors" in result.stdout
         assert f"{name}, as in round-02: recovery by " in result.stderr
-    assert "speed" in result.stdout.splitlines()[-4]  # who is ahead, or that none can be
+    assert "speed" in result.stdout.splitlines()[-5]  # who is ahead, or that none can be
     assert '<section id="comparison">' in (folder / "report.html").read_text(encoding="utf-8")
 
     found = as_json(*asked)
