@@ -140,8 +140,7 @@ class Similarity:
             )
             return functional.interpolate(original(small), scale_factor=2, mode="bilinear")
 
-        with torch.no_grad():
-            return self._score(self._maps_of(model))
+        return self._score(self._maps_of(model))
 
     def _score(self, changed: Tensor) -> Score:
         expected = self._expected
@@ -150,12 +149,14 @@ class Similarity:
         return Score.of(cosine, {"relative change": float(change.mean())})
 
     def _maps(self, model: nn.Module) -> Tensor:
-        # Both maps are rounded alike.
-        with evaluating(model), torch.autocast("cpu", torch.bfloat16, enabled=self._is_half):
+        with evaluating(model):
             return self._maps_of(model)
 
+    @torch.no_grad()
     def _maps_of(self, model: Callable[[Tensor], Tensor]) -> Tensor:
-        return torch.cat([model(images).float().flatten(1) for images, _ in self._held_out])
+        # All maps are rounded alike.
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._is_half):
+            return torch.cat([model(images).float().flatten(1) for images, _ in self._held_out])
 
 
 def tables(ranking: Sensitivity | None, frontier: Frontier) -> str:
