@@ -3,9 +3,11 @@
 Torchvision's have random weights, but are alive as trained ones are; All-CNN-C is trained.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model, get_model_weights
+from torchvision.models import detection, get_model, get_model_weights, list_models, segmentation
 
 from virtualpool.cli.network import load_network
 from virtualpool.models import all_cnn_c
@@ -45,9 +47,13 @@ def _found(name: str) -> nn.Module:
 
 
 def build(network: str) -> nn.Module:
-    """A network of torchvision, by its name, with random weights."""
-    # These two warn of their slow initialisation unless they are told not to do it.
-    options = {"init_weights": False} if network in ("googlenet", "inception_v3") else {}
+    """A network of torchvision, by its name, with random weights, its trunk's too."""
+    options: dict[str, Any] = {}
+    if network in ("googlenet", "inception_v3"):
+        # These two warn of their slow initialisation unless they are told not to do it.
+        options["init_weights"] = False
+    if network in (*list_models(detection), *list_models(segmentation)):
+        options["weights_backbone"] = None
     return get_model(network, weights=None, **options)
 
 

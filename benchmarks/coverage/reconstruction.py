@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import detection, get_model, list_models, segmentation
+from torchvision.models import detection, list_models
 
 import virtualpool as vp
 from benchmarks.common.networks import alive, build
@@ -55,7 +55,7 @@ def examine(name: str, side: int, steps: int | None) -> tuple[list[float], list[
     """Both errors of a network, and its row."""
     torch.manual_seed(0)
     with torch.no_grad():
-        model = alive(network(name).eval())
+        model = alive(build(name).eval())
     is_detector = name in list_models(detection)
     solving, judging = (batches(side, seed, varied=is_detector) for seed in range(2))
     pooled = vp.apply(model, solving[0][0][:1] if is_detector else solving[0][:1])
@@ -65,13 +65,6 @@ def examine(name: str, side: int, steps: int | None) -> tuple[list[float], list[
     errors = [error(each, model, judging) for each in (pooled, solved)]
     sites = str(len(vp.plan_of(pooled).sites))
     return errors, [name, sites, *(f"{each:.3g}" for each in errors), f"{seconds:.0f}"]
-
-
-def network(name: str) -> nn.Module:
-    """A network of torchvision with random weights, its trunk's too."""
-    if name in list_models(detection) + list_models(segmentation):
-        return get_model(name, weights=None, weights_backbone=None)
-    return build(name)
 
 
 def batches(side: int, seed: int, *, varied: bool) -> list[Any]:
