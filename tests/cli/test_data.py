@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from virtualpool import VirtualPoolError
-from virtualpool.cli.data import Preparation, Task
+from virtualpool.cli.data import Kind, Preparation
 from virtualpool.cli.layouts import check_layout
 from virtualpool.cli.network import Network
 from virtualpool.cli.task import check_logits
@@ -63,7 +63,7 @@ GREY = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
     ],
 )
 def test_it_is_said_where_the_values_are_from_that_the_user_did_not_give(
-    said: dict[str, Any], task: Task, source: str, network: Network, expected: str
+    said: dict[str, Any], task: Kind, source: str, network: Network, expected: str
 ) -> None:
     origin = Preparation(**said).origin(task, source, network)
     assert expected in origin
@@ -80,7 +80,7 @@ FOLDERS = {
 @pytest.mark.parametrize("laid_out", FOLDERS)
 @pytest.mark.parametrize("task", FOLDERS)
 def test_a_folder_for_another_task_names_its_task(
-    tmp_path: Path, laid_out: str, task: Task
+    tmp_path: Path, laid_out: str, task: Kind
 ) -> None:
     for name in FOLDERS[laid_out]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

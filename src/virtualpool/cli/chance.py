@@ -13,8 +13,8 @@ from virtualpool.plan import plan_of
 from virtualpool.tasks.classification import Classification
 from virtualpool.tasks.segmentation import Segmentation
 
-_ENOUGH = {"classification": 100, "others": 10}
-"""Images from which on a score can be told from chance."""
+_ENOUGH, _ENOUGH_GUESSES = 10, 100
+"""Images from which on a score can be told from chance; more where chance is a guess."""
 _ERRORS = 2.0
 
 
@@ -30,7 +30,7 @@ class Chance:
 
     limit: float
     said: str
-    images: int = _ENOUGH["others"]
+    images: int = _ENOUGH
 
 
 def chance_in(data: Any) -> Chance:
@@ -56,9 +56,7 @@ def of_classes(classes: int, images: int) -> Chance:
     """
     chance = 1 / classes
     error = math.sqrt(chance * (1 - chance) / max(images, 1))
-    return Chance(
-        chance + _ERRORS * error, f"chance {100 * chance:.1f} %", _ENOUGH["classification"]
-    )
+    return Chance(chance + _ERRORS * error, f"chance {100 * chance:.1f} %", _ENOUGH_GUESSES)
 
 
 def not_at_chance(evaluate: Evaluate, chance: Chance) -> Evaluate:

@@ -10,7 +10,7 @@ from virtualpool.tasks.detection import Augmentation
 from virtualpool.tasks.preprocessing import Preprocessing
 from virtualpool.tasks.sources import open_source
 
-Task = Literal["classification", "detection", "segmentation"]
+Kind = Literal["classification", "detection", "segmentation"]
 Colour = tuple[float, float, float]
 
 
@@ -78,7 +78,7 @@ class Preparation:
         given.setdefault("augmentation", "flip" if side is None else "crop")
         return segmentation.Preparation(crop=None if side is None else (side, side), **given)
 
-    def origin(self, task: Task, source: str, network: Network) -> str:
+    def origin(self, task: Kind, source: str, network: Network) -> str:
         """The source of the values that the user did not give, for people; may be empty."""
         if task == "detection":
             return "the detector resizes and normalises them by itself"

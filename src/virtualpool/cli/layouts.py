@@ -3,21 +3,21 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from virtualpool.cli.data import Task
+from virtualpool.cli.data import Kind
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.detection.coco import is_coco
 from virtualpool.tasks.detection.voc import is_voc
 from virtualpool.tasks.segmentation.layouts import has_masks
 from virtualpool.tasks.sources import has_classes
 
-_LAYOUTS: dict[Task, Callable[[Path], bool]] = {
+_LAYOUTS: dict[Kind, Callable[[Path], bool]] = {
     "classification": has_classes,
     "detection": lambda folder: is_voc(folder) or is_coco(folder),
     "segmentation": has_masks,
 }
 
 
-def check_layout(source: str, task: Task) -> None:
+def check_layout(source: str, task: Kind) -> None:
     """Refuses a folder that is laid out for other tasks than the one that is asked for.
 
     A folder that no task knows is left to the task, whose error says what it expects.

@@ -12,8 +12,7 @@ from torch import nn
 
 from virtualpool import processes
 from virtualpool.cli import understood
-from virtualpool.cli.data import Preparation
-from virtualpool.cli.data import Task as Kind
+from virtualpool.cli.data import Kind, Preparation
 from virtualpool.cli.layouts import check_layout
 from virtualpool.cli.network import Network, device_of, example_images, load_network
 from virtualpool.cli.terminal import messages
@@ -145,8 +144,8 @@ def open_task(
         "detection": _for_detection,
         "segmentation": partial(_for_segmentation, ignored=ignored),
     }[task]
-    # Random weights, too, are the same when a run goes on, and in all of several processes.
     check_layout(source, task)
+    # Random weights, too, are the same when a run goes on, and in all of several processes.
     with processes.main_first(), seeded(seed, "network"):
         network = load_network(model, weights)
         data, images, prepared = opening(network, source, preparation, shared)

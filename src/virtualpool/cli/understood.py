@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from virtualpool.cli.data import Preparation, Task
+from virtualpool.cli.data import Kind, Preparation
 from virtualpool.cli.network import RANDOM, Network
 from virtualpool.words import count, some
 
@@ -12,7 +12,7 @@ _NONE = "none given: as the network is built. If that is at random, give --weigh
 
 
 def lines(
-    task: Task,
+    task: Kind,
     model: str,
     weights: str | None,
     network: Network,

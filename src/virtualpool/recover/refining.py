@@ -24,6 +24,7 @@ _RATE = 0.02
 """Of the first step, in parts of the weights' mean size. It falls to zero along half a cosine."""
 
 _PASSES, _LEAST_STEPS = 2, 60
+"""Over the images, where it is not said how many steps; and the steps of few images."""
 _FEWEST = 16
 """Channels of a layer that PyTorch trains safely in channels last."""
 

@@ -171,10 +171,10 @@ def read_mask(pair: Pair) -> Tensor:
     return torch.from_numpy(values if pair.numbers is None else np.array(pair.numbers)[values])
 
 
-def check_values(mask: Tensor, classes: int, ignored: int) -> None:
-    """Refuses a mask with a number that is neither a class's nor the one of ignored pixels."""
-    found = set(mask.unique().tolist()) - {ignored}
-    unknown = sorted(number for number in found if not 0 <= number < classes)
+def check_values(mask: Tensor, classes: int, ignored: int) -> set[int]:
+    """The numbers in a mask, refused if one is neither a class's nor the one of ignored pixels."""
+    found = set(mask.unique().tolist())
+    unknown = sorted(it for it in found if it != ignored and not 0 <= it < classes)
     if unknown:
         raise VirtualPoolError(
             f"The mask holds {', '.join(map(str, unknown[:5]))}, and the numbers of classes are 0 "
@@ -182,6 +182,7 @@ def check_values(mask: Tensor, classes: int, ignored: int) -> None:
             "the network for more classes, or say which number to ignore (ignored=..., or "
             "--ignore on the command line)."
         )
+    return found
 
 
 def as_batch(batch: list[Example | None]) -> Example:
@@ -217,8 +218,7 @@ def first_numbers(pairs: Sequence[Pair], classes: int, ignored: int, count: int)
         except Exception:  # it is named when it is met
             continue
         try:
-            check_values(mask, classes, ignored)
+            numbers |= check_values(mask, classes, ignored)
         except VirtualPoolError as error:
             raise VirtualPoolError(f"{pair.mask}: {error}") from error
-        numbers.update(mask.unique().tolist())
     return numbers
