@@ -15,8 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import ResNetConfig, ResNetForImageClassification, Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import (  # pyright: ignore[reportMissingImports]
+    ResNetConfig,
+    ResNetForImageClassification,
+    Trainer,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint  # pyright: ignore[reportMissingImports]
 
 import virtualpool as vp
 from virtualpool.search import Round

@@ -26,7 +26,7 @@ def hugging_face(name: str, *, trained: bool) -> tuple[nn.Module, Preprocessing 
         VirtualPoolError: transformers is not installed, or has no such class.
     """
     try:
-        import transformers
+        import transformers  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise VirtualPoolError(
             "transformers is not installed; install it by: pip install 'virtualpool[hf]'."
