@@ -3,10 +3,11 @@
     python -m benchmarks.accuracy.frontier virtualpool:all_cnn_c --weights cifar10 --data cifar10 \
         --images 1000 --epochs 1 --train-images 2000 --border padded --run-dir runs/frontier
 
-The rivals are smaller images alone, the paper's rounds, and all sites at once. All that are pooled
-are reconstructed with the same images; then all are distilled from the original's outputs and maps.
+The rivals are smaller images alone, the paper's rounds, all sites at once, and, with `--pruning`,
+Torch-Pruning in an environment of its own. All that are pooled are reconstructed with the same images; then all are distilled from the original's outputs and maps.
 The longest chain of the target's plans, each trained on from the one before, decides how long:
-smaller images and all sites are trained for as many epochs in one go, the rounds in three parts. At
+smaller images, pruned networks and all sites are trained for as many epochs in one go, the rounds
+in three parts. At
 the end all models are timed interleaved. Every model is kept in the run's directory: stopped, the
 program goes on. The directory also gets `frontier.svg`.
 """
@@ -21,6 +22,7 @@ import torch
 
 import virtualpool as vp
 from benchmarks.accuracy.ablation.figure import draw
+from benchmarks.accuracy.ablation.pruning import pruned
 from benchmarks.accuracy.ablation.results import Result
 from benchmarks.accuracy.reconstruction import Training, training_of
 from benchmarks.common.setting import command, setting
@@ -39,6 +41,8 @@ from virtualpool.search.planning.trial import Draft
 
 TARGET = "the target's frontier"
 SMALLER, ROUNDS, ALL = "smaller images alone", "the paper's rounds", "all sites"
+PRUNED, PARTS = "Torch-Pruning", ("0.76", "0.60", "0.44", "0.32", "0.24")
+"""The parts of the multiply-accumulates that are left."""
 HEAD = ["way", "sites", "image scale", "accuracy, %", "drop, points", "speed-up", "MACs"]
 LEADS = ["rival", "at", f"{TARGET}, points ahead", "± paired, points"]
 _ROUNDS = 3
@@ -63,6 +67,8 @@ def main() -> None:
     ways[SMALLER] = [*subject.smaller()]
     ways[ROUNDS] = subject.rounds("rounds", Grouped(count=_ROUNDS))
     ways[ALL] = subject.rounds("all", [subject.sites])
+    if given.pruning:
+        ways[PRUNED] = [*subject.pruned()]
     times = subject.timed(ways)
     speeds = {
         way: [
@@ -122,16 +128,27 @@ class Subject:
     def smaller(self) -> Iterator[Model]:
         """The unmodified network on smaller images, trained for as long."""
         for scale in SCALES:
-            name = f"smaller-{scale:g}"
-            model = vp.apply(self.model, self.example, [], image_scale=scale)
-            path: Path = self.given.run_dir / f"{name}.safetensors"
-            if self.training and not path.exists():
-                folder = self.given.run_dir / name
-                folder.mkdir(parents=True, exist_ok=True)
-                settings = self.training.settings | {"epochs": self.long}
-                Training(self.training.batches, settings).of(model, self.model, folder, self.judge)
-                vp.save(model, path)
-            yield self._model(name, vp.load(self.model, path) if path.exists() else model)
+            yield self._trained(f"smaller-{scale:g}", self.model, scale)
+
+    def pruned(self) -> Iterator[Model]:
+        """The network with fewer channels, trained for as long."""
+        folder: Path = self.given.run_dir / "pruned"
+        if not (folder / f"part-{PARTS[-1]}.pt").exists():
+            pruned(self.model, folder, self.given.run_dir)
+        for part in PARTS:
+            model = torch.load(folder / f"part-{part}.pt", weights_only=False)
+            yield self._trained(f"pruned-{part}", model)
+
+    def _trained(self, name: str, network: torch.nn.Module, scale: float = 1.0) -> Model:
+        model = vp.apply(network, self.example, [], image_scale=scale)
+        path: Path = self.given.run_dir / f"{name}.safetensors"
+        if self.training and not path.exists():
+            folder = self.given.run_dir / name
+            folder.mkdir(parents=True, exist_ok=True)
+            settings = self.training.settings | {"epochs": self.long}
+            Training(self.training.batches, settings).of(model, self.model, folder, self.judge)
+            vp.save(model, path)
+        return self._model(name, vp.load(network, path) if path.exists() else model)
 
     def rounds(self, name: str, schedule: Any) -> list[Model]:
         """The models of rounds, the last of which is trained for as long."""
@@ -251,6 +268,7 @@ def arguments() -> Namespace:
     added.add_argument("--points", type=int, default=6, help="of the target")
     added.add_argument("--budget", type=float, help="seconds of the target's search")
     add_training(added, 1, "of each plan; 0 trains nothing")
+    added.add_argument("--pruning", action="store_true", help="Torch-Pruning is a rival, too")
     added.add_argument("--mode", choices=("eager", "compiled"), default="compiled")
     added.add_argument("--timing-batch", type=int, default=32, help="images a call that is timed")
     added.add_argument("--repeats", type=int, default=15)

@@ -78,7 +78,9 @@ class Training:
 def training_of(given: Namespace) -> Training:
     """The training that the options ask for, with images that are cropped and flipped."""
     varied: Any = opened(given, "crop").training_batches
-    settings = {"epochs": given.epochs, "seed": given.seed}
+    settings = {
+        "epochs": given.epochs, "seed": given.seed, "mixed_precision": given.precision
+    }  # fmt: skip
     if given.learning_rate:
         settings["learning_rate"] = given.learning_rate
     return Training(part_of(varied, given.train_images, given.seed), settings)

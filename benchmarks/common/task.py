@@ -44,6 +44,7 @@ def add_training(made: ArgumentParser, epochs: float, purpose: str) -> None:
     made.add_argument("--epochs", type=float, default=epochs, help=purpose)
     made.add_argument("--train-images", type=int, help="train on so many images alone")
     made.add_argument("--learning-rate", type=float, help="as distillation's if not given")
+    made.add_argument("--precision", choices=("no", "bf16"), default="no", help="of the training")
 
 
 def opened(given: Namespace, augmentation: str) -> Task:

@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from virtualpool import save
 from virtualpool.models import UNetVGG16, unet_vgg16
@@ -47,6 +48,8 @@ def main() -> None:
     data = opened(options.data, options.batch_size, options.workers)
     assert data.train is not None
     model = network(options.trunk)
+    if options.weights:
+        model.load_state_dict(load_file(options.weights))
     model.features.requires_grad_(not options.trunk)
     finetune = by_labels(
         data.train,
@@ -90,7 +93,8 @@ def opened(
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trunk", type=Path, help="features.N.weight and .bias")
+    parser.add_argument("--trunk", type=Path, help="features.N.weight and .bias, which stay")
+    parser.add_argument("--weights", type=Path, help="a whole network, all of it trained on")
     parser.add_argument("--data", type=Path, required=True, help="CamVid's folder")
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--epochs", type=float, default=6)

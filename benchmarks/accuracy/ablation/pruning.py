@@ -25,7 +25,8 @@ def pruned_as_fast_as(pooled: Mapping[str, Change], setup: Setup) -> dict[str, C
     """
     folder = setup.directory / "pruned"
     nearest = setup.run.remember(
-        "pruned/nearest.json", lambda: _nearest(pooled, pruned(folder, setup), setup)
+        "pruned/nearest.json",
+        lambda: _nearest(pooled, pruned(setup.network, folder, setup.directory), setup),
     )
     return {name: partial(_loaded, folder / nearest[name]) for name in pooled}
 
@@ -45,11 +46,17 @@ def _nearest(pooled: Mapping[str, Change], files: list[Path], setup: Setup) -> d
     return nearest
 
 
-def pruned(folder: Path, setup: Setup) -> list[Path]:
-    """The files of the network, pruned by more and more."""
-    python = environment(setup.directory / "environment", TORCH_PRUNING)
+def pruned(network: nn.Module, folder: Path, directory: Path) -> list[Path]:
+    """The files of a network, pruned by more and more.
+
+    Args:
+        network: of a class that another Python can import.
+        folder: of the files.
+        directory: of the run, which gets the environment that has Torch-Pruning.
+    """
+    python = environment(directory / "environment", TORCH_PRUNING)
     with replacing(folder / "network.pt") as beside:
-        torch.save(setup.network, beside)
+        torch.save(network, beside)
     run(python, "benchmarks.accuracy.prune_trained", folder / "network.pt", folder)
     return sorted(folder.glob("part-*.pt"))
 
