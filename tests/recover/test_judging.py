@@ -50,6 +50,13 @@ def test_weights_with_fewer_classes_right_are_not_taken():
     assert _weight(model) == 0
 
 
+def test_weights_whose_outputs_are_unrelated_are_not_taken():
+    model, wanted = scale(-3.0), torch.ones(4, 1)
+    with torch.no_grad():
+        take_best(model, scale(-9.0), lambda it: judge(_weight(it) * wanted, wanted))
+    assert _weight(model) == -9
+
+
 def test_logits_near_their_mean_are_further_off_than_noisy_ones():
     wanted = 8 * torch.eye(10)
     noise = torch.randn(10, 10, generator=torch.Generator().manual_seed(0))

@@ -28,11 +28,13 @@ class Judgement:
             the divergence from the original's classes added to theirs, in nats an image.
         agreed: the images with the original's first class; none where outputs are no logits.
         share: the part of the way to the solved weights.
+        related: False where outputs of zero would be as near to the original's.
     """
 
     error: float
     agreed: int
     share: float = 0.0
+    related: bool = True
 
 
 def take_best(
@@ -41,7 +43,8 @@ def take_best(
     """Gives a model the weights with the least error on held-out images.
 
     They lie on the way from the given weights to its own, which are solved. Weights with which
-    fewer images have the original's first class are not taken.
+    fewer images have the original's first class are not taken, and neither are weights whose
+    outputs have nothing to do with the original's: what a few images say of them is chance.
 
     Args:
         model: has the solved weights; is changed.
@@ -68,7 +71,8 @@ def take_best(
     for share in SHARES:
         go(share)
         judgement = replace(judge(model), share=share)
-        if judgement.agreed >= before.agreed and judgement.error < least:
+        better = judgement.agreed >= before.agreed and judgement.error < least
+        if better and judgement.related:
             best, least = judgement, judgement.error
     go(best.share)
     return before, best
@@ -91,9 +95,10 @@ def judged(pairs: list[Pair], device: torch.device) -> Judgement:
             sums[4] += len(given[0])
     processes.add_up([sums])
     error, scale, agreed, divergence, count = sums.tolist()
+    error = error / scale if scale else error
     # The square error alone would have logits near their mean, with their order lost.
-    error = (error / scale if scale else error) + (divergence / count if count else 0.0)
-    return Judgement(error, round(agreed))
+    both = error + (divergence / count if count else 0.0)
+    return Judgement(both, round(agreed), related=not scale or error < 1)
 
 
 class Remembered:
