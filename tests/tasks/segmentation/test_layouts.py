@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -156,3 +157,10 @@ def test_masks_of_black_and_white_leave_one_class(street, caplog, second):
         save(mask, pixels)
     load_data(street, workers=0)
     assert ("hold 0 alone, beside 255 of ignored pixels" in caplog.text) == (second == 255)
+
+
+def test_a_number_that_the_data_set_does_not_have_is_named(streets):
+    mask = next((streets / "gtFine" / "train" / "bonn").glob("*_labelIds.png"))
+    Image.fromarray(np.full((2, 4), 300, dtype=np.uint16)).save(mask)
+    with pytest.raises(vp.VirtualPoolError, match="The mask holds 300"):
+        load_data(streets, workers=0)

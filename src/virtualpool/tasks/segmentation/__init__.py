@@ -80,26 +80,23 @@ class Segmentation:
     def of_one_class(self) -> float:
         """The mIoU of the best mask with one class everywhere, which needs no look at an image.
 
-        It is counted in at most 100 test masks.
+        It is counted in about 100 test masks.
         """
-        pairs = self.splits["test"].pairs[:_COUNTED]
-        counts = _pixels_in(pairs, len(self.classes), self.ignored)
+        counts = self._pixels("test")
         present = int((counts > 0).sum())
         return float(counts.max() / counts.sum()) / present if present else 0.0
 
     def class_weights(self) -> tuple[float, ...]:
         """Weights for `PixelLoss`: the median frequency by each class's, at most 10.
 
-        The frequencies are of the pixels in at most 100 training masks; a class that is not in
+        The frequencies are of the pixels in about 100 training masks; a class that is not in
         them has the weight 1 (Eigen and Fergus, 2015).
 
         Raises:
             VirtualPoolError: there are no training images.
         """
         self._training()
-        pairs = self.splits["train"].pairs
-        some = pairs[:: max(1, len(pairs) // _COUNTED)]
-        counts = _pixels_in(some, len(self.classes), self.ignored)
+        counts = self._pixels("train")
         shares = counts / counts.sum().clamp_min(1)
         median = shares[shares > 0].median() if bool((shares > 0).any()) else torch.ones(())
         weights = torch.where(shares > 0, (median / shares).clamp_max(10.0), 1.0)
@@ -109,6 +106,12 @@ class Segmentation:
     def skipped(self) -> list[str]:
         """The files that were left out, or met so far and could not be read."""
         return skipped_by(self.train, self.test)
+
+    def _pixels(self, split: str) -> Tensor:
+        """How many pixels of each class some masks of a split hold, spread over all of them."""
+        pairs = self.splits[split].pairs
+        some = pairs[:: max(1, len(pairs) // _COUNTED)]
+        return _pixels_in(some, len(self.classes), self.ignored)
 
     def _training(self) -> Batches:
         if self.train is None:

@@ -168,7 +168,11 @@ class Images(Dataset[Any]):
 def read_mask(pair: Pair) -> Tensor:
     """The classes in a mask, (H, W) int64; a palette's colours stand for their numbers."""
     values = np.asarray(opened(pair.mask)).astype(np.int64)
-    return torch.from_numpy(values if pair.numbers is None else np.array(pair.numbers)[values])
+    if pair.numbers is not None:
+        # A number that the data set does not have stays, to be named.
+        numbers, known = np.array(pair.numbers), (values >= 0) & (values < len(pair.numbers))
+        values = np.where(known, numbers[np.where(known, values, 0)], values)
+    return torch.from_numpy(values)
 
 
 def check_values(mask: Tensor, classes: int, ignored: int) -> set[int]:
