@@ -175,9 +175,15 @@ def test_weights_that_cannot_be_fetched_say_so(monkeypatch: pytest.MonkeyPatch) 
     ("size", "shape", "expected"),
     [(None, None, (1, 3, 32, 32)), (64, None, (1, 3, 64, 64)), (None, "2,1,8,9", (2, 1, 8, 9))],
 )
-def test_example_images(size: int | None, shape: str | None, expected: tuple[int, ...]) -> None:
+def test_example_images(
+    size: int | None,
+    shape: str | None,
+    expected: tuple[int, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     network = Network(torch.nn.Linear(1, 1), size=32)
     assert example_images(network, size, shape).shape == expected
+    assert ("32x32 pixels are assumed" in capsys.readouterr().err) == (not size and not shape)
 
 
 @pytest.mark.parametrize(("size", "shape"), [(None, "1,3,a,8"), (None, "0,3,8,8"), (8, "1,3,8,8")])

@@ -11,6 +11,7 @@ from torch import nn
 from torchvision.models import WeightsEnum
 
 from virtualpool.cli.hugging_face import hugging_face
+from virtualpool.cli.terminal import messages
 from virtualpool.cli.user_code import network_from
 from virtualpool.cli.weights import SUFFIXES, are_in_file, with_weights
 from virtualpool.errors import VirtualPoolError
@@ -107,6 +108,8 @@ def example_images(
 ) -> torch.Tensor:
     """Random images that a network runs on: (1, 3, size, size), or of a shape, "1,3,224,160".
 
+    Where nothing says the size, a message does: speeds and MACs depend on it.
+
     Raises:
         VirtualPoolError: both are given, or the shape is no shape.
     """
@@ -117,6 +120,10 @@ def example_images(
         raise VirtualPoolError(
             f"--input-shape {shape}: four positive numbers N,C,H,W with commas between them are "
             "expected, without --size."
+        )
+    if not (size or shape or network.preprocessing):
+        messages().print(
+            f"images: {side}x{side} pixels are assumed; give --size or --input-shape for others"
         )
     images = torch.rand([int(part) for part in numbers], generator=torch.Generator().manual_seed(0))
     return images.to(next(network.module.parameters(), images).dtype)
