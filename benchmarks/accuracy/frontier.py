@@ -4,11 +4,11 @@
         --images 1000 --epochs 1 --train-images 2000 --border padded --run-dir runs/frontier
 
 The rivals are smaller images alone, the paper's rounds, all sites at once, and, with `--pruning`,
-Torch-Pruning in an environment of its own. All that are pooled are reconstructed with the same images; then all are distilled from the original's outputs and maps.
-The longest chain of the target's plans, each trained on from the one before, decides how long:
-smaller images, pruned networks and all sites are trained for as many epochs in one go, the rounds
-in three parts. At
-the end all models are timed interleaved. Every model is kept in the run's directory: stopped, the
+Torch-Pruning in an environment of its own. All that are pooled are reconstructed with the same
+images; then all are distilled from the original's outputs and maps. The longest chain of the
+target's plans, each trained on from the one before, decides how long: smaller images, pruned
+networks and all sites are trained for as many epochs in one go, the rounds in three parts. At the
+end all models are timed interleaved. Every model is kept in the run's directory: stopped, the
 program goes on. The directory also gets `frontier.svg`.
 """
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 import virtualpool as vp
 from benchmarks.accuracy.ablation.figure import draw
@@ -29,7 +30,7 @@ from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from benchmarks.common.task import add_training, opened, parser
 from virtualpool.cli.task import Task
-from virtualpool.files import write_text
+from virtualpool.files import replacing, write_text
 from virtualpool.graph.image_scale import without_resizing
 from virtualpool.measure.latency import Latency, LatencyOptions, Speedup, latency
 from virtualpool.measure.prepared import Timed
@@ -128,7 +129,8 @@ class Subject:
     def smaller(self) -> Iterator[Model]:
         """The unmodified network on smaller images, trained for as long."""
         for scale in SCALES:
-            yield self._trained(f"smaller-{scale:g}", self.model, scale)
+            smaller = vp.apply(self.model, self.example, [], image_scale=scale)
+            yield self._trained(f"smaller-{scale:g}", smaller)
 
     def pruned(self) -> Iterator[Model]:
         """The network with fewer channels, trained for as long."""
@@ -139,16 +141,18 @@ class Subject:
             model = torch.load(folder / f"part-{part}.pt", weights_only=False)
             yield self._trained(f"pruned-{part}", model)
 
-    def _trained(self, name: str, network: torch.nn.Module, scale: float = 1.0) -> Model:
-        model = vp.apply(network, self.example, [], image_scale=scale)
+    def _trained(self, name: str, model: torch.nn.Module) -> Model:
         path: Path = self.given.run_dir / f"{name}.safetensors"
-        if self.training and not path.exists():
+        if path.exists():
+            model.load_state_dict(load_file(path))
+        elif self.training:
             folder = self.given.run_dir / name
             folder.mkdir(parents=True, exist_ok=True)
             settings = self.training.settings | {"epochs": self.long}
             Training(self.training.batches, settings).of(model, self.model, folder, self.judge)
-            vp.save(model, path)
-        return self._model(name, vp.load(network, path) if path.exists() else model)
+            with replacing(path) as beside:
+                save_file(model.state_dict(), beside)
+        return self._model(name, model)
 
     def rounds(self, name: str, schedule: Any) -> list[Model]:
         """The models of rounds, the last of which is trained for as long."""

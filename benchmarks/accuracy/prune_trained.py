@@ -2,8 +2,8 @@
 
     python -m benchmarks.accuracy.prune_trained network.pt FOLDER
 
-The ablations and the frontier run this, in the environment that has Torch-Pruning. A file `part-0.60.pt` is the
-whole model with 60 % of the multiply-accumulates, or a little less.
+The ablations and the frontier run this, in the environment that has Torch-Pruning. A file
+`part-0.60.pt` is the whole model with 60 % of the multiply-accumulates, or a little less.
 """
 
 import sys
