@@ -37,7 +37,8 @@ def _imported() -> dict[str, ModuleType]:
 
 
 def modules() -> list[str]:
-    found = pkgutil.walk_packages(virtualpool.__path__, "virtualpool.")
+    """All modules but those deep in a room: what people import first, and the rooms."""
+    found = pkgutil.iter_modules(virtualpool.__path__, "virtualpool.")
     return ["virtualpool", *(module.name for module in found if "__main__" not in module.name)]
 
 

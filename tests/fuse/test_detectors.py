@@ -34,16 +34,16 @@ WHOLE = {
 # Each part of these is in another one, too: only if VIRTUALPOOL_ZOO is "all".
 ALIKE = {
     "fasterrcnn_mobilenet_v3_large_fpn": TWO_STAGES,
+    "fasterrcnn_mobilenet_v3_large_320_fpn": TWO_STAGES,
+    "maskrcnn_resnet50_fpn_v2": TWO_STAGES,
     "retinanet_resnet50_fpn": SMALL | ONE_STAGE,
     "ssd300_vgg16": ONE_STAGE,
 }
 LIGHTER = {
     "fasterrcnn_resnet50_fpn_v2": TWO_STAGES,
-    "fasterrcnn_mobilenet_v3_large_320_fpn": TWO_STAGES,
     "retinanet_resnet50_fpn_v2": SMALL | ONE_STAGE,
     "keypointrcnn_resnet50_fpn": TWO_STAGES,
     "maskrcnn_resnet50_fpn": TWO_STAGES,
-    "maskrcnn_resnet50_fpn_v2": TWO_STAGES,
     **(ALIKE if os.environ.get("VIRTUALPOOL_ZOO") == "all" else {}),
 }
 OURS = "faster_rcnn_vgg16"
@@ -148,6 +148,7 @@ def test_images_of_any_sizes_together(case, sizes):
     assert_same_findings(case.fused, case.pooled, photographs(*sizes))
 
 
+@pytest.mark.parametrize("case", [OURS, "fcos_resnet50_fpn"], indirect=True)
 def test_some_sites(case):
     names = vp.plan_of(case.pooled).names
     chosen = random.Random(0).sample(names, len(names) // 2)
@@ -155,6 +156,7 @@ def test_some_sites(case):
     assert_same_findings(vp.fuse(pooled, case.images), pooled, photographs((75, 90)))
 
 
+@pytest.mark.parametrize("case", [OURS, "fcos_resnet50_fpn"], indirect=True)
 def test_what_is_saved_is_loaded(case, tmp_path):
     path = tmp_path / "fused.safetensors"
     vp.save(case.fused, path)
