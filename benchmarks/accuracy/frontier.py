@@ -42,7 +42,7 @@ from virtualpool.search.planning.trial import Draft
 
 TARGET = "the target's frontier"
 SMALLER, ROUNDS, ALL = "smaller images alone", "the paper's rounds", "all sites"
-PRUNED, PARTS = "Torch-Pruning", ("0.76", "0.60", "0.44", "0.32", "0.24")
+PRUNED, PARTS = "Torch-Pruning", ("0.60", "0.44", "0.28")
 """The parts of the multiply-accumulates that are left."""
 HEAD = ["way", "sites", "image scale", "accuracy, %", "drop, points", "speed-up", "MACs"]
 LEADS = ["rival", "at", f"{TARGET}, points ahead", "± paired, points"]
