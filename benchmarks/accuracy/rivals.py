@@ -19,12 +19,12 @@ from benchmarks.accuracy.perforation import perforated
 from benchmarks.common.arguments import add_networks, add_timing, parser
 from benchmarks.common.borrowed import TORCH_PRUNING, environment, run
 from benchmarks.common.candidates import NAMES, Candidate, candidates
-from benchmarks.common.comparison import FASTER, Comparison, compare, in_columns, notes
+from benchmarks.common.comparison import SPEEDS, Comparison, compare, notes, runtime, speeds
 from benchmarks.common.engines import ENGINES
 from benchmarks.common.networks import images, network
-from benchmarks.common.tables import grid, section, show, table
-from benchmarks.common.times import milliseconds_per
+from benchmarks.common.tables import grid, section, show
 from virtualpool.files import write_json
+from virtualpool.words import count
 
 SIDE = 224
 ROWS = (*NAMES, "Torch-Pruning", "perforation")
@@ -35,18 +35,18 @@ def main() -> int:
     options = _options()
     folder = Path(options.run_dir)
     python = environment(folder / "environment", TORCH_PRUNING)
-    comparisons, sections = [], []
+    comparisons: list[Comparison] = []
+    works: dict[str, dict[str, float]] = {}
     for name in options.network:
         smaller = pruned(name, python, folder)
-        found = [
+        comparisons += [
             _compared(name, smaller, batch, engine, options)
             for engine in options.runtime
             for batch in options.batch
         ]
-        comparisons += found
-        sections.append(tables(name, work(name, smaller), found))
+        works[name] = work(name, smaller)
     write_json(folder / "rivals.json", [each.to_json() for each in comparisons])
-    show("\n".join(sections), options.markdown)
+    show(report(comparisons, works), options.markdown)
     return 1 if any(each.failures for each in comparisons) else 0
 
 
@@ -91,22 +91,22 @@ def work(name: str, smaller: nn.Module) -> dict[str, float]:
     return {each: count / counts["unmodified"] for each, count in counts.items()}
 
 
-def tables(name: str, work: dict[str, float], comparisons: list[Comparison]) -> str:
-    """The comparisons of one network: a column a runtime, in each cell the batches."""
-    corner, titled = in_columns(comparisons, SIDE)
-    speeds = {each: partial(Comparison.times_faster, name=each) for each in ROWS[1:]}
-    times = {each: partial(Comparison.milliseconds, name=each) for each in ROWS}
-    return section(
-        name,
-        {
-            FASTER: grid(corner, titled, speeds),
-            milliseconds_per("call"): grid(corner, titled, times),
-            "Multiply-accumulates, as a part of unmodified:": table(
-                ROWS, [[f"{work[each]:.3f}" for each in ROWS]]
-            ),
-        },
-        notes(comparisons),
-    )
+def report(comparisons: list[Comparison], works: dict[str, dict[str, float]]) -> str:
+    """All comparisons: a column a network and runtime; then the work, a column a network."""
+    rows = speeds({name: name for name in ROWS[1:]})
+    tables: dict[str, str] = {}
+    for batch in dict.fromkeys(each.batch for each in comparisons):
+        columns = {
+            f"{each.network}, {runtime(each)}": each for each in comparisons if each.batch == batch
+        }
+        tables[f"{SPEEDS[:-1]}, {count(batch, 'image')}:"] = grid("", columns, rows)
+    parts = {name: partial(_part, name=name) for name in ROWS}
+    tables["Multiply-accumulates, as a part of unmodified:"] = grid("", works, parts)
+    return section("Rivals", tables, notes(comparisons))
+
+
+def _part(work: dict[str, float], name: str) -> str:
+    return f"{work[name]:.3f}"
 
 
 def _options() -> argparse.Namespace:

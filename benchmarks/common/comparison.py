@@ -1,7 +1,8 @@
 """Candidates compared in one runtime: first their outputs, then their times, interleaved."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,13 +12,15 @@ import torch
 from benchmarks.common.candidates import NAMES, Candidate
 from benchmarks.common.engines import ENGINES, Engine, Run, in_eager, outputs
 from benchmarks.common.setting import setting
-from benchmarks.common.tables import by_column
 from benchmarks.common.times import median, spread, timed_interleaved
 from virtualpool.export.checking import difference
 from virtualpool.measure.timing import threads as torch_threads
 
 FASTER = "How many times faster than unmodified, medians:"
 """The caption of a table of `Comparison.times_faster`."""
+
+SPEEDS = "Milliseconds of the unmodified network, then how many times faster the others are:"
+"""The caption of a table with the rows of `speeds`."""
 
 NOTHING = "–"
 UNMODIFIED = NAMES[0]
@@ -60,6 +63,10 @@ class Comparison:
     def milliseconds(self, name: str) -> str:
         """The median and the spread of a candidate."""
         return spread(self.samples_ms[name]) if name in self.samples_ms else NOTHING
+
+    def median_ms(self, name: str) -> str:
+        """The median of a candidate."""
+        return f"{median(self.samples_ms[name]):.3g}" if name in self.samples_ms else NOTHING
 
     def difference(self, name: str) -> str:
         """How far a candidate's outputs are from PyTorch's."""
@@ -161,10 +168,20 @@ def _allowed(name: str, engine: Engine, comparison: Comparison) -> float:
     return max(engine.tolerance, 2 * comparison.differences.get(UNMODIFIED, 0.0))
 
 
-def in_columns(comparisons: list[Comparison], side: int) -> tuple[str, dict[str, list[Comparison]]]:
-    """The corner of a table of one network's comparisons, and its columns, one a runtime."""
-    network = comparisons[0].network
-    return by_column(network, side, comparisons, lambda each: ENGINES[each.engine].title)
+def runtime(comparison: Comparison) -> str:
+    """The title of a comparison's column."""
+    return ENGINES[comparison.engine].title
+
+
+def speeds(names: Mapping[str, str]) -> dict[str, Callable[[Comparison], str]]:
+    """The rows of a table of comparisons: unmodified in milliseconds, the others in times faster.
+
+    Args:
+        names: for each title of a row its candidate.
+    """
+    return {f"{UNMODIFIED}, ms": partial(Comparison.median_ms, name=UNMODIFIED)} | {
+        title: partial(Comparison.times_faster, name=name) for title, name in names.items()
+    }
 
 
 def notes(comparisons: list[Comparison]) -> list[str]:

@@ -1,7 +1,6 @@
 """Tables in Markdown."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import Protocol, TypeVar
 
 from virtualpool.files import write_text
@@ -32,32 +31,44 @@ def markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def grid(
-    corner: str,
-    columns: Mapping[str, Sequence[T]],
-    rows: Mapping[str, Callable[[T], str]],
-) -> str:
-    """A table in which a cell has the texts of several things, between slashes.
+def grid(corner: str, columns: Mapping[str, T], rows: Mapping[str, Callable[[T], str]]) -> str:
+    """A table with a column for each thing, and a row for each text of it.
 
-    Args:
-        corner: the text at the top left.
-        columns: for each title of a column its things, such as one a batch.
-        rows: for each title of a row the function for its cells.
-
-    >>> print(
-    ...     grid("", {"odd": [1, 3], "even": [2, 4]}, {"number": str, "half": lambda n: str(n / 2)})
-    ... )
-    |  | odd | even |
+    >>> print(grid("", {"one": 1, "two": 2}, {"number": str, "half": lambda n: str(n / 2)}))
+    |  | one | two |
     | --- | --- | --- |
-    | number | 1 / 3 | 2 / 4 |
-    | half | 0.5 / 1.5 | 1.0 / 2.0 |
+    | number | 1 | 2 |
+    | half | 0.5 | 1.0 |
     <BLANKLINE>
     """
+    cells = ([title, *map(text, columns.values())] for title, text in rows.items())
+    return table([corner, *columns], cells)
+
+
+def by_images(
+    network: str,
+    found: Iterable[Measured],
+    column: Callable[[Measured], str],
+    rows: Mapping[str, Callable[[Measured], str]],
+) -> str:
+    """The measurements of one network: for each number of images so many rows, as in `grid`.
+
+    Args:
+        network: its name.
+        found: all that was measured of it.
+        column: the title of a measurement's column.
+        rows: for each title of a row the function for its cells.
+    """
+    cells: dict[int, dict[str, Measured]] = {}
+    for each in found:
+        cells.setdefault(each.batch, {})[column(each)] = each
+    heads = dict.fromkeys(head for those in cells.values() for head in those)
     return table(
-        [corner, *columns],
+        ["images", network, *heads],
         (
-            [title, *(" / ".join(map(text, things)) for things in columns.values())]
-            for title, text in rows.items()
+            [str(batch) if not index else "", title, *(text(those[head]) for head in heads)]
+            for batch, those in cells.items()
+            for index, (title, text) in enumerate(rows.items())
         ),
     )
 
@@ -82,12 +93,3 @@ def show(text: str, file: str | None) -> None:
     print(text)
     if file:
         write_text(file, text.rstrip() + "\n")
-
-
-def by_column(
-    network: str, side: int, things: Iterable[Measured], title: Callable[[Measured], str]
-) -> tuple[str, dict[str, list[Measured]]]:
-    """The corner of a grid of one network, and its columns: things that follow under one title."""
-    columns = {head: list(those) for head, those in groupby(things, title)}
-    batches = " / ".join(str(each.batch) for each in next(iter(columns.values())))
-    return f"{network}, {side}x{side}, batch {batches}", columns

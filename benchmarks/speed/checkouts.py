@@ -27,20 +27,24 @@ NETWORKS = [
     "googlenet", "shufflenet_v2_x1_0", "mnasnet1_0", "regnet_y_400mf",
 ]  # fmt: skip
 COLUMNS = (
-    "network", "old, ms", "new, ms", "old / new", "10th to 90th percentile", "largest difference",
-    "fused sites, old", "new",
+    "network", "old, ms", "new, ms", "old / new (10th to 90th percentile)",
+    "sites fused by old", "by new",
 )  # fmt: skip
 
 
 def main() -> None:
     options = _options()
-    rows = [compare(name, options) for name in options.network]
+    rows, differences = zip(*(compare(name, options) for name in options.network), strict=True)
     made_with = setting(options.threads, ["torch", "torchvision"])
-    show(f"{table(COLUMNS, rows)}\n{made_with}\n\n    {command()}\n", options.markdown)
+    differ = f"Outputs differ by so much of the largest: {', '.join(differences)}."
+    show(
+        f"{table(COLUMNS, rows)}\n{differ}\n\n{made_with}\n\n    {command()}\n",
+        options.markdown,
+    )
 
 
-def compare(network: str, options: argparse.Namespace) -> list[str]:
-    """The row of a network."""
+def compare(network: str, options: argparse.Namespace) -> tuple[list[str], str]:
+    """The row of a network, and how far its outputs differ."""
     workers = [Worker(each, options.threads) for each in (options.old, options.new)]
     try:
         made = [worker.ask(network=network) for worker in workers]
@@ -51,27 +55,31 @@ def compare(network: str, options: argparse.Namespace) -> list[str]:
     finally:
         for worker in workers:
             worker.stop()
-    return row(network, made, samples_ms)
+    sites = [each["sites"] for each in made]
+    return row(network, samples_ms, sites), f"{network} {difference(made):.0e}"
 
 
-def row(network: str, made: list[dict[str, Any]], samples_ms: list[list[float]]) -> list[str]:
+def row(network: str, samples_ms: list[list[float]], sites: list[str]) -> list[str]:
     """The row of a network in a table.
 
     Args:
         network: its name.
-        made: of the old and the new checkout, the outputs and how many sites are fused.
         samples_ms: milliseconds per call of the old and the new one; neighbours are pairs.
+        sites: how many are fused by the old and by the new one.
     """
-    old, new = (torch.tensor(each["outputs"]) for each in made)
     low, middle, high = numpy.quantile(numpy.divide(samples_ms[0], samples_ms[1]), (0.1, 0.5, 0.9))
     return [
         network,
         *(f"{numpy.median(each):.1f}" for each in samples_ms),
-        f"{middle:.3f}",
-        f"{low:.3f} to {high:.3f}",
-        f"{float((old - new).abs().max() / old.abs().max()):.0e}",
-        *(each["sites"] for each in made),
+        f"{middle:.3f} ({low:.3f} to {high:.3f})",
+        *sites,
     ]
+
+
+def difference(made: list[dict[str, Any]]) -> float:
+    """The largest of the old outputs from the new ones, relative to the largest old one."""
+    old, new = (torch.tensor(each["outputs"]) for each in made)
+    return float((old - new).abs().max() / old.abs().max())
 
 
 class Worker:

@@ -36,10 +36,8 @@ from virtualpool.measure.latency import Mode
 from virtualpool.measure.setting import device_name
 from virtualpool.measure.timing import interleaved
 
-FUSED = ("fused", "padded")
 COLUMNS = [*NAMES[1:-1], "padded", NAMES[-1]]
 TRAINING, ENERGY = "training", "energy"
-UNITS = {TRAINING: "step, ms", ENERGY: "mJ an image"}
 _ENERGY_REPEATS = 2
 _STEPS = 15
 
@@ -54,37 +52,45 @@ class Case(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """Of the unmodified network's number, which names the table."""
-        return UNITS.get(self.what, "call, ms")
+        """Of the unmodified network's number."""
+        return "mJ an image" if self.what == ENERGY else "ms"
+
+    @property
+    def title(self) -> str:
+        """Of its table."""
+        return f"{self.what}, {self.dtype}"
+
+    @property
+    def label(self) -> str:
+        """Of its row."""
+        side = usual_side(self.network)
+        return f"{self.network}, {self.batch} of {side}x{side}"
 
 
 def main() -> None:
     options = _options()
     end = time.monotonic() + options.budget_s
-    rows: dict[str, list[list[str]]] = {}
+    found: dict[Case, dict[str, float]] = {}
     missing: list[str] = []
     for case in _cases(options):
-        label = f"{case.what} of {case.network}, {case.dtype}, batch {case.batch}"
         if time.monotonic() > end:
-            missing.append(f"{label} (no time)")
+            missing.append(f"{case.title} of {case.label} (no time)")
             continue
         try:
-            found = measured(case, options)
+            found[case] = measured(case, options)
         except VirtualPoolError as error:
-            missing.append(f"{label} ({error})")
+            missing.append(f"{case.title} of {case.label} ({error})")
             continue
-        rows.setdefault(case.unit, []).append(row(case, found))
-        print(rows[case.unit][-1], flush=True)
-    show(report(rows, missing, options.device), options.markdown)
+        print(case.title, *row(case, found[case]), sep=", ", flush=True)
+    show(report(found, missing, options.device), options.markdown)
 
 
 def _cases(options: argparse.Namespace) -> Iterator[Case]:
-    """Cases by their measure, the slow ones last."""
-    networks = options.network, options.dtype
+    """Cases by their measure, the slow ones last, and by their dtype."""
     for what in options.measure:
         # A step and joules are asked for at the batches that a GPU is used with.
-        batches = options.batch if what not in UNITS else [max(options.batch)]
-        for (name, dtype), batch in itertools.product(itertools.product(*networks), batches):
+        batches = options.batch if what not in (TRAINING, ENERGY) else [max(options.batch)]
+        for dtype, name, batch in itertools.product(options.dtype, options.network, batches):
             yield Case(what, name, batch, dtype)
 
 
@@ -132,21 +138,18 @@ def _steps(case: Case, options: argparse.Namespace) -> dict[str, float]:
 
 def row(case: Case, found: dict[str, float]) -> list[str]:
     """The unmodified network's number, and how many times less each candidate takes."""
-    unmodified, half = found[UNMODIFIED], found["half resolution"]
-    cells = [case.network, str(case.batch), case.dtype, case.what, f"{unmodified:.3g}"]
-    cells += [f"{unmodified / found[each]:.2f}" for each in COLUMNS]
-    return cells + [f"{half / found[each]:.2f}" for each in FUSED]
+    unmodified = found[UNMODIFIED]
+    times_less = (f"{unmodified / found[each]:.2f}" for each in COLUMNS)
+    return [case.label, f"{unmodified:.3g}", *times_less]
 
 
-def report(rows: dict[str, list[list[str]]], missing: list[str], device: str) -> str:
-    """A table for each unit, and the missing cells."""
-    shares = [f"{each} / half resolution" for each in FUSED]
-    tables = [
-        table(
-            ["network", "batch", "dtype", "what", f"unmodified, {unit}", *COLUMNS, *shares], those
-        )
-        for unit, those in rows.items()
-    ]
+def report(found: dict[Case, dict[str, float]], missing: list[str], device: str) -> str:
+    """A table for each measure and dtype, and the missing cells."""
+    tables = []
+    for title, those in itertools.groupby(found, lambda case: case.title):
+        cases = list(those)
+        head = ["network, images", f"unmodified, {cases[0].unit}", *COLUMNS]
+        tables += [f"{title}:", "", table(head, [row(case, found[case]) for case in cases])]
     notes = [f"Not measured: {'; '.join(missing)}.\n"] if missing else []
     made_with = setting(torch.get_num_threads(), ["torch"])
     return "\n".join([*tables, *notes, f"{device_name(torch.device(device))}; {made_with}"])

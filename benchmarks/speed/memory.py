@@ -11,7 +11,6 @@ do not count.
 
 import argparse
 import gc
-import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,15 +21,17 @@ from torch import Tensor, nn
 
 from benchmarks.common.arguments import add_networks, parser
 from benchmarks.common.candidates import NAMES, Candidate, candidates
+from benchmarks.common.comparison import UNMODIFIED
 from benchmarks.common.networks import images, network
 from benchmarks.common.peaks import allocated_bytes, tensor_bytes
 from benchmarks.common.setting import setting
-from benchmarks.common.tables import by_column, grid, section, show
+from benchmarks.common.tables import grid, section, show
 from benchmarks.speed.step import step
 from virtualpool.files import write_json
 from virtualpool.graph.inputs import call
 from virtualpool.measure.bench import Bench
 from virtualpool.measure.compiling import compiled
+from virtualpool.words import count
 
 SIDE = 224
 
@@ -97,13 +98,13 @@ class Peaks:
     mode: str
     peak_bytes: dict[str, int]
 
-    def mebibytes(self, name: str) -> str:
-        """A candidate's peak in MiB."""
-        return f"{self.peak_bytes[name] / 2**20:.1f}"
+    def mebibytes(self) -> str:
+        """The unmodified network's peak in MiB."""
+        return f"{self.peak_bytes[UNMODIFIED] / 2**20:.3g}"
 
     def share(self, name: str) -> str:
         """A candidate's peak as a part of the unmodified network's."""
-        return f"{self.peak_bytes[name] / self.peak_bytes['unmodified']:.2f}"
+        return f"{self.peak_bytes[name] / self.peak_bytes[UNMODIFIED]:.2f}"
 
 
 def main() -> None:
@@ -117,7 +118,7 @@ def main() -> None:
     made_with = setting(torch.get_num_threads(), ["torch", "torchvision"])
     if options.json:
         write_json(options.json, [asdict(each) for each in found])
-    show("\n".join([*_sections(found), made_with]), options.markdown)
+    show(f"{report(found)}\n{made_with}", options.markdown)
 
 
 def _measured(name: str, batch: int, mode: str) -> Peaks:
@@ -136,21 +137,19 @@ def _peak(candidate: Candidate, mode: Mode) -> int:
     return mode.peak(bench.copy_of(candidate.model), bench.inputs(candidate.images, None))
 
 
-def _sections(found: Iterable[Peaks]) -> Iterable[str]:
-    for name, peaks in itertools.groupby(found, lambda each: each.network):
-        yield _section(name, list(peaks))
-
-
-def _section(name: str, peaks: list[Peaks]) -> str:
-    """The peaks of one network: a column a mode, in each cell the batches."""
-    corner, titled = by_column(name, SIDE, peaks, lambda each: MODES[each.mode].title)
-    sizes = {each: partial(Peaks.mebibytes, name=each) for each in NAMES}
-    shares = {each: partial(Peaks.share, name=each) for each in NAMES[1:]}
+def report(found: Iterable[Peaks]) -> str:
+    """A table for each network and number of images: a column a mode."""
+    rows = {f"{UNMODIFIED}, MiB": Peaks.mebibytes} | {
+        name: partial(Peaks.share, name=name) for name in NAMES[1:]
+    }
+    cases: dict[tuple[str, int], dict[str, Peaks]] = {}
+    for each in found:
+        cases.setdefault((each.network, each.batch), {})[MODES[each.mode].title] = each
     return section(
-        name,
+        "Peak of activations, as a part of the unmodified network's",
         {
-            "Peak of activations, MiB:": grid(corner, titled, sizes),
-            "As a part of unmodified:": grid(corner, titled, shares),
+            f"{name}, {count(batch, 'image')}:": grid("", columns, rows)
+            for (name, batch), columns in cases.items()
         },
     )
 

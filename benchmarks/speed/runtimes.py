@@ -9,8 +9,6 @@ runtime the candidates are timed interleaved. Started again with the same file i
 import argparse
 import gc
 import sys
-from collections.abc import Iterable
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,13 +16,22 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.common.arguments import add_networks, add_timing, parser
-from benchmarks.common.candidates import NAMES, candidates, with_padded_borders
-from benchmarks.common.comparison import FASTER, Comparison, compare, in_columns, notes
-from benchmarks.common.engines import ENGINES, EXECUTORCH, ONNX_RUNTIME_ANY
+from benchmarks.common.candidates import candidates, with_padded_borders
+from benchmarks.common.comparison import SPEEDS, Comparison, compare, notes, runtime, speeds
+from benchmarks.common.engines import ENGINES
 from benchmarks.common.networks import images, network, usual_side
-from benchmarks.common.tables import grid, section, show
-from benchmarks.common.times import milliseconds_per
+from benchmarks.common.tables import by_images, show, table
 from virtualpool.files import read_json, write_json
+
+FUSED = {"padded": "padded", "exact": "fused"}
+"""The candidates that are fused, by their borders."""
+ROWS = {
+    "unfused": "unfused",
+    "exact": "fused",
+    "padded": "padded",
+    "half resolution": "half resolution",
+}
+RUNTIMES = ("eager", "compiled", "onnxruntime", "openvino")
 
 
 @torch.no_grad()
@@ -79,45 +86,42 @@ def _read(path: str | None) -> dict[tuple[str, int, str], Comparison]:
     return {(each.network, each.batch, each.engine): each for each in comparisons}
 
 
-def report(comparisons: Iterable[Comparison]) -> str:
-    """Comparisons as tables in Markdown, a section a network."""
+def report(comparisons: list[Comparison]) -> str:
+    """Comparisons as tables in Markdown: parts of half resolution's speed, then all speeds."""
+    worst = max((part for each in comparisons for part in each.differences.values()), default=0)
+    lines: list[str] = []
+    for border, name in FUSED.items():
+        lines += [f"Fused with {border} borders, as a part of half resolution's speed:", ""]
+        lines += [shares(comparisons, name)]
+    lines += [SPEEDS, ""]
+    for name, those in groupby(comparisons, lambda each: each.network):
+        lines += [by_images(name, those, runtime, speeds(ROWS))]
     return "\n".join(
-        tables(name, list(those)) for name, those in groupby(comparisons, lambda each: each.network)
-    )
-
-
-def tables(name: str, comparisons: list[Comparison]) -> str:
-    """The comparisons of one network: a column a runtime, in each cell the batches."""
-    corner, titled = in_columns(comparisons, usual_side(name))
-    names = [*NAMES[:-1], "padded", NAMES[-1]]
-    speeds = {each: partial(Comparison.times_faster, name=each) for each in names[1:]}
-    share = {
-        f"{each} / half resolution": partial(
-            Comparison.times_faster, name=each, over="half resolution"
-        )
-        for each in ("fused", "padded")
-    }
-    times = {each: partial(Comparison.milliseconds, name=each) for each in names}
-    differences = {each: partial(Comparison.difference, name=each) for each in names}
-    return section(
-        name,
-        {
-            FASTER: grid(corner, titled, speeds | share),
-            milliseconds_per("call"): grid(corner, titled, times),
+        [
+            *lines,
             "Largest difference of the outputs from PyTorch's in the same precision, relative to "
-            "the largest output (fused: from the pooled model unfused):": grid(
-                corner, titled, differences
-            ),
-        },
-        notes(comparisons),
+            f"the largest output (fused: from the pooled model unfused): {worst:.0e}",
+            "",
+            *notes(comparisons),
+        ]
     )
+
+
+def shares(comparisons: list[Comparison], name: str) -> str:
+    """A candidate's speeds as parts of half resolution's: a row a network and number of images."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for each in comparisons:
+        row = rows.setdefault((each.network, str(each.batch)), {})
+        row[runtime(each)] = each.times_faster(name, "half resolution")
+    runtimes = dict.fromkeys(map(runtime, comparisons))
+    lines = ([*case, *(row[each] for each in runtimes)] for case, row in rows.items())
+    return table(["network", "images", *runtimes], lines)
 
 
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
     add_networks(options)
-    here = [name for name in ENGINES if name not in (EXECUTORCH, ONNX_RUNTIME_ANY)]
-    options.add_argument("--runtime", nargs="+", choices=ENGINES, default=here)
+    options.add_argument("--runtime", nargs="+", choices=ENGINES, default=RUNTIMES)
     add_timing(options)
     options.add_argument(
         "--json", help="a file of all measurements; measurements in it are not repeated"

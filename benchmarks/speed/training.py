@@ -10,8 +10,8 @@ otherwise.
 """
 
 import argparse
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
@@ -19,8 +19,8 @@ from benchmarks.common.arguments import add_networks, add_timing, parser
 from benchmarks.common.candidates import NAMES, candidates
 from benchmarks.common.networks import ALL_CNN_C, images, network, usual_side
 from benchmarks.common.setting import setting
-from benchmarks.common.tables import by_column, grid, section, show
-from benchmarks.common.times import median, milliseconds_per, spread, timed_interleaved
+from benchmarks.common.tables import show, table
+from benchmarks.common.times import median, timed_interleaved
 from benchmarks.speed.step import step_of
 from virtualpool.measure.setting import device_name
 from virtualpool.measure.timing import threads as torch_threads
@@ -34,12 +34,14 @@ class Steps:
 
     Attributes:
         network: its name.
+        side: of the images, in pixels.
         batch: images per step.
         precision: one of `DTYPES`.
         samples_ms: of each candidate, by name.
     """
 
     network: str
+    side: int
     batch: int
     precision: str
     samples_ms: dict[str, tuple[float, ...]]
@@ -50,58 +52,57 @@ class Steps:
 
     def throughput(self, name: str) -> str:
         """Images a second of a candidate, by its median."""
-        return f"{1e3 * self.batch / median(self.samples_ms[name]):.3g}"
-
-    def milliseconds(self, name: str) -> str:
-        """The median and the spread of a candidate."""
-        return spread(self.samples_ms[name])
+        images_a_second = 1e3 * self.batch / median(self.samples_ms[name])
+        return f"{float(f'{images_a_second:.3g}'):g}"  # three digits, without an exponent
 
 
 def main() -> None:
     options = _options()
-    sections = [steps(name, options) for name in options.network]
-    made_with = setting(options.threads, ["torch", "torchvision"])
-    if options.device != "cpu":
-        made_with = f"{device_name(torch.device(options.device))}; {made_with}"
-    show("\n".join([*sections, made_with]), options.markdown)
-
-
-def steps(name: str, options: argparse.Namespace) -> str:
-    """The steps of one network: a column a precision, in each cell the batches."""
     found = [
         _measured(name, batch, precision, options)
         for precision in DTYPES
+        for name in options.network
         for batch in options.batch
     ]
-    corner, titled = by_column(name, _side(name, options), found, lambda each: each.precision)
-    shares = {each: partial(Steps.share, name=each) for each in NAMES[1:]}
-    throughputs = {each: partial(Steps.throughput, name=each) for each in NAMES}
-    times = {each: partial(Steps.milliseconds, name=each) for each in NAMES}
-    return section(
-        name,
-        {
-            "As a part of unmodified, medians:": grid(corner, titled, shares),
-            "Images a second, by medians:": grid(corner, titled, throughputs),
-            milliseconds_per("step"): grid(corner, titled, times),
-        },
+    made_with = setting(options.threads, ["torch", "torchvision"])
+    if options.device != "cpu":
+        made_with = f"{device_name(torch.device(options.device))}; {made_with}"
+    show(f"{report(found)}\n{made_with}", options.markdown)
+
+
+def report(found: list[Steps]) -> str:
+    """All steps, a row each: parts of the unmodified network's time, and images a second."""
+    shares = [_row(each, each.share, NAMES[1:]) for each in found]
+    throughputs = [_row(each, each.throughput, NAMES) for each in found]
+    return "\n".join(
+        [
+            "Time as a part of unmodified, medians:",
+            "",
+            table(["dtype", "network, images", *NAMES[1:]], shares),
+            "Images a second, by medians:",
+            "",
+            table(["dtype", "network, images", *NAMES], throughputs),
+        ]
     )
 
 
+def _row(steps: Steps, text: Callable[[str], str], names: Iterable[str]) -> list[str]:
+    what = f"{steps.network}, {steps.batch} of {steps.side}x{steps.side}"
+    return [steps.precision, what, *map(text, names)]
+
+
 def _measured(name: str, batch: int, precision: str, options: argparse.Namespace) -> Steps:
-    side, device = _side(name, options), torch.device(options.device)
+    side, device = options.side or usual_side(name), torch.device(options.device)
     compared = candidates(
         network(name, side).to(device), images(batch, side).to(device), training=True
     )
     autocast = DTYPES[precision] is torch.bfloat16
     runs = {each: step_of(it, device, autocast=autocast) for each, it in compared.items()}
     with torch_threads(options.threads):
-        steps = Steps(name, batch, precision, timed_interleaved(runs, options.duration_s, device))
+        samples_ms = timed_interleaved(runs, options.duration_s, device)
+    steps = Steps(name, side, batch, precision, samples_ms)
     print(name, batch, precision, {each: steps.share(each) for each in NAMES}, flush=True)
     return steps
-
-
-def _side(name: str, options: argparse.Namespace) -> int:
-    return options.side or usual_side(name)
 
 
 def _options() -> argparse.Namespace:

@@ -6,7 +6,6 @@ Kernels are 3x3 with a padding of one; maps are VGG-16's on 224x224 images, chan
 """
 
 import argparse
-import itertools
 
 import torch
 
@@ -29,12 +28,15 @@ CHOICES: dict[Axes, tuple[Way, Way]] = {
 
 def main() -> None:
     options = _options()
-    with threads(options.threads):
-        cases = itertools.product(options.batch, DTYPES, MAPS)
-        rows = [row(batch, dtype, *map) for batch, dtype, map in cases]
     names = [f"{way.name.lower()}, ms" for ways in CHOICES.values() for way in ways]
-    head = ["batch", "dtype", "full map", *names]
-    show(table(head, rows) + "\n" + setting(options.threads, ["torch"]), options.markdown)
+    head = ["images", "map", *names]
+    with threads(options.threads):
+        tables = [
+            f"{dtype}:\n\n"
+            + table(head, (row(batch, dtype, *map) for batch in options.batch for map in MAPS))
+            for dtype in DTYPES
+        ]
+    show("\n".join([*tables, setting(options.threads, ["torch"])]), options.markdown)
 
 
 def row(batch: int, dtype: str, channels: int, side: int) -> list[str]:
@@ -44,7 +46,7 @@ def row(batch: int, dtype: str, channels: int, side: int) -> list[str]:
         torch.rand(shape, dtype=DTYPES[dtype]).contiguous(memory_format=torch.channels_last)
         for shape in shapes
     )
-    cells = [str(batch), dtype, f"{channels}x{side}x{side}"]
+    cells = [str(batch), f"{channels}x{side}x{side}"]
     for stride, ways in CHOICES.items():
         runs = Trial(map, (side, side), weight, stride, (1, 1), (1, 1), 1).runs()
         times = timed({way.name: runs[way] for way in ways}, map.device)

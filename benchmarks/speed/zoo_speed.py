@@ -8,9 +8,11 @@ directory; killed and started again, it goes on from there. Delete a file to mea
 """
 
 import argparse
+import itertools
 import multiprocessing
 import statistics
 import sys
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -20,18 +22,15 @@ from torchvision.models import list_models
 
 from benchmarks.common.arguments import add_timing, parser
 from benchmarks.common.candidates import NAMES, candidates, with_padded_borders
-from benchmarks.common.comparison import Comparison, compare
+from benchmarks.common.comparison import UNMODIFIED, Comparison, compare
 from benchmarks.common.engines import ENGINES
 from benchmarks.common.networks import images, input_side, network
 from benchmarks.common.setting import setting
-from benchmarks.common.tables import show, table
+from benchmarks.common.tables import section, show, table
 from virtualpool.files import read_json, write_json
 
-COLUMNS = (
-    "network", "input", "unmodified, ms", "unfused", "fused", "padded", "half resolution",
-    "fused / half resolution", "padded / half resolution", "remarks",
-)  # fmt: skip
 FUSED = ("fused", "padded")
+HALF = NAMES[-1]
 
 
 def main() -> None:
@@ -90,56 +89,54 @@ def _write_failure(path: Path, name: str, reason: str, options: argparse.Namespa
 
 
 def report(comparisons: list[Comparison]) -> str:
-    """A table in Markdown, and its summary of fusing."""
-    return "\n".join(
-        [
-            "How many times faster than unmodified, medians; unmodified in milliseconds, median "
-            "(10th to 90th percentile):",
-            "",
-            table(COLUMNS, map(_cells, comparisons)),
-            *_summary(comparisons),
-            *sorted(
-                {f"\n{each.engine}, batch {each.batch}, {each.setting}" for each in comparisons}
+    """Tables in Markdown: the gain over all networks, then of each network."""
+    padded = [each for each in comparisons if "padded" in each.samples_ms]
+    columns = ("unfused", "fused", HALF)
+    tables = {
+        "Over all networks:": table(
+            ["geometric mean", "networks", "ratio", "slower"], _summary(comparisons)
+        ),
+        "How many times faster than unmodified, medians; unmodified in milliseconds, median "
+        "(10th to 90th percentile):": table(
+            ["network", "unmodified, ms", *columns, "fused / half resolution"],
+            (
+                [each.network, each.milliseconds(UNMODIFIED), *_speeds(each, columns, "fused")]
+                for each in comparisons
             ),
-            "",
-        ]
-    )
+        ),
+    }
+    if padded:
+        tables["Fused with padded borders:"] = table(
+            ["network", "padded", "padded / half resolution"],
+            ([each.network, *_speeds(each, ["padded"], "padded")] for each in padded),
+        )
+    return section("Classification networks of torchvision", tables, _notes(comparisons))
 
 
-def _cells(comparison: Comparison) -> list[str]:
-    return [
-        comparison.network,
-        str(input_side(comparison.network)),
-        comparison.milliseconds("unmodified"),
-        *(comparison.times_faster(name) for name in ("unfused", *FUSED, "half resolution")),
-        *(comparison.times_faster(name, over="half resolution") for name in FUSED),
-        "; ".join(comparison.remarks()),
-    ]
+def _speeds(comparison: Comparison, names: Sequence[str], fused: str) -> list[str]:
+    share = comparison.times_faster(fused, over=HALF)
+    return [*map(comparison.times_faster, names), share]
 
 
-def _summary(comparisons: list[Comparison]) -> list[str]:
-    return [
-        _share(comparisons, name, over) + _slower(comparisons, name, over)
-        for name in FUSED
-        for over in ("unmodified", "unfused", "half resolution")
-    ]
+def _summary(comparisons: list[Comparison]) -> Iterator[list[str]]:
+    """A row for each two that were timed together: fused is so many times as fast as the other."""
+    for name, over in itertools.product(FUSED, (UNMODIFIED, "unfused", HALF)):
+        ratios = _ratios(comparisons, name, over)
+        if ratios:
+            mean = statistics.geometric_mean(ratios.values())
+            slower = [
+                f"{network} ({ratio:.2f})"
+                for network, ratio in ratios.items()
+                if round(ratio, 2) < 1
+            ]
+            those = "" if over == HALF else ", ".join(slower) or "none"
+            yield [f"{name}, as fast as {over}", str(len(ratios)), f"{mean:.2f}", those]
 
 
-def _share(comparisons: list[Comparison], name: str, over: str) -> str:
-    ratios = _ratios(comparisons, name, over).values()
-    title = name.capitalize()
-    if not ratios:
-        return f"- {title} was never timed beside {over}."
-    mean = statistics.geometric_mean(ratios)
-    return f"- {title} is {mean:.2f} times as fast as {over} (geometric mean of {len(ratios)})."
-
-
-def _slower(comparisons: list[Comparison], name: str, over: str) -> str:
-    if over == "half resolution":
-        return ""
-    ratios = _ratios(comparisons, name, over)
-    slower = [f"{network} ({ratio:.2f})" for network, ratio in ratios.items() if ratio < 1]
-    return f" Slower: {', '.join(slower) or 'none'}."
+def _notes(comparisons: list[Comparison]) -> list[str]:
+    remarks = [f"- {each.network}: {it}" for each in comparisons for it in each.remarks()]
+    made_with = sorted({f"{each.engine}, {each.setting}" for each in comparisons})
+    return [*remarks, "", *made_with, ""]
 
 
 def _ratios(comparisons: list[Comparison], name: str, over: str) -> dict[str, float]:

@@ -41,6 +41,7 @@ def test_questions_and_answers(monkeypatch) -> None:
 
 
 def test_a_row() -> None:
-    made = [{"outputs": [1.0, 2.0], "sites": "1"}, {"outputs": [1.0, 2.5], "sites": "2"}]
-    found = checkouts.row("net", made, [[4.0, 6.0], [2.0, 3.0]])
-    assert found == ["net", "5.0", "2.5", "2.000", "2.000 to 2.000", "2e-01", "1", "2"]
+    made = [{"outputs": [1.0, 2.0]}, {"outputs": [1.0, 2.5]}]
+    assert checkouts.difference(made) == 0.25
+    found = checkouts.row("net", [[4.0, 6.0], [2.0, 3.0]], ["1", "2"])
+    assert found == ["net", "5.0", "2.5", "2.000 (2.000 to 2.000)", "1", "2"]

@@ -23,22 +23,22 @@ def test_each_kind_has_a_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     kinds = ("--measure", "eager", "cudagraph", "training", "energy")
     meter = ("--energy-from", "echo 40", "--energy-duration-s", 0.2)
     lines = report(monkeypatch, tmp_path / "gpu.md", *kinds, *meter, "--duration-s", 0.01)
+    captions = [line for line in lines if line.endswith("float32:")]
+    assert captions == [f"{each}, float32:" for each in ("eager", "training", "energy")]
     heads = [line for line in lines if line.startswith("| network")]
-    units = ["call, ms", "step, ms", "mJ an image"]
-    assert [head.split(" | ")[4] for head in heads] == [f"unmodified, {each}" for each in units]
-    assert [line.split(" | ")[3] for line in lines if line.startswith("| all_cnn_c")] == [
-        "eager", "training", "energy",
-    ]  # fmt: skip
+    units = ["ms", "ms", "mJ an image"]
+    assert [head.split(" | ")[1] for head in heads] == [f"unmodified, {each}" for each in units]
+    assert len([line for line in lines if line.startswith("| all_cnn_c, 1 of 32x32")]) == 3
     (missing,) = (line for line in lines if line.startswith("Not measured"))
-    assert missing.startswith("Not measured: cudagraph of all_cnn_c, float32, batch 1 (")
+    assert missing.startswith("Not measured: cudagraph, float32 of all_cnn_c, 1 of 32x32 (")
 
 
 def test_without_time_nothing_begins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     lines = report(monkeypatch, tmp_path / "gpu.md", "--measure", "eager", "--budget-s", -1)
-    assert lines[0] == "Not measured: eager of all_cnn_c, float32, batch 1 (no time)."
+    assert lines[0] == "Not measured: eager, float32 of all_cnn_c, 1 of 32x32 (no time)."
 
 
 def test_a_row() -> None:
-    found = {"unmodified": 6.0, "half resolution": 2.0} | dict.fromkeys(gpu.COLUMNS[:-1], 3.0)
+    found = {"unmodified": 6.0} | dict.fromkeys(gpu.COLUMNS, 3.0)
     cells = gpu.row(gpu.Case("eager", "net", 8, "float32"), found)
-    assert cells == ["net", "8", "float32", "eager", "6", *["2.00"] * 3, "3.00", "0.67", "0.67"]
+    assert cells == ["net, 8 of 224x224", "6", *["2.00"] * 4]
