@@ -53,7 +53,7 @@ def _pooled(setup: Setup) -> nn.Module:
 def _pruned(setup: Setup) -> nn.Module:
     folder = setup.directory / "pruned"
     if not (folder / PRUNED_FILE).exists():
-        pruned(folder, setup)
+        pruned(setup.network, folder, setup.directory)
     return _read(folder / PRUNED_FILE)
 
 
