@@ -12,7 +12,7 @@ asked for, and an environment of its own for Torch-Pruning.
 
 import argparse
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -46,16 +46,20 @@ def main() -> None:
     }
     setup = set_up(options, options.batch, latency)
     with setup.run.started(config(options, setup, "ablations", "seeds")):
-        chosen = {
-            name: [unmodified(), *ABLATIONS[name].variants(setup)] for name in options.ablations
+        chosen = {name: ABLATIONS[name].variants(setup) for name in options.ablations}
+        before = unmodified()
+        variants = {before.name: before} | {
+            it.name: it for compared in chosen.values() for it in compared
         }
-        variants = {it.name: it for compared in chosen.values() for it in compared}
         trainings = _trained([*variants.values()], options.seeds, setup)
         timed = speeds([*variants.values()], options.seeds, setup)
         found = {name: results(it, trainings[name], timed) for name, it in variants.items()}
-        tables = [_table(name, chosen[name], trainings, found, setup) for name in chosen]
+        tables = [_table(name, chosen[name], trainings, found) for name in chosen]
+        baseline = report.baseline(setup.original, found[before.name])
         conditions = f"Timed: {timed.latencies[ORIGINAL]}"
-        show("\n".join([_budget(options), "", conditions, "", *tables]), options.markdown)
+        failures = _failures([before], trainings)
+        lines = [_budget(options), "", baseline, *failures, "", conditions, "", *tables]
+        show("\n".join(lines), options.markdown)
         _draw(variants, found, str(timed.latencies[ORIGINAL].setting), setup)
 
 
@@ -71,19 +75,21 @@ def _trained(variants: list[Variant], seeds: list[int], setup: Setup) -> Trainin
 
 def _table(
     name: str,
-    variants: list[Variant],
+    variants: Sequence[Variant],
     trainings: Trainings,
     found: Mapping[str, list[Result]],
-    setup: Setup,
 ) -> str:
-    failures = [
-        f"{it.name}, seed {seed}, failed: {each.failure}"
+    rows = [result for it in variants for result in found[it.name]]
+    return report.ablation(ABLATIONS[name].title, rows, _failures(variants, trainings))
+
+
+def _failures(variants: Sequence[Variant], trainings: Trainings) -> list[str]:
+    return [
+        f"- {it.name}, seed {seed}, failed: {each.failure}"
         for it in variants
         for seed, each in trainings[it.name].items()
         if each.failure
     ]
-    rows = [result for it in variants for result in found[it.name]]
-    return report.ablation(ABLATIONS[name].title, setup.original, rows, failures)
 
 
 def _draw(

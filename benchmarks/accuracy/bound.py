@@ -10,6 +10,7 @@ the error are divided by the norm of the network's output.
 
 import argparse
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ from virtualpool.tasks.preprocessing import CIFAR10
 
 COLUMNS: dict[str, Callable[[Bound], Tensor]] = {
     "paper's bound": lambda it: it.paper / it.output,
-    "ours": lambda it: it.bound / it.output,
+    "our bound": lambda it: it.bound / it.output,
     "true error": lambda it: it.error / it.output,
-    "read by the next weights": lambda it: it.change / it.read,
+    "error at the next weights": lambda it: it.change / it.read,
 }
 
 
@@ -44,13 +45,45 @@ def main() -> None:
     sections = [
         setting(torch.get_num_threads(), ["torch"]),
         f"    {command()}",
-        *_trunk(options),
-        *_all_cnn_c(options),
+        *report([_trunk(options), _all_cnn_c(options)]),
     ]
     show("\n\n".join(map(str.rstrip, sections)), options.markdown)
 
 
-def _trunk(options: argparse.Namespace) -> Iterator[str]:
+@dataclass(frozen=True)
+class Bounds:
+    """The bounds of a network's sites, and what these cost.
+
+    Attributes:
+        network: its name.
+        title: of its section.
+        bounds: of each site.
+        drops: of each site by name, as measured.
+    """
+
+    network: str
+    title: str
+    bounds: list[Bound]
+    drops: dict[str, float]
+
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """Of each column a number for each site: the mean over the images."""
+        return {
+            name: torch.stack([of(it).mean() for it in self.bounds]) for name, of in COLUMNS.items()
+        }
+
+    @property
+    def measured(self) -> Tensor:
+        """The drops in the order of the sites."""
+        return torch.tensor([self.drops[it.site] for it in self.bounds], dtype=torch.float64)
+
+    def agreement(self, column: str) -> str:
+        """How well a column ranks the sites as the measured drops do: Spearman's coefficient."""
+        return f"{spearman_corrcoef(self.columns[column], self.measured):.2f}"
+
+
+def _trunk(options: argparse.Namespace) -> Bounds:
     trunk = VGG16Trunk().eval()
     trunk.load_state_dict(load_file(options.trunk))
     preparation = Preprocessing(size=options.side, resize=options.side * 8 // 7)
@@ -59,14 +92,15 @@ def _trunk(options: argparse.Namespace) -> Iterator[str]:
         f"VGG-16's trunk, {options.bounded} images of side {options.side}; "
         f"cosine similarity of {options.judged}"
     )
-    yield from _section(title, trunk, batches, _similarity(trunk, batches), options.bounded)
+    evaluate = _similarity(trunk, batches)
+    return _bounds("VGG-16's trunk", title, trunk, batches, evaluate, options.bounded)
 
 
-def _all_cnn_c(options: argparse.Namespace) -> Iterator[str]:
+def _all_cnn_c(options: argparse.Namespace) -> Bounds:
     batches = list(_batches(options.cifar10, CIFAR10, options.judged_small))
     title = f"All-CNN-C, {options.bounded_small} images; accuracy on {options.judged_small}"
-    network = all_cnn_c("cifar10").eval()
-    yield from _section(title, network, batches, evaluator(batches), options.bounded_small)
+    network, evaluate = all_cnn_c("cifar10").eval(), evaluator(batches)
+    return _bounds("All-CNN-C", title, network, batches, evaluate, options.bounded_small)
 
 
 def _batches(source: Any, preparation: Preprocessing, count: int) -> Iterator[Any]:
@@ -74,39 +108,50 @@ def _batches(source: Any, preparation: Preprocessing, count: int) -> Iterator[An
     yield from data.test
 
 
-def _section(
-    title: str, network: nn.Module, batches: list[Any], evaluate: Evaluate, bounded: int
-) -> Iterator[str]:
+def _bounds(
+    name: str,
+    title: str,
+    network: nn.Module,
+    batches: list[Any],
+    evaluate: Evaluate,
+    bounded: int,
+) -> Bounds:
     images = torch.cat([images for images, _ in batches])[:bounded].contiguous()
     ranking = sensitivity(network, images[:1], evaluate)
-    bounds = error_bounds(network, "all", images)
     drops = {site.name: site.drop for site in ranking.sites}
-    yield f"## {title}"
-    yield _table(bounds, drops)
-    yield _factors(bounds[0])
-    ours, paper = (
-        max((it.error / limit(it)).max().item() for it in bounds)
-        for limit in (lambda it: it.bound, lambda it: it.paper)
-    )
-    yield f"The largest error of an image is {ours:.9f} of our bound, {paper:.3f} of the paper's."
+    return Bounds(name, title, error_bounds(network, "all", images), drops)
 
 
-def _table(bounds: list[Bound], drops: dict[str, float]) -> str:
-    """A row a site, then of each column how well it ranks the sites as the measured drops do."""
-    columns = {name: torch.stack([of(it).mean() for it in bounds]) for name, of in COLUMNS.items()}
-    measured = torch.tensor([drops[it.site] for it in bounds], dtype=torch.float64)
+def report(found: list[Bounds]) -> Iterator[str]:
+    """How well each column ranks sites, then a section a network."""
+    yield "Rank correlation with the measured drop (Spearman's coefficient, 1 is best):"
+    rows = [[column, *(each.agreement(column) for each in found)] for column in COLUMNS]
+    yield table(["ranked by", *(each.network for each in found)], rows)
+    for each in found:
+        yield f"## {each.title}"
+        yield _sites(each)
+        yield _factors(each.bounds[0])
+        ours, paper = (
+            max((it.error / limit(it)).max().item() for it in each.bounds)
+            for limit in (lambda it: it.bound, lambda it: it.paper)
+        )
+        yield (
+            f"The largest error of an image is {ours:.9f} of our bound, {paper:.3f} of the paper's."
+        )
+
+
+def _sites(found: Bounds) -> str:
+    columns = found.columns
     rows = [
         [it.site, *(f"{column[index]:.3g}" for column in columns.values()), f"{drop:.4f}"]
-        for index, (it, drop) in enumerate(zip(bounds, measured.tolist(), strict=True))
+        for index, (it, drop) in enumerate(zip(found.bounds, found.measured, strict=True))
     ]
-    agreement = [f"{spearman_corrcoef(column, measured):.2f}" for column in columns.values()]
-    head = ["site", *columns, "measured drop"]
-    return table(head, [*rows, ["Spearman with the drop", *agreement, ""]])
+    return table(["site", *columns, "measured drop"], rows)
 
 
 def _factors(first: Bound) -> str:
     rows = [[it.name, f"{it.paper:.1f}", f"{it.norm:.2f}"] for it in first.factors]
-    return table(["convolution", "sqrt(C) M B", "bound of its norm"], rows)
+    return table(["convolution", "factor of the paper's bound", "factor of our bound"], rows)
 
 
 def _similarity(original: nn.Module, batches: list[Any]) -> Evaluate:

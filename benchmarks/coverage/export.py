@@ -43,6 +43,13 @@ _OPEN = ("onnx", "openvino", "pt2")
 _CALIBRATION = 32
 _PACKAGES = ("onnxruntime", "openvino", "nncf", "executorch", "coremltools")
 _NOT_RUN = "written, not run: "
+_NOTHING = "–"
+_DIFFERENCE = "Difference from the model's outputs:"
+_CAPTIONS = {
+    "int8": "Cosine with the model's outputs:",
+    "Open axes": "Open are the batch with exact borders; batch, height and width with padded ones. "
+    "Difference in float32, at several sizes of each open axis:",
+}
 # Heads are small, and nothing but an ONNX file holds the whole.
 _OF_PART = {
     "rpn.head": ("onnx", "openvino", "pt2"),
@@ -181,59 +188,108 @@ def _inputs(name: str) -> Any:
 
 
 def report(rows: list[Row], threads: int) -> str:
-    """The page: a section a network, a row a file."""
+    """The page: the worst of each precision, then all files by precision."""
+    whole = [row for row in rows if row.open_axes == "none" and "," not in row.network]
+    opened = [row for row in rows if row.open_axes != "none"]
+    parts = [row for row in rows if "," in row.network]
+    precisions = dict.fromkeys(row.precision for row in rows)
     packages = ["torch", *filter(find_spec, _PACKAGES)]
-    head = [
-        "# Exporting",
-        "",
-        f"Made by `{command()}`: {setting(threads, packages)}. All sites are pooled and fused; "
-        "weights are random, but All-CNN-C's. One image. *Difference*: the largest from the model, "
-        "in the format's own runtime, relative to the largest output; of int8 the cosine with the "
-        "model's outputs. *Faster*: over the unmodified network's file in the same runtime, "
-        "interleaved; not measured where it says –. *Open*: the axes that the file leaves open; it "
-        "is compared at several of each.",
-        "",
+    worst = {each: _worst([row for row in rows if row.precision == each]) for each in precisions}
+    return "\n".join(
+        [
+            "# Exporting",
+            "",
+            table(["precision", "the worst of all files"], worst.items()),
+            f"Made by `{command()}`: {setting(threads, packages)}. One image. All sites are pooled "
+            "and fused; weights are random, but All-CNN-C's. *Difference* is the largest from the "
+            "model, in the format's own runtime, relative to the largest output; *cosine* is of "
+            "the int8 file's outputs with the model's.",
+            "",
+            *(
+                _section(each, [row for row in whole if row.precision == each])
+                for each in precisions
+            ),
+            _section("Open axes", opened),
+            _detector(parts),
+            *_without_number(rows),
+            _speeds(rows),
+        ]
+    )
+
+
+def _worst(rows: list[Row]) -> str:
+    cosines = [row.cosine for row in rows if row.cosine is not None]
+    differences = [row.difference for row in rows if row.difference is not None]
+    if cosines:
+        return f"cosine {min(cosines):.4f}"
+    return f"difference {max(differences):.0e}" if differences else _NOTHING
+
+
+def _section(title: str, rows: list[Row]) -> str:
+    """A row a format and border, a column a network."""
+    networks = dict.fromkeys(row.network for row in rows)
+    cells = {(row.format, row.border, row.network): _cell(row) for row in rows}
+    formats = dict.fromkeys(row.format for row in rows if not row.why_not)
+    lines = [
+        [
+            format if border == BORDERS[0] else "",
+            border,
+            *(cells.get((format, border, name), _NOTHING) for name in networks),
+        ]
+        for format in formats
+        for border in BORDERS
     ]
-    names = dict.fromkeys(row.network for row in rows)
-    return "\n".join([*head, *(_section(name, rows) for name in names)])
+    return section(
+        title, {_CAPTIONS.get(title, _DIFFERENCE): table(["format", "border", *networks], lines)}
+    )
 
 
-def _section(name: str, rows: list[Row]) -> str:
-    found = [row for row in rows if row.network == name]
-    kinds = dict.fromkeys((row.format, row.precision, _open(row)) for row in found)
-    side = SIDES[name.partition(", ")[0]]
-    notes: dict[str, str] = {}
-    lines = []
-    for kind in kinds:
-        cells = [*(kind[:2]), kind[2] or "–"]
-        for border in BORDERS:
-            those = [
-                row
-                for row in found
-                if (row.format, row.precision, _open(row)) == kind and row.border == border
-            ]
-            cells += _cells(those[0], notes) if those else ["–", "–"]
-        lines.append(cells)
-    columns = [f"{border}: {what}" for border in BORDERS for what in ("difference", "faster")]
-    captioned = {
-        f"Images of {side}x{side}:": table(["format", "precision", "open", *columns], lines)
-    }
-    return section(name, captioned, [*(f"{mark} {text}\n" for text, mark in notes.items())])
+def _detector(rows: list[Row]) -> str:
+    cells = {(row.network, row.format, row.border): _cell(row) for row in rows}
+    kinds = dict.fromkeys((row.network, row.format) for row in rows)
+    lines = [
+        [
+            network.partition(", ")[2],
+            format,
+            *(cells.get((network, format, border), _NOTHING) for border in BORDERS),
+        ]
+        for network, format in kinds
+    ]
+    head = ["part", "format", *(f"{border} borders" for border in BORDERS)]
+    return section("A detector", {"Difference in float32:": table(head, lines)})
 
 
-def _open(row: Row) -> str:
-    return "" if row.open_axes == "none" else "yes"
-
-
-def _cells(row: Row, notes: dict[str, str]) -> list[str]:
-    speed = f"{row.speedup:.2f}" if row.speedup else "–"
-    axes = {"batch": " (batch)", "all": " (batch, height, width)"}.get(row.open_axes, "")
+def _cell(row: Row) -> str:
     if row.why_not:
-        mark = notes.setdefault(row.why_not, f"({len(notes) + 1})")
-        return [f"{'not run' if row.why_not.startswith(_NOT_RUN) else 'no'} {mark}", speed]
-    if row.cosine is not None:
-        return [f"cosine {row.cosine:.4f}", speed]
-    return [f"{row.difference:.0e}{axes}", speed]
+        return "not run" if row.why_not.startswith(_NOT_RUN) else "no"
+    return f"{row.difference:.0e}" if row.cosine is None else f"{row.cosine:.4f}"
+
+
+def _without_number(rows: list[Row]) -> Iterator[str]:
+    """A list of the reasons why files were not written, or not run, and which these are."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.why_not:
+            axes = "" if row.open_axes == "none" else ", open axes"
+            name = f"{row.network} ({row.format}, {row.precision}, {row.border}{axes})"
+            reasons.setdefault(row.why_not, []).append(name)
+    if reasons:
+        lines = [f"- {why}: {'; '.join(names)}." for why, names in reasons.items()]
+        yield "\n".join(["## Not compared", "", *lines, ""])
+
+
+def _speeds(rows: list[Row]) -> str:
+    timed = [
+        [row.network, row.format, row.precision, row.border, f"{row.speedup:.2f}"]
+        for row in rows
+        if row.speedup
+    ]
+    caption = (
+        "How many times faster than the unmodified network's file in the same runtime, interleaved:"
+    )
+    return section(
+        "Speed", {caption: table(["network", "format", "precision", "border", "faster"], timed)}
+    )
 
 
 def _options() -> argparse.Namespace:

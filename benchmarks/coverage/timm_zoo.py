@@ -34,6 +34,7 @@ NETWORKS = """
     vgg11_bn xception41
 """.split()
 TOLERANCE = 1e-10
+MANY = 10
 REASONS = 2
 
 
@@ -55,20 +56,29 @@ class Row:
     difference: float
     report: Report
 
+    @property
+    def left(self) -> int:
+        """How many maps are still interpolated."""
+        return len(self.report.interpolations)
+
     def cells(self) -> list[str]:
-        """The row's texts."""
-        asked = Counter(
-            kind for each in self.report.interpolations for kind in map(_kind, each.asked_by)
-        )
+        """The texts of the row of all networks."""
         return [
             self.network,
             str(self.pooled),
             f"{self.macs:.2f}",
             str(len(self.report.fused)),
-            str(len(self.report.interpolations)),
-            ", ".join(f"{kind} ({count})" for kind, count in asked.most_common(REASONS)),
+            str(self.left),
             f"{self.difference:.0e}",
         ]
+
+    def why(self) -> list[str]:
+        """The texts of the row of networks whose maps are not all gone: who asks most for them."""
+        asked = Counter(
+            kind for each in self.report.interpolations for kind in map(_kind, each.asked_by)
+        )
+        most = [cell for kind, maps in asked.most_common(REASONS) for cell in (f"`{kind}`", maps)]
+        return [self.network, str(self.left), *map(str, most), *[""] * (2 * REASONS - len(most))]
 
 
 def _kind(asker: str) -> str:
@@ -97,22 +107,52 @@ def examine(network: str, side: int) -> Row:
 
 def page(rows: list[Row], command: str) -> str:
     """The rows as a page in Markdown."""
-    head = ["network", "sites pooled", "MACs", "fused", "maps left", "because of", "difference"]
+    works = sum(row.difference < TOLERANCE for row in rows)
+    left = [row.left for row in rows]
+    some, many = sum(0 < each < MANY for each in left), sum(each >= MANY for each in left)
     return "\n".join(
         [
             "# Fusing networks of timm",
             "",
+            f"Fusing works on {works} of {len(rows)} networks: outputs equal the pooled network's "
+            f"to {max(row.difference for row in rows):.0e} of the largest output or better, in "
+            f"float64. {left.count(0)} of them interpolate no map any more.",
+            "",
+            table(
+                ["maps still interpolated", "networks"],
+                [
+                    ["none", str(left.count(0))],
+                    [f"1 to {MANY - 1}", str(some)],
+                    [f"{MANY} and more", str(many)],
+                ],
+            ),
             f"Made on {datetime.date.today().isoformat()} with torch {torch.__version__} and timm "
-            f"{timm.__version__} by `{command}`: random weights, float64, all sites pooled. Of "
-            "each network: how many sites are pooled, its multiply-accumulates after that as a "
-            "part of those before, how many sites are fused, how many maps are still "
-            "interpolated and what most of these are asked for by, and how far the fused "
-            "network's outputs are from the pooled one's, relative to the largest.",
+            f"{timm.__version__} by `{command}`: random weights, float64, all sites pooled.",
             "",
-            "A map is needed in full by a sum or an activation at the end of a stage, by a "
-            "depthwise convolution whose kernel runs faster on it, or an unknown operation.",
+            "## Why maps are left",
             "",
-            table(head, [row.cells() for row in rows]),
+            "An operation needs a map in full if it is a sum or an activation at the end of a "
+            "stage, a depthwise convolution whose kernel runs faster on the full map, or an "
+            "operation without a rule ([the rules](../fusing.md#operations-and-their-rules)). The "
+            "two that ask most often, by the names of timm's modules and of operations. A name "
+            "such as `conv_dw` is a depthwise convolution, `act` an activation, `add` a sum; a "
+            "bare number is a module's place in a sequence:",
+            "",
+            table(
+                ["network", "maps left", "asks most", "maps", "asks next", "maps"],
+                [row.why() for row in rows if row.left],
+            ),
+            "## All networks",
+            "",
+            "- *MACs*: multiply-accumulates after pooling, as a part of those before.",
+            "- *Sites fused*: the sites whose map is not interpolated.",
+            "- *Difference*: of the fused network's outputs from the pooled one's, relative to the "
+            "largest output.",
+            "",
+            table(
+                ["network", "sites pooled", "MACs", "sites fused", "maps left", "difference"],
+                [row.cells() for row in rows],
+            ),
         ]
     )
 

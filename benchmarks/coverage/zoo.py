@@ -8,7 +8,9 @@ Weights are random: the check is where virtual pooling can go and that the resul
 import argparse
 import datetime
 import gc
+import itertools
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -20,11 +22,14 @@ from torchvision.models import list_models
 import virtualpool as vp
 from benchmarks.common.networks import build, input_side
 from benchmarks.common.setting import command
-from benchmarks.common.tables import markdown_row
+from benchmarks.common.tables import table
 from virtualpool.files import write_text
 from virtualpool.graph.inputs import tensors
+from virtualpool.words import count
 
 COLUMNS = ("network", "input", "convolutions", "eligible", "GMACs", "times fewer, pooled")
+LITTLE = 3
+"""Below so many times fewer multiply-accumulates a family of networks has a row of its own."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,18 @@ class Row:
             str(len(self.sites)),
             str(sum(site.eligible for site in self.sites)),
             f"{self.macs / 1e9:.3f}",
-            f"{self.macs / self.pooled_macs:.2f}",
+            f"{self.times_fewer:.2f}",
         ]
+
+    @property
+    def times_fewer(self) -> float:
+        """How many times fewer multiply-accumulates the pooled network does."""
+        return self.macs / self.pooled_macs
+
+    @property
+    def family(self) -> str:
+        """The letters that the network's name begins with."""
+        return "".join(itertools.takewhile(str.isalpha, self.network))
 
     @property
     def works(self) -> bool:
@@ -104,23 +119,37 @@ def page(rows: list[Row], command: str) -> str:
     lines = [
         "# Every classification network of torchvision",
         "",
+        f"{sum(row.works for row in rows)} of {len(rows)} networks run with all eligible sites "
+        "pooled: outputs are finite and have the network's shapes, in eval and in training mode. "
+        "They then do so many times fewer multiply-accumulates (MACs):",
+        "",
+        table(["networks", "how many", "times fewer MACs"], gains(rows)),
         f"Made on {datetime.date.today().isoformat()} with torch {torch.__version__} and "
         f"torchvision {torchvision.__version__} by `{command}`, from random weights.",
         "",
-        f"{sum(row.works for row in rows)} of {len(rows)} networks run with all eligible sites "
-        "pooled: outputs are finite and have the network's shapes, in eval and in training mode.",
-        "",
-        "Of each network: the side of its input in pixels, its convolutions, the eligible ones, "
-        "its multiply-accumulates (10^9 per image), and how many times fewer these are after "
-        "`apply(model, image)`.",
-        "",
         *failures(rows),
         *reasons(rows),
-        markdown_row(COLUMNS),
-        markdown_row(["---"] * len(COLUMNS)),
-        *(markdown_row(row.cells()) for row in rows),
+        "*Input* is the side of the images in pixels, *GMACs* are 10^9 per image, and the last "
+        "column is how many times fewer they are after `apply(model, image)`.",
+        "",
+        table(COLUMNS, [row.cells() for row in rows]),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
+
+
+def gains(rows: list[Row]) -> Iterator[list[str]]:
+    """A row a family that gains little, below one for all others."""
+    families: dict[str, list[float]] = {}
+    for row in rows:
+        families.setdefault(row.family, []).append(row.times_fewer)
+    little = {name: each for name, each in families.items() if max(each) < LITTLE}
+    others = [each for name, those in families.items() if name not in little for each in those]
+    kinds = ([("all others", others)] if others else []) + [
+        *sorted(little.items(), key=lambda pair: -max(pair[1]))
+    ]
+    for name, fewer in kinds:
+        ends = dict.fromkeys(f"{each:.2f}" for each in (min(fewer), max(fewer)))
+        yield [name, str(len(fewer)), " to ".join(ends)]
 
 
 def failures(rows: list[Row]) -> list[str]:
@@ -134,11 +163,14 @@ def failures(rows: list[Row]) -> list[str]:
 
 def reasons(rows: list[Row]) -> list[str]:
     """A list of the reasons why convolutions are not eligible, if there are such."""
-    networks: dict[str, list[str]] = {}
+    families: dict[str, list[str]] = {}
     for row in rows:
         for reason in dict.fromkeys(site.reason for site in row.sites if site.reason):
-            networks.setdefault(reason, []).append(row.network)
-    lines = [f"- {reason}: {', '.join(names)}." for reason, names in networks.items()]
+            families.setdefault(reason, []).append(row.family)
+    lines = [
+        f"- {reason}: in {count(len(names), 'network')} ({', '.join(dict.fromkeys(names))})."
+        for reason, names in families.items()
+    ]
     return ["Convolutions that are not eligible:", "", *lines, ""] if lines else []
 
 

@@ -160,29 +160,29 @@ class Similarity:
 
 
 def tables(ranking: Sensitivity | None, frontier: Frontier) -> str:
-    """The tables of docs/results/vgg16_trunk.md: of each site, if they were ranked, and of rounds.
+    """The tables of docs/results/vgg16_trunk.md: of rounds, and of each site if they were ranked.
 
     `before` is after the reconstruction, and before the training.
     """
-    lines = ["| site | before a pool | cosine similarity | relative change |", "|---|---|---|---|"]
-    for site in ranking.sites if ranking else ():
-        pool, change = "yes" if site.before_pool else "", site.score.metrics["relative change"]
-        lines.append(f"| {site.name} | {pool} | {site.score:.3f} | {change:.3f} |")
-    lines += [
-        "",
-        "| round | sites | GMACs | cosine before | cosine after | change before | change after |",
-        "|---|---|---|---|---|---|---|",
-    ]
     assert frontier.directory is not None
-    for point in frontier.points[1:]:
+    rounds = ["| round | sites | GMACs | cosine before | cosine after |", "|---|---|---|---|---|"]
+    changes = ["| round | change before | change after |", "|---|---|---|"]
+    for index, point in enumerate(frontier.points[1:], 1):
         records = read_records(frontier.directory / point.name / "training.jsonl")
         before = next(record for record in records if "accuracy" in record)
-        lines.append(
-            f"| {point.name} | {len(point.plan.sites)} | {point.macs / 1e9:.2f} "
-            f"| {before['accuracy']:.3f} | {point.accuracy:.3f} ± {point.standard_error:.3f} "
-            f"| {before['relative change']:.3f} | {point.metrics['relative change']:.3f} |"
+        rounds.append(
+            f"| round {index} | {len(point.plan.sites)} | {point.macs / 1e9:.2f} "
+            f"| {before['accuracy']:.3f} | {point.accuracy:.3f} ± {point.standard_error:.3f} |"
         )
-    return "\n".join(lines) + "\n"
+        changes.append(
+            f"| round {index} | {before['relative change']:.3f} "
+            f"| {point.metrics['relative change']:.3f} |"
+        )
+    sites = ["| site | before a pool | cosine | relative change |", "|---|---|---|---|"]
+    for site in ranking.sites if ranking else ():
+        pool, change = "yes" if site.before_pool else "", site.score.metrics["relative change"]
+        sites.append(f"| {site.name} | {pool} | {site.score:.3f} | {change:.3f} |")
+    return "\n".join([*rounds, "", *changes, "", *(sites if ranking else [])]).rstrip() + "\n"
 
 
 def _whole(batch: Any) -> Any:
