@@ -53,3 +53,15 @@ def nearest(name: str, names: Iterable[str], alike: float = 0.6) -> str:
         known if len(known) <= 5 else []
     )
     return f"; the nearest are {', '.join(near)}" if near else ""
+
+
+def in_words(seconds: float) -> str:
+    """About how long, for people.
+
+    >>> in_words(0.4), in_words(40), in_words(95), in_words(500), in_words(9000)
+    ('0.4 s', '40 s', '1.6 min', '8.3 min', '2.5 h')
+    """
+    units = {"s": 1, "min": 60, "h": 3600}
+    unit = next((unit for unit, size in units.items() if seconds < 90 * size), "h")
+    number = seconds / units[unit]
+    return f"{number:.{0 if number >= 10 else 1}f} {unit}"

@@ -55,7 +55,12 @@ def test_the_weights_of_a_checkpoint_are_found(tmp_path: Path, content: Any, key
         (STATE, "#model", "the file is one state dict, without keys"),
         ({"epoch": 3}, "", "holds no weights, but a mapping of 'epoch'"),
         ([torch.zeros(1)], "", "holds no weights, but a list"),
-        ({"model": {"fc.weight": torch.zeros(1)}}, "", "these weights do not fit the model"),
+        ({"model": {"fc.weight": torch.zeros(1)}}, "", "model: fc.weight in the file alone; 0.we"),
+        (
+            STATE | {"0.bias": torch.zeros(4)},
+            "",
+            r"0.bias is \(4,\) in the file and \(2,\) in the model",
+        ),
         (network(2), "", "holds a pickled torch.nn.modules.container.Sequential"),
         ({"args": SimpleNamespace()}, "", "holds a pickled types.SimpleNamespace"),
     ],

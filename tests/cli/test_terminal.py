@@ -35,10 +35,26 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(
         observe("round-02", 0, 60, "")
     assert capsys.readouterr().err.splitlines() == [
         "round-01: 0/60 loss 0",
-        "round-01: 30/60 loss 30",
+        "round-01: 30/60 (15 s left) loss 30",
         "round-01: 60/60 loss 60",
         "round-02: 0/60",
     ]
+
+
+def test_a_person_is_told_that_pytorch_is_loaded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes any stream for a terminal
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    terminal.announce_loading()
+    assert not isinstance(sys.meta_path[0], terminal.LoadingPyTorch)  # it is loaded already
+    finder = terminal.LoadingPyTorch()
+    sys.meta_path.insert(0, finder)
+    assert finder.find_spec("torchvision") is None
+    assert capsys.readouterr().err == ""
+    assert finder.find_spec("torch") is None
+    assert finder not in sys.meta_path
+    assert capsys.readouterr().err == "loading PyTorch ...\n"
 
 
 def test_ctrl_c_says_how_to_go_on(

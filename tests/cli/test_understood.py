@@ -21,7 +21,7 @@ def test_what_was_understood_is_said_and_a_dry_run_does_nothing(
 ) -> None:
     asked = ["tune", f"{network}:tiny", "--data", images, "--size", "16", "--device", "cpu"]
     asked += ["--run-dir", tmp_path / "run", "--workers", "0", "--dry-run"]
-    result = run(*asked, "--points", "2", "--min-speedup", "2")
+    result = run(*asked, "--points", "2", "--min-speedup", "2", "--budget", "90s")
     said = result.stderr
     assert f"network: {network}:tiny, Sequential, 0.00" in said
     assert "weights: none given: as the network is built" in said
@@ -30,7 +30,8 @@ def test_what_was_understood_is_said_and_a_dry_run_does_nothing(
     assert "training and" in said
     assert "device:  cpu, " in said
     assert result.stdout == (
-        "to do: find, recover and time at most 2 models with a speed-up of 2x or more\n"
+        "to do: find, recover and time at most 2 models with a speed-up of 2x or more"
+        ", in 1.5 min, but one plan and one model however long they take\n"
     )
     assert as_json(*asked, "--rounds", "3")["rounds"] == str(Grouped(count=3))
     assert not (tmp_path / "run").exists()

@@ -21,6 +21,7 @@ from tests.export.networks import (
     Deciding,
     Detecting,
     NotFinite,
+    OwnOutputs,
     fused,
     tiny,
 )
@@ -233,6 +234,8 @@ def test_wrong_arguments(name: str, options: dict[str, Any], said: str, tmp_path
         (NotFinite(), IMAGES, "NotFinite gives outputs that are not finite"),
         (Deciding(), IMAGES, "Deciding cannot be converted to torch.export"),
         (Counting(), IMAGES, "Counting gives no tensors"),
+        (OwnOutputs(), IMAGES, "OwnOutputs gives a SimpleNamespace, which no file can hold"),
+        (OwnOutputs(), IMAGES, "such as its .logits."),
         (tiny(), IMAGES[:0], "hold a tensor without values"),
         ("net", IMAGES, "str"),
     ],

@@ -35,6 +35,7 @@ REFUSED = {
     "a kernel": (network(7), 0.25, r"images of 8 x 6 in place of 32 x 24: .*[Kk]ernel size.*"
                  r"smallest image_scale that it takes here is 0\.282\."),
     "a pooling": (network(3, nn.MaxPool2d(8)), 0.2, r"here is 0\.\d+\.$"),
+    "no pixel": (nn.Conv2d(3, 2, 1), 0.015, r"not even one pixel.* here is 0\.\d+\."),
     "one size": (network(3, nn.Flatten(), nn.Linear(1320, 2)), 0.5, "of the example alone"),
     "one size, larger": (network(3, nn.Flatten(), nn.Linear(1320, 2)), 2.0, "example alone"),
 }  # fmt: skip

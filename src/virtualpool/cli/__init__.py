@@ -16,7 +16,7 @@ from virtualpool.cli.detect import detect
 from virtualpool.cli.doctor import doctor
 from virtualpool.cli.ending import end
 from virtualpool.cli.export import export
-from virtualpool.cli.help import register
+from virtualpool.cli.help import name_kinds, register
 from virtualpool.cli.interrupts import interrupts
 from virtualpool.cli.pick import pick
 from virtualpool.cli.report import report
@@ -32,6 +32,10 @@ REFUSED = 1
 
 class _Commands(TyperGroup):
     """Turns every end of a command into an exit code and at most a line."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        name_kinds(self.get_params(ctx))
+        super().format_help(ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -87,6 +91,7 @@ def main() -> None:
     """The entry point of the command line."""
     interrupts.install()
     make_lasting()
+    terminal.announce_loading()
     with terminal.only_main_prints():
         try:
             sys.exit(app())

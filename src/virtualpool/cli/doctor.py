@@ -7,12 +7,13 @@ from importlib import metadata
 
 from virtualpool.cli import options
 from virtualpool.cli.terminal import results, table
+from virtualpool.words import count
 
 Finding = tuple[str, str, str]
 """A subject, the value found, and the next step if something is missing."""
 
 _EXTRA = re.compile(r"""^([A-Za-z0-9_.-]+).*extra == ["']([a-z]+)["']""")
-_OF_DEVELOPERS = ("dev", "benchmarks", "examples")
+_OF_DEVELOPERS = ("dev", "benchmarks", "docs", "examples")
 
 
 def doctor(as_json: options.AsJson = False) -> None:
@@ -38,8 +39,8 @@ def _devices() -> Iterator[Finding]:
 
     from virtualpool.measure.setting import device_name
 
-    threads = torch.get_num_threads()
-    yield "processor", f"{device_name(torch.device('cpu'))}, {threads} threads of torch", ""
+    threads = count(torch.get_num_threads(), "thread")
+    yield "processor", f"{device_name(torch.device('cpu'))}, {threads} of torch", ""
     for index in range(torch.cuda.device_count()):
         yield "GPU", device_name(torch.device("cuda", index)), ""
     if not torch.cuda.is_available():

@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -43,10 +44,20 @@ _ALL = "virtualpool.help_all"
 
 
 def register(app: typer.Typer, command: Callable[..., None]) -> None:
-    """Adds a command with its example, and with `--help-all` where `--help` leaves options out."""
-    name = command.__name__
-    known = _with_help_all(command) if name in ADVANCED else command
-    app.command(cls=Command, epilog=f"Example: {EXAMPLES[name]}")(known)
+    """Adds a command with its example and `--help-all`, which `--help` names where it says more."""
+    epilog = f"Example: {EXAMPLES[command.__name__]}"
+    app.command(cls=Command, help=_unbroken(command.__doc__ or ""), epilog=epilog)(
+        _with_help_all(command)
+    )
+
+
+def _unbroken(text: str) -> str:
+    r"""A docstring with each paragraph on one line: typer keeps the breaks of the source.
+
+    >>> _unbroken("Pool sites.\n\n    Solved, and\n    compared.")
+    'Pool sites.\n\nSolved, and compared.'
+    """
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(text))
 
 
 def spelled_out(args: list[str], threefold: set[str]) -> list[str]:
@@ -87,11 +98,22 @@ class Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Prints the help."""
         advanced = ADVANCED.get(self.name or "", "").split()
-        params: list[Any] = self.params
-        for param in params:
+        for param in name_kinds(self.get_params(ctx)):
             # Only now: the shell does not complete an option that is hidden.
             param.hidden = param.name in advanced and _ALL not in ctx.meta
+            if param.name == _HELP_ALL.name:
+                param.hidden = not advanced
         super().format_help(ctx, formatter)
+
+
+def name_kinds(params: Sequence[Any]) -> Sequence[Any]:
+    """Options that say what stands behind them: nothing behind those that take no value."""
+    for param in params:
+        if param.metavar is None and getattr(param, "is_flag", False):
+            param.metavar = ""
+        elif param.metavar is None and getattr(param, "min", None) is not None:
+            param.metavar = "N"
+    return params
 
 
 def _show_all(ctx: typer.Context, asked: bool) -> None:

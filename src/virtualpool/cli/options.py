@@ -83,7 +83,8 @@ Metric = Annotated[
     Literal["voc", "voc2007", "coco"],
     typer.Option(
         rich_help_panel=DATA,
-        help="Mean average precision of detection: as VOC since 2010, as VOC 2007, or as COCO.",
+        metavar="METRIC",
+        help="Mean average precision of detection: voc as VOC since 2010, voc2007 or coco.",
     ),
 ]
 Resize = Annotated[
@@ -108,8 +109,9 @@ Augment = Annotated[
     Literal["none", "flip", "flip both", "crop", "resized crop"] | None,
     typer.Option(
         rich_help_panel=DATA,
-        help="How the training images are varied; flip both, upside down too, is for detection. "
-        "Crops for segmentation have --size.",
+        metavar="WAY",
+        help="How the training images are varied: none, flip, crop, resized crop, or flip both, "
+        "upside down too, for detection. Crops for segmentation have --size.",
     ),
 ]
 Subset = Annotated[
@@ -170,7 +172,11 @@ TimingBatch = Annotated[
 ]
 Dtype = Annotated[
     Literal["float32", "float16", "bfloat16", "float64"],
-    typer.Option(rich_help_panel=TIMING, help="Type of weights and images."),
+    typer.Option(
+        rich_help_panel=TIMING,
+        metavar="TYPE",
+        help="Type of weights and images: float32, float16, bfloat16 or float64.",
+    ),
 ]
 Repeats = Annotated[
     int, typer.Option(min=1, rich_help_panel=TIMING, help="How often each network is timed.")
@@ -200,7 +206,9 @@ EnergyUnit = Annotated[
     Literal["W", "mW", "uW", "J", "mJ", "uJ", "Wh", "kWh"],
     typer.Option(
         rich_help_panel=ENERGY,
-        help="Unit of that file's or command's number; an energy only grows.",
+        metavar="UNIT",
+        help="Unit of that file's or command's number: W, mW, uW, or of an energy, which only "
+        "grows, J, mJ, uJ, Wh or kWh.",
     ),
 ]
 EnergyInterval = Annotated[

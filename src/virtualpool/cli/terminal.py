@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from rich.table import Table
 from virtualpool.observer import Observer
 from virtualpool.processes import command, is_main
 from virtualpool.progress import bars
+from virtualpool.words import in_words
 
 T = TypeVar("T")
 INTERRUPTED = 130
@@ -123,6 +125,22 @@ def command_line() -> str:
     return shlex.join([Path(program).name, *arguments])
 
 
+class LoadingPyTorch(MetaPathFinder):
+    """Says that PyTorch is being loaded, which takes seconds in which nothing else is said."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        """Finds nothing; it is asked before each module is loaded."""
+        if fullname == "torch":
+            sys.meta_path.remove(self)
+            messages().print("loading PyTorch ...")
+
+
+def announce_loading() -> None:
+    """Has a person at a terminal told when PyTorch is loaded, if it is not there yet."""
+    if "torch" not in sys.modules and is_main() and messages().is_terminal:
+        sys.meta_path.insert(0, LoadingPyTorch())
+
+
 class _Messages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
@@ -136,11 +154,18 @@ class _Lines:
         self._console = console
         self._last = 0.0
         self._stage = ""
+        self._began, self._first = 0.0, 0
 
     def __call__(self, stage: str, done: int, total: int, message: str, /) -> None:
         now = time.monotonic()
         same = stage == self._stage and done < total
         if same and now - self._last < _QUIET_SECONDS:
             return
+        if stage != self._stage:
+            self._began, self._first = now, done
+        left = ""
+        if self._first < done < total:
+            seconds = (now - self._began) / (done - self._first) * (total - done)
+            left = f"({in_words(seconds)} left)"
         self._stage, self._last = stage, now
-        self._console.print(f"{stage}: {done}/{total} {message}".rstrip())
+        self._console.print(" ".join(filter(None, [f"{stage}: {done}/{total}", left, message])))

@@ -121,7 +121,10 @@ def _asked(
 def _say(asked: dict[str, Any]) -> None:
     """Prints what a run would do."""
     if "target" in asked:
-        print(f"to do: find, recover and time at most {asked['target']}")
+        from virtualpool.search.planning.budget import within
+
+        what, when = asked["target"], within(asked["budget"])
+        print(f"to do: find, recover and time at most {what}{when}")
     else:
         print(f"to do: pool and fine-tune in rounds: {asked['rounds']}")
 

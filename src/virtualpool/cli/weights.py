@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from virtualpool import storage
-from virtualpool.cli.checkpoints import weights_in
+from virtualpool.cli.checkpoints import State, weights_in
 from virtualpool.errors import VirtualPoolError
-from virtualpool.words import first_line
+from virtualpool.words import first_line, some
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
 
@@ -48,15 +48,34 @@ def with_weights(module: nn.Module, weights: str) -> nn.Module:
         return storage.load(module, path, unfused=True)
     content = _read(path)
     try:
-        module.load_state_dict(weights_in(content, module, key))
+        state = weights_in(content, module, key)
     except VirtualPoolError as error:
         raise VirtualPoolError(f"{path}: {error}") from error
+    try:
+        module.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        what = " ".join(str(error).split())
         raise VirtualPoolError(
-            f"{path}: these weights do not fit the model. {what:.300}"
+            f"{path}: these weights do not fit the model{_misfit(state, module.state_dict())}. "
+            "Build it as it was trained, with its own number of classes: FILE.py:FUNCTION names a "
+            "function that does so."
         ) from error
     return module
+
+
+def _misfit(given: State, own: State) -> str:
+    """What a state dict and a network's own have not in common, for the end of a message."""
+    shapes = [
+        f"{name} is {tuple(value.shape)} in the file and {tuple(own[name].shape)} in the model"
+        for name, value in given.items()
+        if name in own and value.shape != own[name].shape
+    ]
+    only = {
+        "in the file alone": [name for name in given if name not in own],
+        "in the model alone": [name for name in own if name not in given],
+    }
+    parts = [some(shapes, 1)] if shapes else []
+    parts += [f"{some(names)} {where}" for where, names in only.items() if names]
+    return ": " + "; ".join(parts) if parts else ""
 
 
 def _is_pooled(path: Path) -> bool:

@@ -3,8 +3,9 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import tensors
 from virtualpool.torch_private import pytree
 
@@ -25,3 +26,21 @@ def outputs_of(found: Any) -> list[Tensor]:
     [tensor([1.]), tensor([0.])]
     """
     return [torch.as_tensor(each) for each in pytree.tree_leaves(found)]
+
+
+def check_outputs(model: nn.Module, outputs: Any) -> None:
+    """Refuses outputs of a class that PyTorch cannot take apart, so that no file can give them.
+
+    Raises:
+        VirtualPoolError: the class is named, and an attribute of it that holds a tensor.
+    """
+    plain = (Tensor, int, float, complex, str, type(None))
+    other = next((it for it in pytree.tree_leaves(outputs) if not isinstance(it, plain)), None)
+    if other is None:
+        return
+    held = [name for name, value in getattr(other, "__dict__", {}).items() if tensors(value)]
+    example = f", such as its .{held[0]}" if held else ""
+    raise VirtualPoolError(
+        f"{type(model).__name__} gives a {type(other).__name__}, which no file can hold. Export a "
+        f"module around it that gives tensors, in tuples, lists or dicts{example}."
+    )

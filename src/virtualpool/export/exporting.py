@@ -15,6 +15,7 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.export.agreeing import agreed, held_out
+from virtualpool.export.arrays import check_outputs
 from virtualpool.export.checking import TOLERANCE, checked
 from virtualpool.export.format import Format, OpenAxes, Precision, Ready, Request
 from virtualpool.export.formats import format_of
@@ -108,8 +109,9 @@ def export(
     check_model(unwrapped(model))
     given = map_tensors(lambda x: x.detach().cpu().contiguous(), example_inputs)
     whole, inputs = _ready_to_export(model, given)
-    _run(whole, inputs)
+    given_out = _run(whole, inputs)
     exported, inputs = part_of(whole, inputs, part) if part else (whole, inputs)
+    check_outputs(exported, call(exported, inputs) if part else given_out)
     check_open(exported, inputs, open_axes)
     solving, judging = (), ()
     if precision == "int8":
@@ -174,15 +176,15 @@ def _ready_to_export(model: nn.Module, inputs: Any) -> tuple[nn.Module, Any]:
     return copied.eval().cpu(), inputs
 
 
-def _run(model: nn.Module, inputs: Any) -> None:
-    """Runs a model on its example inputs, so that a wrong shape is told of as such."""
+def _run(model: nn.Module, inputs: Any) -> Any:
+    """What a model gives for its example inputs, so that a wrong shape is told of as such."""
     if any(not each.numel() for each in tensors(inputs)):
         raise VirtualPoolError(
             "The example inputs hold a tensor without values, and nothing can be compared on it. "
             "Give one image or more."
         )
     try:
-        call(model, inputs)
+        return call(model, inputs)
     except Exception as error:
         reason = first_line(error)
         raise VirtualPoolError(

@@ -161,6 +161,17 @@ def takes_images(model: nn.Module, inputs: Any) -> bool:
     return bool(transforms_of(model)) or any(map(is_image, tensors(inputs)))
 
 
+def sides(model: nn.Module, inputs: Any) -> list[int]:
+    """The lengths in pixels that an image scale changes: of the images, or of a detector's sizes.
+
+    >>> sides(nn.Identity(), (torch.zeros(1, 3, 32, 25), torch.zeros(1, 3, 1, 1)))
+    [32, 25]
+    """
+    images = [length for each in tensors(inputs) if is_image(each) for length in each.shape[2:]]
+    found = [length for each in transforms_of(model) for length in each.min_size] or images
+    return [length for length in found if length != 1]
+
+
 def is_image(tensor: Tensor) -> bool:
     """Whether a tensor is a batch of images: (N, C, H, W), of floats or of bytes."""
     return tensor.ndim == 4 and (tensor.is_floating_point() or tensor.dtype is torch.uint8)

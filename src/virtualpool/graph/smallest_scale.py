@@ -11,6 +11,7 @@ from virtualpool.graph.image_scale import (
     attach,
     is_image,
     resized,
+    sides,
     takes_images,
 )
 from virtualpool.graph.inputs import as_call, tensors
@@ -68,6 +69,8 @@ def check_scale(model: nn.Module, example_inputs: Any, scale: float) -> None:
 
 
 def _error(model: nn.Module, inputs: Any, scale: float) -> str | None:
+    if not all(round(scale * side) for side in sides(model, inputs)):
+        return "A side has not even one pixel then."
     try:
         with at_scale(model, scale):
             run(model, as_call(inputs))

@@ -7,6 +7,7 @@ from time import monotonic
 from virtualpool.errors import VirtualPoolError
 from virtualpool.processes import agreed
 from virtualpool.recover.limits import ABOVE_ZERO
+from virtualpool.words import in_words
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -21,7 +22,7 @@ class Budget:
     def __init__(self, seconds: float | None) -> None:
         if seconds is not None:
             ABOVE_ZERO.check("budget", seconds)
-        self._seconds, self._began = seconds, monotonic()
+        self.seconds, self._began = seconds, monotonic()
 
     @property
     def elapsed(self) -> float:
@@ -30,7 +31,7 @@ class Budget:
 
     def left(self, share: float = 1.0) -> float:
         """The seconds left of the budget, or of a share of it; infinite without one."""
-        return math.inf if self._seconds is None else share * self._seconds - self.elapsed
+        return math.inf if self.seconds is None else share * self.seconds - self.elapsed
 
 
 def seconds_of(text: str) -> float:
@@ -48,13 +49,12 @@ def seconds_of(text: str) -> float:
     return float(found[1]) * _UNITS[found[2] or "s"]
 
 
-def in_words(seconds: float) -> str:
-    """About how long, for people.
+def within(seconds: float | None) -> str:
+    """In what time something is to be done: the end of a sentence, empty without a budget.
 
-    >>> in_words(0.4), in_words(40), in_words(95), in_words(500), in_words(9000)
-    ('0.4 s', '40 s', '1.6 min', '8.3 min', '2.5 h')
+    >>> within(90)
+    ', in 1.5 min, but one plan and one model however long they take'
     """
-    units = {"s": 1, "min": 60, "h": 3600}
-    unit = next((unit for unit, size in units.items() if seconds < 90 * size), "h")
-    number = seconds / units[unit]
-    return f"{number:.{0 if number >= 10 else 1}f} {unit}"
+    if seconds is None:
+        return ""
+    return f", in {in_words(seconds)}, but one plan and one model however long they take"

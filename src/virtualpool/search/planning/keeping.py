@@ -6,10 +6,10 @@ from torch import nn
 
 from virtualpool.apply import apply
 from virtualpool.search.frontier import Point
-from virtualpool.search.planning.budget import Budget, in_words
+from virtualpool.search.planning.budget import Budget
 from virtualpool.search.planning.trial import Draft
 from virtualpool.search.steps import Steps
-from virtualpool.words import count
+from virtualpool.words import count, in_words
 
 
 def points(steps: Steps, drafts: Sequence[Draft], budget: Budget) -> Iterator[Point]:

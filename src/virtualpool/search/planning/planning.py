@@ -6,7 +6,7 @@ from typing import Any
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import naming
-from virtualpool.search.planning.budget import Budget, OutOfBudget, in_words
+from virtualpool.search.planning.budget import Budget, OutOfBudget, within
 from virtualpool.search.planning.candidates import (
     Candidate,
     at_scale,
@@ -21,7 +21,7 @@ from virtualpool.search.planning.trial import Draft, Plans, Trial
 from virtualpool.search.planning.trials import Trials
 from virtualpool.search.steps import Steps
 from virtualpool.sites import Site
-from virtualpool.words import count, some
+from virtualpool.words import count, in_words, some
 
 FILE = "plans.json"
 """The file of a run with its plans, kept or left."""
@@ -72,7 +72,7 @@ class _Search:
         scales: Sequence[float],
         budget: Budget,
     ) -> None:
-        self._steps, self._target = steps, target
+        self._steps, self._target, self._budget = steps, target, budget
         self._found, self._sites = found, [site.name for site in found]
         self._candidates = candidates(found)
         self._asked_scales = scales
@@ -105,6 +105,7 @@ class _Search:
         self._log(
             f"to do: try up to {self._trials.limit} plans of {count(sites, 'site')}{grouped}{at}, "
             f"each reconstructed, evaluated and timed; then recover at most {self._target}"
+            f"{within(self._budget.seconds)}"
         )
 
     def _try_all(self, scales: list[float]) -> None:

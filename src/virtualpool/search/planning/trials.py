@@ -19,10 +19,11 @@ from virtualpool.processes import agreed, is_main
 from virtualpool.records import append_record, read_records
 from virtualpool.recover.batches import images_of
 from virtualpool.recover.reconstruction import reconstruct
-from virtualpool.search.planning.budget import Budget, OutOfBudget, in_words
+from virtualpool.search.planning.budget import Budget, OutOfBudget
 from virtualpool.search.planning.trial import Draft, Trial
 from virtualpool.search.run.forms import fused_if_possible
 from virtualpool.search.steps import Steps
+from virtualpool.words import in_words
 
 _IMAGES = 256
 """About so many reconstruct a plan that is tried, as they are as good at ranking; all of them a
@@ -52,7 +53,7 @@ class Trials:
         self._steps, self._batches, self._budget = steps, some_of(batches, _IMAGES), budget
         self._places = {name: place for place, name in enumerate(order)}
         self._path = steps.run.directory / "plans.jsonl"
-        self.limit = limit
+        self.limit = self._expected = limit
         with naming(self._path):
             records = agreed(read_records(self._path) if is_main() else [])
             known = map(Trial.from_json, records)
@@ -91,14 +92,18 @@ class Trials:
     def _check(self) -> None:
         if len(self.found) >= self.limit:
             raise OutOfBudget(f"{self.limit} plans are tried")
-        if self.found and self.room < 1:
+        if not self.found:
+            return
+        room = self.room
+        self._expected = int(min(self.limit, len(self.found) + room))
+        if room < 1:
             raise OutOfBudget(
                 f"another one takes about {in_words(self.seconds)}, and half of the budget is kept "
                 "for the models"
             )
 
     def _tell(self, message: str) -> None:
-        self._steps.observer("plans", len(self.found), self.limit, message)
+        self._steps.observer("plans", len(self.found), self._expected, message)
 
     def _tried(self, draft: Draft, why: str) -> Trial:
         steps, began = self._steps, self._budget.elapsed
