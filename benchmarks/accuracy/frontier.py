@@ -3,17 +3,17 @@
     python -m benchmarks.accuracy.frontier virtualpool:all_cnn_c --weights cifar10 --data cifar10 \
         --images 1000 --epochs 1 --train-images 2000 --border padded --run-dir runs/frontier
 
-The rivals are smaller images alone, the paper's rounds, all sites at once, and, with `--pruning`,
-Torch-Pruning in an environment of its own. All that are pooled are reconstructed with the same
-images; then all are distilled from the original's outputs and maps. The longest chain of the
-target's plans, each trained on from the one before, decides how long: smaller images, pruned
-networks and all sites are trained for as many epochs in one go, the rounds in three parts. At the
-end all models are timed interleaved. Every model is kept in the run's directory: stopped, the
-program goes on. The directory also gets `frontier.svg`.
+The rivals are smaller images alone, the paper's rounds, all sites at once and Torch-Pruning, in an
+environment of its own. All that are pooled are reconstructed with the same images; then all are
+distilled from the original's outputs and maps. The longest chain of the target's plans, each
+trained on from the one before, decides how long: smaller images, pruned networks and all sites are
+trained for as many epochs in one go, the rounds in three parts. At the end all models are timed
+interleaved. Every model is kept in the run's directory: stopped, the program goes on. The
+directory also gets `frontier.svg`.
 """
 
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ TARGET = "the target's frontier"
 SMALLER, ROUNDS, ALL = "smaller images alone", "the paper's rounds", "all sites"
 PRUNED, PARTS = "Torch-Pruning", ("0.60", "0.44", "0.28")
 """The parts of the multiply-accumulates that are left."""
+RIVALS = (SMALLER, ROUNDS, ALL, PRUNED)
 HEAD = ["way", "sites", "image scale", "accuracy, %", "drop, points", "speed-up", "MACs"]
 LEADS = ["rival", "at", f"{TARGET}, points ahead", "± paired, points"]
 _ROUNDS = 3
@@ -65,11 +66,8 @@ def main() -> None:
     given = arguments()
     subject = Subject(opened(given, "none"), given)
     ways: dict[str, list[Model]] = {TARGET: subject.target()}
-    ways[SMALLER] = [*subject.smaller()]
-    ways[ROUNDS] = subject.rounds("rounds", Grouped(count=_ROUNDS))
-    ways[ALL] = subject.rounds("all", [subject.sites])
-    if given.pruning:
-        ways[PRUNED] = [*subject.pruned()]
+    rivals = subject.rivals()
+    ways |= {way: [*rivals[way]()] for way in given.rivals}
     times = subject.timed(ways)
     speeds = {
         way: [
@@ -125,6 +123,15 @@ class Subject:
             (_chain(drafts, it + 1) for it in range(len(drafts))), default=1
         )
         return [*self._models("target", frontier)]
+
+    def rivals(self) -> dict[str, Callable[[], Iterable[Model]]]:
+        """What makes the models of each rival."""
+        return {
+            SMALLER: self.smaller,
+            ROUNDS: lambda: self.rounds("rounds", Grouped(count=_ROUNDS)),
+            ALL: lambda: self.rounds("all", [self.sites]),
+            PRUNED: self.pruned,
+        }
 
     def smaller(self) -> Iterator[Model]:
         """The unmodified network on smaller images, trained for as long."""
@@ -272,7 +279,7 @@ def arguments() -> Namespace:
     added.add_argument("--points", type=int, default=6, help="of the target")
     added.add_argument("--budget", type=float, help="seconds of the target's search")
     add_training(added, 1, "of each plan; 0 trains nothing")
-    added.add_argument("--pruning", action="store_true", help="Torch-Pruning is a rival, too")
+    added.add_argument("--rivals", nargs="+", choices=RIVALS, default=RIVALS, help="all of them")
     added.add_argument("--mode", choices=("eager", "compiled"), default="compiled")
     added.add_argument("--timing-batch", type=int, default=32, help="images a call that is timed")
     added.add_argument("--repeats", type=int, default=15)
