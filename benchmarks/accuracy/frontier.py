@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 import virtualpool as vp
 from benchmarks.accuracy.ablation.figure import draw
@@ -42,7 +41,7 @@ from virtualpool.search.planning.trial import Draft
 
 TARGET = "the target's frontier"
 SMALLER, ROUNDS, ALL = "smaller images alone", "the paper's rounds", "all sites"
-PRUNED, PARTS = "Torch-Pruning", ("0.60", "0.44", "0.28")
+PRUNED, PARTS = "Torch-Pruning", ("0.44", "0.28")
 """The parts of the multiply-accumulates that are left."""
 RIVALS = (SMALLER, ROUNDS, ALL, PRUNED)
 HEAD = ["way", "sites", "image scale", "accuracy, %", "drop, points", "speed-up", "MACs"]
@@ -149,16 +148,16 @@ class Subject:
             yield self._trained(f"pruned-{part}", model)
 
     def _trained(self, name: str, model: torch.nn.Module) -> Model:
-        path: Path = self.given.run_dir / f"{name}.safetensors"
+        path: Path = self.given.run_dir / f"{name}.pt"
         if path.exists():
-            model.load_state_dict(load_file(path))
+            model.load_state_dict(torch.load(path))
         elif self.training:
             folder = self.given.run_dir / name
             folder.mkdir(parents=True, exist_ok=True)
             settings = self.training.settings | {"epochs": self.long}
             Training(self.training.batches, settings).of(model, self.model, folder, self.judge)
             with replacing(path) as beside:
-                save_file(model.state_dict(), beside)
+                torch.save(model.state_dict(), beside)
         return self._model(name, model)
 
     def rounds(self, name: str, schedule: Any) -> list[Model]:
