@@ -39,8 +39,8 @@ from virtualpool.search.planning.candidates import SCALES
 from virtualpool.search.planning.keeping import base_of
 from virtualpool.search.planning.trial import Draft
 
-TARGET = "the target's frontier"
-SMALLER, ROUNDS, ALL = "smaller images alone", "the paper's rounds", "all sites"
+TARGET = "virtual pooling"
+SMALLER, ROUNDS, ALL = "smaller images", "the paper's rounds", "all sites"
 PRUNED, PARTS = "Torch-Pruning", ("0.44", "0.28")
 """The parts of the multiply-accumulates that are left."""
 RIVALS = (SMALLER, ROUNDS, ALL, PRUNED)

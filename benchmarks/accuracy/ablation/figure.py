@@ -1,12 +1,13 @@
 """The frontiers of ways to a faster network, in one picture."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 from benchmarks.accuracy.ablation.results import Result
 from virtualpool.files import replacing
 
-_COLOURS = ("#0b6e99", "#6d28d9", "#c2410c", "#4d7c0f")
+_COLOURS = ("#0b6e99", "#6d28d9", "#c2410c", "#4d7c0f", "#334155")
 _FAINT = "#9aa5b1"
 
 
@@ -28,7 +29,7 @@ def draw(
 
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    for (name, results), colour in zip(frontiers.items(), _COLOURS, strict=False):
+    for (name, results), colour in zip(frontiers.items(), cycle(_COLOURS), strict=False):
         line = sorted([*unmodified, *results], key=lambda result: result.speedup.median)
         speeds = [result.speedup for result in line]
         axes.errorbar(
@@ -43,8 +44,9 @@ def draw(
         )  # fmt: skip
     axes.set_title("Trained for as long: accuracy against measured speed", loc="left", pad=22)
     axes.text(0, 1.025, setting, transform=axes.transAxes, color=_FAINT, fontsize=8)
-    axes.set_xlabel("speedup over the original (median, quartiles; the faster form)")
-    axes.set_ylabel("accuracy, per cent (± standard deviation over seeds)")
+    axes.set_xlabel("times faster than the original (median, quartiles; the faster form)")
+    has_seeds = any(result.spread for results in frontiers.values() for result in results)
+    axes.set_ylabel(f"accuracy, %{' (± standard deviation over seeds)' if has_seeds else ''}")
     axes.xaxis.set_major_formatter("{x:.3g}x")
     axes.grid(color="#e4e7eb", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
