@@ -5,7 +5,8 @@
 
 `--data` is a folder `{train,test}/<name>.jpg` with masks `{train,test}annot/<name>.png`. The trunk
 keeps its weights of ImageNet: all of it trained with this optimiser ended at a mean IoU of 0.24,
-for steps that suit a new decoder are too long for a trunk without batch norm. It trains on crops of
+for steps that suit a new decoder are too long for a trunk without batch norm. With `--weights` of
+such a network and a tenth of the rate, the whole of it is trained. It trains on crops of
 240 x 176 pixels, and is judged on whole images of 480 x 360. A step takes about 3.5 s of a
 processor's time, an epoch 91 steps. Stopped, it goes on when it is started again: a checkpoint is
 kept at each epoch's end, and every two minutes. The loss, and the mIoU on some test images after
