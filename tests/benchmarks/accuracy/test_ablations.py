@@ -127,7 +127,7 @@ def test_the_pruned_network_that_is_nearest_in_speed(
         assert models.keys() == milliseconds.keys()
         return {name: Latency((it,), SETTING) for name, it in milliseconds.items()}
 
-    def pruned(folder: Path, _: Any) -> list[Path]:
+    def pruned(_: Any, folder: Path, __: Any) -> list[Path]:
         folder.mkdir(parents=True)
         files = [folder / name for name in ("part-0.2.pt", "part-0.5.pt")]
         for file in files:

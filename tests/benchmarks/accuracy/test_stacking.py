@@ -98,7 +98,7 @@ def test_from_images_to_tables_with_the_last_form_alone(
 ) -> None:
     forms = parts.forms
 
-    def pruned(folder: Path, _: Any) -> None:
+    def pruned(_: Any, folder: Path, __: Any) -> None:
         folder.mkdir(parents=True)
         torch.save(AllCNNC().eval(), folder / trained.PRUNED_FILE)
 
