@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import os
 import pkgutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import virtualpool
 
 COMMAND = Path(sys.executable).with_name("virtualpool")
+WHOLE = os.environ.get("VIRTUALPOOL_ZOO") == "all"
 HEAVY = {"torch", "torchvision", "numpy", "matplotlib", "accelerate", "torchmetrics", "PIL"}
 
 
@@ -37,8 +39,9 @@ def _imported() -> dict[str, ModuleType]:
 
 
 def modules() -> list[str]:
-    """All modules but those deep in a room: what people import first, and the rooms."""
-    found = pkgutil.iter_modules(virtualpool.__path__, "virtualpool.")
+    """The rooms and what people import first; those deep in a room, too, for the whole zoo."""
+    walk = pkgutil.walk_packages if WHOLE else pkgutil.iter_modules
+    found = walk(virtualpool.__path__, "virtualpool.")
     return ["virtualpool", *(module.name for module in found if "__main__" not in module.name)]
 
 

@@ -14,7 +14,7 @@ directory also gets `frontier.svg`.
 
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from benchmarks.common.task import add_training, opened, parser
 from virtualpool.cli.task import Task
-from virtualpool.files import replacing, write_text
+from virtualpool.files import write_text
 from virtualpool.graph.image_scale import without_resizing
 from virtualpool.measure.latency import Latency, LatencyOptions, Speedup, latency
 from virtualpool.measure.prepared import Timed
@@ -136,7 +136,7 @@ class Subject:
         """The unmodified network on smaller images, trained for as long."""
         for scale in SCALES:
             smaller = vp.apply(self.model, self.example, [], image_scale=scale)
-            yield self._trained(f"smaller-{scale:g}", smaller)
+            yield self._trained(f"smaller-{scale:g}", smaller, self.model)
 
     def pruned(self) -> Iterator[Model]:
         """The network with fewer channels, trained for as long."""
@@ -145,19 +145,13 @@ class Subject:
             pruned(self.model, folder, self.given.run_dir)
         for part in PARTS:
             model = torch.load(folder / f"part-{part}.pt", weights_only=False)
-            yield self._trained(f"pruned-{part}", model)
+            yield self._trained(f"pruned-{part}", model, model)
 
-    def _trained(self, name: str, model: torch.nn.Module) -> Model:
-        path: Path = self.given.run_dir / f"{name}.pt"
-        if path.exists():
-            model.load_state_dict(torch.load(path))
-        elif self.training:
-            folder = self.given.run_dir / name
-            folder.mkdir(parents=True, exist_ok=True)
-            settings = self.training.settings | {"epochs": self.long}
-            Training(self.training.batches, settings).of(model, self.model, folder, self.judge)
-            with replacing(path) as beside:
-                torch.save(model.state_dict(), beside)
+    def _trained(self, name: str, model: torch.nn.Module, network: torch.nn.Module) -> Model:
+        if self.training:
+            long = replace(self.training, settings=self.training.settings | {"epochs": self.long})
+            path: Path = self.given.run_dir / f"{name}.safetensors"
+            model = long.kept(path, model, network, self.model, self.judge)
         return self._model(name, model)
 
     def rounds(self, name: str, schedule: Any) -> list[Model]:

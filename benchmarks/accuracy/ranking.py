@@ -96,9 +96,7 @@ def fine_tuned(
     def drop(name: str) -> list[float]:
         pooled = vp.apply(model, task.images, [name], border=given.border)
         solved = vp.reconstruct(pooled, model, images)
-        folder = given.run_dir / name
-        folder.mkdir(parents=True, exist_ok=True)
-        training.of(solved, model, folder, judge)
+        training.of(solved, model, given.run_dir / name, judge)
         lost = original - vp.Score.of(judge(solved.eval()))
         return [100 * float(lost), 100 * (lost.standard_error or 0)]
 

@@ -71,8 +71,26 @@ class Training:
 
     def of(self, model: nn.Module, original: nn.Module, directory: Path, judge: Any) -> None:
         """Trains a model in place; a training that was stopped goes on."""
+        directory.mkdir(parents=True, exist_ok=True)
         finetune = by_distillation(original, self.batches, **self.settings)
         finetune(model, Round(1, (), vp.plan_of(model), directory, None, None, judge))
+
+    def kept(
+        self, path: Path, model: nn.Module, network: nn.Module, original: nn.Module, judge: Any
+    ) -> nn.Module:
+        """The model in a file; it is trained and written first where there is none.
+
+        Args:
+            path: of the file; its directory without the suffix is the training's.
+            model: is trained in place.
+            network: the same without a plan, as `load` takes it.
+            original: teaches.
+            judge: evaluates.
+        """
+        if not path.exists():
+            self.of(model, original, path.with_suffix(""), judge)
+            vp.save(model, path)
+        return vp.load(network, path, unfused=True)
 
 
 def training_of(given: Namespace) -> Training:
@@ -195,12 +213,7 @@ class Subject:
             return
         state = f"trained, {self.given.epochs:g} epochs"
         path = self.run.directory / f"{name}, trained.safetensors"
-        if not path.exists():
-            directory = self.run.directory / f"{name}, trained"
-            directory.mkdir(parents=True, exist_ok=True)
-            self.training.of(model, self.model, directory, self.judge)
-            vp.save(model, path)
-        trained = vp.load(self.model, path, unfused=True)
+        trained = self.training.kept(path, model, self.model, self.model, self.judge)
         yield Model(name, state, trained, self.score(f"{name}, trained", lambda: trained))
 
     def _scale(self, macs: int) -> float:

@@ -17,9 +17,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
-from virtualpool import save
+from virtualpool import load, save
 from virtualpool.models import UNetVGG16, unet_vgg16
 from virtualpool.observer import printed
 from virtualpool.search import Round, by_labels
@@ -50,7 +49,7 @@ def main() -> None:
     assert data.train is not None
     model = network(options.trunk)
     if options.weights:
-        model.load_state_dict(load_file(options.weights))
+        model = load(model, options.weights)
     model.features.requires_grad_(not options.trunk)
     finetune = by_labels(
         data.train,
@@ -94,8 +93,9 @@ def opened(
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trunk", type=Path, help="features.N.weight and .bias, which stay")
-    parser.add_argument("--weights", type=Path, help="a whole network, all of it trained on")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--trunk", type=Path, help="features.N.weight and .bias, which stay")
+    begin.add_argument("--weights", type=Path, help="a whole network, all of it trained on")
     parser.add_argument("--data", type=Path, required=True, help="CamVid's folder")
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--epochs", type=float, default=6)

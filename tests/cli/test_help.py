@@ -10,11 +10,12 @@ from virtualpool.cli import app
 from virtualpool.cli.help import ADVANCED, EXAMPLES
 
 COMMANDS = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
-LINES, COLUMNS = 68, 80
+LINES = {80: 68, 100: 50}
+"""Of a terminal with so many columns."""
 
 
-def shown(command: str, option: str = "--help") -> str:
-    result = CliRunner().invoke(app, [command, option], env={"COLUMNS": str(COLUMNS)})
+def shown(command: str, option: str = "--help", columns: int = 80) -> str:
+    result = CliRunner().invoke(app, [command, option], env={"COLUMNS": str(columns)})
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -30,11 +31,12 @@ def options_of(command: str) -> dict[str, set[str]]:
     }
 
 
+@pytest.mark.parametrize("columns", LINES)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_it_fits_a_screen_and_ends_with_an_example(command: str):
-    lines = shown(command).strip().splitlines()
-    assert len(lines) <= LINES
-    assert max(map(len, lines)) <= COLUMNS
+def test_it_fits_a_screen_and_ends_with_an_example(command: str, columns: int):
+    lines = shown(command, columns=columns).strip().splitlines()
+    assert len(lines) <= LINES[columns]
+    assert max(map(len, lines)) <= columns
     assert " ".join(" ".join(lines[-3:]).split()).endswith(f"Example: {EXAMPLES[command]}")
 
 

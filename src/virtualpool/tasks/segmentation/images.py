@@ -170,8 +170,8 @@ def read_mask(pair: Pair) -> Tensor:
     values = np.asarray(opened(pair.mask)).astype(np.int64)
     if pair.numbers is not None:
         # A number that the data set does not have stays, to be named.
-        numbers, known = np.array(pair.numbers), (values >= 0) & (values < len(pair.numbers))
-        values = np.where(known, numbers[np.where(known, values, 0)], values)
+        mapped = np.take(pair.numbers, values, mode="clip")
+        values = np.where(values < len(pair.numbers), mapped, values)
     return torch.from_numpy(values)
 
 
