@@ -4,7 +4,8 @@
         --pooled runs/plans/pooled.safetensors --smaller runs/plans/smaller.safetensors \
         --data camvid --output masks.png
 
-The images are those of the test split with the most pixels of poles, signs and pedestrians.
+The images are those of the test split with the most pixels of poles, signs and pedestrians, far
+enough from each other to show different scenes.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from virtualpool.tasks.segmentation.drawing import side_by_side
 from virtualpool.tasks.segmentation.found import found_in
 
 THIN = [CLASSES.index(name) for name in ("pole", "sign", "pedestrian")]
+SCENE = 30
+"""Frames of one drive show the same scene for about so many."""
 
 
 def main() -> None:
@@ -44,9 +47,13 @@ def main() -> None:
 
 
 def _thinnest(masks: list[Tensor], count: int) -> list[int]:
-    """The places of the masks with the most pixels of thin things."""
+    """The places of the masks with the most pixels of thin things, one of each scene."""
     shares = torch.stack([torch.isin(each, torch.tensor(THIN)).float().mean() for each in masks])
-    return shares.topk(count).indices.tolist()
+    chosen: list[int] = []
+    for place in shares.argsort(descending=True).tolist():
+        if all(abs(place - other) >= SCENE for other in chosen):
+            chosen.append(place)
+    return chosen[:count]
 
 
 def _options() -> argparse.Namespace:

@@ -1,4 +1,6 @@
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,6 +40,12 @@ def test_evaluation_goes_without_unreadable_images(source, break_file, how, work
     assert (first.shape, second.shape) == ((3, 3, 8, 8), (1, 3, 8, 8))
     assert (labels.tolist(), more_labels.tolist()) == ([0, 0, 1], [1])
     assert images.skipped == [source.samples[1][0], source.samples[5][0]]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_loop_over_the_images_ends(source, training):
+    images: Any = Images(source, SMALL, training=training)
+    assert len([*islice(images, 7)]) == 6
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.loading import tried
 from virtualpool.tasks.preprocessing import Preprocessing
 
 _log = logging.getLogger(__name__)
@@ -97,8 +98,7 @@ class Images(Dataset[Any]):
 
     def _readable(self, position: int) -> tuple[Tensor, int] | None:
         # The pixels at a position; in training, the next readable image's.
-        tries = len(self) if self._training else 1
-        for candidate in (at % len(self) for at in range(position, position + tries)):
+        for candidate in tried(position, len(self), training=self._training):
             pixels = self._pixels(candidate)
             if pixels is not None:
                 return pixels, candidate

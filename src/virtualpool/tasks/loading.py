@@ -1,10 +1,24 @@
 """How the images of a task are loaded, in batches, by other processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
+
+
+def tried(position: int, count: int, *, training: bool) -> Iterator[int]:
+    """The positions of which the first readable image serves: in training all, else the one asked.
+
+    >>> [*tried(1, 3, training=True)], [*tried(-1, 3, training=False)]
+    ([1, 2, 0], [2])
+
+    Raises:
+        IndexError: there is no such position; a `for` loop over the images ends by it.
+    """
+    if not -count <= position < count:
+        raise IndexError(f"There is no image {position}: there are {count}.")
+    return ((position + step) % count for step in range(count if training else 1))
 
 
 def loader(

@@ -1,3 +1,4 @@
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -35,6 +36,12 @@ def test_training_sees_what_counts(make_voc):
     assert target["boxes"].tolist() == [[2, 3, 15, 16]]
     assert target["labels"].tolist() == [2]
     assert set(target) == {"boxes", "labels"}
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_loop_over_the_images_ends(make_voc, training):
+    images = read(make_voc(test={"a": [DOG], "b": [CAT]}), training=training)
+    assert len([*islice(images, 3)]) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Segmentation data: the layout, bad masks, and images and masks that move together."""
 
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,6 +34,15 @@ def test_batches_classes_and_a_perfect_score(street):
         "pixel accuracy": 1.0, "boundary F": 1.0, "IoU of ground": 1.0, "IoU of car": 1.0,
     }  # fmt: skip
     assert len(data.some_training_images(3).dataset) == 3  # pyright: ignore[reportArgumentType]
+
+
+def test_a_loop_over_the_images_ends(street):
+    data = load_data(street, workers=0)
+    assert data.train is not None
+    images: Any = data.train.dataset
+    assert len([*islice(images, 5)]) == 4
+    images = data.test.dataset
+    assert len([*islice(images, 4)]) == 3
 
 
 def test_the_score_and_its_error_are_those_of_the_counts():

@@ -14,6 +14,7 @@ from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.decoding import in_colour, opened
 from virtualpool.tasks.detection.objects import Objects, Split
+from virtualpool.tasks.loading import tried
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +63,7 @@ class Images(Dataset[Any]):
 
     def __getitem__(self, position: int) -> Example | None:
         """An image and its target; `None` in place of one that cannot be decoded."""
-        tries = len(self) if self._training else 1
-        for candidate in (at % len(self) for at in range(position, position + tries)):
+        for candidate in tried(position, len(self), training=self._training):
             image = self._decoded(candidate)
             if image is not None:
                 return self._augmented(image, self._images[candidate])

@@ -15,6 +15,7 @@ from torchvision.tv_tensors import Image, Mask
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.decoding import in_colour, opened
+from virtualpool.tasks.loading import tried
 from virtualpool.tasks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Colour
 from virtualpool.tasks.segmentation.layouts import IGNORED, Pair
 from virtualpool.tasks.segmentation.listing import Split
@@ -123,8 +124,7 @@ class Images(Dataset[Any]):
 
     def __getitem__(self, position: int) -> Example | None:
         """An image and its mask; `None` in place of one that cannot be used."""
-        tries = len(self) if self._training else 1
-        for candidate in (at % len(self) for at in range(position, position + tries)):
+        for candidate in tried(position, len(self), training=self._training):
             found = self._read(candidate)
             if found is not None:
                 return self._prepared(*found)
