@@ -1,5 +1,6 @@
 """Every code block of the README and of docs/ runs, from top to bottom of its page."""
 
+import ast
 import importlib
 import re
 import shlex
@@ -88,13 +89,30 @@ def test_the_api_has_every_public_name_once():
     assert sorted(re.findall(r"^::: (\S+)$", pages, re.MULTILINE)) == sorted(public)
 
 
+def explained_errors() -> list[list[str]]:
+    """The parts of each text between the dots that stand for values."""
+    page = (ROOT / "docs/troubleshooting.md").read_text().partition("## Errors")[2]
+    cells = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    texts = [text for cell in cells for text in re.findall("`(.*?)`", cell)]
+    return [[part.strip() for part in text.split("...") if part.strip()] for text in texts]
+
+
 def test_the_errors_that_are_explained_are_there():
     files = (ROOT / "src").rglob("*.py")
     source = re.sub(r'"\s*\n\s*f?"', "", "\n".join(file.read_text() for file in files))
-    page = (ROOT / "docs/troubleshooting.md").read_text()
-    explained = re.findall(r"^\| (`.*?) \|", page.partition("## Errors")[2], re.MULTILINE)
-    parts = [part for text in explained for part in re.split(r"\.\.\.|`", text)]
-    assert [part for part in parts if part.strip(" ,") and part.strip() not in source] == []
+    assert [parts for parts in explained_errors() if any(it not in source for it in parts)] == []
+
+
+def test_every_error_is_explained():
+    explained = [re.compile(".*".join(map(re.escape, parts))) for parts in explained_errors()]
+    raised = [
+        ast.unparse(node)
+        for file in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "VirtualPoolError"
+    ]
+    unexplained = [it for it in raised if not any(text.search(it) for text in explained)]
+    assert [it for it in unexplained if re.search("[a-z]+ [a-z]+ [a-z]+", it)] == []
 
 
 def test_the_map_of_files_names_each_file_once():
