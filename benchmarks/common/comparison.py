@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy
 import torch
 
 from benchmarks.common.candidates import NAMES, Candidate
@@ -16,8 +17,8 @@ from benchmarks.common.times import median, spread, timed_interleaved
 from virtualpool.export.checking import difference
 from virtualpool.measure.timing import threads as torch_threads
 
-FASTER = "How many times faster than unmodified, medians:"
-"""The caption of a table of `Comparison.times_faster`."""
+PERCENTILES = {"10th percentile": 10, "median": 50, "90th percentile": 90}
+"""Those of `Comparison.percentile` that say how far the samples lie apart."""
 
 SPEEDS = "Milliseconds of the unmodified network, then how many times faster the others are:"
 """The caption of a table with the rows of `speeds`."""
@@ -64,9 +65,15 @@ class Comparison:
         """The median and the spread of a candidate."""
         return spread(self.samples_ms[name]) if name in self.samples_ms else NOTHING
 
+    def percentile(self, name: str, per_cent: float) -> str:
+        """The milliseconds that so many per cent of a candidate's samples do not exceed."""
+        if name not in self.samples_ms:
+            return NOTHING
+        return f"{numpy.percentile(self.samples_ms[name], per_cent):.3g}"
+
     def median_ms(self, name: str) -> str:
         """The median of a candidate."""
-        return f"{median(self.samples_ms[name]):.3g}" if name in self.samples_ms else NOTHING
+        return self.percentile(name, 50)
 
     def difference(self, name: str) -> str:
         """How far a candidate's outputs are from PyTorch's."""

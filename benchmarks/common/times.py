@@ -50,8 +50,3 @@ def spread(samples_ms: Sequence[float]) -> str:
     low, middle, high = numpy.quantile(samples_ms, (0.1, 0.5, 0.9)).tolist()
     decimals = max(0, 2 - math.floor(math.log10(middle)))  # three significant digits
     return f"{middle:.{decimals}f} ({low:.{decimals}f} to {high:.{decimals}f})"
-
-
-def milliseconds_per(unit: str) -> str:
-    """The caption of a table of `spread`."""
-    return f"Milliseconds per {unit}, median (10th to 90th percentile):"

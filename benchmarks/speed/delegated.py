@@ -1,13 +1,11 @@
 """The operators left to XNNPACK by ExecuTorch, and their speed, as tables in Markdown."""
 
-from functools import partial
 from pathlib import Path
 
 from benchmarks.common.candidates import NAMES
-from benchmarks.common.comparison import FASTER, Comparison
+from benchmarks.common.comparison import PERCENTILES, Comparison
 from benchmarks.common.executorch_programs import Delegation
 from benchmarks.common.tables import section, table
-from benchmarks.common.times import milliseconds_per
 
 
 def tables(comparison: Comparison, side: int, programs: Path) -> str:
@@ -21,17 +19,18 @@ def tables(comparison: Comparison, side: int, programs: Path) -> str:
         )
     }  # fmt: skip
     if any(comparison.samples_ms.values()):
-        speeds = {
-            FASTER: partial(Comparison.times_faster, comparison),
-            milliseconds_per("call"): partial(Comparison.milliseconds, comparison),
-        }
-        captioned |= {
-            caption: table(NAMES, [[text(name) for name in NAMES]])
-            for caption, text in speeds.items()
-        }
+        captioned["Milliseconds per call, and how many times faster than unmodified:"] = table(
+            ["", *PERCENTILES, "times faster"],
+            [[name, *_times(comparison, name)] for name in NAMES],
+        )
     title = f"{comparison.network}, {side}x{side}"
     remarks = [f"- {remark}" for remark in comparison.remarks()]
     return section(title, captioned, [*remarks, comparison.setting, ""])
+
+
+def _times(comparison: Comparison, name: str) -> list[str]:
+    milliseconds = [comparison.percentile(name, it) for it in PERCENTILES.values()]
+    return [*milliseconds, comparison.times_faster(name)]
 
 
 def _program(file: Path) -> list[str]:

@@ -26,28 +26,34 @@ import virtualpool as vp
 from benchmarks.common.arguments import add_networks, add_timing, parser
 from benchmarks.common.networks import ALL_CNN_C, images, network, usual_side
 from benchmarks.common.setting import setting
-from benchmarks.common.tables import show, table
+from benchmarks.common.tables import section, show, table
 from benchmarks.speed.interpolation import clocked, interpolated, saved
 from virtualpool.measure.spread import quartiles
 from virtualpool.measure.timing import threads
 
-HEAD = (
-    "network", "batch", "maps interpolated, unfused / fused", "eager, unfused",
-    "eager, fused", "eager, saved without", "compiled, saved without",
+MAPS = ("network", "batch", "unfused", "fused")
+TIMES = (
+    "network", "batch", "eager, unfused", "eager, fused", "eager, saved without",
+    "compiled, saved without",
 )  # fmt: skip
 
 
 @torch.no_grad()
 def main() -> None:
     options = _options()
-    rows = [row(name, batch, options) for name in options.network for batch in options.batch]
-    caption = "Of the time of a forward pass, median (quartiles):"
+    found = [rows(name, batch, options) for name in options.network for batch in options.batch]
+    maps, medians, distances = zip(*found, strict=True)
+    tables = {
+        "Maps that are interpolated:": table(MAPS, maps),
+        "Per cent of the time of a forward pass, medians:": table(TIMES, medians),
+        "Points to the farther quartile:": table(TIMES, distances),
+    }
     made_with = setting(options.threads, ["torch", "torchvision"])
-    show("\n".join([caption, "", table(HEAD, rows), made_with]), options.markdown)
+    show(section("Interpolation's share of the time", tables, [made_with]), options.markdown)
 
 
-def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
-    """The cells of a network and a batch, in the order of `HEAD`."""
+def rows(name: str, batch: int, options: argparse.Namespace) -> tuple[list[str], ...]:
+    """The rows of a network and a batch in the three tables."""
     side = usual_side(name)
     inputs = images(batch, side)
     pooled = vp.apply(network(name, side), inputs, "all")
@@ -59,15 +65,13 @@ def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
             saved(pooled, inputs, "eager", options),
             saved(pooled, inputs, "compiled", options),
         ]
-    counts = " / ".join(str(len(interpolated(it, inputs))) for it in (pooled, fused))
-    cells = [name, str(batch), counts, *map(_share, shares)]
-    print(cells, flush=True)
-    return cells
-
-
-def _share(shares: list[float]) -> str:
-    lower, median, upper = (f"{100 * share:.1f}" for share in quartiles(shares))
-    return f"{median} % ({lower} to {upper})"
+    counts = [str(len(interpolated(it, inputs))) for it in (pooled, fused)]
+    spreads = [[100 * it for it in quartiles(each)] for each in shares]
+    medians = [f"{median:.1f}" for _, median, _ in spreads]
+    distances = [f"{max(median - low, high - median):.1f}" for low, median, high in spreads]
+    found = tuple([name, str(batch), *cells] for cells in (counts, medians, distances))
+    print(found, flush=True)
+    return found
 
 
 def _options() -> argparse.Namespace:

@@ -50,7 +50,7 @@ def _of_network(name: str, batch: int, options: argparse.Namespace) -> str:
                 )
                 for form, it in found.items()
             }
-            tables[f"{runtime}, milliseconds (share of all):"] = kinds(spent)
+            tables |= {f"{runtime}, {unit}:": table for unit, table in kinds(spent).items()}
     return section(f"{name}, {side}x{side}, batch {batch}", tables)
 
 

@@ -64,26 +64,31 @@ def by_kind(samples: Samples) -> dict[str, float]:
     return dict(spent)
 
 
-def kinds(spent: Mapping[str, Mapping[str, float]]) -> str:
-    """A table of milliseconds by form and kind of operator, the kinds that take most first."""
+def kinds(spent: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """Tables by form and kind of operator, of milliseconds and of per cent of the form's time.
+
+    The kinds that take most come first; those that take next to nothing are in the sums alone.
+    """
     whole = {form: sum(times.values()) for form, times in spent.items()}
     shares = {
-        kind: max(times.get(kind, 0) / whole[form] for form, times in spent.items())
+        kind: {form: times.get(kind, 0) / whole[form] for form, times in spent.items()}
         for kind in {kind for times in spent.values() for kind in times}
     }
-    named = sorted(
-        (kind for kind in shares if shares[kind] >= SMALLEST_SHARE), key=shares.__getitem__
-    )
-    rows = [
-        [kind, *(_cell(times.get(kind, 0), whole[form]) for form, times in spent.items())]
+    largest = {kind: max(of.values()) for kind, of in shares.items()}
+    named = sorted((it for it in largest if largest[it] >= SMALLEST_SHARE), key=largest.__getitem__)
+    milliseconds = [
+        [kind, *(f"{times[kind]:.3g}" if kind in times else "–" for times in spent.values())]
         for kind in reversed(named)
     ]
-    rows.append(["all", *(f"{milliseconds:.3g}" for milliseconds in whole.values())])
-    return table(["", *spent], rows)
-
-
-def _cell(milliseconds: float, whole: float) -> str:
-    return f"{milliseconds:.3g} ({milliseconds / whole:.0%})" if milliseconds else "–"
+    per_cent = [
+        [kind, *(f"{100 * share:.0f}" if share else "–" for share in shares[kind].values())]
+        for kind in reversed(named)
+    ]
+    sums = ["all", *(f"{it:.3g}" for it in whole.values())]
+    return {
+        "milliseconds": table(["", *spent], [*milliseconds, sums]),
+        "per cent of the time": table(["", *spent], per_cent),
+    }
 
 
 Profile = Callable[[nn.Module, Tensor, Path, int, int], Samples]

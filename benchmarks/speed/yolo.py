@@ -15,19 +15,12 @@ from torch import nn
 
 from benchmarks.common.arguments import add_timing, parser
 from benchmarks.common.candidates import NAMES, candidates
-from benchmarks.common.comparison import Comparison, compare
+from benchmarks.common.comparison import PERCENTILES, Comparison, compare
 from benchmarks.common.networks import images
 from benchmarks.common.tables import show, table
 
-COLUMNS = (
-    "network",
-    "mode",
-    "unmodified, ms",
-    "unfused",
-    "fused",
-    "half resolution",
-    "fused / half resolution",
-)
+SPEEDS = ("network", "mode", "unmodified, ms", "unfused", "fused", "half resolution")
+SPREAD = ("network", "mode", *(f"unmodified, ms, {title}" for title in PERCENTILES))
 
 
 @torch.no_grad()
@@ -35,7 +28,8 @@ def main() -> int:
     options = _options()
     found = [_compared(name, mode, options) for name in options.network for mode in options.mode]
     settings = "\n".join(sorted({str(each.setting) for each in found}))
-    show(table(COLUMNS, map(_cells, found)) + f"\n\n{settings}\n", options.markdown)
+    tables = [table(SPEEDS, map(_speeds, found)), table(SPREAD, map(_spread, found))]
+    show("\n".join([*tables, settings]), options.markdown)
     return 1 if any(each.failures for each in found) else 0
 
 
@@ -56,14 +50,19 @@ def detector(name: str) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def _cells(comparison: Comparison) -> list[str]:
+def _speeds(comparison: Comparison) -> list[str]:
+    times_faster = [comparison.times_faster(name) for name in NAMES[1:]]
     return [
         comparison.network,
         comparison.engine,
-        comparison.milliseconds("unmodified"),
-        *(comparison.times_faster(name) for name in NAMES[1:]),
-        comparison.times_faster("fused", over="half resolution"),
+        comparison.median_ms("unmodified"),
+        *times_faster,
     ]
+
+
+def _spread(comparison: Comparison) -> list[str]:
+    milliseconds = [comparison.percentile("unmodified", it) for it in PERCENTILES.values()]
+    return [comparison.network, comparison.engine, *milliseconds]
 
 
 def _options() -> argparse.Namespace:

@@ -1,12 +1,12 @@
 """The results for a network in all its forms and precisions, as tables in Markdown."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from benchmarks.accuracy.stacking_parts.precisions import FLOAT32, named, precisions
-from benchmarks.common.comparison import Comparison, notes
+from benchmarks.common.comparison import PERCENTILES, Comparison, notes
 from benchmarks.common.engines import ENGINES
 from benchmarks.common.tables import section, table
-from benchmarks.common.times import milliseconds_per
 from virtualpool.search import Score
 
 NOT_YET = "not yet measured"
@@ -46,8 +46,8 @@ def speeds(forms: Sequence[str], found: Mapping[str, Comparison]) -> dict[str, s
         over = named(original, precision)
         return found[runtime].times_faster(named(form, precision), over=over)
 
-    def milliseconds(runtime: str, precision: str, form: str) -> str:
-        return found[runtime].milliseconds(named(form, precision))
+    def milliseconds(per_cent: int, runtime: str, precision: str, form: str) -> str:
+        return found[runtime].percentile(named(form, precision), per_cent)
 
     def difference(runtime: str, precision: str, form: str) -> str:
         return found[runtime].difference(named(form, precision))
@@ -55,7 +55,10 @@ def speeds(forms: Sequence[str], found: Mapping[str, Comparison]) -> dict[str, s
     tables = {
         f"How many times faster than {original} in float32, medians:": stacked,
         f"How many times faster than {original} in the same precision, medians:": alone,
-        milliseconds_per("call"): milliseconds,
+        **{
+            f"Milliseconds per call, {title}:": partial(milliseconds, per_cent)
+            for title, per_cent in PERCENTILES.items()
+        },
         "Largest difference of the outputs from PyTorch's (of int8: in float32), relative to the "
         "largest output:": difference,
     }

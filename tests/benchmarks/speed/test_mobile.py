@@ -48,7 +48,7 @@ def test_tables(tmp_path: Path, timed: bool) -> None:
         text = '{"parts": 3, "left": {"pad": 2}}'
         (tmp_path / f"{name}.json").write_text(text)
     samples: dict[str, Sequence[float]] = (
-        {"unmodified": [4.0, 4.0], "unfused": [2.0, 2.0]} if timed else {}
+        {"unmodified": [4.0, 4.0], "unfused": [1.0, 2.0, 3.0]} if timed else {}
     )
     comparison = Comparison(
         "net",
@@ -63,7 +63,7 @@ def test_tables(tmp_path: Path, timed: bool) -> None:
     assert "| unmodified | 3 | 2 pad | 2.5 | 2e-06 |" in found
     assert "| unfused | 3 | 2 pad | 2.5 | – |" in found
     assert "- half resolution was not timed: too far" in found
-    assert ("| 1.00 | 2.00 | – | – |" in found) == timed
+    assert ("| unfused | 1.2 | 2 | 2.8 | 2.00 |" in found) == timed
 
 
 def test_it_starts_again_where_executorch_is(
