@@ -1,10 +1,13 @@
-"""Links of the site: what lies outside of docs/ is in a checkout, and is named there."""
+"""The site's links to files outside of docs/, which a checkout has, and the ends of its lines."""
 
 import posixpath
 import re
 from typing import Any
 
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(((?:\.\./)+[^)#]+)(?:#[^)]*)?\)")
+CODE = r"<pre\b.*?</pre>|<code>.*?</code>"
+APART = re.compile(rf"{CODE}|(?<=\d) (?=[%±]|ms\b)|(?<=±) (?=\d)", re.DOTALL)
+OPTION = re.compile(r"--[a-z][\w-]*")
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
@@ -18,3 +21,16 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         return f"`{path}`" if link[1].strip("`") in path else f"{link[1]} (`{path}`)"
 
     return LINK.sub(named, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """No line ends inside of an option's name, or between a number and its unit or error."""
+
+    def kept(found: re.Match[str]) -> str:
+        if found[0] == " ":
+            return "&nbsp;"
+        if found[0].startswith("<pre"):
+            return found[0]
+        return OPTION.sub(r'<span class="option">\g<0></span>', found[0])
+
+    return APART.sub(kept, html)
