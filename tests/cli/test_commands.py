@@ -355,4 +355,8 @@ def test_doctor_names_what_is_here_and_the_next_step(
     assert found["extra coreml"] == ("not installed", "pip install 'virtualpool[coreml]'")
     assert {"processor", "GPU", "C++ compiler", "energy sensor"} <= found.keys()
     assert "extra dev" not in found
-    assert "next step" in run("doctor").stdout
+    shown = run("doctor").stdout
+    assert "not installed\n                 pip install 'virtualpool[coreml]'" in "\n".join(
+        line.rstrip() for line in shown.splitlines()
+    )
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80

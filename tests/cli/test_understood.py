@@ -33,7 +33,16 @@ def test_what_was_understood_is_said_and_a_dry_run_does_nothing(
         "to do: find, recover and time at most 2 models with a speed-up of 2x or more"
         ", in 1.5 min, but one plan and one model however long they take\n"
     )
-    assert as_json(*asked, "--rounds", "3")["rounds"] == str(Grouped(count=3))
+    found = as_json(*asked, "--points", "2")
+    understood = found["understood"]
+    assert understood.pop("to do") == "find, recover and time at most 2 models"
+    assert [*understood] == ["network", "weights", "data", "images", "device"]
+    for subject, what in understood.items():
+        assert f"{subject + ':':<9}{what}\n" in said
+    assert found["search"]["target"] == {"points": 2}
+    assert found["settings"]["images"]["size"] == 16
+    assert found["settings"]["recovery"] == "reconstruction,distillation"
+    assert as_json(*asked, "--rounds", "3")["search"]["rounds"] == Grouped(count=3).to_json()
     assert not (tmp_path / "run").exists()
 
 

@@ -135,6 +135,14 @@ def test_why_there_is_no_half_is_said(make_run: MakeRun) -> None:
     assert "Half resolution is not there: Vit takes images of one size." in page_of(run)
 
 
+def test_a_busy_machine_is_said(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "The machine was busy" not in page_of(run)
+    path = run / "round-01" / "point.json"
+    write_json(path, read_json(path) | {"speedup": {"median": 2.0, "lower": 1.5, "upper": 2.1}})
+    assert "The machine was busy: the speed-ups of round 1 have quartiles" in page_of(run)
+
+
 def test_a_cascade_in_the_run_directory_is_shown(make_run: MakeRun) -> None:
     run = make_run()
     assert 'id="cascade"' not in page_of(run)

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from virtualpool.measure import Latency
+from virtualpool.measure import Latency, Speedup
+from virtualpool.measure.latency import STEADY
 from virtualpool.report.wording import (
     beside_smaller,
     claim,
     measures,
     milliseconds,
+    noise,
     title,
     unfused,
 )
@@ -48,6 +50,16 @@ def test_the_headline_says_what_the_run_is_worth_and_no_more(
     said = claim(points, max_drop, PERCENT)
     assert said.headline.startswith(headline)
     assert said.point is (None if named is None else points[named])
+
+
+def test_noise_names_the_models_whose_speed_is_uncertain(make_point: Callable[..., Point]) -> None:
+    points = [make_point(name, 0.0, 2.0, ["a"]) for name in ("original", "round-01", "round-02")]
+    assert noise(points) == ""
+    points[1:] = [replace(it, speedup=Speedup(2.0, 1.8, 1.8 * STEADY + 0.01)) for it in points[1:]]
+    assert "the speed-ups of round 1, round 2 have " in noise(points)
+    assert noise(points[:1] + points[2:]).startswith(
+        "The machine was busy: the speed-ups of round 2"
+    )
 
 
 def test_other_measures_are_those_that_are_not_the_score(make_point: Callable[..., Point]) -> None:

@@ -23,7 +23,12 @@ def doctor(as_json: options.AsJson = False) -> None:
         rows = [
             {"subject": subject, "found": value, "hint": hint} for subject, value, hint in found
         ]
-        show(rows, lambda: table(["subject", "found", "next step"], found))
+        show(rows, lambda: table(["subject", "found, and the next step"], _cells(found)))
+
+
+def _cells(found: list[Finding]) -> list[tuple[str, str]]:
+    """The next step below what was found: beside it, a line would be wider than a terminal."""
+    return [(subject, f"{value}\n  {hint}" if hint else value) for subject, value, hint in found]
 
 
 def _versions() -> Iterator[Finding]:

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from virtualpool import processes
-from virtualpool.cli import understood
 from virtualpool.cli.data import Kind, Preparation
 from virtualpool.cli.layouts import check_layout
 from virtualpool.cli.network import Network, device_of, example_images, load_network
 from virtualpool.cli.terminal import messages
+from virtualpool.cli.understood import understood
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import map_tensors
 from virtualpool.graph.outputs import answer_in
@@ -49,6 +49,7 @@ class Task:
             the data, for detection a list of one.
         metric: by which a detector is judged.
         settings: must be the same when a run goes on.
+        understood: the network, the images and the device in words, by subject.
         labels: whether networks are judged by labels, or by agreement with this one's outputs.
     """
 
@@ -58,6 +59,7 @@ class Task:
     images: Any
     metric: detection.Metric
     settings: dict[str, Any]
+    understood: dict[str, str]
     labels: bool = True
 
     @property
@@ -151,10 +153,9 @@ def open_task(
         data, images, prepared = opening(network, source, preparation, shared)
     if task == "classification" and labels:
         check_logits(network.module, images, source, data.classes)
-    for line in understood.lines(
-        task, model, weights, network, source, data, preparation, prepared, where
-    ):
-        messages().print(line)
+    said = understood(task, model, weights, network, source, data, preparation, prepared, where)
+    for subject, what in said.items():
+        messages().print(f"{subject + ':':<9}{what}")
     settings = {
         "data": source,
         "images": prepared,
@@ -166,7 +167,7 @@ def open_task(
         settings |= {"task": task}
         settings |= {"metric": metric} if task == "detection" else {"ignored": ignored}
     on_device = map_tensors(lambda tensor: tensor.to(where), images)
-    return Task(task, network.module.to(where), data, on_device, metric, settings, labels)
+    return Task(task, network.module.to(where), data, on_device, metric, settings, said, labels)
 
 
 def _for_classification(

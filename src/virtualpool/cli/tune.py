@@ -72,7 +72,15 @@ def tune(
         energy, formats = metering.asked(), formats_of(export)
         opened = judged.opened(recovery.augment)
         if dry_run:
-            show({name: str(value) for name, value in asked.items()}, lambda: _say(asked))
+            dry = {
+                "understood": opened.understood | {"to do": _to_do(asked)},
+                "search": {
+                    name: value.to_json() if hasattr(value, "to_json") else value
+                    for name, value in asked.items()
+                },
+                "settings": _settings(judged, opened, recovery),
+            }
+            show(dry, lambda: print(f"to do: {_to_do(asked)}"))
             return
         frontier = _searched(
             judged,
@@ -118,15 +126,20 @@ def _asked(
     return targets.arguments(rounds.max_drop)
 
 
-def _say(asked: dict[str, Any]) -> None:
-    """Prints what a run would do."""
+def _to_do(asked: dict[str, Any]) -> str:
+    """What a run would do, in words."""
     if "target" in asked:
         from virtualpool.search.planning.budget import within
 
         what, when = asked["target"], within(asked["budget"])
-        print(f"to do: find, recover and time at most {what}{when}")
-    else:
-        print(f"to do: pool and fine-tune in rounds: {asked['rounds']}")
+        return f"find, recover and time at most {what}{when}"
+    return f"pool and fine-tune in rounds: {asked['rounds']}"
+
+
+def _settings(judged: Judged, opened: "Task", recovery: Recovery) -> dict[str, Any]:
+    """The options that must be the same when a run goes on, besides the arguments of `search`."""
+    named = {"model": judged.model, "weights": judged.weights}
+    return named | opened.settings | recovery.settings()
 
 
 def _searched(
@@ -157,9 +170,7 @@ def _searched(
             finetune=recovery.finetune(opened, judged.seed, reconstructed=has_target),
             **recovery.lengths(),
             recoverable=recoverable,
-            settings={"model": judged.model, "weights": judged.weights}
-            | opened.settings
-            | recovery.settings(),
+            settings=_settings(judged, opened, recovery),
             seed=judged.seed,
             observer=observer,
             **asked,
@@ -247,7 +258,7 @@ _ENERGY: "Columns[Point]" = [
 
 def _notes(frontier: "Frontier", wide: bool) -> Iterator[str]:
     """The notes below the table, a line each."""
-    from virtualpool.report.wording import beside_smaller
+    from virtualpool.report.wording import beside_smaller, noise
 
     yield "* no other model on whole images is both faster and better"
     yield "speed-up: over the original, of the faster of a model's two forms, which its file gives"
@@ -261,6 +272,8 @@ def _notes(frontier: "Frontier", wide: bool) -> Iterator[str]:
             yield f"{name} is not there: {reason}"
         yield beside_smaller(frontier)
     yield f"Timed interleaved with the original: {frontier.original.latency.setting}"
+    if said := noise((*frontier.points, *frontier.smaller)):
+        yield said
     if not wide:
         yield "--wide shows all columns; files are relative to the run's directory"
     if energy := frontier.original.energy:

@@ -11,7 +11,7 @@ from virtualpool.words import count, some
 _NONE = "none given: as the network is built. If that is at random, give --weights FILE"
 
 
-def lines(
+def understood(
     task: Kind,
     model: str,
     weights: str | None,
@@ -21,21 +21,21 @@ def lines(
     preparation: Preparation,
     prepared: dict[str, Any],
     device: torch.device,
-) -> list[str]:
-    """The network, its weights, the images and where all of that comes from, a line each."""
+) -> dict[str, str]:
+    """The network, its weights, the images and where all of that comes from, by subject."""
     kind = type(network.module).__name__
     millions = sum(each.numel() for each in network.module.parameters()) / 1e6
     classes = "1 class" if len(data.classes) == 1 else f"{len(data.classes)} classes"
     named = weights if weights not in (None, RANDOM) else _NONE
     how = _prepared(preparation, prepared), preparation.origin(task, source, network)
     threads = f", {count(torch.get_num_threads(), 'thread')}" if device.type == "cpu" else ""
-    return [
-        f"network: {model}, {kind}, {millions:.3g} million parameters",
-        f"weights: {named}",
-        f"data:    {source}: {_images(data)}, {classes} ({some(data.classes, 5)})",
-        f"images:  {'; '.join(filter(None, how))}",
-        f"device:  {device}{threads}",
-    ]
+    return {
+        "network": f"{model}, {kind}, {millions:.3g} million parameters",
+        "weights": named,
+        "data": f"{source}: {_images(data)}, {classes} ({some(data.classes, 5)})",
+        "images": "; ".join(filter(None, how)),
+        "device": f"{device}{threads}",
+    }
 
 
 def _images(data: Any) -> str:

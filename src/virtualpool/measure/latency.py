@@ -18,6 +18,9 @@ from virtualpool.words import count
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+STEADY = 1.15
+"""The most that the quartiles of a steady speed-up are apart, as a factor."""
+
 
 @dataclass(frozen=True)
 class Speedup:
@@ -30,6 +33,16 @@ class Speedup:
     median: Positive
     lower: Positive
     upper: Positive
+
+    @property
+    def spread(self) -> float:
+        """How far the quartiles are apart: the upper one by the lower one."""
+        return self.upper / self.lower
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether its quartiles are near to each other, as on a machine that does nothing else."""
+        return self.spread <= STEADY
 
     def __str__(self) -> str:
         return f"{self.median:.2f}x ({self.lower:.2f} to {self.upper:.2f})"

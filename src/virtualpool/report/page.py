@@ -71,6 +71,7 @@ def _content(run: Record, path: Path) -> dict[str, Any]:
         if run.points
         else None,
         "comparison": _comparison(run, unit, path),
+        "noise": wording.noise(run.points),
         "plans": run.plans and plans.table(run.plans, unit),
         "cascades": [_cascade(name, *rule) for name, rule in run.cascades.items()],
         "fusing": _fusing(run),

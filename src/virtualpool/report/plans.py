@@ -12,6 +12,7 @@ def table(plans: Plans, unit: Unit) -> dict[str, Any]:
     return {
         "target": str(plans.target),
         "smaller": plans.smaller,
+        "noise": plans.noise,
         "tried": len(plans.decisions),
         "rows": [
             {

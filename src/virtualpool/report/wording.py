@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from virtualpool.measure import Latency
+from virtualpool.measure.latency import STEADY
 from virtualpool.measure.spread import rounded_quartiles
 from virtualpool.measure.unit import Unit
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.frontier.pareto import unbeaten
+from virtualpool.words import some
 
 _SPACE = "\N{NO-BREAK SPACE}"
 
@@ -112,6 +114,17 @@ def unfused(point: Point) -> str:
         return f"It is unfused: {point.missing.get('fused', 'fused it was not timed')}"
     speedup = point.speedup_of(point.fused)
     return f"It is unfused, for fused it is slower: {speedup} over the original."
+
+
+def noise(points: Sequence[Point]) -> str:
+    """Which models have an uncertain speed-up, in two sentences; empty where none has."""
+    uncertain = [title(point.name).lower() for point in points if not point.speedup.is_steady]
+    if not uncertain:
+        return ""
+    return (
+        f"The machine was busy: the speed-ups of {some(uncertain)} have quartiles more than "
+        f"{STEADY}x apart. Time them again with nothing else running: virtualpool bench MODEL FILE"
+    )
 
 
 def milliseconds(value: float) -> str:

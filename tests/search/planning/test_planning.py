@@ -16,6 +16,7 @@ from virtualpool.measure import Latency
 from virtualpool.records import read_records
 from virtualpool.search import Frontier, rounds
 from virtualpool.search.planning import budget, trials
+from virtualpool.search.planning.trial import Plans
 from virtualpool.search.run import forms, models
 
 COSTS = {"0": 0.14, "2": 0.01, "5": 0.05}
@@ -316,3 +317,7 @@ def test_a_busy_machine_is_timed_again(start, monkeypatch, tmp_path, steady, tim
     log = (tmp_path / "run" / "log.txt").read_text()
     assert ("the machine is busy" in log) == said
     assert ("1 site (2): drop 0.0100, 2.00x" in log) == (not said)
+    noise = "The machine was busy: 1 of 1 plan had speed-ups with quartiles more than 1.15x apart"
+    assert [noise in line for line in log.splitlines()].count(True) == said
+    decided = Plans.from_json(read_document(tmp_path / "run" / "plans.json"))
+    assert decided.noise.startswith(noise) == said

@@ -1,5 +1,6 @@
 """Which of the plans that were tried become models, and why, in words."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -64,7 +65,10 @@ class Deciding:
                 self.run.log(f"left: {each.trial}: {each.reason}")
         smaller = scales or _about_scales(kept)
         self.run.log(smaller)
-        return Plans(self.target, decisions, smaller)
+        plans = Plans(self.target, decisions, smaller)
+        if plans.noise:
+            self.run.log(plans.noise, logging.WARNING)
+        return plans
 
     def is_of_no_use(self, trial: Trial) -> bool:
         """Whether a plan loses so much of the score that nobody asks for it; not with a bound."""

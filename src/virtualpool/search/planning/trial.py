@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from virtualpool.measure.latency import STEADY
 from virtualpool.schema import Finite, NotNegative, Positive, converted
 from virtualpool.search.planning.target import Target
 from virtualpool.search.schedule import SMALLEST_DROP
@@ -46,6 +47,7 @@ class Trial:
         readers: the modules that ask for maps of it in full, so that they are interpolated.
         seconds: how long the trial took.
         why: why it was tried.
+        is_steady: whether its speed-up could be measured steadily; older files do not say.
     """
 
     draft: Draft
@@ -57,6 +59,7 @@ class Trial:
     readers: tuple[str, ...]
     seconds: NotNegative
     why: str
+    is_steady: bool = True
 
     @property
     def cost_per_ms(self) -> float:
@@ -121,6 +124,18 @@ class Plans:
     def kept(self) -> list[Trial]:
         """The plans that become models, by rising speed."""
         return [each.trial for each in self.decisions if each.kept]
+
+    @property
+    def noise(self) -> str:
+        """How many plans have an uncertain speed-up, in two sentences; empty where none has."""
+        uncertain = sum(not each.trial.is_steady for each in self.decisions)
+        if not uncertain:
+            return ""
+        return (
+            f"The machine was busy: {uncertain} of {count(len(self.decisions), 'plan')} had "
+            f"speed-ups with quartiles more than {STEADY}x apart, so a wrong plan may be kept. "
+            "Search again in another directory, with nothing else running."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able value."""

@@ -30,8 +30,8 @@ _IMAGES = 256
 model that is kept."""
 _REPEATS = 7
 """Of a timing; the models that are kept are timed anew."""
-_STEADY, _ATTEMPTS = 1.15, 3
-"""Where the quartiles of a speed-up are further apart, by this factor, it is timed again."""
+_ATTEMPTS = 3
+"""How often a speed-up is timed until it is steady."""
 _SHARE = 0.5
 """Of the budget, to try plans in; the rest is for the models that are kept."""
 
@@ -114,13 +114,15 @@ class Trials:
                 fused, report = fused_if_possible(model, steps.example_inputs)
         drop = steps.original_score - steps.judge(model, f"the model with {draft}")
         # One process times, and the others wait: all are to decide by the same numbers.
-        speedup = agreed(self._speedup(model if fused is None else fused) if is_main() else 0.0)
-        original = steps.models.times(0).unmodified.median_ms
+        timed = agreed(self._speedup(model if fused is None else fused) if is_main() else None)
+        assert timed is not None
+        speedup, original = timed.median, steps.models.times(0).unmodified.median_ms
         return Trial(
             draft=draft,
             drop=agreed(float(drop)),
             standard_error=agreed(drop.standard_error),
             speedup=speedup,
+            is_steady=timed.is_steady,
             latency_ms=original / speedup,
             saved_ms=original - original / speedup,
             readers=tuple(
@@ -147,7 +149,7 @@ class Trials:
                 pooled, steps.model, self._batches, steps=0, observer=unobserved
             ).eval()
 
-    def _speedup(self, model: nn.Module) -> float:
+    def _speedup(self, model: nn.Module) -> Speedup:
         """How many times faster than the original a model is, on images resized already."""
         steps = self._steps
         options: LatencyOptions = {**steps.latency}
@@ -155,17 +157,13 @@ class Trials:
         alone = without_resizing(model, steps.example_inputs)
         models = {"original": steps.model, "plan": alone}
         found: list[Speedup] = []
-        while len(found) < _ATTEMPTS and not (found and _spread(found[-1]) <= _STEADY):
+        while len(found) < _ATTEMPTS and not (found and found[-1].is_steady):
             times = latency(models, steps.example_inputs, **options)
             found.append(times["plan"].speedup_over(times["original"]))
-        best = min(found, key=_spread)
-        if _spread(best) > _STEADY:
+        best = min(found, key=lambda speedup: speedup.spread)
+        if not best.is_steady:
             steps.run.log(f"the machine is busy, which makes a speed-up uncertain: {best}")
-        return best.median
-
-
-def _spread(speedup: Speedup) -> float:
-    return speedup.upper / speedup.lower
+        return best
 
 
 def some_of(batches: Iterable[Any], images: int) -> list[Any]:
