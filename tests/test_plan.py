@@ -111,6 +111,13 @@ def test_a_plan_grows_in_order_and_does_not_change():
     assert PLAN.names == ["a", "b.c"]
 
 
+@pytest.mark.parametrize("ask", [plan_of, vp.summary])
+@pytest.mark.parametrize("given", ["net.pt", None, {"0.weight": 1}])
+def test_what_is_no_model_has_no_plan(ask, given):
+    with pytest.raises(VirtualPoolError, match=r"A torch\.nn\.Module is expected, not a"):
+        ask(given)
+
+
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 def test_plan_of_a_wrapped_model(wrap):
     model = nn.Sequential(nn.Conv2d(3, 3, 1))

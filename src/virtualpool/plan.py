@@ -313,12 +313,32 @@ def wrapper_of(model: nn.Module) -> str | None:
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside of wrappers.
 
+    Raises:
+        VirtualPoolError: not a module.
+
     >>> unwrapped(nn.DataParallel(nn.Identity()))
     Identity()
     """
+    check_module(model)
     while (kind := wrapper_of(model)) is not None:
         model = getattr(model, _WRAPPED[kind])
     return model
+
+
+def check_module(model: object) -> None:
+    """Refuses what is no model.
+
+    Raises:
+        VirtualPoolError: not a module.
+    """
+    if isinstance(model, nn.Module):
+        return
+    advice = (
+        "call it, and give the model that it builds."
+        if callable(model)
+        else "if these are weights, load them into their model and give the model."
+    )
+    raise VirtualPoolError(f"A torch.nn.Module is expected, not a {type(model).__name__}; {advice}")
 
 
 def join(prefix: str, name: str) -> str:

@@ -17,7 +17,7 @@ from virtualpool.graph.placement import is_before_pool, placement
 from virtualpool.graph.remembering import answers_remembered
 from virtualpool.graph.state import copy_of
 from virtualpool.operator.pool import output_size
-from virtualpool.plan import Follows, plan_of, wrapper_of
+from virtualpool.plan import Follows, check_module, plan_of, wrapper_of
 from virtualpool.torch_private import CONVOLUTION
 from virtualpool.words import nearest
 
@@ -154,15 +154,8 @@ def check_model(model: nn.Module) -> None:
         VirtualPoolError: not a module, or one that is wrapped, scripted, or without shapes or
             values yet.
     """
-    kind = type(model).__name__
-    if not isinstance(model, nn.Module):
-        advice = (
-            "call it, and give the model that it builds."
-            if callable(model)
-            else "if these are weights, load them into their model and give the model."
-        )
-        raise VirtualPoolError(f"A torch.nn.Module is expected, not a {kind}; {advice}")
-    if wrapper_of(model):
+    check_module(model)
+    if kind := wrapper_of(model):
         raise VirtualPoolError(f"The model is wrapped in {kind}: pool it first, then wrap it.")
     if isinstance(model, torch.jit.ScriptModule):
         raise VirtualPoolError("The model is scripted: pool the module that it was made from.")

@@ -237,6 +237,9 @@ def test_wrong_arguments(name: str, options: dict[str, Any], said: str, tmp_path
         (OwnOutputs(), IMAGES, "OwnOutputs gives a SimpleNamespace, which no file can hold"),
         (OwnOutputs(), IMAGES, "such as its .logits."),
         (tiny(), IMAGES[:0], "hold a tensor without values"),
+        (tiny().half(), IMAGES.half(), "Sequential is in float16, and precision= says"),
+        (tiny().bfloat16(), IMAGES, "is in bfloat16"),
+        (tiny().double(), IMAGES.double(), "Give model.float(), and inputs in float32."),
         ("net", IMAGES, "str"),
     ],
 )
@@ -245,10 +248,9 @@ def test_models_that_are_refused(model: Any, inputs: Any, said: str, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_precision_that_the_runtime_lacks(tmp_path: Path) -> None:
-    said = refused(tiny().double(), tmp_path / "net.onnx", IMAGES.double())
-    assert "cannot be converted to ONNX" in said
-    assert "Conv" in said
+def test_an_original_in_half_precision_is_no_yardstick(tmp_path: Path) -> None:
+    said = refused(tiny(), tmp_path / "net.pt2", IMAGES, original=tiny().half())
+    assert "Sequential is in float16" in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,7 +12,7 @@ from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
 from virtualpool import VirtualPoolError
-from virtualpool.measure import Latency, Setting, Speedup, can_compile, latency
+from virtualpool.measure import Latency, Setting, Speedup, can_compile, latency, macs
 from virtualpool.measure.prepared import Mode
 
 SETTING = Setting("cpu", "Xeon", "float32", 1, 2, "eager", True, "2.9.0")
@@ -218,11 +218,18 @@ def test_fewer_rounds_when_the_time_is_spent():
         ({"device": "cuda:77"}, "Device cuda:77 cannot be used here"),
         ({"mode": "cudagraph"}, "the model is on cpu, and CUDA graphs need a CUDA device"),
         ({"device": "teapot"}, "Device teapot cannot be used here"),
+        ({"device": "meta"}, r"Device meta cannot be used here \(it keeps no values\)"),
     ],
 )
 def test_wrong_arguments(arguments, message):
     with pytest.raises(VirtualPoolError, match=message):
         latency(Network(), IMAGE, **arguments)
+
+
+@pytest.mark.parametrize("measure", [macs, latency])
+def test_inputs_without_an_image(measure):
+    with pytest.raises(VirtualPoolError, match="hold no image to measure with"):
+        measure(Network(), IMAGE[:0])
 
 
 def test_no_models():

@@ -32,6 +32,7 @@ from virtualpool.export.timing import timed
 from virtualpool.files import check_writable, put_in_place, write_json
 from virtualpool.graph.image_scale import scale_of, seen_by, without_resizing
 from virtualpool.graph.inputs import batch_size, call, map_tensors, tensors
+from virtualpool.measure.bench import dtype_of
 from virtualpool.plan import plan_of, unwrapped
 from virtualpool.sites import check_model
 from virtualpool.words import first_line
@@ -60,8 +61,8 @@ def export(
     comparisons, the operators, versions and machine.
 
     Args:
-        model: any network, pooled or not, fused or not; it is not changed, and exported in eval
-            mode from the CPU.
+        model: any network in float32, pooled or not, fused or not; it is not changed, and exported
+            in eval mode from the CPU.
         path: where to; an existing file is replaced when the new one is complete. Its suffix says
             the format: `.onnx`, `.xml` (OpenVINO), `.pt2` (torch.export), `.pte` (ExecuTorch) or
             `.mlpackage` (Core ML, which is run on a Mac alone).
@@ -172,6 +173,11 @@ def _compared(request: Request, ready: Ready, judging: Sequence[Any]) -> dict[st
 
 def _ready_to_export(model: nn.Module, inputs: Any) -> tuple[nn.Module, Any]:
     """A copy of a model that resizes no images, and the inputs that it takes."""
+    if (dtype := dtype_of(model)) != "float32":
+        raise VirtualPoolError(
+            f"{type(model).__name__} is in {dtype}, and precision= says in what a file computes. "
+            "Give model.float(), and inputs in float32."
+        )
     copied, inputs = without_resizing(unwrapped(model), inputs)
     return copied.eval().cpu(), inputs
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.inputs import map_tensors
+from virtualpool.graph.inputs import batch_size, map_tensors
 from virtualpool.graph.state import copy_of
 from virtualpool.words import first_line
 
@@ -73,6 +73,20 @@ def dtype_of(model: nn.Module) -> str:
     return str(next(floating, torch.get_default_dtype())).removeprefix("torch.")
 
 
+def image_count(example_inputs: Any) -> int:
+    """How many images example inputs hold.
+
+    Raises:
+        VirtualPoolError: none.
+
+    >>> image_count(torch.zeros(2, 3, 8, 8))
+    2
+    """
+    if found := batch_size(example_inputs):
+        return found
+    raise VirtualPoolError("The example inputs hold no image to measure with; give one or more.")
+
+
 def repeated(value: Any, batch: int) -> Any:
     """Example inputs with `batch` images, by repeating the images in them.
 
@@ -92,13 +106,17 @@ def repeated(value: Any, batch: int) -> Any:
 
 
 def _usable(device: torch.device | str) -> torch.device:
+    cause: Exception | None = None
     try:
-        return torch.empty(0, device=torch.device(device)).device
+        found = torch.empty(0, device=torch.device(device)).device
+        if found.type != "meta":
+            return found
+        reason = "it keeps no values"
     except (RuntimeError, AssertionError) as error:
-        reason = first_line(error)
-        raise VirtualPoolError(
-            f'Device {device} cannot be used here ({reason}); give another, such as "cpu".'
-        ) from error
+        cause, reason = error, first_line(error)
+    raise VirtualPoolError(
+        f'Device {device} cannot be used here ({reason}); give another, such as "cpu".'
+    ) from cause
 
 
 def _floating(dtype: torch.dtype | str | None) -> torch.dtype | None:

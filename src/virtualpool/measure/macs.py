@@ -9,8 +9,9 @@ from torch.backends import mha
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from virtualpool.graph.inputs import as_call, batch_size
+from virtualpool.graph.inputs import as_call
 from virtualpool.graph.running import evaluating, run
+from virtualpool.measure.bench import image_count
 
 
 def macs(model: nn.Module, example_inputs: Any) -> int:
@@ -26,13 +27,13 @@ def macs(model: nn.Module, example_inputs: Any) -> int:
         example_inputs: see `virtualpool.graph.inputs`.
 
     Raises:
-        VirtualPoolError: the model does not run on the inputs.
+        VirtualPoolError: the model does not run on the inputs, or they hold no image.
 
     >>> import torch
     >>> macs(nn.Conv2d(3, 8, 3, padding=1), torch.zeros(2, 3, 10, 12))  # 8 * 3 * 3 * 3 * 10 * 12
     25920
     """
-    images = batch_size(example_inputs)
+    images = image_count(example_inputs)
     with evaluating(model), _attention_in_steps(), FlopCounterMode(display=False) as counter:
         run(model, as_call(example_inputs))
     # A multiply-accumulate is two operations.

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.inputs import as_call, batch_size, call
+from virtualpool.graph.inputs import as_call, call
 from virtualpool.graph.running import evaluating, run
-from virtualpool.measure.bench import Bench, device_of, dtype_of
+from virtualpool.measure.bench import Bench, device_of, dtype_of, image_count
 from virtualpool.measure.compiling import compiled
 from virtualpool.measure.graphs import captured
 from virtualpool.measure.setting import Setting, device_name
@@ -74,7 +74,7 @@ def prepared(
                 device=str(bench.device),
                 device_name=device_name(bench.device),
                 dtype=dtype_of(model),
-                batch=batch_size(inputs),
+                batch=image_count(inputs),
                 threads=torch.get_num_threads(),
                 mode=mode,
                 channels_last=channels_last,

@@ -262,7 +262,7 @@ def _call(model: nn.Module, batch: _Numbered) -> Any:
             + (
                 "This is a single image: give batches, as a DataLoader of the images makes them."
                 if single
-                else "Give images of the size and channels that the network takes."
+                else "Give images of the size, channels and dtype that the network takes."
             )
         ) from error
 
