@@ -55,6 +55,27 @@ def test_batches_of_each_kind_lead_to_the_same_weights(make):
     torch.testing.assert_close(weights(reconstruct(pooled, original, make())), weights(expected))
 
 
+class Detector(nn.Module):
+    """Is called with a list of images of any sizes, as detectors are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = chain()
+
+    def forward(self, images: list[Tensor]) -> list[Tensor]:
+        return [self.body(image[None])[0] for image in images]
+
+
+@pytest.mark.parametrize("size", [1, 2])  # two are no pair of images and labels
+def test_lists_of_images_are_batches_of_a_detector(size):
+    original, every = Detector().eval(), [*images()]
+    pooled = vp.apply(original, every[:1], ["body.2"])
+    alone = [every[at : at + size] for at in range(0, len(every), size)]
+    expected = reconstruct(pooled, original, [(each, [{}] * len(each)) for each in alone])
+    assert not torch.equal(weights(expected), weights(pooled))
+    assert torch.equal(weights(reconstruct(pooled, original, alone)), weights(expected))
+
+
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "none": (list, "two images"),
     "no images": (lambda: [torch.zeros(0, 3, 12, 12)], "two images"),

@@ -10,7 +10,7 @@ from virtualpool.cascade.classifiers import Outputs
 from virtualpool.cascade.detectors import Detections
 from virtualpool.cascade.masks import Masks
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.inputs import call, for_model, map_tensors
+from virtualpool.graph.inputs import call, for_model, images_in, map_tensors
 from virtualpool.graph.outputs import answer_in
 from virtualpool.graph.running import evaluating
 from virtualpool.measure.boxes import Found
@@ -123,7 +123,7 @@ def _kind(answers: Answers) -> str:
 
 
 def _labels(batch: Any, answers: Answers) -> Tensor | list[Found] | None:
-    if isinstance(batch, Tensor) or len(batch) < 2 or batch[1] is None:
+    if images_in(batch) is batch or len(batch) < 2 or batch[1] is None:
         return None
     if isinstance(answers, Tensor):
         return _classes(batch[1], answers) if answers.ndim == 2 else _masks(batch[1], answers)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.export.arrays import outputs_of
 from virtualpool.export.format import Ready
-from virtualpool.graph.inputs import batch_size, map_tensors
+from virtualpool.graph.inputs import batch_size, images_in, map_tensors
 from virtualpool.measure.agreement import Agreement, agreement
 
 LEAST_COSINE = 0.9
@@ -30,7 +30,7 @@ def held_out(batches: Iterable[Any], size: int | None) -> tuple[list[Any], list[
     >>> [len(x) for x in solving], [len(x) for x in judging]
     ([2, 2, 2, 2], [2])
     """
-    inputs = [batch[0] if isinstance(batch, tuple | list) else batch for batch in batches]
+    inputs = [*map(images_in, batches)]
     calls = inputs if size is None else [each for it in inputs for each in _split(it, size)]
     if len(calls) < 2:
         raise VirtualPoolError(

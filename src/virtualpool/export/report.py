@@ -104,7 +104,7 @@ class ExportReport:
         if len(most) > _SHOWN:
             named.append(f"{count(len(most) - _SHOWN, 'other kind')}")
         lines.append(f"Operators: {', '.join(named)}")
-        return "\n".join([*lines, *filter(None, [self._images(), self.hint])])
+        return "\n".join([*lines, *filter(None, [self._images(), self._slow(), self.hint])])
 
     def _images(self) -> str:
         if self.image_scale == 1:
@@ -112,6 +112,16 @@ class ExportReport:
         return (
             f"It takes images of {self.image_scale:g} of the side: resize them as you decode them, "
             "bilinearly with antialiasing; the file does not."
+        )
+
+    def _slow(self) -> str:
+        plan = self.model["plan"]
+        exact = plan["sites"] and plan["border"] == "exact"
+        if not exact or self.speedup is None or self.speedup.upper >= 1:
+            return ""
+        return (
+            "It is slower than the original: exact borders cost most on small maps. Pool with "
+            'border="padded" (virtualpool apply --border padded).'
         )
 
     def _checked(self) -> str:

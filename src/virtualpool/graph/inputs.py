@@ -72,6 +72,24 @@ def tensors(value: Any) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else []
 
 
+def images_in(batch: Any) -> Any:
+    """The images of a batch: itself, or the first of (images, labels).
+
+    A list of tensors (C, H, W) is itself the images, as detectors take them.
+
+    >>> images_in((torch.zeros(2, 3, 8, 8), torch.zeros(2))).shape
+    torch.Size([2, 3, 8, 8])
+    >>> len(images_in([torch.zeros(3, 8, 8), torch.zeros(3, 9, 6)]))
+    2
+    """
+    if not isinstance(batch, tuple | list):
+        return batch
+    are_images = isinstance(batch, list) and all(
+        isinstance(each, Tensor) and each.ndim == 3 for each in batch
+    )
+    return batch if are_images else batch[0]
+
+
 def batch_size(example_inputs: Any) -> int:
     """The number of images: the first axis of a batch, or the length of a list of images.
 

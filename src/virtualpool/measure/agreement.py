@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.inputs import call, for_model, tensors
+from virtualpool.graph.inputs import call, for_model, images_in, tensors
 from virtualpool.graph.running import evaluating
 
 
@@ -55,7 +55,7 @@ def agreement(model: nn.Module, original: nn.Module, batches: Iterable[Any]) -> 
         found, expected = _found(model, batch), _found(original, batch)
         one, other = _flat(found), _flat(expected)
         check_alike(one, other)
-        if isinstance(images := inputs_of(batch), Tensor) and len(images) != len(other):
+        if isinstance(images := images_in(batch), Tensor) and len(images) != len(other):
             raise VirtualPoolError(
                 f"{type(original).__name__} gives {len(other)} outputs for {len(images)} images, "
                 "as detectors do, which cannot be compared one by one; judge it by its own score."
@@ -70,11 +70,6 @@ def agreement(model: nn.Module, original: nn.Module, batches: Iterable[Any]) -> 
     return Agreement(len(every), top1, round(float(every.mean()), 9))
 
 
-def inputs_of(batch: Any) -> Any:
-    """The inputs of a batch: itself, or the first of (inputs, labels)."""
-    return batch[0] if isinstance(batch, tuple | list) else batch
-
-
 def outputs_of(model: nn.Module, batch: Any) -> Tensor:
     """All outputs of a model for a batch, (samples, values) in float32 on the CPU."""
     return _flat(_found(model, batch))
@@ -86,7 +81,7 @@ def _flat(found: list[Tensor]) -> Tensor:
 
 def _found(model: nn.Module, batch: Any) -> list[Tensor]:
     with evaluating(model):
-        outputs = call(model, for_model(inputs_of(batch), model))
+        outputs = call(model, for_model(images_in(batch), model))
     found = [output for output in tensors(outputs) if output.is_floating_point()]
     if not found or any(x.ndim == 0 or len(x) != len(found[0]) for x in found):
         raise VirtualPoolError(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.inputs import images_in
 
 
 def images_of(batch: Any) -> Any:
@@ -31,7 +32,7 @@ def images_of(batch: Any) -> Any:
             f"A batch is {str(batch)!r:.80}; give images (N, C, H, W), or pairs of images and "
             "labels."
         )
-    images = batch if isinstance(batch, Tensor) else batch[0]
+    images = images_in(batch)
     if isinstance(images, Tensor) and images.ndim == 4:
         return images.contiguous(memory_format=torch.channels_last)
     return images

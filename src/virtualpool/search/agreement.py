@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import fingerprint
-from virtualpool.graph.inputs import tensors
-from virtualpool.measure.agreement import check_alike, inputs_of, outputs_of
+from virtualpool.graph.inputs import images_in, tensors
+from virtualpool.measure.agreement import check_alike, outputs_of
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
 
@@ -61,7 +61,7 @@ def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
 
 
 def _identity(batch: Any) -> str:
-    return fingerprint({str(index): x for index, x in enumerate(tensors(inputs_of(batch)))})
+    return fingerprint({str(index): x for index, x in enumerate(tensors(images_in(batch)))})
 
 
 def _agreement(actual: Tensor, expected: Tensor) -> Tensor:

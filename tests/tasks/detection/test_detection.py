@@ -20,6 +20,7 @@ def test_voc(make_voc):
         assert targets[0]["labels"].tolist() == [1]
     assert len(data.splits["train"].dropped) == 1
     assert data.skipped == []
+    assert "tensor(" not in repr(data)  # a page for each image
 
 
 def test_coco(make_coco):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.image_scale import relative_scale
-from virtualpool.graph.inputs import tensors
+from virtualpool.graph.inputs import images_in, tensors
 from virtualpool.recover.distances import distance_of_sites, mean_relative_square
 from virtualpool.recover.limits import WEIGHT
 from virtualpool.recover.objectives import Loss, teacher
@@ -89,7 +89,7 @@ class _Distance:
         self._scaled = ScaledMaps(teacher, 1.0, [])
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
-        images = batch[0]
+        images = images_in(batch)
         if self._sites is None:
             _check(self._teacher)
             wanted = bool(self._weights.sites)

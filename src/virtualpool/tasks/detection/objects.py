@@ -56,7 +56,7 @@ class Split:
         clipped: of boxes that were clipped to their image the file.
     """
 
-    images: list[Objects] = field(default_factory=list)
+    images: list[Objects] = field(default_factory=list, repr=False)
     skipped: dict[Path, str] = field(default_factory=dict)
     dropped: list[tuple[Path, str]] = field(default_factory=list)
     clipped: list[Path] = field(default_factory=list)
