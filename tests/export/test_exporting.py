@@ -248,9 +248,15 @@ def test_models_that_are_refused(model: Any, inputs: Any, said: str, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_original_in_half_precision_is_no_yardstick(tmp_path: Path) -> None:
-    said = refused(tiny(), tmp_path / "net.pt2", IMAGES, original=tiny().half())
-    assert "Sequential is in float16" in said
+@pytest.mark.parametrize(
+    ("original", "said"),
+    [
+        (tiny().half(), "Sequential is in float16"),
+        (nn.Conv2d(1, 3, 3), "Conv2d does not run on the example inputs"),
+    ],
+)
+def test_originals_that_are_no_yardstick(original: nn.Module, said: str, tmp_path: Path) -> None:
+    assert said in refused(tiny(), tmp_path / "net.pt2", IMAGES, original=original)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -152,6 +152,12 @@ def test_judge_refuses_what_is_no_number(value):
         judge(lambda _: value, nn.Identity(), "the model of round-02")
 
 
+@pytest.mark.parametrize("evaluate", ["accuracy", None, 0.5])
+def test_judge_refuses_what_is_no_function(evaluate):
+    with pytest.raises(VirtualPoolError, match=r"evaluate is a .*; give a function of a model"):
+        judge(evaluate, nn.Identity(), "the model")
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_metric_that_is_not_finite_is_refused_by_name(value):
     score = Score.of(0.5, metrics={"top1": 0.5, "top5": value})

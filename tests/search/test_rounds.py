@@ -732,6 +732,12 @@ def test_a_bad_latency_setting_can_be_put_right(start):
     assert len(start(rounds=1).points) == 2
 
 
+@pytest.mark.parametrize("model", ["resnet18", {"0.weight": 1}])
+def test_what_is_no_model_is_refused(model, images, tmp_path):
+    with pytest.raises(VirtualPoolError, match=r"A torch\.nn\.Module is expected"):
+        vp.search(model, images[:1], evaluate=lambda _: 1.0, run_dir=tmp_path / "run")
+
+
 def test_a_pooled_model_is_refused(network, images, tmp_path):
     pooled = vp.apply(network, images, ["0"])
     with pytest.raises(VirtualPoolError, match="1 pooled site already"):

@@ -214,6 +214,7 @@ def _alike(
 ) -> Request:
     """The export of the original: with the inputs that it takes itself, which may be larger."""
     other, inputs = _ready_to_export(original, given)
+    _run(other, inputs)
     if plan_of(request.model).image_scale == 1 and part:
         other, inputs = other.get_submodule(part), request.inputs
     elif part:

@@ -161,9 +161,14 @@ def judge(evaluate: Evaluate, model: nn.Module, subject: str) -> Score:
     """The score that `evaluate` gives a model in eval mode; its training flags are restored.
 
     Raises:
-        VirtualPoolError: the score, or a metric of it, is no finite number; the message
-            names `subject`.
+        VirtualPoolError: `evaluate` is no function, or the score, or a metric of it, is no finite
+            number; the message names `subject`.
     """
+    if not callable(evaluate):
+        raise VirtualPoolError(
+            f"evaluate is a {type(evaluate).__name__}; give a function of a model that returns a "
+            "number, higher for a better model."
+        )
     with evaluating(model):
         value = evaluate(model)
     try:

@@ -16,7 +16,7 @@ from virtualpool.measure.latency import LatencyOptions
 from virtualpool.measure.latency import latency as latency_of
 from virtualpool.measure.score import Evaluate
 from virtualpool.observer import Observer, unobserved
-from virtualpool.plan import Border, known_border, plan_of
+from virtualpool.plan import Border, check_module, known_border, plan_of
 from virtualpool.processes import agreed, join
 from virtualpool.progress import shows_progress
 from virtualpool.recover import by_reconstruction
@@ -162,6 +162,7 @@ def search(
             "compare": compare,
         },
     )
+    check_module(model)
     join(on_cpu=not any(weight.is_cuda for weight in model.parameters()))
     check_comparison(compare, model, example_inputs)
     known_border(border)
