@@ -326,7 +326,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def check_module(model: object) -> None:
-    """Refuses what is no model.
+    """Refuses everything but modules.
 
     Raises:
         VirtualPoolError: not a module.

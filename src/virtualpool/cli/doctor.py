@@ -27,7 +27,7 @@ def doctor(as_json: options.AsJson = False) -> None:
 
 
 def _cells(found: list[Finding]) -> list[tuple[str, str]]:
-    """The next step below what was found: beside it, a line would be wider than a terminal."""
+    """Each next step below its finding: beside it, a line would be wider than a terminal."""
     return [(subject, f"{value}\n  {hint}" if hint else value) for subject, value, hint in found]
 
 
