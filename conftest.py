@@ -9,6 +9,7 @@ import torch
 from virtualpool.bound.rule import _GAINS, _JOINS
 from virtualpool.fuse.choice import ways
 from virtualpool.fuse.questions.rule import _RULES
+from virtualpool.graph import random_numbers
 from virtualpool.measure import timing
 
 
@@ -50,7 +51,7 @@ def short_timings() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def same_random_numbers() -> None:
-    torch.manual_seed(0)
+    random_numbers.seed(0)
 
 
 @pytest.fixture(autouse=True)

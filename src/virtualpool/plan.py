@@ -1,5 +1,6 @@
 """Which sites of a model are pooled: a value, apart from any model."""
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -26,6 +27,12 @@ _WRAPPED = {
     "DistributedDataParallel": "module",
     "OptimizedModule": "_orig_mod",
 }
+
+
+@functools.cache
+def _library() -> str:
+    """The version of virtualpool: to ask for it reads a file."""
+    return metadata.version("virtualpool")
 
 
 @dataclass(frozen=True)
@@ -91,9 +98,7 @@ class Plan:
     """
 
     sites: tuple[PooledSite, ...] = ()
-    library: str | None = field(
-        default_factory=lambda: metadata.version("virtualpool"), compare=False
-    )
+    library: str | None = field(default_factory=_library, compare=False)
     version: int = field(default=PLAN_VERSION, compare=False, repr=False)
     border: Border = "exact"
     padded: tuple[str, ...] = ()

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 import virtualpool as vp
 from virtualpool.fuse import Report, report_of
+from virtualpool.graph import random_numbers
 from virtualpool.graph.inputs import map_tensors, tensors
 
 
 def run(model: nn.Module, *inputs: Any) -> Any:
     """A model's outputs for copies of inputs, always with the same random numbers."""
-    torch.manual_seed(0)
+    random_numbers.seed(0)
     with torch.no_grad():
         return model(*map_tensors(torch.clone, inputs))
 

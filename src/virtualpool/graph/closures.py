@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.containers import held_in
+from virtualpool.graph.containers import FILLED, held_in
 
 
 def check_is_apart(copied: nn.Module, copies: dict[int, Any]) -> None:
@@ -30,6 +30,8 @@ def check_is_apart(copied: nn.Module, copies: dict[int, Any]) -> None:
     """
     for name, module in copied.named_modules():
         for attribute, value in vars(module).items():
+            if isinstance(value, FILLED) and not value:
+                continue
             is_hook = attribute.endswith("_hooks")
             kinds = object if is_hook else (nn.Module, Tensor)
             for function in _functions([value]):

@@ -6,6 +6,7 @@ from typing import Any
 
 FILLED = (dict, list, set, deque)
 """The containers whose contents can change."""
+_CONTAINERS = (tuple, *FILLED)
 
 
 def held_in(value: Any) -> Iterator[Any]:
@@ -18,7 +19,7 @@ def held_in(value: Any) -> Iterator[Any]:
     pending = [value]
     while pending:
         value = pending.pop()
-        is_container = issubclass(type(value), (tuple, *FILLED))
+        is_container = issubclass(type(value), _CONTAINERS)
         if is_container and id(value) in seen:
             continue
         yield value

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from virtualpool.graph import random_numbers
 from virtualpool.graph.forward import ForwardCode
 from virtualpool.graph.image_scale import seen_by, taking_resized
 from virtualpool.graph.inputs import Call, as_call, map_tensors
@@ -234,7 +235,7 @@ def _computes_the_same(module: nn.Module, graph: fx.Graph, call: Call) -> bool:
 
 def _run_code(function: Callable[..., Any], module: nn.Module, call: Call) -> Any:
     positional, keywords = map_tensors(torch.clone, call)
-    torch.manual_seed(0)
+    random_numbers.seed(0)
     return function(module, *positional, **keywords)
 
 

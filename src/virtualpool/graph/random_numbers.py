@@ -28,6 +28,18 @@ def restore(states: States) -> None:
         torch.cuda.set_rng_state_all(states[3])
 
 
+def seed(number: int) -> None:
+    """Seeds PyTorch on every device, as `torch.manual_seed`.
+
+    PyTorch's own notes the stack of calls for each kind of device that is not in use. This takes a
+    millisecond: too long for every run of every part.
+    """
+    if torch.accelerator.is_available():
+        torch.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
+
+
 def of_pytorch(device: torch.device) -> list[Tensor]:
     """Where PyTorch's random numbers are, of the CPU and of a device."""
     on_gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
@@ -55,7 +67,8 @@ def are_drawn_since(before: States) -> bool:
     now = states()
     return not (
         now[0] == before[0]
-        and all(map(np.array_equal, now[1], before[1]))
+        and now[1][2:] == before[1][2:]
+        and np.array_equal(now[1][1], before[1][1])
         and torch.equal(now[2], before[2])
         and all(map(torch.equal, now[3], before[3]))
     )
@@ -85,11 +98,11 @@ def seeded(*key: int | str) -> Iterator[None]:
     ...     print(torch.equal(first, torch.rand(3)))
     True
     """
-    seed = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4], "little")
+    number = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4], "little")
     with kept():
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+        random.seed(number)
+        np.random.seed(number)
+        seed(number)
         yield
 
 

@@ -92,6 +92,8 @@ def _contents(attributes: Iterable[dict[str, Any]]) -> list[tuple[Any, list[Any]
 
 
 def _refill(container: Any, items: list[Any]) -> None:
+    if not items and not container:
+        return  # as most are, for hooks
     container.clear()
     if isinstance(container, dict | set):
         container.update(items)

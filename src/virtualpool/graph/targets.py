@@ -4,6 +4,7 @@ So a submodule that is called by itself (`model.features(images)`, or by a metho
 class) recovers its maps as well, and hooks on the modules around it are called as before.
 """
 
+import copy
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from virtualpool.graph.parts import Part, part_of
 from virtualpool.graph.placement import placement
 from virtualpool.graph.sums import activated_sums
 from virtualpool.plan import Follows, RecoveredSum
-from virtualpool.torch_private import calls_around
+from virtualpool.torch_private import CONSTANT, calls_around
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ def innermost_parts(
 ) -> Iterator[tuple[Part, list[str], list[OwnSum]]]:
     """The parts to rewrite, inner ones first, each with the names of its sites, and its sums.
 
-    A part is traced when it is asked for, so an outer one has in its graphs the inner ones
-    rewritten by then.
+    A part that is inside of another, or has others inside, is traced when it is asked for: so an
+    outer one has in its graphs the inner ones rewritten by then.
 
     Args:
         model: a copy of the model that was traced, while it is evaluated (`running.evaluating`).
@@ -77,6 +78,7 @@ def innermost_parts(
         sums: activated sums in modules; those in a module that cannot be a part are left out.
     """
     owners = {name: _owners(part, name) for name, part in parts.items()}
+    rewritten: list[Part] = []
     while owners or sums:
         around = [each[-1] for each in owners.values()] + [each.module for each in sums]
         owner = max(around, key=_depth)
@@ -84,11 +86,14 @@ def innermost_parts(
         inside = [each for each in sums if each.module == owner]
         sums = [each for each in sums if each.module != owner]
         whole = parts[names[0]] if names else inside[0].whole
-        part = _narrowed(whole, owner, names, model, received)
+        is_whole = owner == whole.name and not any(whole.contains(each.name) for each in rewritten)
+        part = _again(whole, model.get_submodule(owner)) if is_whole else None
+        part = part or _narrowed(whole, owner, names, model, received)
         if part is None:
             for name in names:
                 owners[name].pop()
             continue
+        rewritten.append(part)
         yield part, names, inside
         for name in names:
             del owners[name]
@@ -110,6 +115,19 @@ def _calls_around(node: fx.Node) -> list[tuple[str, str]]:
     """The calls in whose code a node is, from the outside in, each with its module."""
     found = calls_around(node)
     return found[:-1] if node.op == "call_module" else found
+
+
+def _again(whole: Part, module: nn.Module) -> Part | None:
+    """A part for a copy of its module; None where its graphs read tensors that tracing left there.
+
+    To trace the copy would give the same, and takes as long as the first time.
+    """
+    graphs = whole.evaluation, whole.training
+    read = [node for graph in graphs for node in graph.find_nodes(op="get_attr")]
+    if any(str(node.target).startswith(CONSTANT) for node in read):
+        return None
+    evaluation, training = (copy.deepcopy(graph) for graph in graphs)
+    return Part(whole.name, module, evaluation, training, whole.opaque)
 
 
 def _narrowed(
