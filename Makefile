@@ -23,13 +23,15 @@ test: .venv/development
 	$(BIN)/python $(PYTEST)
 
 # The tests nearest to PyTorch, for its oldest version that is supported, and for last night's. Fake
-# tensors on a GPU (test_cuda.py) need a driver there; arithmetic (kernels and rules) calls what has
-# long been stable; whole networks and random ones take long.
+# tensors on a GPU (test_cuda.py) need a driver there; arithmetic (kernels, rules, norms) calls what
+# has long been stable; whole networks and random ones take long.
 NEAR_PYTORCH := tests/test_torch_private.py tests/operator/test_exporting.py \
   tests/operator/test_pool.py tests/test_apply.py tests/test_storage.py tests/fuse \
   --ignore tests/fuse/kernels --ignore tests/fuse/rules \
   --ignore tests/fuse/test_cuda.py --ignore tests/fuse/test_zoo.py \
   --ignore tests/fuse/test_detectors.py --ignore tests/fuse/test_random.py \
+  --ignore tests/fuse/test_dense.py --ignore tests/fuse/test_norms.py \
+  --ignore tests/fuse/test_operators.py \
   --ignore tests/fuse/onnx/test_phases.py --ignore tests/fuse/onnx/test_open_sizes.py
 
 oldest: .venv-oldest/library

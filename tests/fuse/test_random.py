@@ -18,7 +18,7 @@ from tests.fuse.networks import networks
 from virtualpool.fuse.rules import convolution
 from virtualpool.graph.inputs import tensors
 
-EXAMPLES = int(os.environ.get("VIRTUALPOOL_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("VIRTUALPOOL_EXAMPLES", "12"))
 SETTINGS = settings(
     max_examples=EXAMPLES,
     deadline=None,
