@@ -1,6 +1,8 @@
 """Networks of Hugging Face, from a folder: the real package, where it is installed."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -41,6 +43,16 @@ def test_colours_as_processors_say_them() -> None:
 @pytest.mark.parametrize("said", [{}, {"size": {"longest_edge": 800}}])
 def test_without_a_size_nothing_is_said(said: dict[str, object]) -> None:
     assert prepared(said) is None
+
+
+def test_what_is_neither_here_nor_fetched_may_be_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(name: str) -> None:
+        raise OSError(f"no network for {name}")
+
+    package = SimpleNamespace(AutoConfig=SimpleNamespace(from_pretrained=offline))
+    monkeypatch.setitem(sys.modules, "transformers", package)
+    with pytest.raises(VirtualPoolError, match=r"no network for nowhere\); .* hf:FOLDER"):
+        load_network("hf:nowhere")
 
 
 def test_a_network_of_a_folder(tmp_path: Path) -> None:

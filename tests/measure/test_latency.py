@@ -13,6 +13,7 @@ from torch._inductor import config as inductor
 
 from virtualpool import VirtualPoolError
 from virtualpool.measure import Latency, Setting, Speedup, can_compile, latency, macs
+from virtualpool.measure.latency import STEADY, noise_in
 from virtualpool.measure.prepared import Mode
 
 SETTING = Setting("cpu", "Xeon", "float32", 1, 2, "eager", True, "2.9.0")
@@ -279,6 +280,13 @@ def test_speedup_pairs_the_samples():
 def test_latencies_that_were_measured_otherwise_are_not_compared(other, message):
     with pytest.raises(VirtualPoolError, match=message):
         Latency((1.0, 2.0), SETTING).speedup_over(other)
+
+
+def test_unsteady_speedups_are_named():
+    steady, unsteady = Speedup(2.0, 1.9, 1.9 * STEADY), Speedup(2.0, 1.9, 1.9 * STEADY + 0.01)
+    assert noise_in({"fused": steady}) == ""
+    said = noise_in({"fused": steady, "unfused": unsteady, "half resolution": unsteady})
+    assert "the speed-ups of unfused, half resolution have quartiles more than 1.15x" in said
 
 
 @pytest.mark.parametrize("value", [Latency((1.0, 2.5), SETTING), Speedup(1.5, 1.4, 1.6), SETTING])

@@ -161,6 +161,8 @@ def _as_json(
 def _print(
     latencies: "dict[str, Latency]", macs: dict[str, int], energies: "dict[str, Energy]"
 ) -> None:
+    from virtualpool.measure.latency import noise_in
+
     first = latencies["unmodified"]
     columns: Columns[str] = [
         ("model", str),
@@ -177,6 +179,8 @@ def _print(
     ]
     table_of([*columns, *(of_energy if energies else [])], latencies)
     print(f"\n{len(first.samples_ms)} samples each, interleaved; {first.setting}")
+    if said := noise_in({name: it.speedup_over(first) for name, it in latencies.items()}):
+        print(said)
     if energies:
         print(f"Energy: {energies['unmodified'].how}")
 

@@ -34,7 +34,7 @@ class Preparation:
             VirtualPoolError: nothing says how large the images should be, or there is no such data.
         """
         usual = network.preprocessing
-        if not network.trained and _has_its_own(source):
+        if _has_its_own(source) and not (network.trained and usual):
             usual = open_source(source).preprocessing
         said = self._said
         if usual is None:

@@ -214,7 +214,11 @@ def _hugging_face(name: str, weights: str | None) -> Network:
             "of its repository, or the path of a state dict."
         )
     trained = weights is not None
-    module, prepared = _fetched(lambda: hugging_face(name, trained=trained), f"hf:{name}")
+    module, prepared = _fetched(
+        lambda: hugging_face(name, trained=trained),
+        f"hf:{name}",
+        "a folder that holds the repository's files is taken, too: hf:FOLDER",
+    )
     return Network(module, prepared.size if prepared else 224, prepared)
 
 
@@ -247,13 +251,16 @@ _SOURCES: dict[str, Callable[[str, str | None], Network]] = {
 }
 
 
-def _fetched(create: Callable[[], T], name: str) -> T:
+def _fetched(
+    create: Callable[[], T],
+    name: str,
+    remedy: str = "download them elsewhere and give the file by --weights",
+) -> T:
     try:
         return create()
     except VirtualPoolError:
         raise
     except Exception as error:  # hubs raise their own kinds of error where there is no network
         raise VirtualPoolError(
-            f"{name}: its weights cannot be fetched ({type(error).__name__}: {error}); "
-            "download them elsewhere and give the file by --weights."
+            f"{name}: its weights cannot be fetched ({type(error).__name__}: {error}); {remedy}."
         ) from error

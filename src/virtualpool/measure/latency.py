@@ -13,7 +13,7 @@ from virtualpool.measure.setting import Setting
 from virtualpool.measure.spread import quartiles, rounded_quartiles
 from virtualpool.measure.timing import interleaved
 from virtualpool.schema import Positive, Some, converted
-from virtualpool.words import count
+from virtualpool.words import count, some
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -126,6 +126,21 @@ class Latency:
     def from_json(cls, value: Any) -> "Latency":
         """The latency of a value of `to_json`; anything else is a `VirtualPoolError`."""
         return converted(value, cls)
+
+
+def noise_in(speedups: Mapping[str, Speedup]) -> str:
+    """Which speed-ups are uncertain, by name, in two sentences; empty where none is.
+
+    >>> noise_in({"fused": Speedup(2.0, 1.9, 2.1)})
+    ''
+    """
+    uncertain = [name for name, speedup in speedups.items() if not speedup.is_steady]
+    if not uncertain:
+        return ""
+    return (
+        f"The machine was busy: the speed-ups of {some(uncertain)} have quartiles more than "
+        f"{STEADY}x apart. Time them again with nothing else running: virtualpool bench MODEL FILE"
+    )
 
 
 class LatencyOptions(Conditions, total=False):

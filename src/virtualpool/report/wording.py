@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from virtualpool.measure import Latency
-from virtualpool.measure.latency import STEADY
+from virtualpool.measure.latency import noise_in
 from virtualpool.measure.spread import rounded_quartiles
 from virtualpool.measure.unit import Unit
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.frontier.pareto import unbeaten
-from virtualpool.words import some
 
 _SPACE = "\N{NO-BREAK SPACE}"
 
@@ -118,13 +117,7 @@ def unfused(point: Point) -> str:
 
 def noise(points: Sequence[Point]) -> str:
     """Which models have an uncertain speed-up, in two sentences; empty where none has."""
-    uncertain = [title(point.name).lower() for point in points if not point.speedup.is_steady]
-    if not uncertain:
-        return ""
-    return (
-        f"The machine was busy: the speed-ups of {some(uncertain)} have quartiles more than "
-        f"{STEADY}x apart. Time them again with nothing else running: virtualpool bench MODEL FILE"
-    )
+    return noise_in({title(point.name).lower(): point.speedup for point in points})
 
 
 def milliseconds(value: float) -> str:
