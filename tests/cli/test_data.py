@@ -17,6 +17,7 @@ IMAGENET = Preprocessing(224, resize=256, augmentation="resized crop")
 TRAINED = Network(nn.Identity(), 224, IMAGENET, trained=True)
 UNTRAINED = replace(TRAINED, trained=False)
 UNKNOWN = Network(nn.Identity(), 224)
+SILENT = replace(UNKNOWN, trained=True)  # its weights do not say how images are prepared
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,8 @@ UNKNOWN = Network(nn.Identity(), 224)
         ({}, "sample:cifar10", TRAINED, {"size": 224, "resize": 256}),
         ({}, "sample:cifar10", UNTRAINED, {"size": 32, "augmentation": "crop"}),
         ({}, "sample:cifar10", UNKNOWN, {"size": 32, "augmentation": "crop"}),
+        ({}, "sample:cifar10", SILENT, {"size": 32, "mean": (0.4914, 0.4822, 0.4465)}),
+        ({"size": 16}, "FOLDER", SILENT, {"size": 16, "mean": IMAGENET_MEAN}),
         ({"size": 112}, "FOLDER", TRAINED, {"size": 112, "resize": 128}),
         ({"size": 112, "resize": 120}, "FOLDER", TRAINED, {"size": 112, "resize": 120}),
         ({"augmentation": "flip"}, "sample:cifar10", UNKNOWN, {"size": 32, "augmentation": "flip"}),
@@ -56,6 +59,7 @@ GREY = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
         ({}, "detection", "FOLDER", UNKNOWN, "the detector resizes and normalises"),
         ({}, "classification", "FOLDER", TRAINED, "the weights' own"),
         ({}, "classification", "sample:cifar10", UNKNOWN, "usual for the data set"),
+        ({}, "classification", "sample:cifar10", SILENT, "usual for the data set"),
         ({}, "classification", "FOLDER", UNTRAINED, "usual for the network"),
         ({"mean": GREY["mean"]}, "classification", "FOLDER", UNKNOWN, "ImageNet's where not asked"),
         ({}, "segmentation", "FOLDER", TRAINED, "ImageNet's where not asked"),

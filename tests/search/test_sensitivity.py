@@ -193,6 +193,23 @@ def test_refused_names(network, images, case):
         eligible(whole, images, names)
 
 
+class Deciding(nn.Module):
+    """Depends on values, so it cannot be traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x):
+        return self.convolution(x if x.sum() > 0 else -x)
+
+
+def test_of_many_reasons_the_first_are_said(images):
+    with pytest.raises(VirtualPoolError, match=r"inside 0, .* and 3 more\)") as caught:
+        eligible(nn.Sequential(*(Deciding() for _ in range(5))), images)
+    assert "gives each reason" in str(caught.value)
+
+
 def test_a_model_without_sites_is_refused(images):
     with pytest.raises(VirtualPoolError, match="Flatten has no site to pool"):
         eligible(nn.Flatten(), images)

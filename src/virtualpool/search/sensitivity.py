@@ -245,10 +245,11 @@ def eligible(
         known = [site for site in known if site.name in names]
     chosen = [site for site in known if site.eligible]
     if not chosen:
-        reasons = "; ".join(sorted({str(site.reason) for site in known}))
+        reasons = some(sorted({str(site.reason) for site in known}), 2)
         raise VirtualPoolError(
             f"{type(model).__name__} has no site to pool: of {len(known)} convolutions none is "
-            f"eligible ({reasons or 'nothing to choose from'})."
+            f"eligible ({reasons or 'nothing to choose from'}). virtualpool.sites(model, "
+            "example_inputs) gives each reason."
         )
     return chosen
 
