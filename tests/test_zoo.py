@@ -1,14 +1,14 @@
-"""Networks as people have them: one of each family in torchvision, small, with random weights."""
+"""Networks as people have them: one of each family in torchvision, shallow, with random weights."""
 
-import os
 from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
-from torchvision.models import VisionTransformer, get_model
+from torchvision.models import VisionTransformer
 
 import virtualpool as vp
+from tests.shallow import WHOLE_ZOO, network
 from virtualpool.graph.inputs import tensors
 
 # The side of the input, another size that the network takes (None: no other), options.
@@ -30,8 +30,8 @@ NETWORKS = {
     "vit_b_16": (64, None, {"image_size": 64}),
     "swin_t": (64, (75, 90), {}),
 }
-# Slow ones, of parts that others have: only if VIRTUALPOOL_ZOO is "all".
-if os.environ.get("VIRTUALPOOL_ZOO") == "all":
+# Slow ones, of parts that others have.
+if WHOLE_ZOO:
     NETWORKS |= {"efficientnet_v2_s": (64, (75, 90), {}), "maxvit_t": (224, None, {})}
 
 
@@ -50,7 +50,7 @@ class Case:
 def case(request):
     side, other_size, options = NETWORKS[request.param]
     torch.manual_seed(0)
-    model = get_model(request.param, weights=None, **options)
+    model = network(request.param, **options)
     if isinstance(model, VisionTransformer):
         # Zero at first, so that all outputs are.
         nn.init.normal_(model.get_parameter("heads.head.weight"))

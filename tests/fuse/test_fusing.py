@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from torch.fx.passes.utils.source_matcher_utils import get_source_partitions
 from torch.nn import functional
-from torchvision.models import get_model
 
 import virtualpool as vp
 from tests.fuse import checks
 from tests.fuse.checks import assert_same, fused_alike, pooled_and_fused, run
 from tests.fuse.networks import with_statistics
+from tests.shallow import network as network_of
 from virtualpool.fuse import Report, report_of
 from virtualpool.operator.pool import virtual_pool
 
@@ -497,7 +497,7 @@ GRADIENTS = [("resnet18", 65), ("densenet121", 64), ("mobilenet_v2", 64), ("sque
 @pytest.mark.parametrize(("name", "size"), GRADIENTS)
 def test_gradients_of_training_are_the_pooled_models(name, size):
     torch.manual_seed(0)
-    model = get_model(name, weights=None).double()
+    model = network_of(name).double()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

@@ -1,9 +1,5 @@
-"""Networks of torchvision, fused: one of each family.
+"""Networks of torchvision, fused: one of each family, shallow; all, and whole, if so asked."""
 
-The others, too, if the environment variable VIRTUALPOOL_ZOO is "all"; that takes an hour.
-"""
-
-import os
 import random
 from typing import Any
 
@@ -14,6 +10,8 @@ from torchvision import models
 
 from tests.fuse.checks import fused_alike, images
 from tests.fuse.networks import with_statistics
+from tests.shallow import WHOLE_ZOO
+from tests.shallow import network as made
 from virtualpool.fuse import Report
 
 # The size of the example images, other sizes that the network takes.
@@ -44,16 +42,13 @@ REST = {
     **{f"vit_{name}": ((64, 64), []) for name in ("b_16", "b_32", "l_16", "l_32")},
     "vit_h_14": ((112, 112), []),
 }
-# Of these no map is interpolated: so many sites are fused.
-ALL_FUSED = {
-    "vgg11_bn": 8,
-    "googlenet": 57,
-    "mobilenet_v2": 52,
-    "shufflenet_v2_x0_5": 56,
-    "mnasnet0_5": 52,
+# All of their convolutions are fused, and no map is interpolated.
+ALL_FUSED = ("vgg11_bn", "googlenet", "mobilenet_v2", "shufflenet_v2_x0_5", "mnasnet0_5")
+OPTIONS = {
+    # Only training has the auxiliary classifiers.
+    "googlenet": {"init_weights": False, "aux_logits": False},
+    "inception_v3": {"init_weights": False},
 }
-WHOLE_ZOO = os.environ.get("VIRTUALPOOL_ZOO") == "all"
-OPTIONS = {name: {"init_weights": False} for name in ("googlenet", "inception_v3")}
 
 
 def network(name: str, side: int) -> nn.Module:
@@ -62,7 +57,7 @@ def network(name: str, side: int) -> nn.Module:
     options: dict[str, Any] = dict(OPTIONS.get(name, {}))
     if name.startswith("vit"):
         options["image_size"] = side
-    model = models.get_model(name, weights=None, **options)
+    model = made(name, **options)
     if isinstance(model, models.VisionTransformer):
         nn.init.normal_(model.get_parameter("heads.head.weight"))
     if name.startswith(("vgg", "alexnet")):
@@ -82,7 +77,8 @@ def test_it_computes_what_the_pooled_network_does(name):
     report = fused_alike(model, example, "all", others=more)
     sites = sites_of(report)
     if name in ALL_FUSED:
-        assert (len(report.fused), report.interpolations) == (ALL_FUSED[name], ())
+        convolutions = [each for each in model.modules() if isinstance(each, nn.Conv2d)]
+        assert (len(report.fused), report.interpolations) == (len(convolutions), ())
     draw = random.Random(name)
     for names in (draw.sample(sites, (len(sites) + 1) // 2), draw.sample(sites, 1)):
         report = fused_alike(model, example, names, others=more)
