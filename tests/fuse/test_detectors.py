@@ -1,6 +1,5 @@
 """Detectors of torchvision, and ours: pooled, fused, saved, on images of changing sizes."""
 
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import detection
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads
+from torchvision.models.resnet import Bottleneck
 
 import virtualpool as vp
 from tests.fuse.checks import run
+from tests.shallow import WHOLE_ZOO, without_repetitions
 from virtualpool.fuse import report_of
 from virtualpool.graph.inputs import tensors
 from virtualpool.models import faster_rcnn_vgg16
@@ -29,9 +31,8 @@ ONE_STAGE = {"score_thresh": 0.0, "topk_candidates": 40, "detections_per_img": 8
 WHOLE = {
     "fasterrcnn_resnet50_fpn": TWO_STAGES,
     "fcos_resnet50_fpn": SMALL | ONE_STAGE,
-    "ssdlite320_mobilenet_v3_large": ONE_STAGE,
 }
-# Each part of these is in another one, too: only if VIRTUALPOOL_ZOO is "all".
+# Each part of these is in another one, too: of the whole zoo alone.
 ALIKE = {
     "fasterrcnn_mobilenet_v3_large_fpn": TWO_STAGES,
     "fasterrcnn_mobilenet_v3_large_320_fpn": TWO_STAGES,
@@ -40,11 +41,12 @@ ALIKE = {
     "ssd300_vgg16": ONE_STAGE,
 }
 LIGHTER = {
+    "ssdlite320_mobilenet_v3_large": ONE_STAGE,
     "fasterrcnn_resnet50_fpn_v2": TWO_STAGES,
     "retinanet_resnet50_fpn_v2": SMALL | ONE_STAGE,
     "keypointrcnn_resnet50_fpn": TWO_STAGES,
     "maskrcnn_resnet50_fpn": TWO_STAGES,
-    **(ALIKE if os.environ.get("VIRTUALPOOL_ZOO") == "all" else {}),
+    **(ALIKE if WHOLE_ZOO else {}),
 }
 OURS = "faster_rcnn_vgg16"
 
@@ -68,6 +70,8 @@ def detector(name: str) -> nn.Module:
         model = getattr(detection, name)(
             weights=None, weights_backbone=None, num_classes=5, **options
         )
+        if not WHOLE_ZOO:
+            shorten(model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean = 0.1 * torch.randn(module.num_features)
@@ -76,6 +80,17 @@ def detector(name: str) -> nn.Module:
             # Its own weights leave nothing of the image but rounding.
             nn.init.kaiming_normal_(module.weight)
     return model.double().eval()
+
+
+def shorten(model: nn.Module) -> None:
+    """Leaves a block of each stage of a ResNet, two layers of a head, and one of what repeats."""
+    for module in [*model.modules()]:
+        if isinstance(next(module.children(), None), Bottleneck):
+            assert isinstance(module, nn.Sequential)
+            del module[1:]
+        elif isinstance(module, KeypointRCNNHeads):
+            del module[4:]
+    without_repetitions(model)
 
 
 def photographs(*sizes: tuple[int, int]) -> list[Tensor]:
