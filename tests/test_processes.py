@@ -1,13 +1,11 @@
 import contextlib
 import json
-import os
 import re
-import socket
-import subprocess
 import sys
 
 import pytest
 
+from tests.forking import FORKING, codes_of, needs_forks, two_of
 from virtualpool import processes
 from virtualpool.processes import agreed, gathered, is_main
 from virtualpool.search import Frontier
@@ -52,71 +50,58 @@ def test_the_main_process_goes_first(monkeypatch, rank, order, fails):
 
 
 # Each process has another half of the images; fine-tuning and evaluating need both.
-TOGETHER = """
-import sys
-import torch
-from torch import distributed, nn
+TOGETHER = (
+    FORKING
+    + """
+from torch import distributed
 import virtualpool as vp
 from virtualpool.processes import is_connected, leave
 from virtualpool.search import by_labels, search
 
-torch.set_num_threads(1)
-torch.manual_seed(0)
-images, labels = torch.randn(16, 3, 8, 8), torch.randint(4, (16,))
-model = nn.Sequential(
-    nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-    nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(),
-    nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4),
-)
+def run(folder, moment, kind):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    images, labels = torch.randn(16, 3, 8, 8), torch.randint(4, (16,))
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4),
+    )
 
-def evaluate(model):
-    mine = slice(distributed.get_rank(), None, 2)
-    right = (model(images[mine]).argmax(1) == labels[mine]).float().sum()
-    distributed.all_reduce(right)
-    return right.item() / 16
+    def evaluate(model):
+        mine = slice(distributed.get_rank(), None, 2)
+        right = (model(images[mine]).argmax(1) == labels[mine]).float().sum()
+        distributed.all_reduce(right)
+        return right.item() / 16
 
-frontier = search(
-    model, images[:1], evaluate=evaluate, rounds=2, run_dir=sys.argv[1], epochs=2,
-    finetune=by_labels([(images[:8], labels[:8]), (images[8:], labels[8:])]),
-    learning_rates=0.1, latency={"repeats": 1, "threads": 1},
-)
-print([point.accuracy for point in frontier.points], frontier.points[-1].latency.median_ms)
-target = search(
-    model, images[:1], evaluate=evaluate, target=vp.Target(1), run_dir=sys.argv[1] + "/target",
-    recoverable=[images[:8], images[8:]], image_scales=[], budget=60,
-    latency={"repeats": 1, "threads": 1},
-)
-print([(point.accuracy, point.latency.median_ms) for point in target.points])
-distributed.barrier()
-leave()
-assert not is_connected()
+    frontier = search(
+        model, images[:1], evaluate=evaluate, rounds=2, run_dir=folder, epochs=2,
+        finetune=by_labels([(images[:8], labels[:8]), (images[8:], labels[8:])]),
+        learning_rates=0.1, latency={"repeats": 1, "threads": 1},
+    )
+    target = search(
+        model, images[:1], evaluate=evaluate, target=vp.Target(1), run_dir=folder / "target",
+        recoverable=[images[:8], images[8:]], image_scales=[], budget=60,
+        latency={"repeats": 1, "threads": 1},
+    )
+    distributed.barrier()
+    leave()
+    assert not is_connected()
+    found = [frontier.points[-1].latency.median_ms]
+    found += [(point.accuracy, point.latency.median_ms) for point in target.points]
+    accuracies = [point.accuracy for point in frontier.points]
+    said = f"{accuracies} {found}"
+    (folder / f"said-{os.environ['RANK']}.txt").write_text(said)
+
+main()
 """
+)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs gloo")
+@needs_forks
 def test_two_processes_do_one_search_together(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", TOGETHER, str(tmp_path)],
-            env=os.environ | together | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        (one, error), (other, its_error) = [
-            process.communicate(timeout=900) for process in processes
-        ]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], error + its_error
+    assert codes_of(TOGETHER, two_of(tmp_path, "")) == [[0, 0]]
+    one, other = ((tmp_path / f"said-{rank}.txt").read_text() for rank in range(2))
     assert one == other
     frontier = Frontier.load(tmp_path / "frontier.json")
     assert one.startswith(str([point.accuracy for point in frontier.points]))
