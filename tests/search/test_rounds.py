@@ -323,7 +323,6 @@ def test_left_over_sites_are_said(start, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.usefixtures("quick")
 def test_rounds_are_formed_by_the_recoverable_drop(start, network, images, tmp_path):
     drops = {"2": 0.1, "5": 0.0, "0": 0.2}
 
@@ -349,6 +348,7 @@ def test_rounds_are_formed_by_the_recoverable_drop(start, network, images, tmp_p
             start(**options | given)
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_given_sensitivity_is_used(start, network, images, tmp_path):
     other = find_sensitivity(network, images, lambda model: -evaluate(model), names=["0", "2"])
     assert other.names == ["0", "2"]
@@ -385,9 +385,8 @@ STOPS = ["evaluate 1", "evaluate 3", "evaluate 5", "finetune 2"]
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("stop", STOPS)
-def test_goes_on_after_ctrl_c(start, network, tmp_path, stop):
-    calls = {"evaluate": 0, "finetune": 0}
+def test_goes_on_after_ctrl_c(start, network, tmp_path):
+    calls, stop = {"evaluate": 0, "finetune": 0}, ""
 
     def count(what: str) -> None:
         calls[what] += 1
@@ -403,20 +402,21 @@ def test_goes_on_after_ctrl_c(start, network, tmp_path, stop):
         count("finetune")
 
     options = {"evaluate": counted_evaluate, "finetune": counted_finetune, "rounds": 2}
-    with pytest.raises(KeyboardInterrupt):
-        start(**options)
-    resumed = start(**options)
-    # Nothing but the interrupted work was done twice.
-    assert sum(calls.values()) == 1 + 3 + 2 + 2 + 1
     whole = start(**options, run_dir=tmp_path / "whole")
-    assert [point.accuracy for point in resumed.points] == [p.accuracy for p in whole.points]
-    assert [point.plan for point in resumed.points] == [p.plan for p in whole.points]
-    for one, other in zip(_biases(network, resumed), _biases(network, whole), strict=True):
-        assert torch.equal(one, other)
-    assert read_records(tmp_path / "run" / "round-01" / "training.jsonl") == [
-        {"step": 1, "loss": 0.5}
-    ]
-    assert "stopped by KeyboardInterrupt" in (tmp_path / "run" / "log.txt").read_text()
+    expected = [(point.accuracy, point.plan) for point in whole.points]
+    biases = _biases(network, whole)
+    for stop in STOPS:
+        calls.update(evaluate=0, finetune=0)
+        run = tmp_path / stop
+        with pytest.raises(KeyboardInterrupt):
+            start(**options, run_dir=run)
+        resumed = start(**options, run_dir=run)
+        # Nothing but the interrupted work was done twice.
+        assert sum(calls.values()) == 1 + 3 + 2 + 2 + 1, stop
+        assert [(point.accuracy, point.plan) for point in resumed.points] == expected, stop
+        assert all(map(torch.equal, _biases(network, resumed), biases)), stop
+        assert read_records(run / "round-01" / "training.jsonl") == [{"step": 1, "loss": 0.5}]
+        assert "stopped by KeyboardInterrupt" in (run / "log.txt").read_text()
 
 
 @pytest.mark.usefixtures("quick")
@@ -444,9 +444,9 @@ def test_a_resumable_training_keeps_its_records(start, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("stop", [2, 3, 6])
-def test_a_list_of_recoveries_goes_on_where_it_was(start, network, tmp_path, stop):
+def test_a_list_of_recoveries_goes_on_where_it_was(start, network, tmp_path):
     calls: list[str] = []
+    stop = 0
 
     def first(model: nn.Module, current: Round) -> None:
         count("first")
@@ -475,18 +475,20 @@ def test_a_list_of_recoveries_goes_on_where_it_was(start, network, tmp_path, sto
             raise KeyboardInterrupt
 
     options = {"finetune": [first, second], "rounds": [["2"], ["5"]]}
-    with pytest.raises(KeyboardInterrupt):
-        start(**options)
-    resumed = start(**options)
+    biases = _biases(network, start(**options, run_dir=tmp_path / "whole"))
     whole = ["first", "second", "half"] * 2
-    assert calls == whole[:stop] + whole[stop - 1 :]
-    records = [{"step": 1, "loss": 0.5}, *[{"step": 1, "loss": 0.5, "recovery": 2}] * 2]
-    once = start(**options, run_dir=tmp_path / "whole")
-    for one, other in zip(_biases(network, resumed), _biases(network, once), strict=True):
-        assert torch.equal(one, other)
-    for folder in ("run", "whole"):
-        assert read_records(tmp_path / folder / "round-02" / "training.jsonl") == records
-    assert _files(tmp_path / "run") == _files(tmp_path / "whole")
+    assert calls == whole
+    for stop in (2, 3, 6):
+        calls.clear()
+        run = tmp_path / f"{stop}"
+        with pytest.raises(KeyboardInterrupt):
+            start(**options, run_dir=run)
+        resumed = start(**options, run_dir=run)
+        assert calls == whole[:stop] + whole[stop - 1 :]
+        assert all(map(torch.equal, _biases(network, resumed), biases))
+        assert _files(run) == _files(tmp_path / "whole")
+        records = [{"step": 1, "loss": 0.5}, *[{"step": 1, "loss": 0.5, "recovery": 2}] * 2]
+        assert read_records(run / "round-02" / "training.jsonl") == records
 
 
 @pytest.mark.usefixtures("quick")

@@ -193,9 +193,8 @@ STOPS = ["finetune 3", "finetune 6", "evaluate 6"]
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("stop", STOPS)
-def test_goes_on_after_ctrl_c(start, network, images, tmp_path, stop):
-    calls = {"evaluate": 0, "finetune": 0}
+def test_goes_on_after_ctrl_c(start, network, images, tmp_path):
+    calls, stop = {"evaluate": 0, "finetune": 0}, ""
 
     def count(what: str) -> None:
         calls[what] += 1
@@ -211,16 +210,19 @@ def test_goes_on_after_ctrl_c(start, network, images, tmp_path, stop):
         count("finetune")
 
     options = {"evaluate": evaluate, "finetune": finetune}
-    with pytest.raises(KeyboardInterrupt):
-        start(**options)
-    again = start(**options)
-    # Nothing but the interrupted work was done twice.
-    assert sum(calls.values()) == 1 + (3 + 3) + 2 * (1 + 3)
     whole = start(**options, run_dir=tmp_path / "whole")
-    assert [point.accuracy for point in again.smaller] == [it.accuracy for it in whole.smaller]
-    for point in again.smaller:
-        one, other = ((run.directory / point.weights).read_bytes() for run in (again, whole))
-        assert one == other
+    for stop in STOPS:
+        calls.update(evaluate=0, finetune=0)
+        run = tmp_path / stop
+        with pytest.raises(KeyboardInterrupt):
+            start(**options, run_dir=run)
+        again = start(**options, run_dir=run)
+        # Nothing but the interrupted work was done twice.
+        assert sum(calls.values()) == 1 + (3 + 3) + 2 * (1 + 3), stop
+        assert [it.accuracy for it in again.smaller] == [it.accuracy for it in whole.smaller], stop
+        for point in again.smaller:
+            one, other = ((each.directory / point.weights).read_bytes() for each in (again, whole))
+            assert one == other, stop
 
 
 ONLY_LARGE = nn.Sequential(
