@@ -44,12 +44,12 @@ def loud():
 
 
 def interrupted():
-    """Ctrl-C in its thirtieth step of training, where the environment asks for it."""
-    network, steps = tiny(), []
+    """Ctrl-C in its eighth step of training, where the environment asks for it."""
+    network, steps = loud(), []
 
     def press(module, inputs):
         steps.append(module.training and torch.is_grad_enabled())
-        if sum(steps) == 30 and "PRESS_CTRL_C" in os.environ:
+        if sum(steps) == 8 and "PRESS_CTRL_C" in os.environ:
             os.kill(os.getpid(), signal.SIGINT)
 
     network[0].register_forward_pre_hook(press)
