@@ -56,7 +56,7 @@ def test_ctrl_c_leaves_a_run_that_the_printed_command_finishes(
     asked += ["--sizes", "2", "--epochs", "4"]
     stopped = command(*asked, PRESS_CTRL_C="1")
     assert stopped.returncode == 130, stopped.stderr
-    assert stopped.stdout == ""
+    assert stopped.stdout == "this network talks\n"  # it ended before its table
     assert "Traceback" not in stopped.stderr
     resume = shlex.join(["virtualpool", *asked])
     assert resume in [line.strip() for line in stopped.stderr.splitlines()]
