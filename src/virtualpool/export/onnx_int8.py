@@ -49,22 +49,32 @@ class _Inputs(CalibrationDataReader):
 def pad_as_integers(network: onnx.ModelProto) -> None:
     """Takes each Pad out of its pair of a DequantizeLinear and a QuantizeLinear of one scale.
 
-    ONNX Runtime does so for other operations that only move values, but pads in float.
+    ONNX Runtime does so for other operations that only move values, but pads in float. A Pad that
+    puts in zeros stays, for the integer that stands for zero may be another.
     """
     graph = network.graph
     made_by = {output: node for node in graph.node for output in node.output}
-    used_by = {name: node for node in graph.node for name in node.input}
-    for pad in [node for node in graph.node if node.op_type == "Pad"]:
-        before, after = made_by.get(pad.input[0]), used_by.get(pad.output[0])
-        if before is None or after is None or not _is_pair(before, after, graph):
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for pad in [node for node in graph.node if _repeats_the_edge(node)]:
+        before, after = made_by.get(pad.input[0]), readers.get(pad.output[0], [])
+        if before is None or len(after) != 1 or not _is_pair(before, after[0], graph):
             continue
-        pad.input[0] = before.input[0]
-        pad.output[0] = after.output[0]
-        graph.node.remove(after)  # nothing but this one reads the padded map
-        if used_by[before.output[0]] is pad:
+        readers[pad.input[0]].remove(pad)
+        if not readers[pad.input[0]]:  # a skip connection may read the map, too
             graph.node.remove(before)
+        pad.input[0] = before.input[0]
+        pad.output[0] = after[0].output[0]
+        graph.node.remove(after[0])
     # The known types were found when they were float.
     del graph.value_info[:]
+
+
+def _repeats_the_edge(node: onnx.NodeProto) -> bool:
+    modes = [each.s for each in node.attribute if each.name == "mode"]
+    return node.op_type == "Pad" and modes == [b"edge"]
 
 
 def _is_pair(before: onnx.NodeProto, after: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
