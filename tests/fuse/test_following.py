@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from torch.optim.swa_utils import AveragedModel
 
 import virtualpool as vp
+from benchmarks.coverage.unet import UNet
 from tests.fuse.checks import assert_same, images, pooled_and_fused, run
 from tests.fuse.networks import Net, Untraceable, with_statistics
 from virtualpool.fuse import following
@@ -434,3 +435,13 @@ def test_masks_are_folded_in():
         prune.ln_structured(model.body[0], "weight", 0.5, n=2, dim=0)
     assert_same(fused(images()), pooled(images()))
     assert_same(run(fused, images()), run(pooled, images()))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_part_of_a_kernel_has_no_gaps_in_memory(layout):
+    model = UNet().eval().to(memory_format=layout)
+    _, fused, _ = pooled_and_fused(model, torch.rand(2, 3, 64, 64))
+    values = [value for name, value in fused.named_buffers() if "_virtualpool_folded" in name]
+    assert any(value.ndim == 4 for value in values)
+    for value in values:
+        assert value.is_contiguous() or value.is_contiguous(memory_format=torch.channels_last)

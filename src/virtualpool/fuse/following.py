@@ -47,7 +47,14 @@ class Folding:
     def __call__(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The folded values of tensors in the order of the paths."""
         with without_autocast(tensors[0]):
-            return self.code.function(None, *tensors)
+            return tuple(map(_dense, self.code.function(None, *tensors)))
+
+
+def _dense(value: Tensor) -> Tensor:
+    """A value without gaps in memory: ExecuTorch takes no part of a kernel as a constant."""
+    layouts = torch.contiguous_format, torch.channels_last
+    has_gaps = not any(value.is_contiguous(memory_format=each) for each in layouts)
+    return value.clone() if has_gaps else value
 
 
 def follow(module: nn.Module, folding: Folding) -> list[str]:
