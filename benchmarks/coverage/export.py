@@ -10,7 +10,7 @@ are not installed say so.
 import argparse
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,6 +50,9 @@ _CAPTIONS = {
     "Open axes": "Open are the batch with exact borders; batch, height and width with padded ones. "
     "Difference in float32, at several sizes of each open axis:",
 }
+_FASTER = (
+    "How many times faster than the unmodified network's file in the same runtime, interleaved."
+)
 # Heads are small, and nothing but an ONNX file holds the whole.
 _OF_PART = {
     "rpn.head": ("onnx", "openvino", "pt2"),
@@ -210,7 +213,7 @@ def report(rows: list[Row], threads: int) -> str:
                 for each in precisions
             ),
             _section("Open axes", opened),
-            _detector(parts),
+            section("A detector", {"Difference in float32:": _by_part(parts, _cell)}),
             *_without_number(rows),
             _speeds(rows),
         ]
@@ -226,9 +229,13 @@ def _worst(rows: list[Row]) -> str:
 
 
 def _section(title: str, rows: list[Row]) -> str:
+    return section(title, {_CAPTIONS.get(title, _DIFFERENCE): _by_network(rows, _cell)})
+
+
+def _by_network(rows: list[Row], cell: Callable[[Row], str]) -> str:
     """A row a format and border, a column a network."""
     networks = dict.fromkeys(row.network for row in rows)
-    cells = {(row.format, row.border, row.network): _cell(row) for row in rows}
+    cells = {(row.format, row.border, row.network): cell(row) for row in rows}
     formats = dict.fromkeys(row.format for row in rows if not row.why_not)
     lines = [
         [
@@ -239,13 +246,12 @@ def _section(title: str, rows: list[Row]) -> str:
         for format in formats
         for border in BORDERS
     ]
-    return section(
-        title, {_CAPTIONS.get(title, _DIFFERENCE): table(["format", "border", *networks], lines)}
-    )
+    return table(["format", "border", *networks], lines)
 
 
-def _detector(rows: list[Row]) -> str:
-    cells = {(row.network, row.format, row.border): _cell(row) for row in rows}
+def _by_part(rows: list[Row], cell: Callable[[Row], str]) -> str:
+    """A row a part of the detector and format, a column a border."""
+    cells = {(row.network, row.format, row.border): cell(row) for row in rows}
     kinds = dict.fromkeys((row.network, row.format) for row in rows)
     lines = [
         [
@@ -255,8 +261,7 @@ def _detector(rows: list[Row]) -> str:
         ]
         for network, format in kinds
     ]
-    head = ["part", "format", *(f"{border} borders" for border in BORDERS)]
-    return section("A detector", {"Difference in float32:": table(head, lines)})
+    return table(["part", "format", *(f"{border} borders" for border in BORDERS)], lines)
 
 
 def _cell(row: Row) -> str:
@@ -279,17 +284,21 @@ def _without_number(rows: list[Row]) -> Iterator[str]:
 
 
 def _speeds(rows: list[Row]) -> str:
-    timed = [
-        [row.network, row.format, row.precision, row.border, f"{row.speedup:.2f}"]
-        for row in rows
-        if row.speedup
-    ]
-    caption = (
-        "How many times faster than the unmodified network's file in the same runtime, interleaved:"
-    )
-    return section(
-        "Speed", {caption: table(["network", "format", "precision", "border", "faster"], timed)}
-    )
+    """The speed-ups: of the whole networks by precision, and of the detector's parts."""
+    timed = [row for row in rows if row.speedup]
+    whole = [row for row in timed if "," not in row.network]
+    tables = {
+        f"{_FASTER} In {precision}:": _by_network(
+            [row for row in whole if row.precision == precision], _speedup
+        )
+        for precision in dict.fromkeys(row.precision for row in whole)
+    }
+    parts = [row for row in timed if "," in row.network]
+    return section("Speed", tables | {"The detector in float32:": _by_part(parts, _speedup)})
+
+
+def _speedup(row: Row) -> str:
+    return f"{row.speedup:.2f}"
 
 
 def _options() -> argparse.Namespace:
