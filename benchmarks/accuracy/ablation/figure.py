@@ -8,7 +8,7 @@ from benchmarks.accuracy.ablation.results import Result
 from virtualpool.files import replacing
 
 _COLOURS = ("#0b6e99", "#6d28d9", "#c2410c", "#4d7c0f", "#334155")
-_FAINT = "#9aa5b1"
+_FAINT = "#5b6673"
 
 
 def draw(
@@ -17,7 +17,7 @@ def draw(
     setting: str,
     path: Path,
 ) -> None:
-    """Writes an SVG: accuracy against measured speed, a line a way.
+    """Writes an SVG: accuracy against measured speed, a line a way, or a point for one result.
 
     Args:
         unmodified: the result that all lines begin with, if it has one.
@@ -30,7 +30,9 @@ def draw(
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
     for (name, results), colour in zip(frontiers.items(), cycle(_COLOURS), strict=False):
-        line = sorted([*unmodified, *results], key=lambda result: result.speedup.median)
+        is_line = len(results) > 1
+        shown = [*unmodified, *results] if is_line else results
+        line = sorted(shown, key=lambda result: result.speedup.median)
         speeds = [result.speedup for result in line]
         axes.errorbar(
             [speed.median for speed in speeds],
@@ -40,7 +42,7 @@ def draw(
                 [speed.upper - speed.median for speed in speeds],
             ],
             yerr=[100 * (result.spread or 0) for result in line],
-            color=colour, marker="o", elinewidth=1, capsize=2, label=name,
+            color=colour, marker="o" if is_line else "D", elinewidth=1, capsize=2, label=name,
         )  # fmt: skip
     axes.set_title("Trained for as long: accuracy against measured speed", loc="left", pad=22)
     axes.text(0, 1.025, setting, transform=axes.transAxes, color=_FAINT, fontsize=8)
