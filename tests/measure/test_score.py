@@ -6,6 +6,7 @@ import pickle
 import statistics
 import zlib
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -33,6 +34,18 @@ def test_score_of_a_number_knows_nothing_else(value):
     assert score == float(value)
     assert (score.standard_error, score.samples, score.per_sample) == (None, None, None)
     assert Score.of(score) is score
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
+def test_score_of_samples_of_any_kind(kind):
+    score = Score.of(kind([1, 0, 1, 1]))
+    assert (float(score), score.samples) == (0.75, 4)
+
+
+@pytest.mark.parametrize("value", ["0.5", [[1.0], [0.0]], None, torch.rand(3, 1), ["a"], [1, [2]]])
+def test_scores_of_no_use_are_refused(value):
+    with pytest.raises(VirtualPoolError, match="give one number for all samples"):
+        Score.of(value)
 
 
 def test_score_of_one_sample_has_no_standard_error():

@@ -3,7 +3,7 @@
 import base64
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,15 +69,20 @@ class Score(float):
     @classmethod
     def of(
         cls,
-        value: float | Tensor,
+        value: float | Tensor | np.ndarray | Sequence[float],
         metrics: Mapping[str, float] | None = None,
         unit: Unit | None = None,
     ) -> "Score":
-        """The score of a plain number, or of a 1-D tensor with the score of each sample."""
+        """The score of a plain number, or of a list or 1-D tensor with the score of each sample.
+
+        Raises:
+            VirtualPoolError: it is something else.
+        """
         if isinstance(value, cls):
             return value
-        if isinstance(value, Tensor) and value.ndim:
-            each = value.detach().to("cpu", torch.float32)
+        given = _as_tensor(value)
+        if given.ndim:
+            each = given.detach().to("cpu", torch.float32)
             return cls(
                 each.double().mean().item(),
                 standard_error=_standard_error(each),
@@ -86,7 +91,7 @@ class Score(float):
                 metrics=metrics,
                 unit=unit,
             )
-        return cls(float(value), metrics=metrics, unit=unit)
+        return cls(given.item(), metrics=metrics, unit=unit)
 
     @property
     def summary(self) -> "Score":
@@ -173,7 +178,7 @@ def judge(evaluate: Evaluate, model: nn.Module, subject: str) -> Score:
         value = evaluate(model)
     try:
         score = Score.of(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (VirtualPoolError, RuntimeError) as error:
         raise VirtualPoolError(
             f"evaluate gave a {type(value).__name__} for {subject}; it must return a number, "
             "higher for a better model."
@@ -195,6 +200,19 @@ def judge(evaluate: Evaluate, model: nn.Module, subject: str) -> Score:
 def _difference(one: float, other: float) -> float:
     # From 0.91 to 0.90 is a drop of 0.01, not of 0.010000000000000009, which a limit would refuse.
     return round(float(one) - float(other), 12)
+
+
+def _as_tensor(value: Any) -> Tensor:
+    try:
+        given = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value))
+    except (TypeError, ValueError):  # such as a text
+        given = torch.empty(0, 0)
+    if given.ndim > 1 or given.is_complex():
+        kind = f"of shape {tuple(given.shape)}" if given.numel() else repr(value)
+        raise VirtualPoolError(
+            f"Scores are {kind:.100}; give one number for all samples, or a list with one of each."
+        )
+    return given
 
 
 def _standard_error(each: Tensor) -> float | None:
