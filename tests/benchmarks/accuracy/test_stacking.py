@@ -122,7 +122,7 @@ def test_from_images_to_tables_with_the_last_form_alone(
     program(*asked)
     tables = (tmp_path / "tables.md").read_text()
     rows = [line for line in tables.splitlines() if line.startswith(f"| {FORM} |")]
-    assert len(rows) == 5
+    assert len(rows) == 7
     assert all(len(row.split("|")) == 5 and "–" not in row for row in rows)
     times = read_json(tmp_path / "run" / "all_cnn_c" / "onnxruntime, batch 2.json")
     assert not times["failures"]
