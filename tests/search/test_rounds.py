@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.search.interruptions import Interruptions
 from torch import Tensor, nn
 
 import virtualpool as vp
@@ -386,33 +387,28 @@ STOPS = ["evaluate 1", "evaluate 3", "evaluate 5", "finetune 2"]
 
 @pytest.mark.usefixtures("quick")
 def test_goes_on_after_ctrl_c(start, network, tmp_path):
-    calls, stop = {"evaluate": 0, "finetune": 0}, ""
-
-    def count(what: str) -> None:
-        calls[what] += 1
-        if stop == f"{what} {calls[what]}":
-            raise KeyboardInterrupt
+    happened = Interruptions()
 
     def counted_evaluate(model: nn.Module) -> float:
-        count("evaluate")
+        happened.count("evaluate")
         return evaluate(model)
 
     def counted_finetune(model: nn.Sequential, current: Round) -> None:
         finetune(model, current)
-        count("finetune")
+        happened.count("finetune")
 
     options = {"evaluate": counted_evaluate, "finetune": counted_finetune, "rounds": 2}
     whole = start(**options, run_dir=tmp_path / "whole")
     expected = [(point.accuracy, point.plan) for point in whole.points]
     biases = _biases(network, whole)
     for stop in STOPS:
-        calls.update(evaluate=0, finetune=0)
+        happened.begin(stop)
         run = tmp_path / stop
         with pytest.raises(KeyboardInterrupt):
             start(**options, run_dir=run)
         resumed = start(**options, run_dir=run)
         # Nothing but the interrupted work was done twice.
-        assert sum(calls.values()) == 1 + 3 + 2 + 2 + 1, stop
+        assert happened.calls.total() == 1 + 3 + 2 + 2 + 1, stop
         assert [(point.accuracy, point.plan) for point in resumed.points] == expected, stop
         assert all(map(torch.equal, _biases(network, resumed), biases)), stop
         assert read_records(run / "round-01" / "training.jsonl") == [{"step": 1, "loss": 0.5}]

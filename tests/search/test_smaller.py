@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.search.interruptions import Interruptions
 from tests.search.meter import Meter
 from torch import Tensor, nn
 
@@ -194,31 +195,26 @@ STOPS = ["finetune 3", "finetune 6", "evaluate 6"]
 
 @pytest.mark.usefixtures("quick")
 def test_goes_on_after_ctrl_c(start, network, images, tmp_path):
-    calls, stop = {"evaluate": 0, "finetune": 0}, ""
-
-    def count(what: str) -> None:
-        calls[what] += 1
-        if stop == f"{what} {calls[what]}":
-            raise KeyboardInterrupt
+    happened = Interruptions()
 
     def evaluate(model: nn.Module) -> float:
-        count("evaluate")
+        happened.count("evaluate")
         return float(model(images).mean().detach())
 
     def finetune(model: nn.Module, current: Round) -> None:
         model.get_parameter("0.bias").data += torch.rand(4)
-        count("finetune")
+        happened.count("finetune")
 
     options = {"evaluate": evaluate, "finetune": finetune}
     whole = start(**options, run_dir=tmp_path / "whole")
     for stop in STOPS:
-        calls.update(evaluate=0, finetune=0)
+        happened.begin(stop)
         run = tmp_path / stop
         with pytest.raises(KeyboardInterrupt):
             start(**options, run_dir=run)
         again = start(**options, run_dir=run)
         # Nothing but the interrupted work was done twice.
-        assert sum(calls.values()) == 1 + (3 + 3) + 2 * (1 + 3), stop
+        assert happened.calls.total() == 1 + (3 + 3) + 2 * (1 + 3), stop
         assert [it.accuracy for it in again.smaller] == [it.accuracy for it in whole.smaller], stop
         for point in again.smaller:
             one, other = ((each.directory / point.weights).read_bytes() for each in (again, whole))
