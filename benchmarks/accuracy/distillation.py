@@ -21,16 +21,14 @@ import virtualpool as vp
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from benchmarks.common.task import opened, parser, plans
-from benchmarks.common.training import part_of
+from benchmarks.common.training import DISTILLATIONS, part_of
 from virtualpool.cli.task import Task
 from virtualpool.files import write_text
 from virtualpool.graph.state import copy_of
 from virtualpool.records import read_records
 from virtualpool.recover.batches import images_of
-from virtualpool.search import Round, Run, Score, by_distillation
-from virtualpool.tasks.detection import by_detector_distillation
+from virtualpool.search import Round, Run, Score
 
-DISTILLATIONS = {"classification": by_distillation, "detection": by_detector_distillation}
 HEAD = ["plan", "optimizer", "rate", "clip", "loss at first", "at the end", "score"]
 
 

@@ -113,6 +113,7 @@ class Subject:
             "target",
             target=vp.Target(self.given.points),
             recoverable=self.solving,
+            image_scales=self.given.image_scales,
             budget=self.given.budget,
             finetune=self._distillation(),
             epochs=self.given.epochs or None,
@@ -134,7 +135,7 @@ class Subject:
 
     def smaller(self) -> Iterator[Model]:
         """The unmodified network on smaller images, trained for as long."""
-        for scale in SCALES:
+        for scale in (each for each in self.given.image_scales if each < 1):
             smaller = vp.apply(self.model, self.example, [], image_scale=scale)
             yield self._trained(f"smaller-{scale:g}", smaller, self.model)
 
@@ -196,7 +197,7 @@ class Subject:
         if self.training is None:
             return None
         settings = {name: it for name, it in self.training.settings.items() if name != "epochs"}
-        return vp.by_distillation(self.model, self.training.batches, **settings)
+        return replace(self.training, settings=settings).by(self.model)
 
     def _models(self, name: str, frontier: vp.Frontier) -> Iterator[Model]:
         for point in frontier.points[1:]:
@@ -271,6 +272,9 @@ def arguments() -> Namespace:
     added = parser(__doc__)
     added.add_argument("--points", type=int, default=6, help="of the target")
     added.add_argument("--budget", type=float, help="seconds of the target's search")
+    added.add_argument(
+        "--image-scales", nargs="+", type=float, default=SCALES, help="that the target tries"
+    )
     add_training(added, 1, "of each plan; 0 trains nothing")
     added.add_argument("--rivals", nargs="+", choices=RIVALS, default=RIVALS, help="all of them")
     added.add_argument("--mode", choices=("eager", "compiled"), default="compiled")

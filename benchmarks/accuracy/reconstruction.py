@@ -24,12 +24,13 @@ import virtualpool as vp
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from benchmarks.common.task import add_training, opened, parser, plans
-from benchmarks.common.training import part_of
+from benchmarks.common.training import AUGMENTATIONS, DISTILLATIONS, part_of
 from virtualpool.cli.task import Task
 from virtualpool.files import write_text
 from virtualpool.graph.image_scale import without_resizing
 from virtualpool.measure.latency import latency
-from virtualpool.search import Round, Run, by_distillation
+from virtualpool.recover.round import Finetune
+from virtualpool.search import Round, Run
 
 HEAD = ["plan", "sites", "image scale", "MACs", "model", "score, %", "drop, points", "seconds"]
 ORIGINAL = "original"
@@ -66,13 +67,18 @@ def arguments() -> Namespace:
 class Training:
     """How models are distilled from the original."""
 
+    distillation: Callable[..., Finetune]
     batches: Any
     settings: dict[str, Any]
+
+    def by(self, original: nn.Module) -> Finetune:
+        """The recovery, as `search` takes it."""
+        return self.distillation(original, self.batches, **self.settings)
 
     def of(self, model: nn.Module, original: nn.Module, directory: Path, judge: Any) -> None:
         """Trains a model in place; a training that was stopped goes on."""
         directory.mkdir(parents=True, exist_ok=True)
-        finetune = by_distillation(original, self.batches, **self.settings)
+        finetune = self.by(original)
         finetune(model, Round(1, (), vp.plan_of(model), directory, None, None, judge))
 
     def kept(
@@ -94,14 +100,15 @@ class Training:
 
 
 def training_of(given: Namespace) -> Training:
-    """The training that the options ask for, with images that are cropped and flipped."""
-    varied: Any = opened(given, "crop").training_batches
+    """The training that the options ask for, with images that are varied."""
+    varied: Any = opened(given, AUGMENTATIONS[given.task]).training_batches
     settings = {
         "epochs": given.epochs, "seed": given.seed, "mixed_precision": given.precision
     }  # fmt: skip
     if given.learning_rate:
         settings["learning_rate"] = given.learning_rate
-    return Training(part_of(varied, given.train_images, given.seed), settings)
+    batches = part_of(varied, given.train_images, given.seed)
+    return Training(DISTILLATIONS[given.task], batches, settings)
 
 
 @dataclass(frozen=True)
