@@ -55,6 +55,7 @@ def main() -> None:
 
 def arguments() -> Namespace:
     added = parser(__doc__)
+    added.add_argument("--image-scale", type=float, default=1, help="of the plans")
     added.add_argument("--samples", type=int, default=48, help="positions of a map that solve")
     added.add_argument("--steps", type=int, help="gradient steps of each layer, if not as usual")
     added.add_argument("--timing-batch", type=int, help="images a call that is timed, if at all")
@@ -141,7 +142,10 @@ class Subject:
 
     def models(self, name: str, sites: list[str]) -> Iterator[Model]:
         """The models of a plan, and those on smaller images with its multiply-accumulates."""
-        pooled = vp.apply(self.model, self.example, sites, border=self.given.border)
+        pooled = vp.apply(
+            self.model, self.example, sites, border=self.given.border,
+            image_scale=self.given.image_scale,
+        )  # fmt: skip
         yield from self._pooled(name, pooled)
         yield from self._smaller(name, vp.measure.macs(pooled, self.example))
 
