@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 import virtualpool as vp
+from benchmarks.common.candidates import scale_with
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from benchmarks.common.task import add_training, opened, parser, plans
@@ -156,7 +157,7 @@ class Subject:
         yield from self._trained(name, solved.module)
 
     def _smaller(self, name: str, macs: int) -> Iterator[Model]:
-        scale = self._scale(macs)
+        scale = scale_with(macs, self.model, self.example)
         name = f"smaller images for {name}"
         smaller = vp.apply(self.model, self.example, [], image_scale=scale)
         yield Model(name, "", smaller, self.score(name, lambda: smaller))
@@ -226,19 +227,6 @@ class Subject:
         path = self.run.directory / f"{name}, trained.safetensors"
         trained = self.training.kept(path, model, self.model, self.model, self.judge)
         yield Model(name, state, trained, self.score(f"{name}, trained", lambda: trained))
-
-    def _scale(self, macs: int) -> float:
-        """The image scale with the multiply-accumulates that come nearest, by whole pixels."""
-        whole = vp.measure.macs(self.model, self.example)
-        high = self.example[0].shape[-2]  # of a batch or of a list of images
-        # Multiply-accumulates grow with the square of the height, but for rounding.
-        guess = round(high * (macs / whole) ** 0.5)
-
-        def away(height: int) -> int:
-            smaller = vp.apply(self.model, self.example, [], image_scale=height / high)
-            return abs(vp.measure.macs(smaller, self.example) - macs)
-
-        return min(range(guess - 2, min(guess + 3, high)), key=away) / high
 
 
 def measures(models: list[Model]) -> str:

@@ -1,6 +1,7 @@
 """The candidates of every benchmark: a network unmodified, unfused, fused, at half resolution."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -68,3 +69,17 @@ def halved(images: Tensor) -> Tensor:
     """
     height, width = ((length + 1) // 2 for length in images.shape[-2:])
     return images[..., :height, :width].clone()
+
+
+def scale_with(macs: int, model: nn.Module, example_inputs: Any) -> float:
+    """The image scale with the multiply-accumulates that come nearest, by whole pixels."""
+    whole = vp.measure.macs(model, example_inputs)
+    high = example_inputs[0].shape[-2]  # of a batch or of a list of images
+    # Multiply-accumulates grow with the square of the height, but for rounding.
+    guess = round(high * (macs / whole) ** 0.5)
+
+    def away(height: int) -> int:
+        smaller = vp.apply(model, example_inputs, [], image_scale=height / high)
+        return abs(vp.measure.macs(smaller, example_inputs) - macs)
+
+    return min(range(guess - 2, min(guess + 3, high)), key=away) / high

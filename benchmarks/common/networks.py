@@ -67,10 +67,10 @@ def input_side(network: str) -> int:
     return min(weights.transforms().crop_size[0] for weights in get_model_weights(network))
 
 
-def images(batch: int, side: int) -> Tensor:
-    """Random images, the same in every process: shape (batch, 3, side, side), float32."""
+def images(batch: int, height: int, width: int | None = None) -> Tensor:
+    """Random images, the same in every process: (batch, 3, height, width or height), float32."""
     generator = torch.Generator().manual_seed(_SEED)
-    return torch.randn(batch, 3, side, side, generator=generator)
+    return torch.randn(batch, 3, height, width or height, generator=generator)
 
 
 def alive(model: nn.Module) -> nn.Module:

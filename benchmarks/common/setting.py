@@ -2,6 +2,7 @@
 
 import datetime
 import platform
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -28,4 +29,4 @@ def command() -> str:
     """The command that runs this program, such as `python -m benchmarks.speed.gpu --batch 8`."""
     found = sys.modules["__main__"].__spec__
     assert found, "a benchmark is run by `python -m`"
-    return " ".join(["python", "-m", found.name, *sys.argv[1:]])
+    return shlex.join(["python", "-m", found.name, *sys.argv[1:]])

@@ -1,10 +1,12 @@
 """A network and its data, which a benchmark of accuracy reads from its command line; its plans."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
+from torch import nn
 
 import virtualpool as vp
 from virtualpool.cli.data import Preparation
@@ -25,7 +27,7 @@ def parser(description: str | None) -> ArgumentParser:
         nargs="+",
         action="append",
         metavar=("NAME", "SITE"),
-        help="a plan and its sites; all sites if not given",
+        help="a plan and its sites, or modules whose sites are meant; all sites if not given",
     )
     made.add_argument("--border", choices=("exact", "padded"), default="exact")
     made.add_argument("--images", type=int, default=1000, help="training images that solve")
@@ -70,7 +72,29 @@ def opened(given: Namespace, augmentation: str) -> Task:
 
 def plans(given: Namespace, task: Task) -> list[tuple[str, list[str]]]:
     """The plans, by name, and their sites."""
-    every = [site.name for site in vp.sites(task.module, task.images) if site.eligible]
-    if not given.plan:
+    return named_plans(given.plan, task.module, task.images)
+
+
+def named_plans(
+    asked: Sequence[Sequence[str]] | None, model: nn.Module, example_inputs: Any
+) -> list[tuple[str, list[str]]]:
+    """Plans, by name, and their sites; one of all sites if none is asked for.
+
+    Args:
+        asked: of each plan the name, then sites or modules, whose sites are meant; all if only the
+            name is there.
+        model: has the sites.
+        example_inputs: for the model.
+    """
+    every = [site.name for site in vp.sites(model, example_inputs) if site.eligible]
+    if not asked:
         return [("all sites", every)]
-    return [(name, sites or every) for name, *sites in given.plan]
+    return [(name, _within(parts, every) if parts else every) for name, *parts in asked]
+
+
+def _within(parts: Sequence[str], every: Sequence[str]) -> list[str]:
+    found = [site for site in every if any(f"{site}.".startswith(f"{part}.") for part in parts)]
+    lost = [part for part in parts if not any(f"{site}.".startswith(f"{part}.") for site in every)]
+    if lost:
+        raise SystemExit(f"No eligible site is {', '.join(lost)}, or within.")
+    return found
