@@ -13,7 +13,7 @@ import torch
 from benchmarks.common.candidates import NAMES, Candidate
 from benchmarks.common.engines import ENGINES, Engine, Run, in_eager, outputs
 from benchmarks.common.setting import setting
-from benchmarks.common.times import median, spread, timed_interleaved
+from benchmarks.common.times import median, three_digits, timed_interleaved
 from virtualpool.export.checking import difference
 from virtualpool.measure.timing import threads as torch_threads
 
@@ -61,15 +61,11 @@ class Comparison:
         ratio = self.ratio(name, over)
         return NOTHING if ratio is None else f"{ratio:.2f}"
 
-    def milliseconds(self, name: str) -> str:
-        """The median and the spread of a candidate."""
-        return spread(self.samples_ms[name]) if name in self.samples_ms else NOTHING
-
     def percentile(self, name: str, per_cent: float) -> str:
         """The milliseconds that so many per cent of a candidate's samples do not exceed."""
         if name not in self.samples_ms:
             return NOTHING
-        return f"{numpy.percentile(self.samples_ms[name], per_cent):.3g}"
+        return three_digits(float(numpy.percentile(self.samples_ms[name], per_cent)))
 
     def median_ms(self, name: str) -> str:
         """The median of a candidate."""

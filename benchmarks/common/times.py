@@ -41,12 +41,10 @@ def median(samples_ms: Sequence[float]) -> float:
     return float(numpy.median(samples_ms))
 
 
-def spread(samples_ms: Sequence[float]) -> str:
-    """The median and the 10th and the 90th percentile.
+def three_digits(number: float) -> str:
+    """Three significant digits, and all digits before the point.
 
-    >>> spread([10.0, 10.0, 11.0, 12.0, 12.0])
-    '11.0 (10.0 to 12.0)'
+    >>> three_digits(33.04), three_digits(0.5), three_digits(2201.4)
+    ('33.0', '0.500', '2201')
     """
-    low, middle, high = numpy.quantile(samples_ms, (0.1, 0.5, 0.9)).tolist()
-    decimals = max(0, 2 - math.floor(math.log10(middle)))  # three significant digits
-    return f"{middle:.{decimals}f} ({low:.{decimals}f} to {high:.{decimals}f})"
+    return f"{number:.{max(0, 2 - math.floor(math.log10(number)))}f}"

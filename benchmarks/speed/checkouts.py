@@ -26,25 +26,22 @@ NETWORKS = [
     "resnet18", "resnet50", "vgg16", "mobilenet_v2", "efficientnet_b0", "densenet121",
     "googlenet", "shufflenet_v2_x1_0", "mnasnet1_0", "regnet_y_400mf",
 ]  # fmt: skip
-COLUMNS = (
-    "network", "old, ms", "new, ms", "old / new (10th to 90th percentile)",
-    "sites fused by old", "by new",
-)  # fmt: skip
+COLUMNS = ("network", "old, ms", "new, ms", "old / new", "10th percentile", "90th percentile")
+SITES = ("network", "sites fused by old", "by new")
 
 
 def main() -> None:
     options = _options()
-    rows, differences = zip(*(compare(name, options) for name in options.network), strict=True)
+    found = [compare(name, options) for name in options.network]
+    rows, sites, differences = zip(*found, strict=True)
     made_with = setting(options.threads, ["torch", "torchvision"])
     differ = f"Outputs differ by so much of the largest: {', '.join(differences)}."
-    show(
-        f"{table(COLUMNS, rows)}\n{differ}\n\n{made_with}\n\n    {command()}\n",
-        options.markdown,
-    )
+    tables = f"{table(COLUMNS, rows)}\n{table(SITES, sites)}"
+    show(f"{tables}\n{differ}\n\n{made_with}\n\n    {command()}\n", options.markdown)
 
 
-def compare(network: str, options: argparse.Namespace) -> tuple[list[str], str]:
-    """The row of a network, and how far its outputs differ."""
+def compare(network: str, options: argparse.Namespace) -> tuple[list[str], list[str], str]:
+    """The rows of a network, of its times and of its sites, and how far its outputs differ."""
     workers = [Worker(each, options.threads) for each in (options.old, options.new)]
     try:
         made = [worker.ask(network=network) for worker in workers]
@@ -55,24 +52,22 @@ def compare(network: str, options: argparse.Namespace) -> tuple[list[str], str]:
     finally:
         for worker in workers:
             worker.stop()
-    sites = [each["sites"] for each in made]
-    return row(network, samples_ms, sites), f"{network} {difference(made):.0e}"
+    sites = [network, *(each["sites"] for each in made)]
+    return row(network, samples_ms), sites, f"{network} {difference(made):.0e}"
 
 
-def row(network: str, samples_ms: list[list[float]], sites: list[str]) -> list[str]:
-    """The row of a network in a table.
+def row(network: str, samples_ms: list[list[float]]) -> list[str]:
+    """The row of a network's times.
 
     Args:
         network: its name.
         samples_ms: milliseconds per call of the old and the new one; neighbours are pairs.
-        sites: how many are fused by the old and by the new one.
     """
-    low, middle, high = numpy.quantile(numpy.divide(samples_ms[0], samples_ms[1]), (0.1, 0.5, 0.9))
+    ratios = numpy.quantile(numpy.divide(samples_ms[0], samples_ms[1]), (0.5, 0.1, 0.9))
     return [
         network,
         *(f"{numpy.median(each):.1f}" for each in samples_ms),
-        f"{middle:.3f} ({low:.3f} to {high:.3f})",
-        *sites,
+        *(f"{each:.3f}" for each in ratios),
     ]
 
 

@@ -27,7 +27,7 @@ from benchmarks.common.comparison import UNMODIFIED
 from benchmarks.common.networks import images, network, usual_side
 from benchmarks.common.setting import setting
 from benchmarks.common.tables import show, table
-from benchmarks.common.times import median
+from benchmarks.common.times import median, three_digits
 from benchmarks.speed.precisions import NETWORKS, PRECISIONS, compared
 from benchmarks.speed.step import step_of
 from virtualpool.errors import VirtualPoolError
@@ -140,7 +140,7 @@ def row(case: Case, found: dict[str, float]) -> list[str]:
     """The unmodified network's number, and how many times less each candidate takes."""
     unmodified = found[UNMODIFIED]
     times_less = (f"{unmodified / found[each]:.2f}" for each in COLUMNS)
-    return [case.label, f"{unmodified:.3g}", *times_less]
+    return [case.label, three_digits(unmodified), *times_less]
 
 
 def report(found: dict[Case, dict[str, float]], missing: list[str], device: str) -> str:

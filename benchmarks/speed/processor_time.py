@@ -18,7 +18,7 @@ from benchmarks.common.candidates import NAMES, candidates, with_padded_borders
 from benchmarks.common.engines import ENGINES, Run
 from benchmarks.common.networks import images, network, usual_side
 from benchmarks.common.tables import table
-from benchmarks.common.times import median
+from benchmarks.common.times import median, three_digits
 
 _FEWEST, _MOST = 5, 60
 """How often a candidate is run."""
@@ -78,7 +78,7 @@ def _interleaved(runs: dict[str, Run], duration_s: float) -> dict[str, float]:
 def _cells(times: dict[str, float]) -> list[str]:
     faster = partial(_ratio, times)
     return [
-        f"{times[NAMES[0]]:.3g}",
+        three_digits(times[NAMES[0]]),
         *(faster(name, NAMES[0]) for name in _SHOWN),
         *(faster(name, NAMES[-1]) for name in ("fused", "padded")),
     ]

@@ -19,6 +19,7 @@ from benchmarks.common.candidates import halved, with_full_sums, with_padded_bor
 from benchmarks.common.networks import images, network
 from benchmarks.common.setting import setting
 from benchmarks.common.tables import show, table
+from benchmarks.common.times import three_digits
 from virtualpool.measure.latency import Mode
 
 HEAD = ["network", "batch", "unmodified, ms", "full sums", "reduced sums", "with padded borders"]
@@ -46,7 +47,7 @@ def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
     found = vp.measure.latency(timed, given, mode=options.mode, duration_s=options.duration_s)
     original, half = found["unmodified"], found["half resolution"]
     others = [each for name, each in found.items() if name != "unmodified"]
-    cells = [name, str(batch), f"{original.median_ms:.3g}"]
+    cells = [name, str(batch), three_digits(original.median_ms)]
     cells += [f"{each.speedup_over(original).median:.2f}" for each in others]
     cells += [f"{half.median_ms / each.median_ms:.2f}" for each in others[:-1]]
     print(cells, flush=True)

@@ -12,6 +12,7 @@ import torch
 from benchmarks.common.arguments import parser
 from benchmarks.common.setting import setting
 from benchmarks.common.tables import show, table
+from benchmarks.common.times import three_digits
 from virtualpool.fuse.choice.costs import timed
 from virtualpool.fuse.choice.ways import Trial, Way
 from virtualpool.measure.timing import threads
@@ -50,7 +51,7 @@ def row(batch: int, dtype: str, channels: int, side: int) -> list[str]:
     for stride, ways in CHOICES.items():
         runs = Trial(map, (side, side), weight, stride, (1, 1), (1, 1), 1).runs()
         times = timed({way.name: runs[way] for way in ways}, map.device)
-        cells += [f"{milliseconds:.3g}" for milliseconds in times.values()]
+        cells += map(three_digits, times.values())
     return cells
 
 

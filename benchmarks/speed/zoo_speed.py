@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 import torchvision
+from numpy import percentile
 from torchvision.models import list_models
 
 from benchmarks.common.arguments import add_timing, parser
@@ -27,6 +28,7 @@ from benchmarks.common.engines import ENGINES
 from benchmarks.common.networks import images, input_side, network
 from benchmarks.common.setting import setting
 from benchmarks.common.tables import section, show, table
+from benchmarks.common.times import median
 from virtualpool.files import read_json, write_json
 
 FUSED = ("fused", "padded")
@@ -96,13 +98,15 @@ def report(comparisons: list[Comparison]) -> str:
         "Over all networks:": table(
             ["geometric mean", "networks", "ratio", "slower"], _summary(comparisons)
         ),
-        "How many times faster than unmodified, medians; unmodified in milliseconds, median "
-        "(10th to 90th percentile):": table(
+        "How many times faster than unmodified, medians:": table(
             ["network", "unmodified, ms", *columns, "fused / half resolution"],
             (
-                [each.network, each.milliseconds(UNMODIFIED), *_speeds(each, columns, "fused")]
+                [each.network, each.median_ms(UNMODIFIED), *_speeds(each, columns, "fused")]
                 for each in comparisons
             ),
+        ),
+        "Times of the unmodified network, as a part of their median:": table(
+            ["percentile", "all networks, median", "furthest", "network"], _spreads(comparisons)
         ),
     }
     if padded:
@@ -131,6 +135,15 @@ def _summary(comparisons: list[Comparison]) -> Iterator[list[str]]:
             ]
             those = "" if over == HALF else ", ".join(slower) or "none"
             yield [f"{name}, as fast as {over}", str(len(ratios)), f"{mean:.2f}", those]
+
+
+def _spreads(comparisons: list[Comparison]) -> Iterator[list[str]]:
+    """A row for each percentile: over all networks, and where it is furthest from the median."""
+    timed = {each.network: each.samples_ms[UNMODIFIED] for each in comparisons if each.samples_ms}
+    for title, per_cent, furthest in (("10th", 10, min), ("90th", 90, max)):
+        parts = {name: percentile(of, per_cent) / median(of) for name, of in timed.items()}
+        name = furthest(parts, key=parts.__getitem__)
+        yield [title, f"{median([*parts.values()]):.2f}", f"{parts[name]:.2f}", name]
 
 
 def _notes(comparisons: list[Comparison]) -> list[str]:

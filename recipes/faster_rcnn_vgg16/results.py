@@ -34,7 +34,7 @@ PARTS = ("transform", "backbone", "rpn", "roi_heads")
 
 
 def main() -> None:
-    """Judges and times all models, and prints three tables."""
+    """Judges and times all models, and prints four tables."""
     options = _options()
     original = load(detector(side=options.side), options.weights).to(options.device)
     frontier = Frontier.load(options.rounds / "frontier.json")
@@ -65,7 +65,7 @@ def _titled(form: str, models: dict[str, nn.Module]) -> dict[str, nn.Module]:
 
 
 def precision(found: dict[str, list[Found]], targets: list[Found], draws: int) -> str:
-    """Both mean average precisions of each model, and what it loses, with 95 % intervals.
+    """Tables of mAP at 0.5 and of COCO mAP: each model's, its loss, and the loss's 95 % interval.
 
     Args:
         found: of each model, what it finds in each image.
@@ -80,14 +80,15 @@ def precision(found: dict[str, list[Found]], targets: list[Found], draws: int) -
         name: torch.tensor([_precisions(boxes, targets, chosen) for chosen in everything])
         for name, boxes in found.items()
     }
-    lines = ["| model | mAP at 0.5 | lost | COCO mAP | lost |", "|---|---|---|---|---|"]
-    for name, each in values.items():
-        cells = [name]
-        for column in range(2):
-            lost = values[ORIGINAL][:, column] - each[:, column]
-            cells += [f"{each[0, column]:.3f}", _interval(lost) if name != ORIGINAL else ""]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    lines = []
+    for column, title in enumerate(("mAP at 0.5", "COCO mAP")):
+        lines += [f"| model | {title} | lost | from | to |", "|---|---|---|---|---|"]
+        for name, each in values.items():
+            lost = _interval(values[ORIGINAL][:, column] - each[:, column])
+            cells = [name, f"{each[0, column]:.3f}", *(lost if name != ORIGINAL else [""] * 3)]
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _found(model: nn.Module, batches: list[Any]) -> list[Found]:
@@ -103,9 +104,9 @@ def _precisions(found: list[Found], targets: list[Found], chosen: list[int]) -> 
     return voc, coco_metrics(boxes, there)["coco"]
 
 
-def _interval(lost: Tensor) -> str:
-    low, high = lost[1:].quantile(torch.tensor([0.025, 0.975])).tolist()
-    return f"{lost[0]:+.3f} ({low:+.3f} to {high:+.3f})"
+def _interval(lost: Tensor) -> list[str]:
+    ends = lost[1:].quantile(torch.tensor([0.025, 0.975])).tolist()
+    return [f"{each:+.3f}" for each in (lost[0].item(), *ends)]
 
 
 def speed(models: dict[str, nn.Module], images: list[Tensor], duration_s: float) -> str:

@@ -43,5 +43,5 @@ def test_questions_and_answers(monkeypatch) -> None:
 def test_a_row() -> None:
     made = [{"outputs": [1.0, 2.0]}, {"outputs": [1.0, 2.5]}]
     assert checkouts.difference(made) == 0.25
-    found = checkouts.row("net", [[4.0, 6.0], [2.0, 3.0]], ["1", "2"])
-    assert found == ["net", "5.0", "2.5", "2.000 (2.000 to 2.000)", "1", "2"]
+    found = checkouts.row("net", [[4.0, 6.0, 9.0], [2.0, 6.0, 3.0]])
+    assert found == ["net", "6.0", "3.0", "2.000", "1.200", "2.800"]

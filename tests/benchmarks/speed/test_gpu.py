@@ -41,4 +41,4 @@ def test_without_time_nothing_begins(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_a_row() -> None:
     found = {"unmodified": 6.0} | dict.fromkeys(gpu.COLUMNS, 3.0)
     cells = gpu.row(gpu.Case("eager", "net", 8, "float32"), found)
-    assert cells == ["net, 8 of 224x224", "6", *["2.00"] * 4]
+    assert cells == ["net, 8 of 224x224", "6.00", *["2.00"] * 4]

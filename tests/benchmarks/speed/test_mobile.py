@@ -63,7 +63,7 @@ def test_tables(tmp_path: Path, timed: bool) -> None:
     assert "| unmodified | 3 | 2 pad | 2.5 | 2e-06 |" in found
     assert "| unfused | 3 | 2 pad | 2.5 | – |" in found
     assert "- half resolution was not timed: too far" in found
-    assert ("| unfused | 1.2 | 2 | 2.8 | 2.00 |" in found) == timed
+    assert ("| unfused | 1.20 | 2.00 | 2.80 | 2.00 |" in found) == timed
 
 
 def test_it_starts_again_where_executorch_is(
