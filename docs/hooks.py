@@ -7,6 +7,8 @@ from typing import Any
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(((?:\.\./)+[^)#]+)(?:#[^)]*)?\)")
 CODE = r"<pre\b.*?</pre>|<code>.*?</code>"
 APART = re.compile(rf"{CODE}|(?<=\d) (?=[%±]|ms\b)|(?<=±) (?=\d)", re.DOTALL)
+HEADING = re.compile(r"<h[1-6].*?</h[1-6]>", re.DOTALL)
+POINT = re.compile(r"(?<=\w)\.(?=\w)(?![^<>]*>)")
 OPTION = re.compile(r"--[a-z][\w-]*")
 
 
@@ -24,7 +26,10 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """No line ends inside of an option's name, or between a number and its unit or error."""
+    """No line ends inside of an option's name, or between a number and its unit or error.
+
+    Of a long name in a heading the lines end at its points.
+    """
 
     def kept(found: re.Match[str]) -> str:
         if found[0] == " ":
@@ -33,4 +38,5 @@ def on_page_content(html: str, **_: Any) -> str:
             return found[0]
         return OPTION.sub(r'<span class="option">\g<0></span>', found[0])
 
+    html = HEADING.sub(lambda found: POINT.sub(".<wbr>", found[0]), html)
     return APART.sub(kept, html)

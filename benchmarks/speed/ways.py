@@ -51,7 +51,7 @@ def row(batch: int, dtype: str, channels: int, side: int) -> list[str]:
     for stride, ways in CHOICES.items():
         runs = Trial(map, (side, side), weight, stride, (1, 1), (1, 1), 1).runs()
         times = timed({way.name: runs[way] for way in ways}, map.device)
-        cells += map(three_digits, times.values())
+        cells += [three_digits(milliseconds) for milliseconds in times.values()]
     return cells
 
 

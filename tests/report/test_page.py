@@ -24,7 +24,7 @@ def test_a_finished_run_is_told_from_its_headline_to_its_command(make_run: MakeR
     page = page_of(make_run())
     for said in (
         "2.3× faster for 0.8 points of accuracy</h1>",
-        "virtualpool tune &#39;model.py:my net&#39; --run-dir run",
+        "<span>&#39;model.py:my net&#39;</span> <span>--run-dir</span> <span>run</span></code>",
         "sample:cifar10",
         "Some &lt;Processor&gt;",
         "round-02/model.safetensors&#39;).eval()",

@@ -27,7 +27,7 @@ def draw(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for (name, results), colour in zip(frontiers.items(), cycle(_COLOURS), strict=False):
         is_line = len(results) > 1

@@ -279,11 +279,10 @@ def _code(run: Record, picked: Point | None) -> str | None:
     )
 
 
-def _command(run: Record) -> str | None:
-    arguments = run.environment.get("command")
-    if not arguments:
-        return None
-    return shlex.join([Path(arguments[0]).name, *arguments[1:]])
+def _command(run: Record) -> list[str]:
+    """The words of the command, quoted for a shell; none if the run had no command."""
+    program, *arguments = run.environment.get("command") or [""]
+    return [shlex.quote(each) for each in (Path(program).name, *arguments)] if program else []
 
 
 def _facts(run: Record, setting: str | None) -> list[tuple[str, str]]:

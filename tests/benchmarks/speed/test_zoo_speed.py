@@ -5,8 +5,10 @@ from benchmarks.speed import zoo_speed
 
 
 def measured(network: str, unmodified_ms: list[float]) -> Comparison:
-    samples = {"unmodified": unmodified_ms, "unfused": [2.0], "fused": [1.0]}
-    return Comparison(network, 1, "compiled", "a machine", samples_ms=samples)
+    return Comparison(
+        network, 1, "compiled", "a machine",
+        samples_ms={"unmodified": unmodified_ms, "unfused": [2.0], "fused": [1.0]},
+    )  # fmt: skip
 
 
 def test_tables() -> None:

@@ -53,7 +53,7 @@ def test_masks_side_by_side(tmp_path: Path, compared):
     with Image.open(path) as picture:
         columns = 2 if compared is None else 3
         wide, high = picture.size
-        assert wide == pytest.approx(1.5 * (columns * 328 + 8), abs=1)
+        assert wide == pytest.approx(2.5 * (columns * 186 + 6), abs=1)
         shown = colours_of(picture)
         # The last row of all masks is without a class, as in the truth.
         assert {colour_of(0), colour_of(1), UNNAMED} <= shown

@@ -27,8 +27,9 @@ _COLOURS = (
 )  # fmt: skip
 """Of the first classes, simple and distinct (Trubetskoy, 2017)."""
 
-_WIDE, _LEGEND_LINE, _HEAD, _GAP = 320, 22, 24, 8
-"""In pixels: a mask, a line of the legend, the titles, and the space between masks."""
+_WIDE, _LEGEND_LINE, _HEAD, _GAP = 180, 22, 24, 6
+"""In pixels: a mask, a line of the legend, the titles, and the space between masks. Four masks fit
+the width of a page, and their words are then as large as its own."""
 
 
 def colour_of(number: int) -> str:
@@ -117,7 +118,7 @@ def side_by_side(
             if place == 0:
                 axes.set_title(name, loc="left", fontsize=10, parse_math=False)
     _write_legend(figure, names)
-    save(figure, Path(path), Path(path).suffix.lstrip("."), scale=1.5)
+    save(figure, Path(path), Path(path).suffix.lstrip("."), scale=2.5)
 
 
 def _like_the_first(row: Mapping[str, Tensor], ignored: int) -> dict[str, Tensor]:
