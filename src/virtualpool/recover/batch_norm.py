@@ -30,11 +30,9 @@ def by_recalibration(
         batch_count: use only the first ones.
 
     Raises:
-        VirtualPoolError: `batch_count` is no whole number above 0.
-
-    Raises (when called):
-        VirtualPoolError: the model is fused, it has no batch norm with running statistics, there
-            is no batch, or a statistic is not finite.
+        VirtualPoolError: `batch_count` is no whole number above 0. Of the callable: the model is
+            fused, it has no batch norm with running statistics, there is no batch, or a statistic
+            is not finite.
 
     >>> import torch
     >>> model = nn.Sequential(nn.BatchNorm2d(1))
