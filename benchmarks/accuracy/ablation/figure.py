@@ -44,11 +44,13 @@ def draw(
             yerr=[100 * (result.spread or 0) for result in line],
             color=colour, marker="o" if is_line else "D", elinewidth=1, capsize=2, label=name,
         )  # fmt: skip
-    axes.set_title("Trained for as long: accuracy against measured speed", loc="left", pad=22)
-    axes.text(0, 1.025, setting, transform=axes.transAxes, color=_FAINT, fontsize=8)
-    axes.set_xlabel("times faster than the original (median, quartiles; the faster form)")
+    title = "Trained for as long: accuracy against measured speed"
+    axes.set_title(title, loc="left", pad=20, fontsize=10.5)
+    axes.text(0, 1.025, setting, transform=axes.transAxes, color=_FAINT, fontsize=7)
+    axes.set_xlabel("times faster than the original\n(median, quartiles; the faster form)")
     has_seeds = any(result.spread for results in frontiers.values() for result in results)
-    axes.set_ylabel(f"accuracy, %{' (± standard deviation over seeds)' if has_seeds else ''}")
+    spread = "\n(± standard deviation over seeds)" if has_seeds else ""
+    axes.set_ylabel(f"accuracy, %{spread}")
     axes.xaxis.set_major_formatter("{x:.3g}x")
     axes.grid(color="#e4e7eb", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
