@@ -226,6 +226,11 @@ def test_names_that_are_none_are_refused(names, message):
         apply(block(), images(), names)
 
 
+def test_the_name_of_a_block_says_which_sites_are_in_it():
+    with pytest.raises(VirtualPoolError, match=r"no convolution '0'; in it are 0\.first, 0\.sec"):
+        apply(nn.Sequential(block()), images(), "0")
+
+
 def test_nothing_left_is_refused():
     pooled = apply(block(), images(), "all")
     with pytest.raises(VirtualPoolError, match="No site to pool"):

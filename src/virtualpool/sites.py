@@ -19,7 +19,7 @@ from virtualpool.graph.state import copy_of
 from virtualpool.operator.pool import output_size
 from virtualpool.plan import Follows, check_module, plan_of, wrapper_of
 from virtualpool.torch_private import CONVOLUTION
-from virtualpool.words import nearest
+from virtualpool.words import nearest, some
 
 POOLED = "already pooled"
 """Why a pooled site is not eligible."""
@@ -97,9 +97,10 @@ def named(name: str, available: Sequence[Site]) -> Site:
     """
     by_name = {site.name: site for site in available}
     if name not in by_name:
-        others = nearest(name, by_name, alike=0) or ", and no other convolution either"
+        inside = some(other for other in by_name if other.startswith(f"{name}."))
+        near = nearest(name, by_name, alike=0) or ", and no other convolution either"
         raise VirtualPoolError(
-            f"The model has no convolution {name!r}{others}. "
+            f"The model has no convolution {name!r}{f'; in it are {inside}' if inside else near}. "
             "virtualpool.sites(model, example_inputs) lists them all."
         )
     return by_name[name]

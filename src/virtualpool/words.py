@@ -47,12 +47,14 @@ def nearest(name: str, names: Iterable[str], alike: float = 0.6) -> str:
 
     >>> nearest("resnet5", ["resnet50", "resnet18", "vgg16", "vgg19", "alexnet", "squeezenet1_0"])
     '; the nearest are resnet50, resnet18'
+    >>> nearest("biuld", ["build"])
+    '; the nearest is build'
     """
     known = list(names)
     near = difflib.get_close_matches(name, known, n=3, cutoff=alike) or (
         known if len(known) <= 5 else []
     )
-    return f"; the nearest are {', '.join(near)}" if near else ""
+    return f"; the nearest {'is' if len(near) == 1 else 'are'} {', '.join(near)}" if near else ""
 
 
 def in_words(seconds: float) -> str:

@@ -29,6 +29,12 @@ def test_sites_lists_every_convolution(run: Run, as_json: Run, network: Path) ->
     assert "no: its output has one row" in small
 
 
+def test_sites_says_how_much_of_the_work_they_do(run: Run, network: Path) -> None:
+    # A convolution of 3 * 3 * 9 * 256 multiply-accumulates, and a linear layer of 768 * 3.
+    said = run("sites", f"{network}:of_one_size", "--size", "16").stdout
+    assert "1 of 1 convolutions can be pooled; they do 90% of the 0 million MACs of all" in said
+
+
 def test_apply_saves_what_it_says(as_json: Run, network: Path, tmp_path: Path) -> None:
     path = tmp_path / "out" / "pooled.safetensors"
     result = as_json("apply", f"{network}:tiny", "0", "3", "--output", path, "--size", "16")
@@ -39,6 +45,15 @@ def test_apply_saves_what_it_says(as_json: Run, network: Path, tmp_path: Path) -
     report = report_of(loaded)
     assert report is not None
     assert result["fusing"] == report.to_json()
+
+
+def test_apply_refuses_a_place_before_it_reads_images(
+    refused: Callable[..., str], network: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "fast.safetensors"
+    said = refused("apply", f"{network}:tiny", "0", "--images", tmp_path, "--output", path)
+    assert "fast.safetensors: cannot be written (Not a directory)" in said
 
 
 def test_padded_borders(as_json: Run, network: Path, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_pooled_file_gives_the_pooled_network(network: Path, tmp_path: Path) -
         ("virtualpool:faster_rcnn_vgg16", "DEFAULT", "comes without weights such as 'DEFAULT'"),
         ("virtualpool:all_cnn_c", "imagenet", "no weights 'imagenet'; there are: cifar10"),
         ("missing.py:tiny", None, "missing.py: no such file"),
-        ("FILE:tini", None, "no function 'tini'; the nearest are tiny"),
+        ("FILE:tini", None, "no function 'tini'; the nearest is tiny"),
         ("FILE:needy", None, "needs classes; give a function that can be called without"),
         ("FILE:broken", None, " raised ValueError: no weights today"),
         ("FILE:not_a_network", None, "gave a dict; it must return a torch.nn.Module"),
@@ -129,8 +129,12 @@ def test_wrong_names_say_what_is_there(
     assert said in str(refusal.value)
 
 
-def test_a_file_that_does_not_import_says_where(tmp_path: Path) -> None:
-    path = tmp_path / "cannot_import.py"
+@pytest.mark.parametrize("folder", ["", "TMP"])
+def test_a_file_that_does_not_import_says_where(
+    tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path(folder.replace("TMP", str(tmp_path))) / "cannot_import.py"
     path.write_text("import torch\n\nimport no_such_package\n", encoding="utf-8")
     with pytest.raises(VirtualPoolError, match=r"cannot_import.py, line 3 raised ModuleNotFound"):
         load_network(f"{path}:tiny")

@@ -10,7 +10,7 @@ from virtualpool.cli import options
 from virtualpool.cli.grouped import grouped
 from virtualpool.cli.terminal import messages, progress, results
 from virtualpool.errors import VirtualPoolError
-from virtualpool.files import check_suffix
+from virtualpool.files import check_suffix, check_writable
 from virtualpool.words import count, some
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ def _check(output: Path | None, images: Path | None, input_shape: str | None) ->
             check_suffix(output, ".safetensors")
         except VirtualPoolError as error:
             raise typer.BadParameter(f"--output {error}") from error
+        check_writable(output)  # reconstruction takes minutes
     if images is not None and input_shape is not None:
         raise typer.BadParameter("--images are square, of --size; leave out --input-shape.")
 

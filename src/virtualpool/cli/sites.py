@@ -21,15 +21,17 @@ def sites(
         from dataclasses import asdict
 
         from virtualpool.cli.network import example_images, load_network
+        from virtualpool.measure import macs
         from virtualpool.sites import sites as find_sites
 
         network = load_network(model, weights)
         images = example_images(network, size, input_shape)
         found = find_sites(network.module, images)
-        show([asdict(site) for site in found], lambda: _print(found, _by(tuple(images.shape[2:]))))
+        every, side = macs(network.module, images), _by(tuple(images.shape[2:]))
+        show([asdict(site) for site in found], lambda: _print(found, every, side))
 
 
-def _print(found: "list[Site]", size: str) -> None:
+def _print(found: "list[Site]", every: int, size: str) -> None:
     columns = [
         "site",
         "kernel",
@@ -42,10 +44,10 @@ def _print(found: "list[Site]", size: str) -> None:
     ]
     table(columns, [_row(site) for site in found])
     eligible = [site for site in found if site.eligible]
-    every, some = (sum(site.macs for site in group) for group in (found, eligible))
+    share = sum(site.macs for site in eligible) / max(1, every)
     print(
         f"\n{len(eligible)} of {len(found)} convolutions can be pooled; "
-        f"they do {some / max(1, every):.0%} of the {every / 1e6:,.0f} million MACs of all, for "
+        f"they do {share:.0%} of the {every / 1e6:,.0f} million MACs of all, for "
         f"images of {size} (--size)."
     )
 

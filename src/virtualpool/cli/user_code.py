@@ -50,7 +50,7 @@ def _imported(path: Path) -> Any:
     # Like `python file.py`: the file's own folder can be imported from.
     sys.path.insert(0, str(path.parent.resolve()))
     name = f"_users_{path.stem}"  # a user's random.py must not take the place of Python's
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path.absolute())
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -65,7 +65,7 @@ def _guarded(path: Path, function: Callable[[], Any]) -> Any:
         return function()
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
         line = f", line {lines[-1]}" if lines else ""
         what = first_line(f"{type(error).__name__}: {error}")
         raise VirtualPoolError(f"{path}{line} raised {what}.") from error
