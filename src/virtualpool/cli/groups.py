@@ -30,7 +30,7 @@ class Judged:
     std: options.Std = None
     subset: options.Subset = None
     batch_size: options.BatchSize = None
-    workers: options.Workers = 2
+    workers: options.Workers = None
     seed: options.Seed = 0
     device: options.Device = None
     labels: options.Labels = True

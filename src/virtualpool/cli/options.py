@@ -129,7 +129,12 @@ BatchSize = Annotated[
     ),
 ]
 Workers = Annotated[
-    int, typer.Option(min=0, rich_help_panel=DATA, help="Processes that decode images.")
+    int | None,
+    typer.Option(
+        min=0,
+        rich_help_panel=DATA,
+        help="Processes that decode images (default: 2, or 1 on one core).",
+    ),
 ]
 
 Labels = Annotated[

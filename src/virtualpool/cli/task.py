@@ -128,7 +128,7 @@ def open_task(
     device: str | None,
     batch_size: int | None,
     subset: int | None,
-    workers: int,
+    workers: int | None,
     seed: int,
     ignored: int = segmentation.IGNORED,
     labels: bool = True,

@@ -62,7 +62,7 @@ def load_data(
     preprocessing: Preprocessing | WeightsEnum | str | None = None,
     batch_size: int = 128,
     subset: int | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     seed: int = 0,
 ) -> Classification:
     """Opens a classification data set.
@@ -79,7 +79,8 @@ def load_data(
             as "ResNet50_Weights.IMAGENET1K_V2". Only a folder needs it; the others have their own.
         batch_size: images in a batch, of each process.
         subset: use only this many test images, as many of each class as can be.
-        workers: processes that decode images; images of at most 64 x 64 need none.
+        workers: processes that decode images; None for two, or one on one core. Images of at most
+            64 x 64 need none.
         seed: chooses the subset.
 
     Raises:
@@ -110,7 +111,7 @@ def load_data(
     )
 
 
-def _loader(images: Images, batch_size: int, workers: int, *, training: bool) -> Batches:
+def _loader(images: Images, batch_size: int, workers: int | None, *, training: bool) -> Batches:
     workers = 0 if images.in_memory and images.size <= SMALL else workers
     return loader(images, batch_size, workers, _as_it_is, training=training)
 

@@ -1,5 +1,6 @@
 """How the images of a task are loaded, in batches, by other processes."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,18 +23,25 @@ def tried(position: int, count: int, *, training: bool) -> Iterator[int]:
 
 
 def loader(
-    images: Any, batch_size: int, workers: int, collate: Callable[[Any], Any], *, training: bool
+    images: Any,
+    batch_size: int,
+    workers: int | None,
+    collate: Callable[[Any], Any],
+    *,
+    training: bool,
 ) -> DataLoader[Any]:
     """Batches of images; of training images in another order each epoch, and whole ones alone.
 
     Args:
         images: a `Dataset` that knows its length.
         batch_size: images in a batch, at most.
-        workers: processes that decode images.
+        workers: processes that decode images; None for two, or one where this process has one
+            core: PyTorch warns of more processes than cores.
         collate: makes a batch of the data set's items.
         training: whether these are training images.
     """
     assert isinstance(images, Dataset)
+    workers = min(2, _cores()) if workers is None else workers
     return DataLoader(
         images,
         batch_size=min(batch_size, len(images)),  # pyright: ignore[reportArgumentType]
@@ -45,6 +53,12 @@ def loader(
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def _cores() -> int:
+    """The cores that this process may use, which a container or `taskset` limits."""
+    has_limit = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_limit else os.cpu_count() or 1
 
 
 def skipped_by(*loaders: DataLoader[Any] | None) -> list[str]:

@@ -72,7 +72,7 @@ def load_data(
     augmentation: Augmentation = "flip",
     batch_size: int = 2,
     subset: int | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     seed: int = 0,
 ) -> Detection:
     """Opens a detection data set in the layout of VOC or of COCO.
@@ -91,7 +91,7 @@ def load_data(
             too, for images that have no up and down).
         batch_size: images in a batch, of each process.
         subset: use only this many test images, drawn at random.
-        workers: processes that decode images.
+        workers: processes that decode images; None for two, or one on one core.
         seed: chooses the subset.
 
     Raises:

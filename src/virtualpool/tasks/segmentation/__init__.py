@@ -127,7 +127,7 @@ def load_data(
     preparation: Preparation | None = None,
     batch_size: int = 4,
     subset: int | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     seed: int = 0,
 ) -> Segmentation:
     """Opens a segmentation data set, in folders of its own or in those of VOC or Cityscapes.
@@ -152,7 +152,7 @@ def load_data(
         preparation: sizes, normalisation and augmentation; as `Preparation()` if not given.
         batch_size: images in a batch, of each process; whole images of several sizes come singly.
         subset: use only this many test images, drawn at random.
-        workers: processes that decode images.
+        workers: processes that decode images; None for two, or one on one core.
         seed: chooses the subset.
 
     Raises:
