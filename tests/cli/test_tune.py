@@ -200,11 +200,22 @@ def test_pick_copies_the_file_of_its_model(
     assert run("pick", finished, "--point", "round-01").stdout.startswith("round-01: ")
     assert "No model is named 'round-02'" in refused("pick", finished, "--point", "round-02")
     assert run("pick", finished, "--point", "round-01", "--max-drop", "1").exit_code == 2
-    assert "no file to copy" in refused("pick", finished, "--max-drop", "0.1", "--output", copied)
+    drop = ["--max-drop", "0.1", "--output", copied]
+    assert "no file to copy; allow a larger drop" in refused("pick", finished, *drop)
     assert "No model is within" in refused("pick", finished, "--min-speedup", "3")
     (finished / "round-01" / "model.safetensors").unlink()
     said = refused("pick", finished, "--min-speedup", "1.5", "--output", tmp_path / "other")
     assert "the model's file is gone" in said
+
+
+def test_pick_advises_no_larger_drop_where_nothing_is_faster(
+    refused: Run, finished: Path, tmp_path: Path
+) -> None:
+    path = finished / "round-01" / "point.json"
+    slower = {"speedup": {"median": 0.9, "lower": 0.8, "upper": 1.0}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | slower))
+    said = refused("pick", finished, "--max-drop", "1", "--output", tmp_path / "no.safetensors")
+    assert "no other model of the run is faster" in said
 
 
 def test_pick_saves_a_cascade(

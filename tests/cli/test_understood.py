@@ -55,7 +55,9 @@ def test_an_original_at_chance_is_refused(right: int, is_refused: bool) -> None:
     pooled = apply(original, torch.rand(1, 3, 8, 8))
     assert judge(pooled) == pytest.approx(right / 100)  # it may have lost all it knew
     if is_refused:
-        with pytest.raises(VirtualPoolError, match=r"0.1200 on 100 images, and chance 10.0"):
+        with pytest.raises(
+            VirtualPoolError, match=r"12.0% on 100 images, and chance 10.0% \(accuracy\)"
+        ):
             judge(original)
     else:
         assert judge(original) == pytest.approx(right / 100)
@@ -74,12 +76,12 @@ def test_a_segmentation_network_has_to_beat_one_class_everywhere(
     write(tmp_path, "test", 4)  # 12 x 10 bright pixels of 23 x 32
     (tmp_path / "testannot" / "3.png").write_bytes(b"broken")
     chance = chance_in(segmentation.load_data(tmp_path, classes=2, workers=0))
-    assert chance.limit == pytest.approx((1 - 120 / (23 * 32)) / 2)
+    assert chance.score == pytest.approx((1 - 120 / (23 * 32)) / 2)
     judge = not_at_chance(lambda _: Score.of(torch.full((10,), score)), chance)
     limited = not_at_chance(lambda _: Score.of(torch.full((9,), score)), chance)
     assert limited(nn.Identity()) == pytest.approx(score)
     if is_refused:
-        with pytest.raises(VirtualPoolError, match=r"class everywhere 0\.4"):
+        with pytest.raises(VirtualPoolError, match=r"class everywhere 41\.8%"):
             judge(nn.Identity())
     else:
         assert judge(nn.Identity()) == pytest.approx(score)
@@ -87,8 +89,8 @@ def test_a_segmentation_network_has_to_beat_one_class_everywhere(
 
 def test_a_detector_that_finds_nothing_is_refused() -> None:
     chance = chance_in(None)
-    assert chance == Chance(0.0, "a detector that finds nothing 0")
-    with pytest.raises(VirtualPoolError, match="finds nothing"):
+    assert chance == Chance(0.0, "a detector that finds nothing")
+    with pytest.raises(VirtualPoolError, match=r"finds nothing 0\.0%"):
         not_at_chance(lambda _: Score.of(torch.zeros(10)), chance)(nn.Identity())
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.measure.score import Evaluate, Score
+from virtualpool.measure.unit import Unit
 from virtualpool.plan import plan_of
 from virtualpool.tasks.classification import Classification
 from virtualpool.tasks.segmentation import Segmentation
@@ -23,13 +24,15 @@ class Chance:
     """What a network scores that knows nothing.
 
     Attributes:
-        limit: a score up to this is no better.
-        said: the same for people.
+        score: of such a network.
+        said: the same network for people.
+        error: a score that is higher by up to this is no better.
         images: how many images a score must be of to be judged so.
     """
 
-    limit: float
+    score: float
     said: str
+    error: float = 0.0
     images: int = _ENOUGH
 
 
@@ -44,19 +47,20 @@ def chance_in(data: Any) -> Chance:
         return of_classes(len(data.classes), len(images))
     if isinstance(data, Segmentation):
         one = data.of_one_class()
-        return Chance(one, f"a mask of one class everywhere {one:.4f}")
-    return Chance(0.0, "a detector that finds nothing 0")
+        return Chance(one, "a mask of one class everywhere")
+    return Chance(0.0, "a detector that finds nothing")
 
 
 def of_classes(classes: int, images: int) -> Chance:
     """What guessing one of some classes scores, with the error of so many images.
 
-    >>> round(of_classes(10, 900).limit, 6)
-    0.12
+    >>> guessing = of_classes(10, 900)
+    >>> guessing.score, round(guessing.error, 6)
+    (0.1, 0.02)
     """
     chance = 1 / classes
     error = math.sqrt(chance * (1 - chance) / max(images, 1))
-    return Chance(chance + _ERRORS * error, f"chance {100 * chance:.1f} %", _ENOUGH_GUESSES)
+    return Chance(chance, "chance", _ERRORS * error, _ENOUGH_GUESSES)
 
 
 def not_at_chance(evaluate: Evaluate, chance: Chance) -> Evaluate:
@@ -66,7 +70,7 @@ def not_at_chance(evaluate: Evaluate, chance: Chance) -> Evaluate:
     >>> judge = not_at_chance(lambda _: Score.of(torch.full((200,), 0.1)), of_classes(10, 200))
     >>> judge(nn.Identity())
     Traceback (most recent call last):
-    virtualpool.errors.VirtualPoolError: The original scores 0.1000 on 200 images, and ...
+    virtualpool.errors.VirtualPoolError: The original scores 10.0% on 200 images, and ...
     """
 
     @functools.wraps(evaluate)
@@ -81,10 +85,10 @@ def not_at_chance(evaluate: Evaluate, chance: Chance) -> Evaluate:
 
 def _check(score: Score, chance: Chance) -> None:
     samples = score.samples or 0
-    if samples >= chance.images and float(score) <= chance.limit:
-        known = f"{score.unit.name} " if score.unit else ""
+    if samples >= chance.images and float(score) <= chance.score + chance.error:
+        unit = score.unit or Unit.guessed([score])
         raise VirtualPoolError(
-            f"The original scores {known}{float(score):.4f} on {samples:,} images, and "
-            f"{chance.said}. Look at --weights, --mean, --std and the order of the classes, or "
-            "give --at-chance to go on."
+            f"The original scores {unit.score(score)} on {samples:,} images, and {chance.said} "
+            f"{unit.score(chance.score)} ({unit.name}). Look at --weights, --mean, --std and the "
+            "order of the classes, or give --at-chance to go on."
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from virtualpool.cli import options
+from virtualpool.cli.picked import instead_of_original
 from virtualpool.cli.terminal import messages, results
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import replacing
@@ -77,7 +78,7 @@ def pick(
         )
         file = None if picked.weights is None else run_dir / picked.weights
         if output is not None:
-            file = _copied(file, output)
+            file = _copied(file, output, frontier)
         value = picked.to_json() | {"file": file and str(file)}
         show(value, lambda: _say(run, picked, file))
 
@@ -115,11 +116,11 @@ def _save_cascade(run_dir: Path, folder: Path, max_drop: float, as_json: bool) -
         show(made.to_json() | {"folder": str(folder)}, lambda: print(f"{made}\n{folder}"))
 
 
-def _copied(file: Path | None, output: Path) -> Path:
+def _copied(file: Path | None, output: Path, frontier: "Frontier") -> Path:
     if file is None:
         raise VirtualPoolError(
-            "Within these limits the original is the best, and there is no file to copy; allow a "
-            "larger drop."
+            "Within these limits the original is the best, and there is no file to copy; "
+            f"{instead_of_original(frontier)}."
         )
     if not file.is_file():
         raise VirtualPoolError(

@@ -55,8 +55,8 @@ def exported(
     point = frontier.pick(max_drop=limit)
     if point.weights is None:
         messages().print(
-            f"Nothing is exported: no faster network loses at most {limit:g}. Allow more by "
-            "--max-drop."
+            f"Nothing is exported: within a drop of {limit:g} the original is the fastest; "
+            f"{instead_of_original(frontier)}."
         )
         return []
     model = frontier.restore(opened.module, point)
@@ -72,3 +72,13 @@ def exported(
         )
         for format in formats
     ]
+
+
+def instead_of_original(frontier: "Frontier") -> str:
+    """What helps where the original is picked, which has no file; the end of a sentence."""
+    if any(point.speedup.median > 1 for point in frontier.points):
+        return "allow a larger drop by --max-drop"
+    return (
+        "no other model of the run is faster, so search again for longer, or with nothing else "
+        "running"
+    )

@@ -54,7 +54,7 @@ def planned(
         plans = Plans.from_json(value)
     if plans.target != target:
         raise VirtualPoolError(
-            f"{path}: made for {plans.target}, now {target} is asked for. "
+            f"{path}: made for {plans.target}, and not for {target}. "
             "Start with the same target to go on, or in another directory."
         )
     return plans
