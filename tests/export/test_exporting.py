@@ -25,6 +25,7 @@ from tests.export.networks import (
     fused,
     tiny,
 )
+from tests.tasks.detection.tiny import tiny_detector
 from virtualpool.export import exporting, format, timing
 from virtualpool.export.program import PROGRAM
 from virtualpool.graph.image_scale import resized
@@ -243,9 +244,12 @@ def test_wrong_arguments(name: str, options: dict[str, Any], said: str, tmp_path
         ("net", IMAGES, "str"),
     ],
 )
-def test_models_that_are_refused(model: Any, inputs: Any, said: str, tmp_path: Path) -> None:
+def test_models_that_are_refused(
+    model: Any, inputs: Any, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert said in refused(model, tmp_path / "net.pt2", inputs)
     assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -287,6 +291,21 @@ def test_a_list_of_images_as_detectors_take_it(tmp_path: Path) -> None:
     assert report.difference < 1e-5
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert [each.name for each in session.get_outputs()] == ["boxes", "labels"]
+
+
+@pytest.mark.parametrize("images", [torch.rand(1, 3, 30, 40), [torch.rand(3, 30, 40)]])
+def test_a_detector_goes_whole_by_either_form_of_its_images(images: Any, tmp_path: Path) -> None:
+    model, path = tiny_detector().eval(), tmp_path / "net.onnx"
+    assert "FasterRCNN takes others" in refused(model, path, images, open_axes="all")
+    report = vp.export(model, path, images)
+    assert report.difference is not None
+    assert report.difference < 1e-4
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    given = images if isinstance(images, torch.Tensor) else images[0]
+    found = session.run(["boxes"], {session.get_inputs()[0].name: given.numpy()})[0]
+    boxes = torch.as_tensor(found)
+    assert len(boxes)
+    assert torch.allclose(boxes, model(images)[0]["boxes"], atol=1e-3)
 
 
 def test_a_missing_package_is_named_with_the_way_to_install_it(

@@ -14,7 +14,7 @@ from virtualpool.errors import VirtualPoolError
 from virtualpool.export.arrays import arrays_of
 from virtualpool.export.format import Format, OpenAxes, Ready, Request, Run
 from virtualpool.export.half import Half
-from virtualpool.export.shapes import dynamic_shapes, to_trace
+from virtualpool.export.shapes import dynamic_shapes, takes_images_singly, to_trace
 from virtualpool.graph.inputs import as_call, call, tensors
 from virtualpool.operator.exporting import Use, exporting_for
 
@@ -26,8 +26,8 @@ def write_onnx(
 
     Args:
         model: in eval mode; call this without gradients.
-        inputs: example inputs. A list of images, as torchvision's detectors take, goes by
-            PyTorch's older exporter: `torch.export` knows no numbers of boxes that values decide.
+        inputs: example inputs. Torchvision's detectors, and models that take a list of images, go
+            by PyTorch's older exporter: `torch.export` knows no number of boxes that values decide.
         path: where to.
         use: of the file; see `exporting_for`.
         open_axes: of the inputs.
@@ -37,7 +37,7 @@ def write_onnx(
     names = _names(call(model, inputs))
     inputs = to_trace(inputs, open_axes)
     arguments, keywords = as_call(inputs)
-    if any(isinstance(argument, list) for argument in arguments):
+    if takes_images_singly(model, inputs):
         torch.onnx.export(model, arguments, path, dynamo=False, output_names=names)
         return
     with exporting_for(use):

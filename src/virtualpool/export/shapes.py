@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from virtualpool.errors import VirtualPoolError
 from virtualpool.export.format import OpenAxes
 from virtualpool.fuse.following import makes_borders
+from virtualpool.graph.image_scale import transforms_of
 from virtualpool.graph.inputs import (
     as_call,
     batch_size,
@@ -59,12 +60,26 @@ def dynamic_shapes(inputs: Any, open_axes: OpenAxes, *, named: bool = False) -> 
     return axes(keywords) if keywords else axes(arguments)
 
 
+def takes_images_singly(model: nn.Module, inputs: Any) -> bool:
+    """Whether a model is a detector of torchvision, or is called as one: with a list of images.
+
+    A detector takes a tensor (N, 3, H, W), too, and goes over its images all the same.
+
+    >>> import torch
+    >>> takes_images_singly(nn.Identity(), torch.zeros(1, 3, 8, 8))
+    False
+    """
+    arguments, keywords = as_call(inputs)
+    has_list = any(isinstance(value, list) for value in (*arguments, *keywords.values()))
+    return has_list or bool(transforms_of(model))
+
+
 def check_open(model: nn.Module, inputs: Any, open_axes: OpenAxes) -> None:
     """Refuses axes that cannot be open: inputs have none, or a model takes one size.
 
     Raises:
-        VirtualPoolError: the inputs hold a list, or no tensor; or rows and columns are to be open,
-            and the model is fused with exact borders.
+        VirtualPoolError: the model takes a list of images, or no tensor; or rows and columns are
+            to be open, and the model is fused with exact borders.
     """
     if open_axes == "all" and makes_borders(model):
         raise VirtualPoolError(
@@ -72,13 +87,11 @@ def check_open(model: nn.Module, inputs: Any, open_axes: OpenAxes) -> None:
             "rows and columns are odd or even, so open_axes='all' cannot leave these open. Give "
             "open_axes='batch', pool with border='padded', or export the unfused model."
         )
-    arguments, keywords = as_call(inputs)
-    has_list = any(isinstance(value, list) for value in (*arguments, *keywords.values()))
-    if open_axes != "none" and (has_list or not tensors(inputs)):
+    if open_axes != "none" and (takes_images_singly(model, inputs) or not tensors(inputs)):
         raise VirtualPoolError(
-            f"open_axes={open_axes!r} is for inputs in tensors (N, ...), and the example inputs "
-            'are others. Leave it out, or export a part of the model that takes tensors by part="'
-            'backbone".'
+            f"open_axes={open_axes!r} is for inputs in tensors (N, ...), and "
+            f"{type(model).__name__} takes others. Leave it out, or export a part of the model "
+            'that takes tensors by part="backbone".'
         )
 
 
