@@ -13,7 +13,7 @@ from torch import nn
 from virtualpool.export.checking import Check
 from virtualpool.export.format import Format
 from virtualpool.measure.agreement import Agreement
-from virtualpool.measure.latency import Latency, Speedup
+from virtualpool.measure.latency import STEADY, Latency, Speedup
 from virtualpool.measure.setting import device_name
 from virtualpool.plan import plan_of
 from virtualpool.summary import summary
@@ -104,7 +104,8 @@ class ExportReport:
         if len(most) > _SHOWN:
             named.append(f"{count(len(most) - _SHOWN, 'other kind')}")
         lines.append(f"Operators: {', '.join(named)}")
-        return "\n".join([*lines, *filter(None, [self._images(), self._slow(), self.hint])])
+        notes = [self._images(), self._uncertain(), self._slow(), self.hint]
+        return "\n".join([*lines, *filter(None, notes)])
 
     def _images(self) -> str:
         if self.image_scale == 1:
@@ -112,6 +113,14 @@ class ExportReport:
         return (
             f"It takes images of {self.image_scale:g} of the side: resize them as you decode them, "
             "bilinearly with antialiasing; the file does not."
+        )
+
+    def _uncertain(self) -> str:
+        if self.speedup is None or self.speedup.is_steady:
+            return ""
+        return (
+            f"The machine was busy: the speed-up has quartiles more than {STEADY}x apart. Export "
+            "again with nothing else running."
         )
 
     def _slow(self) -> str:
