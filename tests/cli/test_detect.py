@@ -64,6 +64,25 @@ def wrong(tmp_path_factory: pytest.TempPathFactory, network: Path, finished: Pat
     return folder
 
 
+def test_pick_exports_a_detector_beside_the_original_with_its_weights(
+    run: Run, finished: Path
+) -> None:
+    said = run("pick", finished, "--point", "round-01").stdout
+    assert f"--weights {finished.parent / 'weights.pt'}" in said
+
+
+def test_an_exported_detector_asks_for_the_weights_of_the_original(
+    run: Run, detector: str, fast: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export(*_: Any, **__: Any) -> None:
+        raise vp.VirtualPoolError("enough")
+
+    monkeypatch.setattr(vp, "export", export)
+    asked = ["export", detector, fast, "--output", tmp_path / "net.onnx"]
+    assert "so give its --weights" in run(*asked).stderr
+    assert "so give its --weights" not in run(*asked, "--part", "backbone").stderr
+
+
 def test_each_image_gives_a_picture_and_a_row(
     run: Run, detector: str, fast: Path, boxes: Path, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import virtualpool
 from virtualpool.cli.network import load_network
@@ -40,6 +41,24 @@ def test_a_saved_network_with_the_inputs_of_its_pooling(
     assert "on 2 inputs (2x3x16x16)" in result.stdout
     assert "Latency: " in result.stdout
     assert (tmp_path / "net.pt2.card.json").is_file()
+
+
+def test_the_original_is_timed_with_its_own_weights(
+    refused: Run, network: Path, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {
+        name: value + 1
+        for name, value in load_network(f"{network}:tiny").module.state_dict().items()
+    }
+    torch.save(own, tmp_path / "own.pt")
+
+    def export(model: nn.Module, *_: Any, original: nn.Module, **__: Any) -> None:
+        same = [torch.equal(net.state_dict()["0.bias"], own["0.bias"]) for net in (model, original)]
+        raise virtualpool.VirtualPoolError(f"seen {same}")
+
+    monkeypatch.setattr(virtualpool, "export", export)
+    asked = ["export", f"{network}:tiny", saved, "--output", tmp_path / "net.pt2"]
+    assert "seen [False, True]" in refused(*asked, "--weights", tmp_path / "own.pt")
 
 
 def test_json_and_int8_with_the_images_of_a_folder(

@@ -67,6 +67,13 @@ def export(
         bool,
         typer.Option(help="Time it in its runtime, interleaved with the original network."),
     ] = True,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="The original's, for its time: a detector takes longer the more boxes it finds.",
+        ),
+    ] = None,
     threads: options.Threads = None,
     size: options.Size = None,
     input_shape: options.InputShape = None,
@@ -84,8 +91,14 @@ def export(
         import virtualpool
         from virtualpool.cli.data import Preparation
         from virtualpool.cli.network import load_network
+        from virtualpool.graph.image_scale import transforms_of
 
-        network = load_network(model)
+        network = load_network(model, weights)
+        if latency and not (weights or part) and transforms_of(network.module):
+            messages().print(
+                "the original is timed as it is built: a detector takes longer the more boxes it "
+                "finds, so give its --weights"
+            )
         loaded = virtualpool.load(network.module, file)
         images, calibration = _inputs(network, loaded, size, input_shape), []
         if int8:

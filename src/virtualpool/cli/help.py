@@ -36,7 +36,7 @@ ADVANCED = {
     """,
     "sensitivity": _JUDGED,
     "bench": f"{_ENERGY} dtype channels_last border image_scale",
-    "export": f"{_PREPARED} images_count threads input_shape",
+    "export": f"{_PREPARED} images_count threads input_shape weights",
 }
 """The options, by command, that `--help` leaves to `--help-all`."""
 

@@ -91,6 +91,8 @@ def _say(run: "Record", picked: "Point", file: Path | None) -> None:
         return
     print(f"load it:   fast = virtualpool.load(model, {str(file)!r}).eval()")
     asked = [run.settings.get("model", "MODEL"), str(file), "--output", f"{picked.name}.onnx"]
+    if run.settings.get("task") == "detection" and (weights := run.settings.get("weights")):
+        asked += ["--weights", weights]
     print(f"export it: {shlex.join(['virtualpool', 'export', *asked])}")
     print(file)
 
