@@ -167,7 +167,7 @@ class Subject:
         """What a model is judged as; kept by its name."""
 
         def found() -> dict[str, Any]:
-            return vp.Score.of(self.judge(model())).to_json()
+            return vp.Score.of(self.judge(self._fused(model()))).to_json()
 
         return self.run.remember(f"{name}/score.json", found)
 
@@ -188,9 +188,7 @@ class Subject:
         """How fast the plans are, interleaved; smaller images come in small."""
         plans = {each.plan: each.module for each in models}
         timed: dict[str, Any] = {
-            name: without_resizing(model, self.example)
-            if not vp.plan_of(model).sites
-            else vp.fuse(model, self.example)
+            name: without_resizing(self._fused(model), self.example)
             for name, model in plans.items()
         }
         given = self.given
@@ -204,6 +202,9 @@ class Subject:
         ]
         times = table(["plan, fused", "ms", "times faster"], rows)
         return f"{times}\nTimed: {found[ORIGINAL]}\n\n"
+
+    def _fused(self, model: nn.Module) -> nn.Module:
+        return vp.fuse(model, self.example) if vp.plan_of(model).sites else model
 
     def _solved(self, name: str, pooled: nn.Module) -> Model:
         path = self.run.directory / f"{name}.safetensors"

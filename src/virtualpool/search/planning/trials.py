@@ -108,13 +108,14 @@ class Trials:
     def _tried(self, draft: Draft, why: str) -> Trial:
         steps, began = self._steps, self._budget.elapsed
         with _quiet():
-            model = self._recovered(draft)
-            fused, report = None, Report()
+            model, report = self._recovered(draft), Report()
             if draft.sites:
                 fused, report = fused_if_possible(model, steps.example_inputs)
+                model = model if fused is None else fused
+        # Fused, an evaluation is faster, and its score is the same.
         drop = steps.original_score - steps.judge(model, f"the model with {draft}")
         # One process times, and the others wait: all are to decide by the same numbers.
-        timed = agreed(self._speedup(model if fused is None else fused) if is_main() else None)
+        timed = agreed(self._speedup(model) if is_main() else None)
         assert timed is not None
         speedup, original = timed.median, steps.models.times(0).unmodified.median_ms
         return Trial(
