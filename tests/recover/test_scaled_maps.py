@@ -13,7 +13,7 @@ import virtualpool as vp
 from virtualpool.graph.image_scale import attach, resized
 from virtualpool.recover.distances import relative_square
 from virtualpool.recover.objectives import Distillation
-from virtualpool.recover.scaled_maps import ScaledMaps, averaged
+from virtualpool.recover.scaled_maps import ScaledMaps, averaged, scaled
 from virtualpool.recover.site_maps import maps_of, site_maps
 
 CPU = torch.device("cpu")
@@ -146,3 +146,12 @@ def test_a_detectors_maps_lie_where_its_images_do(scale, sites):
 def test_a_map_at_another_size(given, size, expected):
     found = averaged(torch.tensor([[given]]), size)
     torch.testing.assert_close(found, torch.tensor([[expected]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_map_of_any_dtype_is_scaled(dtype):
+    x = torch.rand(1, 2, 8, 8).to(dtype)
+    expected = scaled(x.float(), 0.5, (4, 4))
+    found = scaled(x, 0.5, (4, 4))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, atol=1e-2, rtol=0)

@@ -16,6 +16,7 @@ from torch.fx.node import map_arg
 
 from virtualpool.graph import random_numbers
 from virtualpool.graph.inputs import map_tensors
+from virtualpool.graph.numbers import float_of, int_of
 from virtualpool.graph.operations import has_hooks_inside
 
 
@@ -125,6 +126,9 @@ _SIGNS = {
 }  # fmt: skip
 
 
+_CALLS: dict[Any, str] = {len: "len", int_of: "int", float_of: "float"}
+
+
 def written(value: Any) -> str:
     """A node's computation, as code would have it, for a message.
 
@@ -134,13 +138,16 @@ def written(value: Any) -> str:
     """
     if not isinstance(value, fx.Node):
         return repr(value)
-    parts = [written(each) for each in value.args]
     if value.target is getattr:
-        return f"{parts[0]}.{value.args[1]}"
+        return f"{written(value.args[0])}.{value.args[1]}"
     if value.target is operator.getitem:
-        return f"{parts[0]}[{parts[1]}]"
+        return f"{written(value.args[0])}[{written(value.args[1])}]"
     if value.target in _SIGNS:
-        return f" {_SIGNS[value.target]} ".join(parts)
+        return f" {_SIGNS[value.target]} ".join(map(written, value.args))
+    if value.target in _CALLS:
+        return f"{_CALLS[value.target]}({written(value.args[0])})"
     if value.op == "call_method":
-        return f"{parts[0]}.{value.target}({', '.join(parts[1:])})"
-    return f"len({parts[0]})" if value.target is len else value.name
+        # By its name alone: to write all that a map was computed from has no end.
+        computed, *others = value.args
+        return f"{computed}.{value.target}({', '.join(map(written, others))})"
+    return value.name

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import has_side_effect
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.torch_private import pytree
@@ -130,7 +131,10 @@ def check_answer(question: str, value: Any, expected: bool) -> None:
     Traceback (most recent call last):
     virtualpool.errors.VirtualPoolError: x.dim() == 3 is True here; the model was pooled with ...
     """
-    if bool(value) != expected:
+    if has_torch_function_unary(value):
+        # The code is traced once more: its answer is known.
+        handle_torch_function(check_answer, (value,), question, value, expected)
+    elif bool(value) != expected:
         raise VirtualPoolError(
             f"{question} is {not expected} here; the model was pooled with inputs for which it is "
             f"{expected}, and takes no others. Give such inputs, or pool the original model with "

@@ -12,6 +12,7 @@ from virtualpool.graph import random_numbers
 from virtualpool.graph.forward import ForwardCode
 from virtualpool.graph.image_scale import seen_by, taking_resized
 from virtualpool.graph.inputs import Call, as_call, map_tensors
+from virtualpool.graph.numbers import NumberError
 from virtualpool.graph.operations import is_hooked
 from virtualpool.graph.parameters import takes_any_number
 from virtualpool.graph.running import calls, evaluating, run, set_training
@@ -153,23 +154,22 @@ def part_of(name: str, module: nn.Module, call: Call, opaque: frozenset[str]) ->
         UntraceableError: it cannot be traced as long as its submodules `opaque` stay whole.
     """
     try:
-        return _part_of(name, module, call, opaque, is_closed=False)
+        return _part_of(name, module, call, Tracer(module, opaque))
     except UntraceableError as error:
+        if isinstance(error.__cause__, NumberError):
+            return _part_of(name, module, call, Tracer(module, opaque, follows_numbers=True))
         if error.culprit or not takes_any_number(module):
             raise
-        return _part_of(name, module, call, opaque, is_closed=True)
+        return _part_of(name, module, call, Tracer(module, opaque, is_closed=True))
 
 
-def _part_of(
-    name: str, module: nn.Module, call: Call, opaque: frozenset[str], *, is_closed: bool
-) -> Part:
-    tracer = Tracer(module, opaque, is_closed=is_closed)
+def _part_of(name: str, module: nn.Module, call: Call, tracer: Tracer) -> Part:
     try:
         evaluation = _graph_in_mode(tracer, module, call, training=False)
         training = _graph_in_mode(tracer, module, call, training=True)
     except Exception as error:
         raise UntraceableError(tracer.failed or "", error) from error
-    return Part(name, module, evaluation, training, opaque)
+    return Part(name, module, evaluation, training, tracer.opaque)
 
 
 def trace_part(

@@ -11,6 +11,7 @@ from torch.fx.proxy import Attribute
 
 from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.containers import held_in
+from virtualpool.graph.numbers import NumberError
 from virtualpool.torch_private import ASKING_FOR_A_USER, own_buffers
 
 
@@ -33,6 +34,18 @@ class Known(fx.Proxy):
     def __len__(self) -> int:
         length = self.tracer.length_of(self)
         return super().__len__() if length is None else length
+
+    def __iter__(self) -> Iterator[Any]:
+        length = self.tracer.length_of(self)
+        if length is None:
+            return super().__iter__()  # pyright: ignore[reportReturnType]
+        return (operator.getitem(self, place) for place in range(length))  # pyright: ignore
+
+    def __int__(self) -> int:
+        raise NumberError("int() of a value that is not known while code is traced")
+
+    def __float__(self) -> float:
+        raise NumberError("float() of a value that is not known while code is traced")
 
 
 class _KnownAttribute(Known, Attribute):

@@ -3,7 +3,7 @@
 import operator
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from virtualpool.graph.arguments import (
 )
 from virtualpool.graph.inputs import Call
 from virtualpool.graph.keywords import tensors_in_their_places
+from virtualpool.graph.numbers import numbers_followed
 from virtualpool.graph.operations import is_hooked
 from virtualpool.graph.parameters import (
     absent_arguments,
@@ -53,8 +54,10 @@ class Tracer(fx.Tracer):
         module: the module to trace.
         opaque: the qualified names of submodules that stay whole.
         is_closed: whether `*args` and `**kwargs` that the example leaves empty stay so.
+        follows_numbers: whether `int` and `float` of a size go into the graph.
 
     Attributes:
+        opaque: the qualified names of submodules that stay whole.
         failed: the qualified name of the innermost submodule that could not be traced.
     """
 
@@ -62,12 +65,18 @@ class Tracer(fx.Tracer):
     proxy_buffer_attributes = True
 
     def __init__(
-        self, module: nn.Module, opaque: frozenset[str], *, is_closed: bool = False
+        self,
+        module: nn.Module,
+        opaque: frozenset[str],
+        *,
+        is_closed: bool = False,
+        follows_numbers: bool = False,
     ) -> None:
         super().__init__(param_shapes_constant=True)
         self.failed: str | None = None
-        self._opaque = opaque
+        self.opaque = opaque
         self._is_closed = is_closed
+        self._numbers = numbers_followed if follows_numbers else nullcontext
         self._absent: dict[str, Any] = {}
         through = _ancestors_of_convolutions(module) | _sequences(module) | _sums(module)
         self._through = through - opaque
@@ -86,7 +95,9 @@ class Tracer(fx.Tracer):
         with warnings.catch_warnings():
             # fx says which fixed arguments it does not check; all of them are checked here.
             warnings.filterwarnings("ignore", "Was not able to add assertion")
-            with state_kept(module), _switches_on(), _no_random_numbers():
+            with (
+                state_kept(module), _switches_on(), _no_random_numbers(), self._numbers(module)
+            ):  # fmt: skip
                 self.trace(module, fixed)
                 self._check_nothing_is_left(module)
                 restore_parameters(
@@ -166,7 +177,7 @@ class Tracer(fx.Tracer):
         has_structure = any(isinstance(value, list | dict) for value in [*args, *kwargs.values()])
         try:
             with _no_random_numbers():
-                if has_structure and name not in self._opaque:
+                if has_structure and name not in self.opaque:
                     # A module that takes a structure may return one, and later code takes it apart.
                     return forward(*args, **kwargs)
                 return super().call_module(m, forward, args, kwargs)

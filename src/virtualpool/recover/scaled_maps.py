@@ -78,7 +78,9 @@ def scaled(x: Tensor, scale: float, size: Size) -> Tensor:
     if scale * min(x.shape[2:]) < 1:
         return averaged(x, size)
     if scale != 1:
-        x = functional.interpolate(x, scale_factor=scale, mode="bilinear", antialias=True)
+        # No processor does this in half precision.
+        exact = x if x.dtype == torch.float64 else x.float()
+        x = functional.interpolate(exact, scale_factor=scale, mode="bilinear", antialias=True).to(x)
     return x[..., : size[0], : size[1]]
 
 

@@ -209,6 +209,12 @@ def test_zeros_that_are_added_before_become_padding(model):
     assert report.fused == tuple(names)
 
 
+@pytest.mark.parametrize("model", MERGED, ids=lambda model: str(model)[-60:])
+def test_zeros_become_the_padding_of_a_site_whose_map_is_recovered(model):
+    report = fused_alike(model.double().eval(), images(20, 21), "all", others=[images(16, 17)])
+    assert report.fused == ("0" if isinstance(model, nn.Sequential) else "site",)
+
+
 @pytest.mark.parametrize("model", APART, ids=lambda model: str(model)[-60:])
 def test_what_is_no_padding_of_a_convolution_stays(model):
     model = model.double().eval()

@@ -1,7 +1,7 @@
 """Convolutions as functions of their weights, with the batch norm that follows folded in."""
 
 import operator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,6 +11,7 @@ from virtualpool.fuse.questions.values import Values
 from virtualpool.graph.arguments import arguments_of
 from virtualpool.graph.geometry import padding_sides, pair, runs_as_conv2d
 from virtualpool.graph.operations import is_hooked, runs_forward_of
+from virtualpool.operator.pool import output_size
 
 
 def as_functions(graph: fx.Graph, values: Values) -> None:
@@ -108,9 +109,15 @@ def fold_paddings(graph: fx.Graph, values: Values) -> None:
             continue
         padded, weight, bias, stride, padding, *rest = arguments
         zeros, own = _added_zeros(padded, values), pair(padding)
-        if zeros is not None and own is not None and len(padded.users) == 1:
+        # A site's map is recovered to a size, which is computed from what the site reads.
+        sizes = [each for each in padded.users if each.target is output_size]
+        if zeros is not None and own is not None and len(padded.users) == len(sizes) + 1:
             padding = own[0] + zeros[0], own[1] + zeros[1]
             convolution.args = (padded.args[0], weight, bias, stride, padding, *rest)
+            for each in sizes:
+                _, kernel, strides, (rows, columns), dilation = cast("tuple[Any, ...]", each.args)
+                both = rows + 2 * zeros[0], columns + 2 * zeros[1]
+                each.args = (padded.args[0], kernel, strides, both, dilation)
             graph.erase_node(padded)
 
 
