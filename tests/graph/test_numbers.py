@@ -73,7 +73,8 @@ def test_code_that_asks_for_the_number_of_a_size_is_pooled(use):
     assert vp.plan_of(pooled).names == ["first", "second"]
     fused = vp.fuse(pooled, EXAMPLE)
     report = report_of(fused)
-    assert report and not report.left
+    assert report
+    assert not report.left
     for images in OTHERS:
         assert model(images).shape == pooled(images).shape
         torch.testing.assert_close(fused(images), pooled(images), rtol=0, atol=1e-10)
