@@ -1,9 +1,13 @@
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+import virtualpool as vp
 from virtualpool import Plan, PooledSite
 from virtualpool.export import ExportReport
+from virtualpool.export.report import described
 from virtualpool.measure import Latency, Setting
 from virtualpool.plan import Border
 
@@ -19,7 +23,7 @@ def report(plan: Plan, *samples_ms: float) -> ExportReport:
         precision="float32",
         open_axes="none",
         size_bytes=1,
-        model={"name": "Net", "plan": plan.to_json(), "fused": len(plan.sites)},
+        model={"name": "Net", "plan": plan.to_json(), "pooled": 1, "fused": 1},
         operators={"Conv": 1},
         not_run="it runs elsewhere",
         latency=Latency(samples_ms, SETTING),
@@ -47,3 +51,15 @@ def test_exact_borders_that_cost_more_than_they_save_are_named(
 def test_a_busy_machine_is_named(slowest_ms: float, is_said: bool) -> None:
     said = str(report(Plan(), 1.0, slowest_ms, 1.0, slowest_ms))
     assert ("The machine was busy: the speed-up" in said) == is_said
+
+
+def test_the_sites_of_a_part_count_alone():
+    def block() -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())
+
+    images = torch.rand(1, 3, 8, 8)
+    network = nn.Sequential(block(), block(), nn.Conv2d(3, 2, 1))
+    model = vp.fuse(vp.apply(network, images, ["0.0", "1.0"]), images)
+    whole, part = described(model), described(model, "0")
+    assert (whole["pooled"], whole["fused"]) == (2, 1)  # the last one reads the second in full
+    assert (part["pooled"], part["fused"], part["part"]) == (1, 1, "0")

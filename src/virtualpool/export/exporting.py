@@ -142,7 +142,7 @@ def export(
             precision=precision,
             open_axes=open_axes,
             size_bytes=sum(map(_size, files)),
-            model=described(whole) | ({"part": part} if part else {}),
+            model=described(whole, part or ""),
             image_scale=1.0 if part else scale_of(unwrapped(model)),
             operators=dict(operators),
             hint=chosen.hint(request, made),

@@ -86,7 +86,7 @@ class ExportReport:
 
     def __str__(self) -> str:
         """A line on each thing."""
-        sites = count(len(self.model["plan"]["sites"]), "site")
+        sites = count(self.model["pooled"], "site")
         part = f"{self.model['part']} of " if "part" in self.model else ""
         lines = [
             f"{self.path}: {self.format}, {self.precision}, {self.size_bytes / 1e6:.1f} MB; "
@@ -169,14 +169,21 @@ class ExportReport:
         }
 
 
-def described(model: nn.Module) -> dict[str, Any]:
-    """The class of a model, its plan, and how many of its sites are fused."""
-    parts = summary(model)
+def described(model: nn.Module, part: str = "") -> dict[str, Any]:
+    """The class of a model, its plan, and how many sites are pooled and fused.
+
+    Args:
+        model: the whole model.
+        part: its submodule that a file holds; the sites in it count. Empty for the whole.
+    """
+    whole = summary(model)
+    inside = [each for each in whole.sites if not part or f"{each.site}.".startswith(f"{part}.")]
     return {
-        "name": parts.model,
+        "name": whole.model,
         "plan": plan_of(model).to_json(),
-        "fused": sum(each.form == "fused" for each in parts.sites),
-    }
+        "pooled": len(inside),
+        "fused": sum(each.form == "fused" for each in inside),
+    } | ({"part": part} if part else {})
 
 
 def versions_for(format: Format) -> dict[str, str]:
