@@ -34,7 +34,7 @@ def of_padding(x, convolution):
 
 
 def of_a_size(x, convolution):
-    height, width = (int(size / 2) for size in x.shape[-2:])
+    height, width = int(x.shape[-2] / 2), int(x.shape[-1] * 0.5)
     return functional.interpolate(convolution(x), size=(height, width))
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.fx.proxy import TraceError
 from torch.nn import functional
 
+import virtualpool as vp
 from virtualpool import VirtualPoolError
 from virtualpool.graph.forward import ForwardCode
 from virtualpool.graph.inputs import as_call, call, map_tensors
@@ -431,3 +432,25 @@ def test_a_keyword_that_is_not_given_is_refused():
     function = ForwardCode.of(graph_of(model, {"x": IMAGES, "shift": ONE})).function
     with pytest.raises(VirtualPoolError, match="shift is None; the model was pooled with a tensor"):
         function(model, IMAGES)
+
+
+class Pair(nn.Module):
+    """A module without convolutions, which gives two maps."""
+
+    def forward(self, x):
+        return 2 * x, x.mean()
+
+
+class Unpacking(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.pair, self.second = nn.Conv2d(3, 3, 3), Pair(), nn.Conv2d(3, 2, 3)
+
+    def forward(self, x):
+        doubled, mean = self.pair(self.first(x))
+        return self.second(doubled + mean)
+
+
+def test_code_takes_apart_what_a_module_gives():
+    sites = vp.sites(Unpacking(), torch.rand(1, 3, 12, 12))
+    assert [site.eligible for site in sites] == [True, True]

@@ -35,12 +35,6 @@ class Known(fx.Proxy):
         length = self.tracer.length_of(self)
         return super().__len__() if length is None else length
 
-    def __iter__(self) -> Iterator[Any]:
-        length = self.tracer.length_of(self)
-        if length is None:
-            return super().__iter__()  # pyright: ignore[reportReturnType]
-        return (operator.getitem(self, place) for place in range(length))  # pyright: ignore
-
     def __int__(self) -> int:
         raise NumberError("int() of a value that is not known while code is traced")
 
