@@ -199,10 +199,20 @@ def _resized(scale: float, tensor: Tensor) -> Tensor:
     if not is_image(tensor):
         return tensor
     size = [length if length == 1 else _length(scale, length) for length in tensor.shape[2:]]
-    # No device resizes all dtypes with antialiasing, and bytes are to be rounded alike on all.
-    x = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
-    x = functional.interpolate(x, size, mode="bilinear", antialias=True)
+    x = antialiased(tensor, size=size)
     return (x if tensor.is_floating_point() else x.round()).to(tensor.dtype)
+
+
+def antialiased(x: Tensor, **sizes: Any) -> Tensor:
+    """A tensor resized bilinearly with antialiasing, in float32, or float64 if it is.
+
+    Args:
+        x: shape (N, C, H, W).
+        sizes: `size` or `scale_factor` of PyTorch's `interpolate`.
+    """
+    # No device resizes all dtypes with antialiasing, and bytes are to be rounded alike on all.
+    exact = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    return functional.interpolate(exact, **sizes, mode="bilinear", antialias=True)
 
 
 def _length(scale: float, length: int) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from virtualpool.graph.image_scale import at_scale, transforms_of
+from virtualpool.graph.image_scale import antialiased, at_scale, transforms_of
 from virtualpool.graph.inputs import tensors
 from virtualpool.recover.site_maps import SiteMap, maps_of
 
@@ -78,9 +78,7 @@ def scaled(x: Tensor, scale: float, size: Size) -> Tensor:
     if scale * min(x.shape[2:]) < 1:
         return averaged(x, size)
     if scale != 1:
-        # No processor does this in half precision.
-        exact = x if x.dtype == torch.float64 else x.float()
-        x = functional.interpolate(exact, scale_factor=scale, mode="bilinear", antialias=True).to(x)
+        x = antialiased(x, scale_factor=scale).to(x.dtype)
     return x[..., : size[0], : size[1]]
 
 
