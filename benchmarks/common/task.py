@@ -93,8 +93,8 @@ def named_plans(
 
 
 def _within(parts: Sequence[str], every: Sequence[str]) -> list[str]:
-    found = [site for site in every if any(f"{site}.".startswith(f"{part}.") for part in parts)]
-    lost = [part for part in parts if not any(f"{site}.".startswith(f"{part}.") for site in every)]
+    inside = {part: [site for site in every if f"{site}.".startswith(f"{part}.")] for part in parts}
+    lost = [part for part, sites in inside.items() if not sites]
     if lost:
         raise SystemExit(f"No eligible site is {', '.join(lost)}, or within.")
-    return found
+    return [site for site in every if any(site in sites for sites in inside.values())]
