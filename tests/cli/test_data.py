@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.tasks.detection.tiny import tiny_detector
 from torch import nn
 
 from virtualpool import VirtualPoolError
@@ -48,6 +49,16 @@ def test_what_the_user_said_comes_before_what_is_usual(
 def test_unknown_sizes_must_be_said(images: Path, said: dict[str, Any]) -> None:
     with pytest.raises(VirtualPoolError, match="by --size"):
         Preparation(**said).for_images(str(images), UNKNOWN)
+
+
+def test_a_detector_gets_images_of_its_own_size_in_their_own_colours(images: Path) -> None:
+    detector = Network(tiny_detector(), 32)
+    prepared = Preparation().for_unlabelled(str(images), detector)
+    assert (prepared.size, prepared.mean, prepared.std) == (32, (0, 0, 0), (1, 1, 1))
+    assert Preparation(size=48).for_unlabelled(str(images), detector).size == 48
+    with pytest.raises(VirtualPoolError, match="--resize and --mean: a detector resizes"):
+        Preparation(resize=40, mean=(0, 0, 0)).for_unlabelled(str(images), detector)
+    assert Preparation().for_unlabelled(str(images), TRAINED) == IMAGENET
 
 
 GREY = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}

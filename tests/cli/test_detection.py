@@ -79,13 +79,40 @@ def test_detectors_are_not_compared_on_smaller_images(
 
 
 def test_a_network_and_a_task_that_do_not_fit_are_refused(
-    refused: Run, run: Run, detector: str, network: Path, boxes: Path, images: Path
+    refused: Run, detector: str, network: Path, boxes: Path, images: Path
 ) -> None:
     said = refused(*asked("sensitivity", f"{network}:tiny", boxes))
     assert "Sequential cannot be called with a list of images" in said
     said = refused("sensitivity", detector, "--data", images, "--size", "16", "--device", "cpu")
     assert "A detector is judged by virtualpool.tasks.detection (--task detection)." in said
-    assert run(*asked("sensitivity", detector, boxes, "--no-labels")).exit_code == 2
+
+
+def test_without_labels_the_outputs_before_boxes_are_compared(
+    run: Run, detector: str, boxes: Path, tmp_path: Path
+) -> None:
+    asking = asked("tune", detector, boxes, "--no-labels", "--sizes", "2")
+    timing = ["--recover", "none", "--repeats", "1", "--threads", "1"]
+    result = run(*asking, *timing, "--run-dir", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "output agreement" in result.stdout
+
+
+def test_apply_reconstructs_a_detector_with_images_as_it_takes_them(
+    as_json: Run, refused: Run, detector: str, boxes: Path
+) -> None:
+    asking = ["apply", detector, "all", "--images", boxes / "JPEGImages"]
+    solved = as_json(*asking)["reconstruction"]
+    before, after = (solved["agreement"][when] for when in ("before", "after"))
+    assert before["cosine"] < after["cosine"] < 1
+    assert before["top1"] is None
+    said = refused(*asking, "--mean", "0", "0", "0")
+    assert "--mean: a detector resizes and normalises images by itself" in said
+
+
+def test_sites_of_a_detector_are_those_on_images_of_its_own_size(run: Run, detector: str) -> None:
+    result = run("sites", detector)
+    assert "for images of 32x32" in result.stdout
+    assert "assumed" not in result.stderr
 
 
 def test_a_folder_of_classes_has_no_boxes(refused: Run, detector: str, images: Path) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from virtualpool.cli.hugging_face import prepared
+from virtualpool.cli.hugging_face import hugging_face, prepared
 from virtualpool.cli.network import load_network
 from virtualpool.errors import VirtualPoolError
 
@@ -53,6 +53,12 @@ def test_what_is_neither_here_nor_fetched_may_be_a_folder(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "transformers", package)
     with pytest.raises(VirtualPoolError, match=r"no network for nowhere\); .* hf:FOLDER"):
         load_network("hf:nowhere")
+
+
+@pytest.mark.parametrize("name", ["./nets/none", "/none", "~/none", "runs/nets/none"])
+def test_a_folder_that_is_not_there_is_not_asked_for_on_a_hub(name: str) -> None:
+    with pytest.raises(VirtualPoolError, match=f"hf:{name}: no such folder"):
+        hugging_face(name, trained=False)
 
 
 def test_a_network_of_a_folder(tmp_path: Path) -> None:

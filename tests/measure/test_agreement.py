@@ -1,7 +1,11 @@
 import pytest
 import torch
+from tests.tasks.detection.tiny import tiny_detector
 from torch import nn
+from torchvision.models.detection import RetinaNet
+from torchvision.models.detection.rpn import AnchorGenerator
 
+import virtualpool as vp
 from virtualpool import VirtualPoolError
 from virtualpool.measure.agreement import agreement
 
@@ -20,6 +24,49 @@ def test_agreement_of_maps_has_no_top1():
     network = nn.Conv2d(3, 4, 3)
     found = agreement(network, network, [(torch.rand(2, 3, 8, 8), torch.zeros(2))])
     assert (found.samples, found.top1, found.cosine) == (2, None, pytest.approx(1))
+
+
+@pytest.mark.parametrize("place", ["backbone.3", "rpn.head.conv.0.0"])
+def test_each_output_of_a_detector_counts_alike(place):
+    original, changed = tiny_detector().eval(), tiny_detector().eval()
+    images = [torch.rand(3, 30, 40), torch.rand(3, 36, 32)]
+    assert agreement(changed, original, [images]).cosine == pytest.approx(1)
+    changed.get_submodule(place).weight.data.mul_(-1)
+    maps, (objects, corrections) = _outputs(original, images)
+    other_maps, (others, other_corrections) = _outputs(changed, images)
+    pairs = zip(
+        (maps, *objects, *corrections), (other_maps, *others, *other_corrections), strict=True
+    )
+    cosines, norms = [], []
+    for one, other in pairs:
+        one, other = one.flatten(1), other.flatten(1)
+        scale = one.norm(dim=1)
+        cosines.append((one * other).sum(1) / scale**2)
+        norms.append((other.norm(dim=1) / scale).square())
+    expected = sum(cosines) / 3**0.5 / sum(norms).sqrt()
+    found = agreement(changed, original, [images])
+    assert (found.samples, found.top1) == (2, None)
+    assert found.cosine == pytest.approx(float(expected.mean()), abs=1e-5)
+
+
+@torch.no_grad()
+def _outputs(detector, images):
+    maps = detector.backbone(detector.transform(images)[0].tensors)
+    return maps, detector.rpn.head([maps])
+
+
+@pytest.mark.parametrize("name", ["faster_rcnn", "retinanet"])
+def test_a_detector_on_larger_or_smaller_images_is_compared_by_its_maps(name):
+    original = tiny_detector().eval() if name == "faster_rcnn" else _retinanet()
+    images = [torch.rand(3, 30, 40)]
+    smaller = vp.apply(original, [images[0]], [], image_scale=0.5)
+    assert 0 < agreement(smaller, original, [images]).cosine < 0.999
+
+
+def _retinanet():
+    backbone = tiny_detector().backbone
+    anchors = AnchorGenerator(((8, 16),), ((1.0,),))
+    return RetinaNet(backbone, 2, min_size=32, max_size=64, anchor_generator=anchors).eval()
 
 
 class Boxes(nn.Module):

@@ -51,7 +51,7 @@ class Reconstruction:
         if self.images is None:
             return None
         prepared = Preparation(size, self.resize, self.mean, self.std)
-        return prepared.for_images(str(self.images), network)
+        return prepared.for_unlabelled(str(self.images), network)
 
     def reconstructed(
         self, pooled: "nn.Module", original: "nn.Module", preprocessing: "Preprocessing"

@@ -48,18 +48,28 @@ class Preparation:
             said = {"resize": round(usual.resize * said["size"] / usual.size)} | said
         return replace(usual, **said)
 
+    def for_unlabelled(self, source: str, network: Network) -> Preprocessing:
+        """How the images of a folder without labels are prepared for `network`.
+
+        A detector prepares them by itself: their colours stay, and they have the side to which it
+        resizes them.
+
+        Raises:
+            VirtualPoolError: nothing says how large the images should be, or a detector's own
+                preparation is asked for.
+        """
+        if not network.resizes:
+            return self.for_images(source, network)
+        self._refuse_all_but("size")
+        return Preprocessing(self.size or network.size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
     def for_boxes(self) -> Augmentation:
         """How training images are varied for a detector, which prepares images by itself.
 
         Raises:
             VirtualPoolError: more was said, or a way that does not know of boxes.
         """
-        others = [name for name in self._said if name != "augmentation"]
-        if others:
-            raise VirtualPoolError(
-                f"--{' and --'.join(others)}: a detector resizes and normalises images by itself; "
-                "set its own options (min_size, image_mean) where it is built."
-            )
+        self._refuse_all_but("augmentation")
         if self.augmentation not in (None, *get_args(Augmentation)):
             raise VirtualPoolError(
                 f"--augment {self.augmentation}: for detection there are "
@@ -92,6 +102,13 @@ class Preparation:
         if "mean" in self._said and "std" in self._said:
             return ""
         return "mean and std are ImageNet's where not asked: give yours by --mean and --std"
+
+    def _refuse_all_but(self, name: str) -> None:
+        if others := [each for each in self._said if each != name]:
+            raise VirtualPoolError(
+                f"--{' and --'.join(others)}: a detector resizes and normalises images by itself; "
+                "set its own options (min_size, image_mean) where it is built."
+            )
 
     @property
     def _said(self) -> dict[str, Any]:

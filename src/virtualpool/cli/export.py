@@ -149,7 +149,7 @@ def _calibration(
         )
     sized = replace(said, size=images.shape[-1])
     with progress() as observer:
-        preprocessing = sized.for_images(str(folder), network)
+        preprocessing = sized.for_unlabelled(str(folder), network)
         loaded = load_unlabelled(folder, preprocessing, count, observer=observer)
     if loaded.skipped:
         messages().print(f"{len(loaded.skipped)} could not be read: {some(loaded.skipped)}")

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import typer
-
 from virtualpool.cli import options
 
 if TYPE_CHECKING:
@@ -34,18 +32,6 @@ class Judged:
     seed: options.Seed = 0
     device: options.Device = None
     labels: options.Labels = True
-
-    def check(self) -> None:
-        """Refuses a score that the task does not have.
-
-        Raises:
-            typer.BadParameter: a detector is to be judged without labels.
-        """
-        if self.task == "detection" and not self.labels:
-            raise typer.BadParameter(
-                "--no-labels compares outputs of one shape, and a detector gives any number of "
-                "boxes; leave it out."
-            )
 
     def opened(self, augment: str | None = None) -> "Task":
         """Loads the network and opens the data; training images are varied by `augment`."""

@@ -1,5 +1,6 @@
 """Networks of Hugging Face, by the name of a repository or the path of a folder."""
 
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -23,8 +24,15 @@ def hugging_face(name: str, *, trained: bool) -> tuple[nn.Module, Preprocessing 
         None where the repository does not say this.
 
     Raises:
-        VirtualPoolError: transformers is not installed, or has no such class.
+        VirtualPoolError: transformers is not installed or has no such class, or there is no such
+            folder.
     """
+    # A repository has one slash at most; transformers would ask the hub for minutes.
+    if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(name).is_dir():
+        raise VirtualPoolError(
+            f"hf:{name}: no such folder. Give a folder that holds a repository's files, or the "
+            "name of a repository, such as hf:microsoft/resnet-50."
+        )
     try:
         import transformers  # pyright: ignore[reportMissingImports]
     except ImportError as error:

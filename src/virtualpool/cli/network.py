@@ -15,10 +15,13 @@ from virtualpool.cli.terminal import messages
 from virtualpool.cli.user_code import network_from
 from virtualpool.cli.weights import SUFFIXES, are_in_file, with_weights
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.image_scale import sides, transforms_of
 from virtualpool.tasks.preprocessing import CIFAR10, Preprocessing
 from virtualpool.words import first_line, nearest
 
 _FORMS = "torchvision:NAME, timm:NAME, hf:NAME, virtualpool:NAME or path/to/file.py:function"
+_SIDE = 224
+"""Of the images of a network that says no size, in pixels."""
 _VOC_CLASSES = 20
 T = TypeVar("T")
 RANDOM = "random"
@@ -31,7 +34,7 @@ class Network:
 
     Attributes:
         module: the network itself.
-        size: the side of the images that it is made for.
+        size: the side of the images that it is made for, or to which it resizes them.
         preprocessing: how these are prepared, if known.
         trained: whether its weights were named, so that the preprocessing is surely theirs.
         classes: of a detector, the names of its labels from 1 on, if its weights know them.
@@ -42,6 +45,11 @@ class Network:
     preprocessing: Preprocessing | None = None
     trained: bool = False
     classes: list[str] = field(default_factory=list)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether it resizes and normalises images by itself, as torchvision's detectors do."""
+        return bool(transforms_of(self.module))
 
 
 def load_network(name: str, weights: str | None = None) -> Network:
@@ -74,7 +82,7 @@ def load_network(name: str, weights: str | None = None) -> Network:
                 f"--weights {named}: for a network from a file, give the path of a state dict "
                 f"({', '.join(SUFFIXES)}), or load the weights in the function."
             )
-        network = Network(network_from(Path(source), rest), size=224)
+        network = Network(network_from(Path(source), rest), _SIDE)
     else:
         raise VirtualPoolError(f"{name}: a model is given as {_FORMS}{_in_file(name)}.")
     if named:
@@ -82,7 +90,7 @@ def load_network(name: str, weights: str | None = None) -> Network:
     elif weights:
         network = replace(network, module=with_weights(network.module, weights))
     _check_finite(name, network.module)
-    return network
+    return replace(network, size=min(sides(network.module, ()), default=network.size))
 
 
 def _in_file(name: str) -> str:
@@ -121,7 +129,7 @@ def example_images(
             f"--input-shape {shape}: four positive numbers N,C,H,W with commas between them are "
             "expected, without --size."
         )
-    if not (size or shape or network.preprocessing):
+    if not (size or shape or network.preprocessing or network.resizes):
         messages().print(
             f"images: {side}x{side} pixels are assumed; give --size or --input-shape for others"
         )
@@ -167,7 +175,7 @@ def _torchvision(name: str, weights: str | None) -> Network:
     try:
         preprocessing = Preprocessing.of(chosen or next(iter(choices)))
     except VirtualPoolError:  # a network for another task than classification
-        return Network(module, size=224, classes=classes_of(chosen))
+        return Network(module, _SIDE, classes=classes_of(chosen))
     return Network(module, preprocessing.size, preprocessing)
 
 
@@ -219,7 +227,7 @@ def _hugging_face(name: str, weights: str | None) -> Network:
         f"hf:{name}",
         "a folder that holds the repository's files is taken, too: hf:FOLDER",
     )
-    return Network(module, prepared.size if prepared else 224, prepared)
+    return Network(module, prepared.size if prepared else _SIDE, prepared)
 
 
 def _virtualpool(name: str, weights: str | None) -> Network:
@@ -240,7 +248,7 @@ def _virtualpool(name: str, weights: str | None) -> Network:
         )
     if name == "unet_vgg16":
         return Network(models.unet_vgg16(), size=360)
-    return Network(models.faster_rcnn_vgg16(_VOC_CLASSES), size=600)
+    return Network(models.faster_rcnn_vgg16(_VOC_CLASSES), _SIDE)
 
 
 _SOURCES: dict[str, Callable[[str, str | None], Network]] = {

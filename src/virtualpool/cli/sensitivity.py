@@ -35,7 +35,6 @@ def sensitivity(
     as_json: options.AsJson = False,
 ) -> None:
     """Rank the sites of a network by their loss of score, each pooled alone."""
-    judged.check()
     with results(as_json) as show:
         from virtualpool.cli.recovery import few_images_for
 

@@ -66,7 +66,6 @@ def tune(
     """
     with results(as_json) as show:
         # Mistakes in these are reported before images are loaded.
-        judged.check()
         recovery.check()
         asked = _asked(targets, rounds, recovery, compare)
         energy, formats = metering.asked(), formats_of(export)

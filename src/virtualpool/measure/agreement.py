@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from virtualpool.errors import VirtualPoolError
+from virtualpool.graph.image_scale import transforms_of
 from virtualpool.graph.inputs import call, for_model, images_in, tensors
 from virtualpool.graph.running import evaluating
 
@@ -36,6 +37,9 @@ class Agreement:
 def agreement(model: nn.Module, original: nn.Module, batches: Iterable[Any]) -> Agreement:
     """How often a model decides as the original does, and how alike their outputs are.
 
+    A detector of torchvision gives any number of boxes, so its backbone's maps and the outputs of
+    the head behind them are compared, before boxes are chosen.
+
     Args:
         model: the one to judge, such as a pooled model.
         original: the one to agree with.
@@ -43,7 +47,7 @@ def agreement(model: nn.Module, original: nn.Module, batches: Iterable[Any]) -> 
 
     Raises:
         VirtualPoolError: there are no batches, or the outputs are no tensors of one shape
-            (samples, ...), as a detector's.
+            (samples, ...), as other detectors'.
 
     >>> network = nn.Linear(3, 4)
     >>> agreement(network, network, [torch.eye(3)])
@@ -52,9 +56,8 @@ def agreement(model: nn.Module, original: nn.Module, batches: Iterable[Any]) -> 
     same: list[Tensor] = []
     cosines: list[Tensor] = []
     for batch in batches:
-        found, expected = _found(model, batch), _found(original, batch)
-        one, other = _flat(found), _flat(expected)
-        check_alike(one, other)
+        expected = outputs_of(original, batch)
+        one, other = compared(model, outputs_of(model, batch), expected)
         if isinstance(images := images_in(batch), Tensor) and len(images) != len(other):
             raise VirtualPoolError(
                 f"{type(original).__name__} gives {len(other)} outputs for {len(images)} images, "
@@ -70,18 +73,17 @@ def agreement(model: nn.Module, original: nn.Module, batches: Iterable[Any]) -> 
     return Agreement(len(every), top1, round(float(every.mean()), 9))
 
 
-def outputs_of(model: nn.Module, batch: Any) -> Tensor:
-    """All outputs of a model for a batch, (samples, values) in float32 on the CPU."""
-    return _flat(_found(model, batch))
+def outputs_of(model: nn.Module, batch: Any) -> list[Tensor]:
+    """The outputs of a model for a batch, each (samples, ...).
 
+    Of a detector of torchvision they are its backbone's maps and what the head behind these gives.
 
-def _flat(found: list[Tensor]) -> Tensor:
-    return torch.cat([x.unsqueeze(-1).flatten(1).float() for x in found], 1).cpu()
-
-
-def _found(model: nn.Module, batch: Any) -> list[Tensor]:
+    Raises:
+        VirtualPoolError: it gives other outputs.
+    """
+    inputs = for_model(images_in(batch), model)
     with evaluating(model):
-        outputs = call(model, for_model(images_in(batch), model))
+        outputs = _maps(model, inputs) if transforms_of(model) else call(model, inputs)
     found = [output for output in tensors(outputs) if output.is_floating_point()]
     if not found or any(x.ndim == 0 or len(x) != len(found[0]) for x in found):
         raise VirtualPoolError(
@@ -91,10 +93,46 @@ def _found(model: nn.Module, batch: Any) -> list[Tensor]:
     return found
 
 
-def check_alike(actual: Tensor, expected: Tensor) -> None:
-    """Refuses outputs that have another shape than the original's."""
-    if actual.shape != expected.shape:
+def _maps(detector: Any, images: Any) -> Any:
+    prepared, _ = detector.transform([*images])
+    maps = tensors(detector.backbone(prepared.tensors))
+    head = detector.rpn.head if hasattr(detector, "rpn") else detector.head
+    return maps, head(maps)
+
+
+def compared(
+    model: nn.Module, found: list[Tensor], expected: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """A model's outputs and the original's, both (samples, values) in float32 on the CPU.
+
+    Of a detector each output counts alike, in parts of the original's norm. Where its images have
+    another scale, its maps are resized to the original's, and its boxes and classes are left out.
+
+    Raises:
+        VirtualPoolError: they are not alike.
+    """
+    if transforms_of(model) and len(found) == len(expected):
+        pairs = [_alike(*pair) for pair in zip(found, expected, strict=True)]
+        found, expected = (list(each) for each in zip(*filter(None, pairs), strict=True))
+    one, other = _flat(found), _flat(expected)
+    if one.shape != other.shape:
         raise VirtualPoolError(
-            f"The model gives {tuple(actual.shape)} values where the original gives "
-            f"{tuple(expected.shape)}; give the same network, pooled."
+            f"The model gives {tuple(one.shape)} values where the original gives "
+            f"{tuple(other.shape)}; give the same network, pooled."
         )
+    return one, other
+
+
+def _alike(output: Tensor, like: Tensor) -> tuple[Tensor, Tensor] | None:
+    """A detector's output in the size of the original's, both in parts of the latter's norm."""
+    if output.ndim == 4 and output.shape != like.shape:
+        output = functional.interpolate(output, like.shape[2:], mode="bilinear")
+    if output.shape != like.shape:
+        return None
+    norm = like.flatten(1).norm(dim=1).clamp_min(torch.finfo(like.dtype).tiny)
+    norm = norm.view(-1, *[1] * (like.ndim - 1))
+    return output / norm, like / norm
+
+
+def _flat(found: list[Tensor]) -> Tensor:
+    return torch.cat([x.unsqueeze(-1).flatten(1).float() for x in found], 1).cpu()

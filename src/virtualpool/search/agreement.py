@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import fingerprint
 from virtualpool.graph.inputs import images_in, tensors
-from virtualpool.measure.agreement import check_alike, outputs_of
+from virtualpool.measure.agreement import compared, outputs_of
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
 
@@ -21,7 +21,8 @@ def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
 
     The score is 1 - ||y' - y|| / ||y||, with y the output of `original` now for a sample and y'
     the model's: the mean over all samples, with its standard error. Outputs in tuples,
-    lists and dicts are taken together.
+    lists and dicts are taken together. Of a detector of torchvision its backbone's maps
+    and the outputs of the head behind them are compared, each of them counts alike.
 
     >>> network = nn.Conv2d(3, 4, 3)
     >>> evaluate = output_agreement(network, [torch.rand(2, 3, 8, 8)])
@@ -54,7 +55,8 @@ def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
                     f"Batch {index} is another one than at first, so outputs cannot be compared; "
                     "give batches in a fixed order (no shuffle) without random transforms."
                 )
-            agreements.append(_agreement(outputs_of(model, batch), expected[index][1]))
+            outputs = compared(model, outputs_of(model, batch), expected[index][1])
+            agreements.append(_agreement(*outputs))
         return Score.of(torch.cat(agreements), unit=_UNIT)
 
     return evaluate
@@ -65,6 +67,5 @@ def _identity(batch: Any) -> str:
 
 
 def _agreement(actual: Tensor, expected: Tensor) -> Tensor:
-    check_alike(actual, expected)
     smallest = torch.finfo(expected.dtype).tiny
     return 1 - (actual - expected).norm(dim=1) / expected.norm(dim=1).clamp_min(smallest)
