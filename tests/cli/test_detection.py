@@ -1,6 +1,7 @@
 """`--task detection`, in this process."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,14 +88,17 @@ def test_a_network_and_a_task_that_do_not_fit_are_refused(
     assert "A detector is judged by virtualpool.tasks.detection (--task detection)." in said
 
 
-def test_without_labels_the_outputs_before_boxes_are_compared(
-    run: Run, detector: str, boxes: Path, tmp_path: Path
-) -> None:
-    asking = asked("tune", detector, boxes, "--no-labels", "--sizes", "2")
-    timing = ["--recover", "none", "--repeats", "1", "--threads", "1"]
-    result = run(*asking, *timing, "--run-dir", tmp_path / "run")
+def test_images_without_boxes_will_do(run: Run, detector: str, boxes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(boxes / "JPEGImages", folder)
+    (folder / "h.jpg").unlink()  # it is broken
+    asking = asked("tune", detector, folder, "--no-labels", "--sizes", "2", "--epochs", "1")
+    timing = ["--repeats", "1", "--threads", "1", "--run-dir", tmp_path / "run"]
+    result = run(*asking, *timing)
     assert result.exit_code == 0, result.output
     assert "output agreement" in result.stdout
+    assert "5 training and 2 test images, labels are not read" in result.stderr
+    assert run("report", tmp_path / "run").exit_code == 0
 
 
 def test_apply_reconstructs_a_detector_with_images_as_it_takes_them(

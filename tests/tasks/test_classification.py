@@ -126,6 +126,22 @@ class TestSubset:
             self.labels(make_folder(THREE), subset=count)
 
 
+def test_a_folder_without_classes(make_folder):
+    folder = make_folder({"some": {"a": 5, "b": 5}})
+    with pytest.raises(VirtualPoolError, match=r"without labels \(--no-labels\) from any"):
+        load_data(folder, preprocessing=Preprocessing(8))
+    data = load_data(folder, preprocessing=Preprocessing(8), labels=False)
+    assert data.train is not None
+    found = [sum(len(images) for images, _ in part) for part in (data.train, data.test)]
+    assert found == [8, 2]
+    assert len(next(iter(data.some_training_images(6)))[0]) == 6
+
+
+def test_folders_of_classes_are_read_as_such_without_labels(make_folder):
+    folder = make_folder({"train": {"a": 2, "b": 2}, "test": {"a": 1, "b": 1}})
+    assert load_data(folder, preprocessing=Preprocessing(8), labels=False).classes == ["a", "b"]
+
+
 def test_a_folder_without_preprocessing_is_refused(make_folder):
     with pytest.raises(VirtualPoolError, match="say how these images are prepared"):
         load_data(make_folder(TWO))

@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from virtualpool.tasks.folders import ClassFolders
+from virtualpool.errors import VirtualPoolError
+from virtualpool.tasks.folders import ClassFolders, without_labels
 
 from .conftest import write_image
 
@@ -80,3 +81,28 @@ def test_files_that_are_no_images_and_classes_without_any(folder):
     (folder / "all" / "cow").mkdir()
     with pytest.raises(FileNotFoundError, match="no image in the folder of the class cow"):
         labels(folder)
+
+
+def test_images_without_labels_have_one_in_five_held_out(tmp_path):
+    for place in range(11):
+        write_image(tmp_path / str(place % 3) / f"{place}.png")
+    train, test = without_labels(tmp_path)
+    assert (len(train), len(test)) == (8, 3)
+    assert len({*train, *test}) == 11
+    assert without_labels(tmp_path) == (train, test)
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_images_without_labels_keep_their_splits(tmp_path, split):
+    train = write_image(tmp_path / "train" / "a.png")
+    test = [write_image(tmp_path / split / name) for name in ("b.png", "deep/c.png")]
+    assert without_labels(tmp_path) == ([train], test)
+
+
+def test_folders_without_an_image_to_judge_by_are_refused(tmp_path):
+    write_image(tmp_path / "some" / "train" / "a.png")
+    (tmp_path / "some" / "test").mkdir()
+    with pytest.raises(VirtualPoolError, match="no image in it or in its folders"):
+        without_labels(tmp_path / "some")
+    with pytest.raises(VirtualPoolError, match="no such folder"):
+        without_labels(tmp_path / "none")

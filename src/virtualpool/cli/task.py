@@ -142,8 +142,8 @@ def open_task(
     size = batch_size or _BATCH_SIZES[task]
     shared = {"batch_size": size, "subset": subset, "workers": workers, "seed": seed}
     opening: Any = {
-        "classification": _for_classification,
-        "detection": _for_detection,
+        "classification": partial(_for_classification, labels=labels),
+        "detection": partial(_for_detection, labels=labels),
         "segmentation": partial(_for_segmentation, ignored=ignored),
     }[task]
     check_layout(source, task)
@@ -153,7 +153,9 @@ def open_task(
         data, images, prepared = opening(network, source, preparation, shared)
     if task == "classification" and labels:
         check_logits(network.module, images, source, data.classes)
-    said = understood(task, model, weights, network, source, data, preparation, prepared, where)
+    said = understood(
+        task, model, weights, network, source, data, preparation, prepared, where, labels=labels
+    )
     for subject, what in said.items():
         messages().print(f"{subject + ':':<9}{what}")
     settings = {
@@ -171,10 +173,10 @@ def open_task(
 
 
 def _for_classification(
-    network: Network, source: str, preparation: Preparation, shared: dict[str, Any]
+    network: Network, source: str, preparation: Preparation, shared: dict[str, Any], *, labels: bool
 ) -> tuple[classification.Classification, Any, dict[str, Any]]:
     prepared = preparation.for_images(source, network)
-    data = classification.load_data(source, preprocessing=prepared, **shared)
+    data = classification.load_data(source, preprocessing=prepared, labels=labels, **shared)
     return data, example_images(network, prepared.size), asdict(prepared)
 
 
@@ -206,12 +208,13 @@ def check_logits(
 
 
 def _for_detection(
-    network: Network, source: str, preparation: Preparation, shared: dict[str, Any]
+    network: Network, source: str, preparation: Preparation, shared: dict[str, Any], *, labels: bool
 ) -> tuple[detection.Detection, Any, dict[str, Any]]:
     augmentation = preparation.for_boxes()
-    data = detection.load_data(source, augmentation=augmentation, **shared)
+    data = detection.load_data(source, augmentation=augmentation, labels=labels, **shared)
     _say_left_out(source, data)
-    _check_classes(network.module, source, data.classes)
+    if labels:
+        _check_classes(network.module, source, data.classes)
     # A detector takes longer the more it finds, so it is timed on a real image.
     images = next((images for images, _ in data.test if images), None)
     if images is None:

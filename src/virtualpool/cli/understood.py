@@ -21,18 +21,21 @@ def understood(
     preparation: Preparation,
     prepared: dict[str, Any],
     device: torch.device,
+    *,
+    labels: bool,
 ) -> dict[str, str]:
     """The network, its weights, the images and where all of that comes from, by subject."""
     kind = type(network.module).__name__
     millions = sum(each.numel() for each in network.module.parameters()) / 1e6
-    classes = "1 class" if len(data.classes) == 1 else f"{len(data.classes)} classes"
+    number = "1 class" if len(data.classes) == 1 else f"{len(data.classes)} classes"
+    classes = f"{number} ({some(data.classes, 5)})" if labels else "labels are not read"
     named = weights if weights not in (None, RANDOM) else _NONE
     how = _prepared(preparation, prepared), preparation.origin(task, source, network)
     threads = f", {count(torch.get_num_threads(), 'thread')}" if device.type == "cpu" else ""
     return {
         "network": f"{model}, {kind}, {millions:.3g} million parameters",
         "weights": named,
-        "data": f"{source}: {_images(data)}, {classes} ({some(data.classes, 5)})",
+        "data": f"{source}: {_images(data)}, {classes}",
         "images": "; ".join(filter(None, how)),
         "device": f"{device}{threads}",
     }

@@ -64,6 +64,7 @@ def load_data(
     subset: int | None = None,
     workers: int | None = None,
     seed: int = 0,
+    labels: bool = True,
 ) -> Classification:
     """Opens a classification data set.
 
@@ -82,6 +83,8 @@ def load_data(
         workers: processes that decode images; None for two, or one on one core. Images of at most
             64 x 64 need none.
         seed: chooses the subset.
+        labels: False takes any folder of images, too: its splits train and test, or four of five
+            images and the fifth. All labels are 0 then.
 
     Raises:
         VirtualPoolError: the source is not there or laid out otherwise, a download failed, or the
@@ -92,7 +95,7 @@ def load_data(
     >>> images.shape, labels.bincount().tolist(), len(data.classes)
     (torch.Size([100, 3, 32, 32]), [10, 10, 10, 10, 10, 10, 10, 10, 10, 10], 10)
     """
-    opened = open_source(source)
+    opened = open_source(source, labels=labels)
     chosen = preprocessing or opened.preprocessing
     if chosen is None:
         raise VirtualPoolError(

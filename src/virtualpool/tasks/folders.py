@@ -1,4 +1,4 @@
-"""Images in folders by class, where links may go round in circles."""
+"""Images in folders, by class or without labels, where links may go round in circles."""
 
 import logging
 import os
@@ -6,13 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from PIL.Image import Image
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.decoding import opened
 from virtualpool.words import some
 
 _log = logging.getLogger(__name__)
+
+TEST = ("test", "val", "valid", "validation")
+"""Names of the split that judges."""
+HELD_OUT = 5
+"""One of so many images without labels is held out."""
 
 Identity = tuple[int, int]
 """Device and inode: the same of a folder and of all links to it."""
@@ -43,6 +51,47 @@ class ClassFolders(ImageFolder):
         if empty:
             raise FileNotFoundError(f"no image in the folder of the class {some(empty)}")
         return found
+
+
+class ImageFiles:
+    """Image files without labels, as torchvision's data sets of one class are."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+        self.classes = ["image"]
+        self.targets = [0] * len(paths)
+        self.samples = [(str(path), 0) for path in paths]
+
+    def __getitem__(self, index: int) -> tuple[Image, int]:
+        return opened(self.paths[index]), 0
+
+
+def without_labels(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a folder without labels: some to train with, and some to judge by.
+
+    They are the images of its splits train and test (or val, valid, validation). A folder without
+    these gives one image in five to judge by, the same ones each time.
+
+    Raises:
+        VirtualPoolError: there is no such folder, or none to judge by is in it.
+    """
+    if not folder.is_dir():
+        raise VirtualPoolError(f"{folder}: no such folder; give one that holds images.")
+    split = next((name for name in TEST if (folder / name).is_dir()), None)
+    if split is not None:
+        train, test = [*images_in(folder / "train")], [*images_in(folder / split)]
+    else:
+        every = [*images_in(folder)]
+        drawn = torch.randperm(len(every), generator=torch.Generator().manual_seed(0)).tolist()
+        held_out = set(drawn[: -(-len(every) // HELD_OUT)])
+        train = [path for place, path in enumerate(every) if place not in held_out]
+        test = [every[place] for place in sorted(held_out)]
+    if not test:
+        raise VirtualPoolError(
+            f"{folder}: no image in it or in its folders that could judge; give one that holds a "
+            "few hundred."
+        )
+    return train, test
 
 
 def images_in(folder: Path) -> Iterator[Path]:

@@ -9,14 +9,13 @@ from torchvision import datasets
 from virtualpool.errors import VirtualPoolError
 from virtualpool.files import cache_folder
 from virtualpool.tasks.decoding import opened
-from virtualpool.tasks.folders import ClassFolders
+from virtualpool.tasks.folders import TEST, ClassFolders, ImageFiles, without_labels
 from virtualpool.tasks.images import LabelledImages
 from virtualpool.tasks.preprocessing import CIFAR10, CIFAR100, Preprocessing
 from virtualpool.tasks.sample import cifar10_sample
 from virtualpool.words import some
 
 _IMAGENET = Preprocessing(224, resize=256, augmentation="resized crop")
-_TEST = ("test", "val", "valid", "validation")
 _LAYOUT = "<folder>/{train,test}/<class>/<image> (or val, valid or validation in place of test)"
 
 
@@ -29,12 +28,13 @@ class Source:
     preprocessing: Preprocessing | None = None
 
 
-def open_source(source: str | Path) -> Source:
+def open_source(source: str | Path, *, labels: bool = True) -> Source:
     """Finds the images that `source` names; nothing is decoded yet.
 
     Args:
         source: a folder `<split>/<class>/<image>`; "sample:cifar10"; "torchvision:CIFAR10" or
             "torchvision:CIFAR100", each with ":<root>" if wanted; "torchvision:ImageNet:<root>".
+        labels: False takes a folder without classes, too.
 
     Raises:
         VirtualPoolError: there is no such source, it is laid out otherwise, or it cannot be
@@ -47,7 +47,10 @@ def open_source(source: str | Path) -> Source:
         raise VirtualPoolError(f"{text}: the only sample in the package is sample:cifar10.")
     if text.startswith("torchvision:"):
         return _torchvision(text)
-    return _folder(Path(source))
+    if labels or has_classes(Path(source)):
+        return _folder(Path(source))
+    train, test = without_labels(Path(source))
+    return Source(ImageFiles(train) if train else None, ImageFiles(test))
 
 
 def _torchvision(text: str) -> Source:
@@ -90,7 +93,7 @@ def has_classes(folder: Path) -> bool:
     >>> has_classes(Path("nowhere"))
     False
     """
-    splits = (folder / split for split in ("train", *_TEST))
+    splits = (folder / split for split in ("train", *TEST))
     return any(each.is_dir() for split in splits for each in split.glob("*"))
 
 
@@ -98,12 +101,12 @@ def _folder(folder: Path, preprocessing: Preprocessing | None = None) -> Source:
     if not folder.is_dir():
         raise VirtualPoolError(f"{folder}: no such folder; images are read from {_LAYOUT}.")
     found = sorted(child.name for child in folder.iterdir() if child.is_dir())
-    test = next((split for split in _TEST if split in found), None)
+    test = next((split for split in TEST if split in found), None)
     if test is None:
         raise VirtualPoolError(
             f"{folder}: no test, val, valid or validation folder in it"
             f"{f', only {some(found, 5)}' if found else ', and no folder at all'}; "
-            f"images are read from {_LAYOUT}."
+            f"images are read from {_LAYOUT}, or without labels (--no-labels) from any folder."
         )
     train = _split(folder / "train") if "train" in found else None
     tested = _split(folder / test)
@@ -120,4 +123,7 @@ def _split(folder: Path) -> Any:
     try:
         return ClassFolders(folder)
     except FileNotFoundError as error:
-        raise VirtualPoolError(f"{folder}: {error}; images are read from {_LAYOUT}.") from error
+        raise VirtualPoolError(
+            f"{folder}: {error} Images are read from {_LAYOUT}, or without labels (--no-labels) "
+            "from any folder."
+        ) from error

@@ -5,19 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL.Image import Image
 from torch import Tensor
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.observer import Observer, unobserved
-from virtualpool.tasks.decoding import opened
-from virtualpool.tasks.folders import images_in
+from virtualpool.tasks.folders import HELD_OUT, ImageFiles, images_in
 from virtualpool.tasks.images import Images
 from virtualpool.tasks.preprocessing import Preprocessing
 
 _BATCH = 64
-_HELD_OUT = 5
-"""One of so many images is held out."""
 _FEWEST = 3
 
 
@@ -62,7 +58,7 @@ def load_unlabelled(
     folder = Path(folder)
     if not folder.is_dir():
         raise VirtualPoolError(f"{folder}: no such folder; give one that holds images.")
-    files = _Files(list(images_in(folder)))
+    files = ImageFiles(list(images_in(folder)))
     if not files.paths:
         raise VirtualPoolError(
             f"{folder}: no image in it or in its folders; give one that holds {_FEWEST} at least, "
@@ -71,7 +67,7 @@ def load_unlabelled(
     order = torch.randperm(len(files.paths), generator=torch.Generator().manual_seed(seed)).tolist()
     plain = replace(preprocessing, augmentation="none")
     images = Images(files, plain, training=False, indices=order)
-    wanted, read = min(len(order), count + count // (_HELD_OUT - 1)), []
+    wanted, read = min(len(order), count + count // (HELD_OUT - 1)), []
     for first in range(0, len(order), _BATCH):
         done = sum(map(len, read))
         if done >= wanted:
@@ -86,18 +82,5 @@ def load_unlabelled(
             f"{folder}: {len(found)} of {len(order)} images in it can be read; give {_FEWEST} at "
             "least, better a few hundred."
         )
-    held = max(1, len(found) // _HELD_OUT)
+    held = max(1, len(found) // HELD_OUT)
     return Unlabelled(found[:-held].split(_BATCH), found[-held:].split(_BATCH), images.skipped)
-
-
-class _Files:
-    """The files of images as a data set of one class."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-        self.classes = ["image"]
-        self.targets = [0] * len(paths)
-        self.samples = [(str(path), 0) for path in paths]
-
-    def __getitem__(self, index: int) -> tuple[Image, int]:
-        return opened(self.paths[index]), 0

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 
 from virtualpool import VirtualPoolError
 from virtualpool.tasks.detection import load_data
@@ -65,6 +66,19 @@ def test_folders_without_boxes_are_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(VirtualPoolError, match=r"VOC's layout is .* COCO's is"):
             load_data(folder)
+
+
+def test_images_without_boxes(tmp_path):
+    for place in range(6):
+        Image.new("RGB", (10 + place, 8)).save(tmp_path / f"{place}.png")
+    data = load_data(tmp_path, labels=False)
+    assert data.train is not None
+    assert (data.classes, len(data.splits["train"].images)) == ([], 4)
+    images, targets = next(iter(data.train))
+    assert [image.shape[1] for image in images] == [8, 8]
+    assert [target["boxes"].shape for target in targets] == [(0, 4), (0, 4)]
+    assert sum(len(images) for images, _ in data.test) == 2
+    assert sum(len(images) for images, _ in data.some_training_images(3)) == 3
 
 
 def test_training_images_without_objects_are_refused(make_voc):

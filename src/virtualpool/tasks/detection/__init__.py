@@ -74,6 +74,7 @@ def load_data(
     subset: int | None = None,
     workers: int | None = None,
     seed: int = 0,
+    labels: bool = True,
 ) -> Detection:
     """Opens a detection data set in the layout of VOC or of COCO.
 
@@ -93,13 +94,15 @@ def load_data(
         subset: use only this many test images, drawn at random.
         workers: processes that decode images; None for two, or one on one core.
         seed: chooses the subset.
+        labels: False takes any folder of images, too: its splits train and test, or four of five
+            images and the fifth. Nothing is marked in them, and there are no classes.
 
     Raises:
         VirtualPoolError: the folder is not there or laid out otherwise, nothing in it can be used,
             or COCO's layout is read without pycocotools.
     """
     folder = Path(source)
-    train, test, classes = read_marked(folder)
+    train, test, classes = read_marked(folder, labels=labels)
     chosen = None if subset is None else _drawn(len(test.images), subset, seed)
     tested = Images(test, classes, training=False, indices=chosen)
     batches = None

@@ -52,7 +52,8 @@ class Images(Dataset[Any]):
             raise VirtualPoolError(f"augmentation is {augmentation!r}; there are: {known}.")
         images = split.images if indices is None else [split.images[index] for index in indices]
         self.classes = classes
-        self._images = [it for it in images if not training or not it.ignored.all()]
+        every = not training or not split.labels
+        self._images = [it for it in images if every or not it.ignored.all()]
         self._left_out = split.skipped
         self._training = training
         self._augmentations = _AUGMENTATIONS[augmentation] if training else []

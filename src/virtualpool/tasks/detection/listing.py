@@ -8,10 +8,15 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.detection import coco, voc
 from virtualpool.tasks.detection.objects import Objects, Split
+from virtualpool.tasks.folders import without_labels
 
 
-def read_marked(folder: Path) -> tuple[Split | None, Split, list[str]]:
+def read_marked(folder: Path, *, labels: bool = True) -> tuple[Split | None, Split, list[str]]:
     """The training split, the test split and the classes of a folder as VOC or COCO lay it out.
+
+    Args:
+        folder: has images.
+        labels: False takes a folder of images without boxes, too, which has no classes.
 
     Raises:
         VirtualPoolError: it is laid out otherwise, or nothing in it can be used.
@@ -20,6 +25,12 @@ def read_marked(folder: Path) -> tuple[Split | None, Split, list[str]]:
         return voc.read_voc(folder)
     if coco.is_coco(folder):
         return coco.read_coco(folder)
+    if not labels:
+        train, test = (
+            Split([_unmarked(path) for path in paths], labels=False)
+            for paths in without_labels(folder)
+        )
+        return train if train.images else None, test, []
     raise VirtualPoolError(
         f"{folder}: no such folder, or none with boxes; VOC's layout is {voc.LAYOUT}, COCO's is "
         f"{coco.LAYOUT}."

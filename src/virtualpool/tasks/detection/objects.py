@@ -54,12 +54,14 @@ class Split:
         skipped: of images that were left out the file, and why.
         dropped: of boxes that were left out the file, and why.
         clipped: of boxes that were clipped to their image the file.
+        labels: whether objects are marked at all.
     """
 
     images: list[Objects] = field(default_factory=list, repr=False)
     skipped: dict[Path, str] = field(default_factory=dict)
     dropped: list[tuple[Path, str]] = field(default_factory=list)
     clipped: list[Path] = field(default_factory=list)
+    labels: bool = True
 
     def left_out(self, shown: int = 3) -> str:
         """The files and boxes left out, counted, with the first reasons; empty without any."""
