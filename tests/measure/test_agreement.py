@@ -31,19 +31,14 @@ def test_each_output_of_a_detector_counts_alike(place):
     original, changed = tiny_detector().eval(), tiny_detector().eval()
     images = [torch.rand(3, 30, 40), torch.rand(3, 36, 32)]
     assert agreement(changed, original, [images]).cosine == pytest.approx(1)
-    changed.get_submodule(place).weight.data.mul_(-1)
-    maps, (objects, corrections) = _outputs(original, images)
-    other_maps, (others, other_corrections) = _outputs(changed, images)
-    pairs = zip(
-        (maps, *objects, *corrections), (other_maps, *others, *other_corrections), strict=True
-    )
-    cosines, norms = [], []
-    for one, other in pairs:
-        one, other = one.flatten(1), other.flatten(1)
-        scale = one.norm(dim=1)
-        cosines.append((one * other).sum(1) / scale**2)
-        norms.append((other.norm(dim=1) / scale).square())
-    expected = sum(cosines) / 3**0.5 / sum(norms).sqrt()
+    changed.get_parameter(f"{place}.weight").data.mul_(-1)
+    pairs = zip(_outputs(original, images), _outputs(changed, images), strict=True)
+    scaled = [
+        (one / one.norm(dim=1, keepdim=True), other / one.norm(dim=1, keepdim=True))
+        for one, other in pairs
+    ]
+    one, other = (torch.cat(each, 1) for each in zip(*scaled, strict=True))
+    expected = (one * other).sum(1) / one.norm(dim=1) / other.norm(dim=1)
     found = agreement(changed, original, [images])
     assert (found.samples, found.top1) == (2, None)
     assert found.cosine == pytest.approx(float(expected.mean()), abs=1e-5)
@@ -52,7 +47,8 @@ def test_each_output_of_a_detector_counts_alike(place):
 @torch.no_grad()
 def _outputs(detector, images):
     maps = detector.backbone(detector.transform(images)[0].tensors)
-    return maps, detector.rpn.head([maps])
+    (objects,), (corrections,) = detector.rpn.head([maps])
+    return [each.flatten(1) for each in (maps, objects, corrections)]
 
 
 @pytest.mark.parametrize("name", ["faster_rcnn", "retinanet"])
