@@ -1,6 +1,7 @@
 """`--task segmentation`, in this process."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,20 @@ def test_sensitivity_is_that_of_the_miou(run: Run, as_json: Run, folder: Path) -
     assert {"pixel accuracy", "boundary F", "IoU of class 0"} <= set(found["baseline"]["metrics"])
     result = run(*asked("sensitivity", folder, "--no-labels"))
     assert "output agreement on 3 images" in result.stdout
+
+
+def test_images_without_masks_will_do(run: Run, folder: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(folder / "train", images)
+    asks = asked("tune", images, "--no-labels", "--sizes", "2", "--run-dir", tmp_path / "run")
+    asks[1] = f"{folder / 'network.py'}:tiny"
+    result = run(*asks, "--epochs", "1", "--repeats", "1", "--threads", "1")
+    assert result.exit_code == 0, result.output
+    assert "3 training and 1 test images, labels are not read" in result.stderr
+    assert run("report", tmp_path / "run").exit_code == 0
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "difference" in page
+    assert "truth" not in page
 
 
 @pytest.mark.parametrize("recover", ["labels", "reconstruction,distillation+labels"])

@@ -144,7 +144,7 @@ def open_task(
     opening: Any = {
         "classification": partial(_for_classification, labels=labels),
         "detection": partial(_for_detection, labels=labels),
-        "segmentation": partial(_for_segmentation, ignored=ignored),
+        "segmentation": partial(_for_segmentation, ignored=ignored, labels=labels),
     }[task]
     check_layout(source, task)
     # Random weights, too, are the same when a run goes on, and in all of several processes.
@@ -225,13 +225,19 @@ def _for_detection(
 
 
 def _for_segmentation(
-    network: Network, source: str, preparation: Preparation, shared: dict[str, Any], *, ignored: int
+    network: Network,
+    source: str,
+    preparation: Preparation,
+    shared: dict[str, Any],
+    *,
+    ignored: int,
+    labels: bool,
 ) -> tuple[segmentation.Segmentation, Any, dict[str, Any]]:
     prepared = preparation.for_masks()
     with evaluating(network.module), torch.no_grad():
         # How many classes there are is known by the network, where no file says their names.
         count = logits_in(network.module(torch.zeros(1, 3, _SIDE, _SIDE))).shape[1]
-    given: Any = {"preparation": prepared, "ignored": ignored}
+    given: Any = {"preparation": prepared, "ignored": ignored, "labels": labels}
     data = segmentation.load_data(source, classes=count, **given, **shared)
     _say_left_out(source, data)
     if len(data.classes) != count:

@@ -1,5 +1,6 @@
 """Segmentation data: the layout, bad masks, and images and masks that move together."""
 
+import shutil
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,24 @@ def test_later_such_a_mask_is_skipped(street, monkeypatch):
     data = load_data(street, workers=0)
     assert evaluator(data.test)(Bright()).samples == 2
     assert [Path(name).name for name in data.skipped] == ["2.png"]
+
+
+def test_images_without_masks(street):
+    shutil.rmtree(street / "trainannot")
+    shutil.rmtree(street / "testannot")
+    (street / "test" / "broken.png").write_bytes(b"no image")
+    data = load_data(street, classes=2, labels=False)
+    assert data.train is not None
+    assert [len(data.splits[name].pairs) for name in ("train", "test")] == [4, 3]
+    assert [path.name for path in data.splits["test"].skipped] == ["broken.png"]
+    for images, masks in (next(iter(data.train)), next(iter(data.test))):
+        assert masks.shape == (len(images), *images.shape[2:])
+        assert (masks == data.ignored).all()
+
+
+def test_folders_of_masks_are_read_as_such_without_labels(street):
+    masks = torch.cat([masks for _, masks in load_data(street, labels=False).test])
+    assert set(masks.unique().tolist()) == {0, 1, 255}
 
 
 def test_the_layout_and_the_classes_are_asked_for(street, tmp_path):

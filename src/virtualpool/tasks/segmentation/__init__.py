@@ -129,6 +129,7 @@ def load_data(
     subset: int | None = None,
     workers: int | None = None,
     seed: int = 0,
+    labels: bool = True,
 ) -> Segmentation:
     """Opens a segmentation data set, in folders of its own or in those of VOC or Cityscapes.
 
@@ -154,13 +155,15 @@ def load_data(
         subset: use only this many test images, drawn at random.
         workers: processes that decode images; None for two, or one on one core.
         seed: chooses the subset.
+        labels: False takes any folder of images, too: its splits train and test, or four of five
+            images and the fifth. All pixels of their masks are ignored ones.
 
     Raises:
         VirtualPoolError: the folder is not there or laid out otherwise, nothing in it can be used,
             the classes are not known, or a mask holds a number that is no class.
     """
     folder, prepared = Path(source), preparation or Preparation()
-    splits = read_splits(folder)
+    splits = read_splits(folder, labels=labels)
     names = _names(folder, classes)
     held: set[int] = set()
     for split in splits.values():
@@ -220,8 +223,10 @@ def _pixels_in(pairs: Sequence[Pair], classes: int, ignored: int) -> Tensor:
     """How many pixels of each class the masks hold that can be read."""
     counts = torch.zeros(classes, dtype=torch.int64)
     for pair in pairs:
+        if pair.mask is None:
+            continue
         try:
-            mask = read_mask(pair)
+            mask = read_mask(pair.mask, pair.numbers)
         except Exception:  # it is named when it is met
             continue
         counted = mask[(mask != ignored) & (mask < classes)]

@@ -60,13 +60,14 @@ def _seen(
             name: found_in(image[None], model, len(data.classes), truth.shape)[0]
             for name, model in models.items()
         }
-        yield split.pairs[place].image.name, image, {"truth": truth} | masks
+        pair = split.pairs[place]
+        yield pair.image.name, image, ({"truth": truth} if pair.mask else {}) | masks
 
 
 def _row(
     name: str, image: Tensor, masks: dict[str, Tensor], data: "Segmentation"
 ) -> dict[str, Any]:
-    original, pooled = [*masks.values()][1:]
+    original, pooled = [*masks.values()][-2:]
     drawn = {name: coloured(mask, len(data.classes)) for name, mask in masks.items()}
     alike = float((original == pooled).float().mean())
     return {

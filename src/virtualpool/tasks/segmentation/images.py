@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -147,13 +148,19 @@ class Images(Dataset[Any]):
         pair = self._pairs[position]
         try:
             image = functional.pil_to_tensor(in_colour(opened(pair.image)))
-            mask = read_mask(pair)
-            check_values(mask, len(self.classes), self.ignored)
+            mask = self._mask(pair, image)
         except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
             _log.warning("%s cannot be read and is skipped (%s)", pair.image, error)
             self._unreadable[position] = True
             return None
         return image, mask
+
+    def _mask(self, pair: Pair, image: Tensor) -> Tensor:
+        if pair.mask is None:
+            return torch.full(image.shape[1:], self.ignored)
+        mask = read_mask(pair.mask, pair.numbers)
+        check_values(mask, len(self.classes), self.ignored)
+        return mask
 
     def _prepared(self, image: Tensor, mask: Tensor) -> Example:
         both: Any = Image(image), Mask(mask)
@@ -165,13 +172,18 @@ class Images(Dataset[Any]):
         return self._preparation.normalised(image), mask.long()
 
 
-def read_mask(pair: Pair) -> Tensor:
-    """The classes in a mask, (H, W) int64; a palette's colours stand for their numbers."""
-    values = np.asarray(opened(pair.mask)).astype(np.int64)
-    if pair.numbers is not None:
+def read_mask(path: Path, numbers: tuple[int, ...] | None = None) -> Tensor:
+    """The classes in a mask, (H, W) int64; a palette's colours stand for their numbers.
+
+    Args:
+        path: of its file.
+        numbers: as a `Pair` has them.
+    """
+    values = np.asarray(opened(path)).astype(np.int64)
+    if numbers is not None:
         # A number that the data set does not have stays, to be named.
-        mapped = np.take(pair.numbers, values, mode="clip")
-        values = np.where(values < len(pair.numbers), mapped, values)
+        mapped = np.take(numbers, values, mode="clip")
+        values = np.where(values < len(numbers), mapped, values)
     return torch.from_numpy(values)
 
 
@@ -217,8 +229,10 @@ def first_numbers(pairs: Sequence[Pair], classes: int, ignored: int, count: int)
     """
     numbers: set[int] = set()
     for pair in pairs[:count]:
+        if pair.mask is None:
+            continue
         try:
-            mask = read_mask(pair)
+            mask = read_mask(pair.mask, pair.numbers)
         except Exception:  # it is named when it is met
             continue
         try:

@@ -22,13 +22,13 @@ class Pair:
 
     Attributes:
         image: its file.
-        mask: the file of its mask.
+        mask: the file of its mask; none of an image without labels.
         numbers: of each number in the file the class, or the one of ignored pixels; none where the
             file has the classes themselves.
     """
 
     image: Path
-    mask: Path
+    mask: Path | None
     numbers: tuple[int, ...] | None = None
 
 
@@ -103,7 +103,7 @@ def _cityscapes_pair(folder: Path, image: Path) -> Pair:
 def _with_masks(pairs: Iterable[Pair]) -> list[Pair]:
     """All pairs; none where no mask is there at all, as in test splits without published masks."""
     found = list(pairs)
-    return found if any(pair.mask.is_file() for pair in found) else []
+    return found if any(pair.mask and pair.mask.is_file() for pair in found) else []
 
 
 _LEARNED = {each.id: each.train_id for each in Cityscapes.classes if 0 <= each.train_id < IGNORED}

@@ -7,7 +7,15 @@ from PIL import Image
 
 from virtualpool.errors import VirtualPoolError
 from virtualpool.tasks.decoding import size_of
-from virtualpool.tasks.segmentation.layouts import PLAIN, VOC, Layout, Pair, layout_of
+from virtualpool.tasks.folders import without_labels
+from virtualpool.tasks.segmentation.layouts import (
+    PLAIN,
+    VOC,
+    Layout,
+    Pair,
+    has_masks,
+    layout_of,
+)
 from virtualpool.words import count, some
 
 Size = tuple[int, int]
@@ -41,20 +49,32 @@ class Split:
         return f"{count(len(self.skipped), 'image')} left out ({some(reasons, 3)})"
 
 
-def read_splits(folder: Path) -> dict[str, Split]:
+def read_splits(folder: Path, *, labels: bool = True) -> dict[str, Split]:
     """The splits "train", where it is there, and "test" of a folder.
 
     An image is left out if its mask is missing, has another size, or colours in place of numbers.
+
+    Args:
+        folder: has images.
+        labels: False takes a folder of images without masks, too.
 
     Raises:
         VirtualPoolError: the folder is laid out otherwise, or no image in a split can be used.
     """
     layout = layout_of(folder)
+    if not labels and not has_masks(folder):
+        unlabelled = zip(("train", "test"), without_labels(folder), strict=True)
+        return {
+            name: _read(folder, layout, name, [Pair(path, None) for path in paths])
+            for name, paths in unlabelled
+            if paths
+        }
     pairs = {name: layout.pairs(folder, name) for name in ("train", *layout.tests)}
     test = next((name for name in layout.tests if pairs[name]), None)
     if test is None:
         said = f"the layout is {layout.said}"
         others = "" if layout is not PLAIN else f"; or as PASCAL VOC's or Cityscapes', {VOC.said}"
+        others += "; or without masks (--no-labels) any folder of images"
         there = sorted(each.name for each in folder.glob("*") if each.is_dir())
         raise VirtualPoolError(
             f"{folder}: no test images with masks in it, only {some(there, 5)}; {said}{others}."
@@ -100,10 +120,13 @@ def _read(folder: Path, layout: Layout, name: str, pairs: list[Pair]) -> Split:
 
 def _looked_at(pair: Pair) -> Size | str:
     """The size of a pair that can be used, as far as the heads of the files say, or why not."""
-    if not pair.mask.is_file():
+    if pair.mask and not pair.mask.is_file():
         return f"no mask {pair.mask.parent.name}/{pair.mask.name}"
     try:
-        image, mask = size_of(pair.image), size_of(pair.mask)
+        image = size_of(pair.image)
+        if pair.mask is None:
+            return image
+        mask = size_of(pair.mask)
         with Image.open(pair.mask) as opened:
             bands = opened.getbands()
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
