@@ -78,7 +78,9 @@ def test_cityscapes_has_the_classes_of_training(streets):
     assert data.train is not None
     _, masks = next(iter(data.train))
     assert sorted(masks.unique().tolist()) == [0, 7, 255]
-    assert data.splits["test"].pairs[0].mask.name == "bonn_val_gtFine_labelTrainIds.png"
+    mask = data.splits["test"].pairs[0].mask
+    assert mask is not None
+    assert mask.name == "bonn_val_gtFine_labelTrainIds.png"
     _, masks = next(iter(data.test))
     assert masks[0].tolist() == MASK.where(MASK != 20, 1).tolist()
 
@@ -104,6 +106,7 @@ def test_bad_masks_are_named_in_each_layout(request, layout, kind):
     folder = request.getfixturevalue(layout)
     pixels, said = BAD[kind]
     pair = layout_of(folder).pairs(folder, "train")[0]
+    assert pair.mask is not None
     pair.mask.unlink()
     if pixels is not None:
         mask = pair.mask.with_name(pair.mask.name.replace("labelIds", "labelTrainIds"))
