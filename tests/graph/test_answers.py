@@ -51,6 +51,13 @@ def of_the_length_of_the_shape(self, x):
     return x
 
 
+def of_each_length(self, x):
+    lengths = [*x.shape]
+    for length in x.shape[-2:]:
+        x = x * (length / length)
+    return x.reshape(lengths)
+
+
 def of_evenness(self, x):
     if x.shape[-1] % 2:
         return nn.functional.pad(x, (0, 1))
@@ -84,6 +91,7 @@ OTHERS: list[Any] = [
     (of_channels, IMAGES[:, :2], r"images.shape\[1\] == 3 is False here; the model was pooled"),
     (of_axes, IMAGES[0], r"images.dim\(\) == 3 is True here"),
     (of_the_length_of_the_shape, IMAGES[0], r"len\(images.shape\) == 4 is False here"),
+    (of_each_length, IMAGES[0], r"len\(images.shape\) == 4 is False here"),
     (of_evenness, IMAGES[..., :7], r"images.shape\[-1\] % 2 is True here"),
     (of_equal_sizes, torch.cat([IMAGES, IMAGES], 3), r"images.shape\[.*\] == .* is False here"),
     (of_gradients, IMAGES.clone().requires_grad_(), "images.requires_grad is True here"),

@@ -42,6 +42,13 @@ def of_a_ratio(x, convolution):
     return convolution(x) * float(x.shape[-1]) / math.sqrt(int(x.shape[-2]))
 
 
+def of_a_loop(x, convolution):
+    product = 1
+    for size in x.shape[-2:]:
+        product = product * size
+    return convolution(x) * product / sum(x.shape)
+
+
 def of_kinds(x, convolution):
     size = int(x.shape[-1])
     assert isinstance(size, int)
@@ -63,7 +70,7 @@ class Network(nn.Module):
         return self.second(self.use(images, self.first).relu())
 
 
-@pytest.mark.parametrize("use", [of_padding, of_a_size, of_a_ratio, of_kinds])
+@pytest.mark.parametrize("use", [of_padding, of_a_size, of_a_ratio, of_a_loop, of_kinds])
 def test_code_that_asks_for_the_number_of_a_size_is_pooled(use):
     torch.manual_seed(0)
     model = Network(use).double().eval()

@@ -132,6 +132,11 @@ class Tracer(fx.Tracer):
         self.create_node("call_function", check_answer, (written(obj.node), obj.node, answer), {})
         return answer
 
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        """See `torch.fx.Tracer`, which knows of no value how many items it has."""
+        length = self.length_of(obj)
+        return super().iter(obj) if length is None else (obj[place] for place in range(length))
+
     def length_of(self, proxy: fx.Proxy) -> int | None:
         """The number of axes, of a shape; None of any other value."""
         try:
