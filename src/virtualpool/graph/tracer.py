@@ -135,7 +135,9 @@ class Tracer(fx.Tracer):
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
         """See `torch.fx.Tracer`, which knows of no value how many items it has."""
         length = self.length_of(obj)
-        return super().iter(obj) if length is None else (obj[place] for place in range(length))
+        if length is None:
+            return super().iter(obj)
+        return (operator.getitem(obj, place) for place in range(length))  # pyright: ignore
 
     def length_of(self, proxy: fx.Proxy) -> int | None:
         """The number of axes, of a shape; None of any other value."""
