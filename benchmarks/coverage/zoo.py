@@ -27,7 +27,7 @@ from virtualpool.files import write_text
 from virtualpool.graph.inputs import tensors
 from virtualpool.words import count
 
-COLUMNS = ("network", "input", "convolutions", "eligible", "GMACs", "times fewer, pooled")
+COLUMNS = ("network", "image side", "convolutions", "eligible", "GMACs", "times fewer MACs, pooled")
 LITTLE = 3
 """Below so many times fewer multiply-accumulates a family of networks has a row of its own."""
 
@@ -119,18 +119,19 @@ def page(rows: list[Row], command: str) -> str:
     lines = [
         "# Every classification network of torchvision",
         "",
-        f"{sum(row.works for row in rows)} of {len(rows)} networks run with all eligible sites "
-        "pooled: outputs are finite and have the network's shapes, in eval and in training mode. "
-        "They then do so many times fewer multiply-accumulates (MACs):",
+        f"{sum(row.works for row in rows)} of {len(rows)} classification networks of torchvision "
+        "run with all eligible sites pooled: outputs are finite and have the network's shapes, in "
+        "eval and in training mode. How many times fewer multiply-accumulates (MACs) they then do:",
         "",
         table(["networks", "how many", "times fewer MACs"], gains(rows)),
-        f"Made on {datetime.date.today().isoformat()} with torch {torch.__version__} and "
-        f"torchvision {torchvision.__version__} by `{command}`, from random weights.",
+        "How fast they are is in [Speed](speed.md#classification-networks-of-torchvision).",
         "",
         *failures(rows),
         *reasons(rows),
-        "*Input* is the side of the images in pixels, *GMACs* are 10^9 per image, and the last "
-        "column is how many times fewer they are after `apply(model, image)`.",
+        "*Image side* is in pixels, *GMACs* are 10^9 MACs for an image. The last column says how "
+        "many times fewer they are after `vp.apply(model, image)`. Random weights, torch "
+        f"{torch.__version__}, torchvision {torchvision.__version__}, `{command}`, "
+        f"{datetime.date.today().isoformat()}.",
         "",
         table(COLUMNS, [row.cells() for row in rows]),
     ]
