@@ -119,33 +119,35 @@ def page(rows: list[Row], command: str) -> str:
             f"float64. {left.count(0)} of them interpolate no map any more.",
             "",
             table(
-                ["maps still interpolated", "networks"],
+                ["maps still interpolated", "number of networks"],
                 [
                     ["none", str(left.count(0))],
                     [f"1 to {MANY - 1}", str(some)],
                     [f"{MANY} and more", str(many)],
                 ],
             ),
-            f"Made on {datetime.date.today().isoformat()} with torch {torch.__version__} and timm "
-            f"{timm.__version__} by `{command}`: random weights, float64, all sites pooled.",
+            "All sites pooled, exact borders, random weights, float64, torch "
+            f"{torch.__version__}, timm {timm.__version__}, `{command}`, "
+            f"{datetime.date.today().isoformat()}.",
             "",
             "## Why maps are left",
             "",
-            "An operation needs a map in full if it is a sum or an activation at the end of a "
-            "stage, a depthwise convolution whose kernel runs faster on the full map, or an "
+            "Three kinds of operations need a map in full: a sum or an activation at the end of a "
+            "stage, a depthwise convolution whose kernel runs faster on the full map, and an "
             "operation without a rule ([the rules](../fusing.md#operations-and-their-rules)). The "
-            "two that ask most often, by the names of timm's modules and of operations. A name "
-            "such as `conv_dw` is a depthwise convolution, `act` an activation, `add` a sum; a "
-            "bare number is a module's place in a sequence:",
+            "table names the two that read most of the maps left, by timm's names of modules and "
+            "operations: `conv_dw` is a depthwise convolution, `act` an activation, `add` a sum, "
+            "and a number a module's place in a sequence.",
             "",
             table(
-                ["network", "maps left", "asks most", "maps", "asks next", "maps"],
+                ["network", "maps left", "most read by", "maps", "then by", "maps"],
                 [row.why() for row in rows if row.left],
             ),
             "## All networks",
             "",
             "- *MACs*: multiply-accumulates after pooling, as a part of those before.",
             "- *Sites fused*: the sites whose map is not interpolated.",
+            "- *Maps left*: the maps that are still interpolated. Several sites can share one.",
             "- *Difference*: of the fused network's outputs from the pooled one's, relative to the "
             "largest output.",
             "",
