@@ -74,5 +74,5 @@ def _table(
     forms: Sequence[str], runtimes: Sequence[str], cell: Callable[[str, str, str], str]
 ) -> str:
     columns = [(runtime, it) for runtime in runtimes for it in precisions(runtime)]
-    head = ["", *(f"{ENGINES[runtime].title}, {it}" for runtime, it in columns)]
+    head = ["network", *(f"{ENGINES[runtime].title}, {it}" for runtime, it in columns)]
     return table(head, ([form, *(cell(*column, form) for column in columns)] for form in forms))
