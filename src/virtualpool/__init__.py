@@ -30,7 +30,15 @@ if TYPE_CHECKING:  # what type checkers see
         by_reconstruction,
         reconstruct,
     )
-    from virtualpool.search import Frontier, Score, Target, output_agreement, search, sensitivity
+    from virtualpool.search import (
+        Frontier,
+        Score,
+        Target,
+        answer_agreement,
+        output_agreement,
+        search,
+        sensitivity,
+    )
     from virtualpool.sites import Site, sites
     from virtualpool.storage import load, save
     from virtualpool.summary import Summary, summary
@@ -50,6 +58,7 @@ __all__ = [
     "Unit",
     "VirtualPool",
     "VirtualPoolError",
+    "answer_agreement",
     "apply",
     "by_distillation",
     "by_labels",
@@ -94,7 +103,15 @@ lazy.export(  # what Python sees
             "by_reconstruction",
             "reconstruct",
         ],
-        "search": ["Frontier", "Score", "Target", "output_agreement", "search", "sensitivity"],
+        "search": [
+            "Frontier",
+            "Score",
+            "Target",
+            "answer_agreement",
+            "output_agreement",
+            "search",
+            "sensitivity",
+        ],
         "sites": ["Site", "sites"],
         "storage": ["load", "save"],
         "summary": ["Summary", "summary"],

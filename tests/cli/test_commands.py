@@ -211,7 +211,7 @@ def test_other_ways_to_find_the_sensitivity(
     assert found["baseline"]["samples"] == 6
     if "--no-labels" in options:
         assert found["baseline"]["value"] == 1
-        assert all(site["drop"] > 0 for site in found["sites"])
+        assert all(site["drop"] >= 0 for site in found["sites"])
         key = "recoverable_drop" if "--recoverable" in options else "drop"
         ranked = [site[key] for site in found["sites"]]
         assert ranked == sorted(ranked)

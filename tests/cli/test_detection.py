@@ -96,7 +96,7 @@ def test_images_without_boxes_will_do(run: Run, detector: str, boxes: Path, tmp_
     timing = ["--repeats", "1", "--threads", "1", "--run-dir", tmp_path / "run"]
     result = run(*asking, *timing)
     assert result.exit_code == 0, result.output
-    assert "output agreement" in result.stdout
+    assert "agreement %" in result.stdout
     assert "5 training and 2 test images, labels are not read" in result.stderr
     assert run("report", tmp_path / "run").exit_code == 0
 

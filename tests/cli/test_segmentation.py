@@ -48,7 +48,7 @@ def test_sensitivity_is_that_of_the_miou(run: Run, as_json: Run, folder: Path) -
     assert len(found["sites"]) == 3
     assert {"pixel accuracy", "boundary F", "IoU of class 0"} <= set(found["baseline"]["metrics"])
     result = run(*asked("sensitivity", folder, "--no-labels"))
-    assert "output agreement on 3 images" in result.stdout
+    assert " agreement on 3 images" in result.stdout
 
 
 def test_images_without_masks_will_do(run: Run, folder: Path, tmp_path: Path) -> None:

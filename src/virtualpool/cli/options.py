@@ -142,7 +142,7 @@ Labels = Annotated[
     typer.Option(
         "--labels/--no-labels",
         rich_help_panel=DATA,
-        help="Score by labels, or without them by agreement with the original's outputs.",
+        help="Score by labels, or without them by agreement with the original's answers.",
     ),
 ]
 

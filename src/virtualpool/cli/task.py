@@ -24,7 +24,7 @@ from virtualpool.graph.running import evaluating
 from virtualpool.measure.score import Evaluate
 from virtualpool.recover.precision import Precision
 from virtualpool.report import record, wording
-from virtualpool.search.agreement import output_agreement
+from virtualpool.search.answers import answer_agreement
 from virtualpool.search.run import Run
 from virtualpool.tasks import classification, detection, segmentation
 from virtualpool.tasks.detection import illustration as boxes
@@ -50,7 +50,7 @@ class Task:
         metric: by which a detector is judged.
         settings: must be the same when a run goes on.
         understood: the network, the images and the device in words, by subject.
-        labels: whether networks are judged by labels, or by agreement with this one's outputs.
+        labels: whether networks are judged by labels, or by agreement with this one's answers.
     """
 
     kind: Kind
@@ -77,7 +77,7 @@ class Task:
         """A judge of networks, on the test images."""
         test = self.data.test
         if not self.labels:
-            return output_agreement(self.module, test)
+            return answer_agreement(self.module, test)
         if self.kind == "detection":
             return detection.evaluator(test, metric=self.metric, mixed_precision=mixed_precision)
         if self.kind == "segmentation":

@@ -11,6 +11,7 @@ from virtualpool.recover import (
     by_reconstruction,
 )
 from virtualpool.search.agreement import output_agreement
+from virtualpool.search.answers import answer_agreement
 from virtualpool.search.frontier import Frontier, Point
 from virtualpool.search.planning import Target
 from virtualpool.search.rounds import Round, search
@@ -34,6 +35,7 @@ __all__ = [
     "SiteSensitivity",
     "Target",
     "Unit",
+    "answer_agreement",
     "by_distillation",
     "by_labels",
     "by_recalibration",

@@ -1,4 +1,4 @@
-"""A score without labels: how much of the original's output is left."""
+"""A score without labels: how much of the original's outputs is left."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -38,28 +38,60 @@ def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
         VirtualPoolError: there are no batches, they can be gone through only once or differ from
             the first time, or the outputs are no tensors of shape (samples, ...).
     """
-    if iter(batches) is batches:
-        raise VirtualPoolError(
-            "output_agreement goes through its batches for every model, and an iterator can do so "
-            "once; give a list or a DataLoader."
-        )
-    expected = [(_identity(batch), outputs_of(original, batch)) for batch in batches]
+    return comparing(
+        batches,
+        lambda batch: outputs_of(original, batch),
+        lambda model, batch, expected: _agreement(
+            *compared(model, outputs_of(model, batch), expected)
+        ),
+        _UNIT,
+    )
+
+
+def comparing(
+    batches: Iterable[Any],
+    ask: Callable[[Any], Any],
+    compare: Callable[[nn.Module, Any, Any], Tensor],
+    unit: Unit,
+) -> Callable[[nn.Module], Score]:
+    """Makes an `evaluate(model)` from a comparison with what the original gives now.
+
+    Args:
+        batches: are gone through once now and once in each evaluation.
+        ask: what the original gives for a batch, kept in memory.
+        compare: of a model, a batch and what the original gave: the scores of its samples.
+        unit: of the scores.
+
+    Raises:
+        VirtualPoolError: there are no batches, or they can be gone through only once; in an
+            evaluation, they are others than at first.
+    """
+    check_repeatable(batches)
+    expected = [(_identity(batch), ask(batch)) for batch in batches]
     if not expected:
-        raise VirtualPoolError("output_agreement was given no batches; give at least one.")
+        raise VirtualPoolError("The agreement was given no batches; give at least one.")
 
     def evaluate(model: nn.Module) -> Score:
-        agreements = []
+        scores = []
         for index, batch in enumerate(batches):
             if index >= len(expected) or _identity(batch) != expected[index][0]:
                 raise VirtualPoolError(
                     f"Batch {index} is another one than at first, so outputs cannot be compared; "
                     "give batches in a fixed order (no shuffle) without random transforms."
                 )
-            outputs = compared(model, outputs_of(model, batch), expected[index][1])
-            agreements.append(_agreement(*outputs))
-        return Score.of(torch.cat(agreements), unit=_UNIT)
+            scores.append(compare(model, batch, expected[index][1]))
+        return Score.of(torch.cat(scores), unit=unit)
 
     return evaluate
+
+
+def check_repeatable(batches: Iterable[Any]) -> None:
+    """Refuses an iterator, which can be gone through once."""
+    if iter(batches) is batches:
+        raise VirtualPoolError(
+            "The batches are gone through for every model, and an iterator can do so once; give a "
+            "list or a DataLoader."
+        )
 
 
 def _identity(batch: Any) -> str:

@@ -100,7 +100,7 @@ def search(
         model: the trained network; it is not changed.
         example_inputs: inputs that it runs on; it is timed with them.
         evaluate: gives a model's score, higher is better; a float, or a `Score` that knows more.
-            Without labels: `output_agreement(model, batches)`.
+            Without labels: `answer_agreement(model, batches)`.
         finetune: is called with each round's model, in training mode, and the `Round`; it changes
             the model's weights in place. Of a list each is called in turn, and its result is kept
             before the next begins. Without it the models stay as they are pooled, or for a target

@@ -165,7 +165,7 @@ def sensitivity(
     Args:
         model: the trained network; it is not changed.
         example_inputs: inputs that it runs on, such as an (N, C, H, W) tensor.
-        evaluate: gives a model's score, higher is better; see also `output_agreement`.
+        evaluate: gives a model's score, higher is better; see also `answer_agreement`.
         names: the sites to try; all eligible ones if not given.
         recalibrate: is called with each pooled model before it is evaluated, to renew the
             statistics of its batch norms, say.
