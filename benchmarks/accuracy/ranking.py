@@ -21,6 +21,7 @@ from benchmarks.accuracy.reconstruction import training_of
 from benchmarks.common.setting import command, setting
 from benchmarks.common.tables import table
 from benchmarks.common.task import add_training, opened, parser
+from benchmarks.common.training import AUGMENTATIONS
 from virtualpool.cli.task import Task
 from virtualpool.files import write_text
 from virtualpool.search import Run, by_recalibration
@@ -75,9 +76,11 @@ def rankings(task: Task, given: Namespace) -> dict[str, dict[str, float]]:
         RECOVERABLE: {site.name: site.recoverable_drop or 0.0 for site in solved.sites},
     }
     if any(isinstance(each, nn.BatchNorm2d) for each in model.modules()):
+        # Statistics of images that are not varied as in training cost points by themselves.
+        varied = opened(given, AUGMENTATIONS[given.task]).training_batches
         renewed = vp.sensitivity(
             model, task.images, judge, border=border, path=given.run_dir / "recalibrated.json",
-            recalibrate=by_recalibration(task.training_batches, batch_count=_BATCHES),
+            recalibrate=by_recalibration(varied, batch_count=_BATCHES),
         )  # fmt: skip
         drops[RENEWED] = {site.name: site.drop for site in renewed.sites}
     order = [site.name for site in vp.sites(model, task.images) if site.eligible]
