@@ -26,7 +26,9 @@ def by_recalibration(
     running means and variances change: each becomes the average over the batches.
 
     Args:
-        batches: batches of images, or of tuples that start with images.
+        batches: batches of images, or of tuples that start with images, varied as in training:
+            without its crops statistics can cost points by themselves
+            (docs/results/frontier.md).
         batch_count: use only the first ones.
 
     Raises:
