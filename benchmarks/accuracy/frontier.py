@@ -90,7 +90,8 @@ def main() -> None:
         way: [result(it.score, speed) for it, speed in zip(ways[way], speeds[way], strict=True)]
         for way in ways
     }
-    draw([unmodified], lines, conditions, given.run_dir / "frontier.svg")
+    condition = "Trained for as long" if given.epochs else "Without training"
+    draw([unmodified], lines, conditions, given.run_dir / "frontier.svg", condition)
 
 
 class Subject:

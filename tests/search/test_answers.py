@@ -87,6 +87,15 @@ def test_a_detector_that_finds_nothing_is_compared_by_its_outputs(caplog):
     assert "The original finds no box with a score of 0.5" in caplog.text
 
 
+def test_one_class_for_all_images_is_told(caplog):
+    images = SHADES.repeat(3, 1, 1, 1)
+    with caplog.at_level(logging.WARNING):
+        answer_agreement(Gives(logits), [images])
+        assert not caplog.messages
+        answer_agreement(Gives(lambda x: logits(0 * x)), [images[:5], images[5:]])
+    assert "gives one class for all 12 images" in caplog.text
+
+
 def test_what_cannot_be_compared_is_refused():
     evaluate = answer_agreement(Gives(logits), [SHADES])
     with pytest.raises(VirtualPoolError, match="another kind of outputs than the original"):

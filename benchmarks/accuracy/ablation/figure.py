@@ -16,6 +16,7 @@ def draw(
     frontiers: Mapping[str, Sequence[Result]],
     setting: str,
     path: Path,
+    condition: str = "Trained for as long",
 ) -> None:
     """Writes an SVG: accuracy against measured speed, a line a way, or a point for one result.
 
@@ -24,6 +25,7 @@ def draw(
         frontiers: the results of each way.
         setting: the setting of the speed measurements.
         path: of the picture.
+        condition: what all ways have alike.
     """
     from matplotlib.figure import Figure
 
@@ -44,8 +46,9 @@ def draw(
             yerr=[100 * (result.spread or 0) for result in line],
             color=colour, marker="o" if is_line else "D", elinewidth=1, capsize=2, label=name,
         )  # fmt: skip
-    title = "Trained for as long: accuracy against measured speed"
-    axes.set_title(title, loc="left", pad=20, fontsize=10.5)
+    axes.set_title(
+        f"{condition}: accuracy against measured speed", loc="left", pad=20, fontsize=10.5
+    )
     axes.text(0, 1.025, setting, transform=axes.transAxes, color=_FAINT, fontsize=7)
     axes.set_xlabel("times faster than the original\n(median, quartiles; the faster form)")
     has_seeds = any(result.spread for results in frontiers.values() for result in results)

@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 _UNIT = Unit("agreement")
 _SURE = 0.5
 """The least score of a box that counts."""
+_ENOUGH = 10
+"""Images from which on one class for all of them is no chance."""
 _NONE = -1
 """The number of pixels that do not count; there are none."""
 
@@ -65,13 +67,27 @@ def answer_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
         return answers[-1]
 
     evaluate = comparing(batches, asked, _compared, _UNIT)
-    if any(isinstance(each, Tensor) or _counts(each) for each in answers):
-        return evaluate
-    _log.warning(
-        "The original finds no box with a score of %g, so outputs are compared in place of boxes.",
-        _SURE,
-    )
-    return output_agreement(original, batches)
+    if not any(isinstance(each, Tensor) or _counts(each) for each in answers):
+        _log.warning(
+            "The original finds no box with a score of %g, so outputs are compared in place of "
+            "boxes.",
+            _SURE,
+        )
+        return output_agreement(original, batches)
+    _warn_of_one_class(answers)
+    return evaluate
+
+
+def _warn_of_one_class(answers: list[Any]) -> None:
+    classes = [each for each in answers if isinstance(each, Tensor) and each.ndim == 1]
+    if (images := sum(map(len, classes))) < _ENOUGH:
+        return
+    if len(torch.cat(classes).unique()) == 1:
+        _log.warning(
+            "The original gives one class for all %d images, as random weights do, and then most "
+            "networks agree with it. Give trained weights, or images of several classes.",
+            images,
+        )
 
 
 def _output(model: nn.Module, batch: Any) -> Any:
