@@ -6,8 +6,8 @@
 RUN_DIR is of `virtualpool tune --task detection`. Its models, with more sites or smaller images,
 are timed on this machine, on the first frame, and the loop begins with the most accurate one that
 holds the rate. While the rate is lost it goes to faster models, one by one, and back when there is
-room. A video or a folder of
-images stands for the camera; its frames come as fast as they are worked on. Ctrl-C ends the loop.
+room. A video or a folder of images stands for the camera; its frames come as fast as they are
+worked on. Ctrl-C ends the loop.
 Folders need no more than `virtualpool` itself; the extra is for videos.
 """
 
