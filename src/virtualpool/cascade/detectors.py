@@ -11,7 +11,7 @@ from torch import Tensor
 from virtualpool.cascade.judged import Judged
 from virtualpool.measure.boxes import Found, as_sure_as, shared
 
-_COUNTED = 0.5
+COUNTED = 0.5
 """The least score of a box that counts."""
 
 
@@ -51,11 +51,11 @@ class Detections:
 
     def judged(self, temperature: float) -> Judged:
         """Image by image: the certainty, and the difference of both detectors' F1."""
-        slow = [as_sure_as(_COUNTED, found) for found in self.slow]
+        slow = [as_sure_as(COUNTED, found) for found in self.slow]
         truth = slow if self.labels is None else [_counted(each) for each in self.labels]
         change = torch.tensor(
             [
-                f1(as_sure_as(_COUNTED, fast), true) - f1(other, true)
+                f1(as_sure_as(COUNTED, fast), true) - f1(other, true)
                 for fast, other, true in zip(self.fast, slow, truth, strict=True)
             ]
         )

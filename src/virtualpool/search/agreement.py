@@ -66,7 +66,11 @@ def comparing(
         VirtualPoolError: there are no batches, or they can be gone through only once; in an
             evaluation, they are others than at first.
     """
-    check_repeatable(batches)
+    if iter(batches) is batches:
+        raise VirtualPoolError(
+            "The batches are gone through for every model, and an iterator can do so once; give a "
+            "list or a DataLoader."
+        )
     expected = [(_identity(batch), ask(batch)) for batch in batches]
     if not expected:
         raise VirtualPoolError("The agreement was given no batches; give at least one.")
@@ -83,15 +87,6 @@ def comparing(
         return Score.of(torch.cat(scores), unit=unit)
 
     return evaluate
-
-
-def check_repeatable(batches: Iterable[Any]) -> None:
-    """Refuses an iterator, which can be gone through once."""
-    if iter(batches) is batches:
-        raise VirtualPoolError(
-            "The batches are gone through for every model, and an iterator can do so once; give a "
-            "list or a DataLoader."
-        )
 
 
 def _identity(batch: Any) -> str:

@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from virtualpool.cascade.collecting import are_findings
-from virtualpool.cascade.detectors import f1
+from virtualpool.cascade.detectors import COUNTED, f1
 from virtualpool.cascade.masks import mean_iou
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.inputs import call, for_model, map_tensors
@@ -20,12 +19,10 @@ from virtualpool.measure.masks import at_size
 from virtualpool.measure.score import Score
 from virtualpool.measure.unit import Unit
 from virtualpool.recover.batches import images_of
-from virtualpool.search.agreement import check_repeatable, comparing, output_agreement
+from virtualpool.search.agreement import comparing, output_agreement
 
 _log = logging.getLogger(__name__)
 _UNIT = Unit("agreement")
-_SURE = 0.5
-"""The least score of a box that counts."""
 _ENOUGH = 10
 """Images from which on one class for all of them is no chance."""
 _NONE = -1
@@ -57,9 +54,6 @@ def answer_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
         VirtualPoolError: there are no batches, or they can be gone through only once or differ from
             the first time.
     """
-    check_repeatable(batches)
-    if all(_answer(_output(original, batch)) is None for batch in islice(batches, 1)):
-        return output_agreement(original, batches)
     answers: list[Any] = []
 
     def asked(batch: Any) -> Any:
@@ -67,11 +61,13 @@ def answer_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
         return answers[-1]
 
     evaluate = comparing(batches, asked, _compared, _UNIT)
+    if any(each is None for each in answers):
+        return output_agreement(original, batches)
     if not any(isinstance(each, Tensor) or _counts(each) for each in answers):
         _log.warning(
             "The original finds no box with a score of %g, so outputs are compared in place of "
             "boxes.",
-            _SURE,
+            COUNTED,
         )
         return output_agreement(original, batches)
     _warn_of_one_class(answers)
@@ -98,7 +94,7 @@ def _output(model: nn.Module, batch: Any) -> Any:
 def _answer(output: Any) -> Tensor | list[Found] | None:
     """Classes (N,), masks (N, H, W), or findings, on the CPU; None of other outputs."""
     if are_findings(output):
-        return [as_sure_as(_SURE, map_tensors(Tensor.cpu, each)) for each in output]
+        return [as_sure_as(COUNTED, map_tensors(Tensor.cpu, each)) for each in output]
     has_logits = isinstance(output, Tensor) and output.is_floating_point()
     if has_logits and output.ndim in (2, 4) and output.shape[1] > 1:
         return output.argmax(1).cpu()
