@@ -104,13 +104,16 @@ class Training:
 def training_of(given: Namespace) -> Training:
     """The training that the options ask for, with images that are varied."""
     varied: Any = opened(given, AUGMENTATIONS[given.task]).training_batches
-    settings = {
-        "epochs": given.epochs, "seed": given.seed, "mixed_precision": given.precision
-    }  # fmt: skip
+    batches = part_of(varied, given.train_images, given.seed)
+    return Training(DISTILLATIONS[given.task], batches, settings_of(given, given.seed))
+
+
+def settings_of(given: Namespace, seed: int) -> dict[str, Any]:
+    """The settings of a distillation, by its options."""
+    settings = {"epochs": given.epochs, "seed": seed, "mixed_precision": given.precision}
     if given.learning_rate:
         settings["learning_rate"] = given.learning_rate
-    batches = part_of(varied, given.train_images, given.seed)
-    return Training(DISTILLATIONS[given.task], batches, settings)
+    return settings
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,16 @@ It is reconstructed, then distilled from the original.
         --images imagenet-sample --run-dir runs/vgg16_trunk
 
 The rounds are those that the paper's authors published (rounds.json); `--all-at-once` pools their
-sites in one round. The score is the cosine
-similarity of the last map (the output of conv5_3's activation) with the original's, on images that
-are never trained on. Stopped, it goes on when it is started again.
+sites in one round. `--smaller-images` trains the unmodified trunk on images of half the height and
+width alike. The score is the cosine similarity of the last map (the output of conv5_3's activation)
+with the original's, on images that are never trained on. Stopped, it goes on when it is started
+again.
 """
 
 import argparse
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from virtualpool.graph.running import evaluating
 from virtualpool.observer import printed
 from virtualpool.search import (
     Frontier,
+    Round,
     Score,
     Sensitivity,
     by_distillation,
@@ -64,24 +66,29 @@ def main() -> None:
         rounds, epochs = [[name for names in rounds for name in names]], EPOCHS[-1:]
         pooled = apply(trunk, example, rounds[0])
         print(f"pooled, with the given weights: {evaluate(pooled)}", flush=True)
-        print(f"images of half the size, the map enlarged: {evaluate.halved(trunk)}", flush=True)
-    else:
+    elif not options.smaller_images:
         ranking = sensitivity_of(trunk, example, evaluate, path=options.run_dir / "one-site.json")
+    distillation = by_distillation(
+        trunk,
+        train,
+        epochs=EPOCHS[-1] * options.length,
+        learning_rate=options.learning_rate,
+        optimizer="adamw",
+        rate_schedule="cosine",
+        mixed_precision=options.precision,
+    )
+    if options.smaller_images:
+        smaller = on_smaller_images(trunk, example)
+        print(f"images of half the height and width: {evaluate(smaller)}", flush=True)
+        training = Round.of_training(options.run_dir / "smaller", evaluate, printed)
+        distillation(smaller, training)
+        print(f"distilled: {evaluate(smaller)}")
+        return
     frontier = search(
         trunk,
         example,
         evaluate=evaluate,
-        finetune=[
-            by_reconstruction(trunk, solving, memory_gib=options.memory_gib),
-            by_distillation(
-                trunk,
-                train,
-                learning_rate=options.learning_rate,
-                optimizer="adamw",
-                rate_schedule="cosine",
-                mixed_precision=options.precision,
-            ),
-        ],
+        finetune=[by_reconstruction(trunk, solving, memory_gib=options.memory_gib), distillation],
         rounds=rounds,
         epochs=[each * options.length for each in epochs],
         run_dir=options.run_dir / "rounds",
@@ -129,34 +136,26 @@ class Similarity:
 
     def __call__(self, model: nn.Module) -> Score:
         """The mean cosine similarity, with the mean relative change beside it."""
-        return self._score(self._maps(model))
-
-    def halved(self, original: nn.Module) -> Score:
-        """The original's on images of half the height and width, its last map enlarged."""
-
-        def model(images: Tensor) -> Tensor:
-            small = functional.interpolate(
-                images, scale_factor=0.5, mode="bilinear", antialias=True
-            )
-            return functional.interpolate(original(small), scale_factor=2, mode="bilinear")
-
-        return self._score(self._maps_of(model))
-
-    def _score(self, changed: Tensor) -> Score:
-        expected = self._expected
+        changed, expected = self._maps(model), self._expected
         cosine = functional.cosine_similarity(changed, expected)
         change = (changed - expected).norm(dim=1) / expected.norm(dim=1)
         return Score.of(cosine, {"relative change": float(change.mean())})
 
-    def _maps(self, model: nn.Module) -> Tensor:
-        with evaluating(model):
-            return self._maps_of(model)
-
     @torch.no_grad()
-    def _maps_of(self, model: Callable[[Tensor], Tensor]) -> Tensor:
+    def _maps(self, model: nn.Module) -> Tensor:
         # All maps are rounded alike.
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._is_half):
+        half = torch.autocast("cpu", torch.bfloat16, enabled=self._is_half)
+        with evaluating(model), half:
             return torch.cat([model(images).float().flatten(1) for images, _ in self._held_out])
+
+
+def on_smaller_images(trunk: nn.Module, example: Tensor) -> nn.Module:
+    """The trunk on images of half the height and width; its last map is enlarged."""
+    model = apply(trunk, example, [], image_scale=0.5)
+    model.register_forward_hook(
+        lambda _, images, small: functional.interpolate(small, scale_factor=2, mode="bilinear")
+    )
+    return model
 
 
 def tables(ranking: Sensitivity | None, frontier: Frontier) -> str:
@@ -200,7 +199,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--length", type=float, default=1.0, help="times the epochs of each round")
     parser.add_argument("--solving", type=int, default=800, help="images that reconstruct")
     parser.add_argument("--memory-gib", type=float, default=4.0, help="for their maps")
-    parser.add_argument("--all-at-once", action="store_true", help="one round of all 12 sites")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--all-at-once", action="store_true", help="one round of all 12 sites")
+    alone.add_argument(
+        "--smaller-images", action="store_true", help="train the trunk on these alone, unpooled"
+    )
     parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     parser.add_argument("--threads", type=int, help="of torch; as many as it takes itself")
     return parser.parse_args()
