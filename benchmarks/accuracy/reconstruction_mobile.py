@@ -121,9 +121,9 @@ class Judge:
         ]
         return [f"{100 * float(each.float().mean()):.1f}" for each in hits]
 
-    def agreement(self, model: nn.Module) -> float:
+    def agreement(self, model: nn.Module) -> vp.Score:
         """The share of images with the original's first class."""
-        return float((self._logits(model).argmax(1) == self._expected).float().mean())
+        return vp.Score.of((self._logits(model).argmax(1) == self._expected).float())
 
     @torch.no_grad()
     def _logits(self, model: nn.Module) -> Tensor:
@@ -167,7 +167,7 @@ class Halves:
 
 def whole(images: Images) -> tuple[Tensor, Tensor]:
     """All images of a data set, and their labels."""
-    return images[list(range(len(images)))]
+    return images.__getitems__([*range(len(images))])
 
 
 def rows_of(

@@ -152,9 +152,11 @@ class Similarity:
 def on_smaller_images(trunk: nn.Module, example: Tensor) -> nn.Module:
     """The trunk on images of half the height and width; its last map is enlarged."""
     model = apply(trunk, example, [], image_scale=0.5)
-    model.register_forward_hook(
-        lambda _, images, small: functional.interpolate(small, scale_factor=2, mode="bilinear")
-    )
+
+    def enlarged(module: nn.Module, images: Any, small: Tensor) -> Tensor:
+        return functional.interpolate(small, scale_factor=2, mode="bilinear")
+
+    model.register_forward_hook(enlarged)
     return model
 
 

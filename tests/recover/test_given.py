@@ -40,6 +40,7 @@ def weights(model: nn.Module) -> Tensor:
 BATCHES: dict[str, Callable[[], Any]] = {
     "an iterator": lambda: iter(images().split(4)),
     "empty ones between": lambda: [torch.zeros(0, 3, 12, 12), *images().split(4)],
+    "dicts": lambda: [{"labels": 1, "pixel_values": each} for each in images().split(4)],
     "other labels": lambda: [(each, {"boxes": None}) for each in images().split(4)],
     "a loader": lambda: torch.utils.data.DataLoader(images(), 4),  # pyright: ignore
     "double precision": lambda: [each.double() for each in images().split(4)],
@@ -82,7 +83,8 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "one tensor": (lambda: images(), "batches are one tensor.*split"),
     "a folder": (lambda: "folder", "A batch is 'f'; give images"),
     "paths": (lambda: [Path("a.png")], "A batch is 'a.png'; give images"),
-    "dicts": (lambda: [{"image": images()}], "dict of image"),
+    "dicts of no images": (lambda: [{"image": images()[0]}], "dict of image, and 0 of these"),
+    "dicts of two": (lambda: [{"left": images(), "right": images()}], "left, right, and 2 of"),
     "channels": (lambda: [images(), images(4, 2)], "does not take batch 1, .*channels"),
     "size": (lambda: [images()[..., :1, :1]], "does not take batch 0"),
     "single images": (lambda: [images()[0, :, :1, :1]], "a single image: give batches"),

@@ -1,5 +1,6 @@
 import copy
 import math
+from collections import UserDict
 
 import pytest
 import torch
@@ -31,6 +32,17 @@ def test_labels_is_the_cross_entropy(network, batches):
     images, labels = batches[0]
     expected = -network(images).log_softmax(1)[range(8), labels].mean()
     torch.testing.assert_close(LABELS.on(CPU)(network, batches[0]), expected)
+
+
+@pytest.mark.parametrize("name", ["label", "labels"])
+@pytest.mark.parametrize("kind", [dict, UserDict])  # the second as in transformers
+def test_a_dict_is_a_batch_as_a_pair_is(network, batches, kind, name):
+    network.eval()
+    images, labels = batches[0]
+    batch = kind({name: labels, "pixel_values": images})
+    for objective in (LABELS, Distillation(changed(network), 2.0, 1.0, labels=1.0)):
+        loss = objective.on(CPU)
+        assert loss(network, batch) == loss(network, (images, labels))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
@@ -199,7 +211,8 @@ IMAGES = torch.zeros(2, 3, 4, 4)
         (LABELS, lambda x: x, IMAGES, "have no labels; give pairs"),
         (LABELS, lambda x: x, (IMAGES,), "have no labels; give pairs"),
         (LABELS, lambda x: x, ([IMAGES[0]], [{"labels": 1}]), r"are a list; .*\.detector_loss"),
-        (LABELS, lambda x: x, {"image": IMAGES, "label": 1}, "dict of image, label; give images"),
+        (LABELS, lambda x: x, {"image": IMAGES}, "have no labels; give pairs"),
+        (LABELS, lambda x: x, {"image": IMAGES, "label": 1}, "are a int; expected a tensor"),
         (
             LABELS,
             lambda x: x,

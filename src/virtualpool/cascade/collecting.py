@@ -10,7 +10,7 @@ from virtualpool.cascade.classifiers import Outputs
 from virtualpool.cascade.detectors import Detections
 from virtualpool.cascade.masks import Masks
 from virtualpool.errors import VirtualPoolError
-from virtualpool.graph.inputs import call, for_model, images_in, map_tensors
+from virtualpool.graph.inputs import call, for_model, labels_in, map_tensors
 from virtualpool.graph.outputs import answer_in
 from virtualpool.graph.running import evaluating
 from virtualpool.measure.boxes import Found
@@ -123,11 +123,12 @@ def _kind(answers: Answers) -> str:
 
 
 def _labels(batch: Any, answers: Answers) -> Tensor | list[Found] | None:
-    if images_in(batch) is batch or len(batch) < 2 or batch[1] is None:
+    labels = labels_in(batch)
+    if labels is None:
         return None
     if isinstance(answers, Tensor):
-        return _classes(batch[1], answers) if answers.ndim == 2 else _masks(batch[1], answers)
-    return _true_boxes(batch[1], len(answers))
+        return _classes(labels, answers) if answers.ndim == 2 else _masks(labels, answers)
+    return _true_boxes(labels, len(answers))
 
 
 def _classes(labels: Any, logits: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ else (the only argument, such as the list of images that a detector takes).
 
 import math
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -73,21 +73,53 @@ def tensors(value: Any) -> list[Tensor]:
 
 
 def images_in(batch: Any) -> Any:
-    """The images of a batch: itself, or the first of (images, labels).
+    """The images of a batch: itself, the first of (images, labels), or the images in a dict.
 
-    A list of tensors (C, H, W) is itself the images, as detectors take them.
+    A list of tensors (C, H, W) is itself the images, as detectors take them. Of a dict, such as
+    the data sets of Hugging Face give, they are the only tensor (N, C, H, W).
+
+    Raises:
+        VirtualPoolError: a dict has no such tensor, or several.
 
     >>> images_in((torch.zeros(2, 3, 8, 8), torch.zeros(2))).shape
+    torch.Size([2, 3, 8, 8])
+    >>> images_in({"pixel_values": torch.zeros(2, 3, 8, 8), "labels": torch.zeros(2)}).shape
     torch.Size([2, 3, 8, 8])
     >>> len(images_in([torch.zeros(3, 8, 8), torch.zeros(3, 9, 6)]))
     2
     """
+    if isinstance(batch, Mapping):
+        return _images_of_dict(batch)
     if not isinstance(batch, tuple | list):
         return batch
     are_images = isinstance(batch, list) and all(
         isinstance(each, Tensor) and each.ndim == 3 for each in batch
     )
     return batch if are_images else batch[0]
+
+
+def _images_of_dict(batch: Mapping[Any, Any]) -> Tensor:
+    found = [each for each in batch.values() if isinstance(each, Tensor) and each.ndim == 4]
+    if len(found) != 1:
+        raise VirtualPoolError(
+            f"A batch is a dict of {', '.join(map(str, batch))}, and {len(found)} of these are "
+            "tensors (N, C, H, W). Give one such tensor, the images, and the labels as 'labels'."
+        )
+    return found[0]
+
+
+def labels_in(batch: Any) -> Any:
+    """The labels of a batch: the second of (images, labels), or `labels` or `label` of a dict.
+
+    None where there are none.
+
+    >>> labels_in((torch.zeros(2, 3, 8, 8), [1, 7])), labels_in({"labels": 3})
+    ([1, 7], 3)
+    >>> labels_in(torch.zeros(2, 3, 8, 8))
+    """
+    if isinstance(batch, Mapping):
+        return batch.get("labels", batch.get("label"))
+    return None if images_in(batch) is batch or len(batch) < 2 else batch[1]
 
 
 def batch_size(example_inputs: Any) -> int:

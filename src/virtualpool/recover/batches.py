@@ -12,21 +12,16 @@ from virtualpool.graph.inputs import images_in
 
 
 def images_of(batch: Any) -> Any:
-    """A model's inputs in a batch of images or of (images, labels).
+    """A model's inputs in a batch of images, of (images, labels), or in a dict (`images_in`).
 
     A batch (N, C, H, W) is laid out channels last; a list, as detectors take it, stays as it is.
 
     Raises:
-        VirtualPoolError: the batch is a dict, or a path.
+        VirtualPoolError: the batch is a path, or a dict without images.
 
     >>> images_of((torch.zeros(2, 3, 4, 4), torch.zeros(2))).shape
     torch.Size([2, 3, 4, 4])
     """
-    if isinstance(batch, dict):
-        raise VirtualPoolError(
-            f"A batch is a dict of {', '.join(map(str, batch))}; give images (N, C, H, W), or "
-            "pairs of images and labels."
-        )
     if isinstance(batch, str | Path):
         raise VirtualPoolError(
             f"A batch is {str(batch)!r:.80}; give images (N, C, H, W), or pairs of images and "

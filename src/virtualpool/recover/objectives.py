@@ -13,7 +13,7 @@ from torch.nn import functional
 from virtualpool.errors import VirtualPoolError
 from virtualpool.fingerprint import name_of
 from virtualpool.graph.image_scale import at_scale, relative_scale
-from virtualpool.graph.inputs import images_in
+from virtualpool.graph.inputs import labels_in
 from virtualpool.graph.outputs import answer_in
 from virtualpool.graph.running import evaluating
 from virtualpool.graph.state import copy_of
@@ -197,9 +197,9 @@ def logits_of(output: Any) -> Tensor:
 
 
 def _labels_of(batch: Any) -> Tensor:
-    if images_in(batch) is batch or len(batch) < 2:
+    labels = labels_in(batch)
+    if labels is None:
         raise VirtualPoolError("The batches have no labels; give pairs of images and labels.")
-    labels = batch[1]
     if not isinstance(labels, Tensor):
         raise VirtualPoolError(
             f"The labels of a batch are a {type(labels).__name__}; expected a tensor (N,). For "
