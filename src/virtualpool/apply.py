@@ -55,9 +55,8 @@ def apply(
 
     The stride of each site is doubled and its map is recovered after the activation that follows
     it. The model keeps its class (a subclass of it), its attributes and the names of its
-    parameters; sizes are computed when it runs, so other input sizes than the example's work.
-    How many sites is logged to "virtualpool" at level INFO, and each name at DEBUG; `plan_of` and
-    `summary` list them.
+    parameters. It takes inputs of other sizes than the example's, too. `plan_of` and `summary` list
+    the sites. The logger "virtualpool" has their number at level INFO and each name at DEBUG.
 
     Args:
         model: any module; it is not changed. If it is pooled already, `sites` come on top.
@@ -65,9 +64,9 @@ def apply(
         sites: a name of an eligible site (see `virtualpool.sites`), a list of such names, or "all"
             for every eligible site. With an image scale it may be empty.
         border: what convolutions read beside a recovered map. "exact": zeros, as they did.
-            "padded": zeros beside its reduced map (`operator.border.padded_border`), wherever a
-            fused model reads that in its place. It is faster then, and has another function at the
-            outermost positions, which is recovered with the rest. A pooled model keeps its border.
+            "padded": zeros beside its reduced map, wherever a fused model reads that in its place.
+            The fused model is then faster. It has another function at the outermost positions,
+            which is recovered with the rest. A pooled model keeps its border.
         image_scale: the side of the images that the network is to see, relative to those that it is
             given: round(`image_scale` * H) by round(`image_scale` * W). The new model takes the
             same images as `model` and resizes them itself, bilinearly with antialiasing. An output

@@ -4,10 +4,14 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """A callable that is told of progress, such as a progress bar.
+    """A callable `observer(stage, done, total, message)` that is told of progress.
 
     It is called when a stage begins (`done` is 0), after each of its steps, and whenever the
     message changes. Steps that an earlier start has done are told of as done.
+
+    - `stage`: the work in progress, such as "plans", "rounds" or "round-01".
+    - `done` and `total`: how many steps of the stage are done, and how many there are.
+    - `message`: the subject of the next step, such as a site's name.
     """
 
     def __call__(self, stage: str, done: int, total: int, message: str, /) -> None:

@@ -88,7 +88,7 @@ class Plan:
         sites: the pooled sites.
         library: the version of virtualpool that pooled them; None where a file does not say.
         border: what convolutions read beside recovered maps.
-        padded: with padded borders, the convolutions that read them (`operator.border`).
+        padded: the convolutions that read padded borders.
         channels: of the ones of them that read other maps beside recovered ones, which channels
             are recovered; the others keep exact borders.
         sums: the sums that are activated on reduced maps, and recovered then.

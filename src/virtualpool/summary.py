@@ -107,7 +107,7 @@ def summary(model: nn.Module) -> Summary:
             not run.
 
     Returns:
-        A `Summary`: a value whose `str` is a table of the pooled sites.
+        The parts as a value; its `str` is a table of the pooled sites.
 
     >>> import torch
     >>> from virtualpool import apply, fuse

@@ -35,7 +35,7 @@ class Gain:
 
     @classmethod
     def lipschitz(cls, constant: float) -> "Gain":
-        """Of a function of each element with this Lipschitz constant."""
+        """The gain of a function of each element, from its Lipschitz constant."""
         return cls(constant, constant)
 
     def of(self, error: ErrorSize) -> ErrorSize:

@@ -46,7 +46,7 @@ class Operation:
 
     @cached_property
     def sources(self) -> list[fx.Node]:
-        """The nodes that it reads, one that it reads twice twice."""
+        """The nodes that it reads; a node that it reads twice is in the list twice."""
         found: list[fx.Node] = []
         fx.map_arg((self.node.args, self.node.kwargs), found.append)
         return found

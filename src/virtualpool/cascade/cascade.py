@@ -74,7 +74,10 @@ class Cascade(nn.Module):
     ) -> "Cascade":
         """A cascade of two classifiers, detectors or segmentation networks, within `max_drop`.
 
-        See `virtualpool.cascade.calibrating.calibrated` for what exactly is promised, and how.
+        An image is lost where the original has it right and the cascade wrong. At most `max_drop`
+        of all images of the source are lost, with probability `confidence` over draws of the
+        calibration images. With `max_drop` 0 none of these is lost, and 3 / N is promised for N of
+        them at 0.95.
 
         Args:
             fast: such as a pooled network.
@@ -86,7 +89,7 @@ class Cascade(nn.Module):
             max_drop: how much lower the share of right answers may be than the original's, or of
                 detectors the mean F1 of an image's boxes, of segmentation networks the mean IoU of
                 an image's classes; 0 for no loss in the calibration.
-            confidence: the probability with which that is kept.
+            confidence: the probability of the promise.
 
         Raises:
             VirtualPoolError: there are too few images for the promise (the message says how many
@@ -112,7 +115,7 @@ class Cascade(nn.Module):
         return [changed.get(place, found) for place, found in enumerate(answers)]
 
     def is_sure(self, answers: Any) -> Tensor:
-        """Of which images the fast model is sure, (N,), by its outputs; of none with a nan."""
+        """Whether the fast model is sure, by its outputs: bools (N,), False where one is nan."""
         if are_findings(answers):
             its = certainty(answers)
         else:

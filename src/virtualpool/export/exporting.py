@@ -67,11 +67,10 @@ def export(
         path: where to; an existing file is replaced when the new one is complete. Its suffix says
             the format: `.onnx`, `.xml` (OpenVINO), `.pt2` (torch.export), `.pte` (ExecuTorch) or
             `.mlpackage` (Core ML, which is run on a Mac alone).
-        example_inputs: see `virtualpool.graph.inputs`: tensors as the file is to take them, such as
-            images (N, 3, H, W) in float32. Of a model that resizes its images (an image scale),
-            images as the model takes them: the file takes them resized, and says so. Images
-            are resized while they are decoded, and runtimes do it differently: OpenVINO leaves
-            the antialiasing out.
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments, such as
+            images (N, 3, H, W) in float32. For a model with an image scale give the images that it
+            takes. Its file takes images that are resized already, and says so: they are resized
+            while they are decoded, and runtimes resize differently.
         format: "onnx" (for ONNX Runtime on processors), "onnx-any" (for every runtime, and GPUs),
             "tensorrt" (ONNX that TensorRT reads well), "openvino", "pt2", "aoti" (AOTInductor, a
             `.pt2` package), "executorch" or "coreml"; None is by the suffix.
@@ -89,7 +88,7 @@ def export(
         score: the model's accuracy, for the card, where you know it.
 
     Returns:
-        An `ExportReport`; its `str` is what people read.
+        The comparison, the latencies and the operators; its `str` is a summary.
 
     Raises:
         VirtualPoolError: the suffix or an argument is unknown, a package is missing, nothing can be

@@ -27,7 +27,7 @@ _SHOWN = 12
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export gave.
+    """The result of an export; its `str` is a summary.
 
     Attributes:
         path: the file.

@@ -12,15 +12,15 @@ from virtualpool.graph.state import copy_of
 
 
 def at_half_resolution(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, Any]:
-    """A model and inputs, for it to see images at half resolution, rounded up, that it runs on.
+    """A model and its inputs at half resolution, rounded up, for timing.
 
     On them a convolution has a quarter of its work, as it has with its stride doubled, and nothing
-    is interpolated. They are for timing: the model's answers on them are another question.
+    is interpolated.
 
     Args:
         model: the unmodified model; it is not changed.
-        example_inputs: see `virtualpool.graph.inputs`. Images are the tensors of floats that have
-            two axes and more besides the channels: (N, C, H, W), or (C, H, W) in a list.
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments. Images are
+            the tensors of floats of shape (N, C, H, W), or (C, H, W) in a list.
 
     Returns:
         The model with halved inputs; for a detector of torchvision, which resizes images by itself,

@@ -181,7 +181,7 @@ def latency(
     Args:
         models: one model, or models by name; in place of a model that is called with inputs of its
             own, the model and these.
-        example_inputs: the inputs to call them with; see `virtualpool.graph.inputs`.
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
         mode: `eager`; `compiled` by `torch.compile` with frozen weights and fixed shapes;
             `max-autotune`, the same with more kernels tried, in CUDA graphs on a GPU; or
             `cudagraph`, eager kernels captured in one CUDA graph (a GPU is needed).

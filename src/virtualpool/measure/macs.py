@@ -24,7 +24,7 @@ def macs(model: nn.Module, example_inputs: Any) -> int:
 
     Args:
         model: runs on the inputs; not changed.
-        example_inputs: see `virtualpool.graph.inputs`.
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
 
     Raises:
         VirtualPoolError: the model does not run on the inputs, or they hold no image.

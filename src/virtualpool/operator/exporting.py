@@ -18,13 +18,15 @@ _use: ContextVar[Use] = ContextVar("use", default="any")
 
 @contextmanager
 def exporting_for(use: Use) -> Iterator[None]:
-    """The use of the ONNX files that are made in the block: all forms give the same numbers.
+    """Chooses the form of the ONNX files that are made in a `with` block.
+
+    All forms give the same numbers. `virtualpool.export` chooses by itself.
 
     Args:
-        use: "any", as without this: few operations, which every runtime has, and which stay fast
-            when they are quantised. "onnxruntime-cpu": float32 on processors, in operations that
-            have the layout of ONNX Runtime's convolutions there. On GPUs, ONNX Runtime before
-            July 2026 reads the padding of such poolings wrongly.
+        use: "any", the default outside of the block: few operations, which every runtime has and
+            which stay fast when they are quantised. "onnxruntime-cpu": for float32 on processors,
+            in operations that keep the layout of ONNX Runtime's convolutions. Do not run this form
+            on a GPU: ONNX Runtime before July 2026 reads its padding wrongly there.
 
     Raises:
         VirtualPoolError: there is no such use.

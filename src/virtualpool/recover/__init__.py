@@ -45,7 +45,8 @@ def by_labels(
         `accelerate launch`, each process takes its share of the batches.
 
     Raises (when called):
-        VirtualPoolError: see `training.train`; labels that the model has no output for.
+        VirtualPoolError: the batches are none or have no length, nothing can be trained, or a loss
+            or gradient is not finite; or the model has no output for a label.
     """
     training = Training(**settings)
 
@@ -95,7 +96,8 @@ def by_distillation(
         A `finetune(model, round)` for `search`, which trains the model in place.
 
     Raises (when called):
-        VirtualPoolError: see `training.train`; an output that is neither logits nor a map.
+        VirtualPoolError: the batches are none or have no length, nothing can be trained, or a loss
+            or gradient is not finite; or an output is neither logits nor a map.
     """
     training = distilling(settings)
     ABOVE_ZERO.check("temperature", temperature)

@@ -107,10 +107,10 @@ def search(
             as they are reconstructed.
         target: how many models, and their least speed, largest drop or latency. It needs
             `recoverable`, and no rounds.
-        image_scales: for a target, those to try beside 1; 7/8, 3/4, 5/8 and 1/2 if not given. What
-            the model does not take is left out, and the log says why.
-        budget: for a target, seconds of this start. When they near their end no plan is begun any
-            more, and the best plans so far are recovered; half of them are for that.
+        image_scales: for a target, those to try beside 1; 7/8, 3/4, 5/8 and 1/2 if not given. A
+            scale that the model does not take is left out, and the log says why.
+        budget: for a target, seconds of this start. Half of them are for trying plans, the others
+            for recovering the best ones.
         rounds: how many rounds (3 if not given), or the sites of each, or a schedule (see
             `Schedule`). Sites that no round takes stay unpooled.
         run_dir: the directory of the run.
@@ -123,7 +123,8 @@ def search(
         learning_rates: handed to `finetune` by the round: one number, or one for each round.
         epochs: likewise.
         training_steps: likewise, in place of `epochs`: the length in steps of the optimizer.
-        max_drop: a round that loses more, in the score's own unit, is kept, marked, and the last.
+        max_drop: ends the search after a round that loses more, in the score's own unit; the round
+            is kept and marked.
         latency: keyword arguments of `virtualpool.measure.latency`, such as mode and threads.
         energy: keyword arguments of `virtualpool.measure.energy` for it to be measured, too; the
             options in `latency`, such as threads, hold for both. Without a sensor the search goes
@@ -136,13 +137,13 @@ def search(
             interleaved with the unmodified model. The result is in `Frontier.smaller` and
             `Frontier.lead`; `Frontier.missing` says why a size is left out.
         border: what convolutions read beside recovered maps; see `virtualpool.apply`.
-        settings: more that a second start must be given alike; JSON-able.
+        settings: JSON-able settings of your own; a second start must have the same ones.
         seed: of all random numbers.
         observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
 
     Returns:
-        The frontier: the original, and a model of each round, or of each plan that is kept by
-        rising speed; beside it those on smaller images.
+        The original and the model of each round; for a target, of each kept plan by rising speed.
+        The models on smaller images are beside it, in `smaller`.
 
     Raises:
         VirtualPoolError: the arguments do not fit the model or each other, the directory holds

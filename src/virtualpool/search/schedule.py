@@ -183,9 +183,8 @@ class ByTimeSaved(Schedule):
     """Several sites a round, first the ones that save most time for their loss of accuracy.
 
     The order is by milliseconds saved per accuracy lost, each site pooled alone, with the layers
-    behind it reconstructed where the recoverable drop is known. A drop
-    below its own standard error, or below `SMALLEST_DROP`, counts as that. Sites that save no time
-    come last.
+    behind it reconstructed where the recoverable drop is known. A drop below its standard error
+    counts as its standard error, and one below 1e-4 as 1e-4. Sites that save no time come last.
 
     Attributes:
         sizes: how many sites each round adds; or

@@ -73,9 +73,9 @@ def load_data(
 
     Args:
         source: a folder `<split>/<class>/<image>` with the splits train and test
-            (or val, valid, validation);
-            "sample:cifar10"; "torchvision:CIFAR10" or "torchvision:CIFAR100", downloaded if need
-            be, with ":<root>" if wanted; "torchvision:ImageNet:<root>".
+            (or val, valid, validation); `sample:cifar10`; `torchvision:CIFAR10` or
+            `torchvision:CIFAR100`, downloaded if need be, into ROOT by `torchvision:CIFAR10:ROOT`;
+            or `torchvision:ImageNet:ROOT`.
         preprocessing: how images are prepared: a `Preprocessing`, or torchvision's weights, such
             as "ResNet50_Weights.IMAGENET1K_V2". Only a folder needs it; the others have their own.
         batch_size: images in a batch, of each process.

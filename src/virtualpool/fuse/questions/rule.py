@@ -95,7 +95,7 @@ class Rule:
         return False
 
     def asks(self, node: fx.Node, question: Question, values: Values) -> Asked:
-        """The questions that the operation asks its inputs to answer one itself."""
+        """The questions that the operation puts to its inputs, to answer `question` itself."""
         return [(source, Question.FULL) for source in node.all_input_nodes]
 
     def build(self, node: fx.Node, question: Question, builder: Builder) -> fx.Node:

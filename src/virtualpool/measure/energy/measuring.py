@@ -66,7 +66,7 @@ def energy(
     Args:
         models: one model, or models by name; in place of a model that is called with inputs of its
             own, the model and these.
-        example_inputs: the inputs to call them with; see `virtualpool.graph.inputs`.
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
         meter: of `virtualpool.measure.meter`, or your own; None is the sensor of the device.
         idle: `subtract` measures the power before, when nothing is done, for as long as a block,
             and takes it off; `include` leaves it in.

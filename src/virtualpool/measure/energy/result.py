@@ -45,9 +45,11 @@ class Energy:
     >>> rails = {"package-0": (40.0, 42.0, 41.0), "package-0 dram": (4.0, 4.0, 4.0)}
     >>> sensor = Sensor("RAPL", "joules", 0.001)
     >>> measured = Energy(rails, (2.0, 2.0, 2.0), (100, 100, 100), 10.0, sensor, setting)
-    >>> print(measured)  # (40 + 4 - 2 * 10) / 100
-    0.250 J per image (0.245 to 0.255, 22.5 W, 3 runs of 2.0 s, 10.0 W when idle subtracted; RAPL: \
-package-0, package-0 dram; cpu Xeon, float32, batch 1, 2 threads, eager, channels_last)
+    >>> for part in str(measured).split("; "):  # (40 + 4 - 2 * 10) / 100
+    ...     print(part)
+    0.250 J per image (0.245 to 0.255, 22.5 W, 3 runs of 2.0 s, 10.0 W when idle subtracted
+    RAPL: package-0, package-0 dram
+    cpu Xeon, float32, batch 1, 2 threads, eager, channels_last)
     """
 
     rails: Annotated[dict[str, tuple[Finite, ...]], Some]

@@ -40,7 +40,7 @@ class Frontier:
         directory: the points' files are relative to it.
         smaller: the unmodified model on smaller images, fine-tuned for as long, where the search
             was asked to compare with them. They are no part of the frontier: none is picked.
-        missing: of the smaller images that there is no model of, by its name, why.
+        missing: why there is no model for a size of smaller images, by its name.
     """
 
     points: tuple[Point, ...]
@@ -90,10 +90,10 @@ class Frontier:
     def lead(self) -> tuple[tuple[float, float], ...]:
         """How much higher pooled models score than models on smaller images, at equal speed.
 
-        Of either, the models that no other one of them beats make a line of score against measured
-        speedup, with straight pieces between them. The result has (speedup, difference) pairs at
-        both ends of the speedups that both lines have and at every bend between. It is empty where
-        they share none: see `virtualpool.search.frontier.lead`.
+        Each kind has a line of score against measured speedup: straight pieces between the models
+        that no other one of the kind beats. The result has (speedup, difference) pairs at both ends
+        of the speedups that both lines have and at every bend between. It is empty where they share
+        no speedup.
         """
         return lead(_line(self.points[1:]), _line(self.smaller))
 

@@ -38,7 +38,7 @@ def by_detector_distillation(
     """Fine-tuning of a detector of torchvision towards the maps that the original gives.
 
     The loss is the mean squared relative change of the backbone's maps, plus the same for the maps
-    of the pooled sites at their even positions (see `virtualpool.search.by_distillation`), plus the
+    of the pooled sites at their even positions (see `virtualpool.by_distillation`), plus the
     detector's own losses.
 
     Args:
@@ -48,7 +48,7 @@ def by_detector_distillation(
         labels: the weight of the detector's own losses by the targets.
         sites: the weight of the pooled sites' maps; 0 leaves them out.
         settings: the fields of `virtualpool.recover.Training`, with the defaults of
-            `virtualpool.search.by_distillation`.
+            `virtualpool.by_distillation`.
 
     Returns:
         A `finetune(model, round)` for `search`, which trains the model in place.

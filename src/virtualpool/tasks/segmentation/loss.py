@@ -17,7 +17,7 @@ _AUXILIARY = 0.4
 class PixelLoss:
     """The cross entropy of logits and masks, the mean over all pixels that count.
 
-    To the loss of torchvision's auxiliary outputs 0.4 is given, as they are trained.
+    The loss of torchvision's auxiliary outputs is added with a weight of 0.4, as in their training.
 
     Attributes:
         class_weights: of each class, such as `Segmentation.class_weights()`; its length is the
