@@ -1,5 +1,6 @@
 import json
-from collections import namedtuple
+from collections import OrderedDict, UserDict, namedtuple
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ FORMS = {
     "a tensor": (MAP, ((MAP,), {})),
     "positional": ((MAP, 2), ((MAP, 2), {})),
     "keywords": ({"image": MAP}, ((), {"image": MAP})),
+    "another mapping": (UserDict({"image": MAP}), ((), {"image": MAP})),
     "a list": ([MAP, MAP], (([MAP, MAP],), {})),
     "nothing": ((), ((), {})),
 }
@@ -78,6 +80,26 @@ def test_map_tensors_keeps_the_structure():
     assert [tuple(tensor.shape) for tensor in tensors(mapped)] == [(1, 3, 4, 5)] * 2
     assert (mapped["pair"].right[1], mapped["text"]) == (3, "x")
     assert len(MAP) == 2
+
+
+class Named(OrderedDict):
+    """A dict whose values are attributes, too, as the outputs of transformers."""
+
+    def __setitem__(self, name, value):
+        super().__setitem__(name, value)
+        setattr(self, name, value)
+
+    def update(self, *_, **__):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("kind", [dict, Named, UserDict, MappingProxyType])
+def test_map_tensors_keeps_the_class_of_a_mapping_that_can_be_changed(kind):
+    value = kind({"logits": MAP})
+    mapped = map_tensors(lambda tensor: tensor[:1], value)
+    assert type(mapped) is (dict if kind is MappingProxyType else kind)
+    assert (len(mapped["logits"]), len(value["logits"])) == (1, 2)
+    assert kind is not Named or len(mapped.logits) == 1
 
 
 BATCHES = {

@@ -1,12 +1,14 @@
 """Example inputs: how a model is called, and more inputs of the same kind.
 
-Example inputs are a tensor, a tuple (positional arguments), a dict (keyword arguments), or anything
-else (the only argument, such as the list of images that a detector takes).
+Example inputs are a tensor, a tuple (positional arguments), a dict (keyword arguments; any mapping,
+such as an image processor of Hugging Face gives), or anything else (the only argument, such as the
+list of images that a detector takes).
 """
 
+import copy
 import math
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -27,8 +29,8 @@ def as_call(example_inputs: Any) -> Call:
     """
     if isinstance(example_inputs, tuple):
         return example_inputs, {}
-    if isinstance(example_inputs, dict):
-        return (), example_inputs
+    if isinstance(example_inputs, Mapping):
+        return (), dict(example_inputs)
     return (example_inputs,), {}
 
 
@@ -45,6 +47,8 @@ def call(model: nn.Module, example_inputs: Any) -> Any:
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     """Applies `function` to every tensor inside tuples, lists and dicts; the rest stays.
 
+    Dicts of other classes keep their class, such as the outputs of networks of Hugging Face.
+
     >>> map_tensors(lambda x: x[:1], {"images": [torch.zeros(2)], "fast": True})
     {'images': [tensor([0.])], 'fast': True}
     """
@@ -54,9 +58,19 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
         return type(value)(*(map_tensors(function, item) for item in value))
     if isinstance(value, tuple | list):
         return type(value)(map_tensors(function, item) for item in value)
-    if isinstance(value, dict):
-        return {key: map_tensors(function, item) for key, item in value.items()}
+    if isinstance(value, Mapping):
+        return _like(value, {key: map_tensors(function, item) for key, item in value.items()})
     return value
+
+
+def _like(mapping: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
+    """Other values for the names of a mapping, in its class if that can be changed."""
+    if type(mapping) is dict or not isinstance(mapping, MutableMapping):
+        return values
+    changed = copy.copy(mapping)
+    for name, value in values.items():  # no `update`: some classes refuse it
+        changed[name] = value
+    return changed
 
 
 def tensors(value: Any) -> list[Tensor]:
@@ -65,7 +79,7 @@ def tensors(value: Any) -> list[Tensor]:
     >>> [len(x) for x in tensors({"a": torch.zeros(2), "b": (torch.zeros(3), 1)})]
     [2, 3]
     """
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, tuple | list):
         return [tensor for item in value for tensor in tensors(item)]
@@ -150,7 +164,7 @@ def describe(example_inputs: Any) -> Any:
     if isinstance(example_inputs, tuple | list):
         kind = "tuple" if isinstance(example_inputs, tuple) else "list"
         return {kind: [describe(item) for item in example_inputs]}
-    if isinstance(example_inputs, dict):
+    if isinstance(example_inputs, Mapping):
         return {"dict": {str(key): describe(item) for key, item in example_inputs.items()}}
     if example_inputs is None or isinstance(example_inputs, bool | int | float | str):
         return {"value": example_inputs}
