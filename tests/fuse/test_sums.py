@@ -278,6 +278,39 @@ def test_a_block_that_is_called_by_itself():
     assert_same(run(pooled, x), expected.detach())
 
 
+class NormWithActivation(nn.GroupNorm):
+    """As the norms of some libraries."""
+
+    def __init__(self):
+        super().__init__(2, 4)
+        self.act = nn.ReLU()
+
+    def forward(self, input):
+        return self.act(super().forward(input))
+
+
+class PreActivation(nn.Module):
+    """A block that activates the sum of the block before it."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.act, self.conv, self.shortcut = act(), conv(), conv()
+
+    def forward(self, x):
+        y = self.act(x)
+        return self.conv(y) + self.shortcut(y)
+
+
+@pytest.mark.parametrize("act", [NormWithActivation, nn.ReLU])
+def test_a_sum_that_another_module_activates(act):
+    model = network(PreActivation(act), PreActivation(act), PreActivation(act))
+    x = images(9, 10, channels=4)
+    pooled = vp.apply(model, x)
+    assert sums(pooled) == []
+    assert_same(run(vp.fuse(pooled, x), x), run(pooled, x))
+    assert_same(run(apply_plan(model, x, plan_of(pooled)), x), run(pooled, x))
+
+
 def test_a_plan_without_sums_leaves_them():
     model = network(Block())
     x = images(9, 10, channels=4)

@@ -39,6 +39,14 @@ def activated_sums(graph: fx.Graph, module: nn.Module) -> list[fx.Node]:
     return [node for node in graph.nodes if node in found]
 
 
+def sum_of(activation: fx.Node) -> fx.Node:
+    """The sum that one of `activated_sums` activates."""
+    node = first_of(activation)
+    while not summands(node):
+        node = first_of(node)
+    return node
+
+
 @remembered
 def is_sum_module(module: nn.Module) -> bool:
     """Whether a module of the user's own does nothing but add its inputs, and activate.

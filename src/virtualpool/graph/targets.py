@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from virtualpool.graph.inputs import Call
 from virtualpool.graph.parts import Part, part_of
 from virtualpool.graph.placement import placement
-from virtualpool.graph.sums import activated_sums
+from virtualpool.graph.sums import activated_sums, sum_of
 from virtualpool.plan import Follows, RecoveredSum
 from virtualpool.torch_private import CONSTANT, calls_around
 
@@ -42,10 +42,17 @@ class OwnSum:
 
 
 def own_sums(part: Part) -> list[OwnSum]:
-    """The activated sums of a part, by the modules in whose code they are."""
+    """The activated sums of a part, by the modules in whose code they are.
+
+    One that another module activates than the one in which it is made, as a norm with an activation
+    at the beginning of the next block does, is in the code of neither.
+    """
     found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for number, activation in enumerate(activated_sums(part.evaluation, part.module)):
-        call, module = [("", ""), *_calls_around(activation)][-1]
+        around = _calls_around(activation)
+        if _calls_around(sum_of(activation))[: len(around)] != around:
+            continue
+        call, module = [("", ""), *around][-1]
         found[part.full_name(module)][call].append(number)
     return [
         OwnSum(part, module, index, numbers)
