@@ -185,6 +185,14 @@ def test_without_a_bound_nothing_faster_is_a_result_too(start, monkeypatch, tmp_
 
 
 @pytest.mark.usefixtures("unfused")
+def test_where_each_faster_plan_loses_too_much_the_nearest_is_named(start, tmp_path):
+    asked = {"evaluate": lambda model: evaluate(model) - 0.3 * bool(vp.plan_of(model).names)}
+    assert len(start(image_scales=[], **asked).points) == 1
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "each faster one loses more than 25% of the original's score, 1 site (2)" in log
+
+
+@pytest.mark.usefixtures("unfused")
 @pytest.mark.parametrize(
     ("seconds", "tries", "kept"),
     [(7.5, 2, 2), (0.1, 1, 1)],

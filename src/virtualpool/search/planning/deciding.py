@@ -53,7 +53,7 @@ class Deciding:
         if not within and self.target.bound:
             raise VirtualPoolError(self._nothing_within())
         if not within:
-            self.run.log("no plan that was tried is faster than the original here")
+            self.run.log(self._nothing_kept(best))
         decisions = tuple(
             Decision(trial, trial in kept, self._reason(trial, kept, within), trial in best)
             for trial in sorted(self.trials, key=lambda trial: trial.speedup)
@@ -100,6 +100,15 @@ class Deciding:
         if self.is_of_no_use(trial):
             return f"it loses more than {_MOST_LOST:.0%} of the original's score"
         return f"outside of the bound, {self.target.bound}"
+
+    def _nothing_kept(self, best: Sequence[Trial]) -> str:
+        if not best:
+            return "no plan that was tried is faster than the original here"
+        nearest = min(best, key=lambda it: it.drop)
+        return (
+            f"no plan that was tried is kept: each faster one loses more than {_MOST_LOST:.0%} of "
+            f"the original's score, {nearest} least. Give a longer budget, or a min_speedup."
+        )
 
     def _nothing_within(self) -> str:
         nearest = min(self.trials, key=lambda it: (max(self._excess(it), 0), -it.speedup))
