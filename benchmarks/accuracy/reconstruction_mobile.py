@@ -159,11 +159,6 @@ class Halves:
         training = Training(by_distillation, batches, settings_of(given, seed))
         return cls(images, training, judge, Run(given.run_dir / f"seed {seed}"))
 
-    @property
-    def directory(self) -> Path:
-        """Where models are kept."""
-        return self.run.directory
-
 
 def whole(images: Images) -> tuple[Tensor, Tensor]:
     """All images of a data set, and their labels."""
@@ -187,13 +182,13 @@ def rows_of(
         return changed
 
     def solved() -> nn.Module:
-        path = halves.directory / f"{plan}.safetensors"
+        path = halves.run.directory / f"{plan}.safetensors"
         if not path.exists():
             vp.save(vp.reconstruct(pooled, model, batches, steps=given.steps), path)
         return vp.load(model, path, unfused=True)
 
     def distilled(name: str, begin: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-        path = halves.directory / f"{plan}, {name}.safetensors"
+        path = halves.run.directory / f"{plan}, {name}.safetensors"
         return lambda: halves.training.kept(path, begin(), model, model, halves.judge.agreement)
 
     side = f"{round(scale * SIDE)} pixels"

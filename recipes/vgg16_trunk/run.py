@@ -60,14 +60,6 @@ def main() -> None:
     solving, train, held_out = batches(options.images, options.batch_size, options.solving)
     evaluate = Similarity(trunk, held_out, options.precision)
     example = torch.zeros(1, 3, 224, 224)
-    rounds = json.loads(Path(__file__).with_name("rounds.json").read_text())
-    epochs, ranking = EPOCHS, None
-    if options.all_at_once:
-        rounds, epochs = [[name for names in rounds for name in names]], EPOCHS[-1:]
-        pooled = apply(trunk, example, rounds[0])
-        print(f"pooled, with the given weights: {evaluate(pooled)}", flush=True)
-    elif not options.smaller_images:
-        ranking = sensitivity_of(trunk, example, evaluate, path=options.run_dir / "one-site.json")
     distillation = by_distillation(
         trunk,
         train,
@@ -84,6 +76,14 @@ def main() -> None:
         distillation(smaller, training)
         print(f"distilled: {evaluate(smaller)}")
         return
+    rounds = json.loads(Path(__file__).with_name("rounds.json").read_text())
+    epochs, ranking = EPOCHS, None
+    if options.all_at_once:
+        rounds, epochs = [[name for names in rounds for name in names]], EPOCHS[-1:]
+        pooled = apply(trunk, example, rounds[0])
+        print(f"pooled, with the given weights: {evaluate(pooled)}", flush=True)
+    else:
+        ranking = sensitivity_of(trunk, example, evaluate, path=options.run_dir / "one-site.json")
     frontier = search(
         trunk,
         example,

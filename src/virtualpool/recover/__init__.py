@@ -33,8 +33,9 @@ def by_labels(
     """Fine-tuning on labelled images, as the paper does.
 
     Args:
-        batches: pairs of (N, C, H, W) images and (N,) int64 labels, gone through once an epoch,
-            such as `load_data(...).train`, any `DataLoader`, or a list.
+        batches: pairs of (N, C, H, W) images and (N,) int64 labels, or dicts with images and
+            "labels", gone through once an epoch, such as `load_data(...).train`, any
+            `DataLoader`, or a list.
         loss: gives the loss, a scalar, of a model in training mode on a batch, for batches of
             another kind or models that do not give logits (N, classes); for torchvision's
             detectors, `virtualpool.tasks.detection.detector_loss`.
@@ -123,7 +124,7 @@ def by_reconstruction(
 
     Args:
         original: the model before pooling.
-        batches: batches of images, or of tuples that start with images.
+        batches: batches of images, of tuples that start with images, or of dicts with images.
         samples: positions of each map that enter the solve, for each image.
         steps: of gradients for each layer, after its solve; None is two passes over the images.
         memory_gib: about how many GiB the maps of all images may take.

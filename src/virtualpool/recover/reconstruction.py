@@ -85,9 +85,9 @@ def reconstruct(
     Args:
         pooled: a model of `virtualpool.apply`, unfused; it is not changed.
         original: the unmodified model.
-        batches: batches of images (N, C, H, W), of a detector lists of images (C, H, W), or tuples
-            that start with such, on any device: a few hundred images to a few thousand. Gone
-            through once, and kept. Labels are not read.
+        batches: batches of images (N, C, H, W), of a detector lists of images (C, H, W), tuples
+            that start with such, or dicts with images, on any device: a few hundred images to a few
+            thousand. Gone through once, and kept. Labels are not read.
         samples: positions of each map that enter the solve, for each image.
         steps: of Adam for each layer after its solve, on 16 images each; 0 for the closed form
             alone. None is two passes over the images, and 60 steps at least.
