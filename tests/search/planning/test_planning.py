@@ -212,6 +212,21 @@ def test_a_budget_ends_the_tries_and_then_the_models(
 
 
 @pytest.mark.usefixtures("unfused")
+def test_a_spent_budget_tries_smaller_images_where_all_sites_lose_too_much(
+    start, monkeypatch, tmp_path
+):
+    ticks = counting()
+    monkeypatch.setattr(budget, "monotonic", lambda: next(ticks) / 2)
+    asked = {
+        "evaluate": lambda model: smaller_is_cheap(model) - 0.3 * bool(vp.plan_of(model).names)
+    }
+    asked |= {"image_scales": [0.75, 0.5]}
+    assert plans(start(budget=5, **asked)) == [("", 0.75)]
+    assert tried(tmp_path / "run") == ["025", "s", "s"]
+    assert plans(start(**asked)) == [("", 0.75), ("", 0.5)]
+
+
+@pytest.mark.usefixtures("unfused")
 def test_goes_on_after_ctrl_c_and_does_nothing_twice(start, tmp_path):
     calls, stop = [], 0
     asked = {"target": Target(1), "image_scales": [], "names": ["2", "5"]}

@@ -94,6 +94,7 @@ class _Search:
             self._try_all(scales)
         except OutOfBudget as end:
             self._log(f"no more plans are tried: {end}")
+            self._try_smaller_alone(scales)
         tried = len(self._trials.found)
         steps.observer("plans", tried, tried, "done")
         return self._deciding.plans(self._about_scales(scales))
@@ -128,6 +129,17 @@ class _Search:
             self._grow_at(scale, growing, pooled)
         for trial in self._deciding.kept():
             growing.swap(trial, _SWAPS)
+
+    def _try_smaller_alone(self, scales: list[float]) -> None:
+        """Tries smaller images, which need no reconstruction, where nothing is kept so far."""
+        if self._deciding.kept():
+            return
+        self._trials.take_all()
+        try:
+            for scale in scales:
+                self._trials.of((), scale, "no sites")
+        except OutOfBudget as end:
+            self._log(f"no more image scales are tried: {end}")
 
     def _fitting(self) -> list[Candidate]:
         """The candidates; larger groups where the budget has no room for each of them."""

@@ -33,7 +33,7 @@ _REPEATS = 7
 _ATTEMPTS = 3
 """How often a speed-up is timed until it is steady."""
 _SHARE = 0.5
-"""Of the budget, to try plans in; the rest is for the models that are kept."""
+"""Of the budget, to try plans in; the rest is for the models that are kept, if there are any."""
 
 
 class Trials:
@@ -54,6 +54,7 @@ class Trials:
         self._places = {name: place for place, name in enumerate(order)}
         self._path = steps.run.directory / "plans.jsonl"
         self.limit = self._expected = limit
+        self._share = _SHARE
         with naming(self._path):
             records = agreed(read_records(self._path) if is_main() else [])
             known = map(Trial.from_json, records)
@@ -64,13 +65,17 @@ class Trials:
 
     @property
     def seconds(self) -> float:
-        """How long a plan takes, by the ones so far."""
-        return sum(trial.seconds for trial in self) / max(1, len(self.found))
+        """How long a plan with sites takes, by the ones so far."""
+        return self._seconds(has_sites=True)
 
     @property
     def room(self) -> float:
-        """How many plans more the budget has room for, about; infinite without one."""
-        return self._budget.left(_SHARE) / max(self.seconds, 1e-9)
+        """How many plans with sites the budget has room for, about; infinite without one."""
+        return self._room(has_sites=True)
+
+    def take_all(self) -> None:
+        """From now on the whole budget is for trials: no model is kept so far."""
+        self._share = 1.0
 
     def of(self, sites: Iterable[str], image_scale: float, why: str) -> Trial:
         """The trial of a plan, which is made if there is none yet.
@@ -80,7 +85,7 @@ class Trials:
         """
         draft = Draft(tuple(sorted({*sites}, key=self._places.__getitem__)), image_scale)
         if draft not in self.found:
-            self._check()
+            self._check(draft)
             self._tell(str(draft))
             self.found[draft] = trial = self._tried(draft, why)
             if is_main():
@@ -89,18 +94,25 @@ class Trials:
             self._tell("")
         return self.found[draft]
 
-    def _check(self) -> None:
+    def _check(self, draft: Draft) -> None:
         if len(self.found) >= self.limit:
             raise OutOfBudget(f"{self.limit} plans are tried")
         if not self.found:
             return
-        room = self.room
+        has_sites = bool(draft.sites)
+        room = self._room(has_sites=has_sites)
         self._expected = int(min(self.limit, len(self.found) + room))
         if room < 1:
-            raise OutOfBudget(
-                f"another one takes about {in_words(self.seconds)}, and half of the budget is kept "
-                "for the models"
-            )
+            kept = ", and half of the budget is kept for the models" if self._share < 1 else ""
+            seconds = self._seconds(has_sites=has_sites)
+            raise OutOfBudget(f"another one takes about {in_words(seconds)}{kept}")
+
+    def _room(self, *, has_sites: bool) -> float:
+        return self._budget.left(self._share) / max(self._seconds(has_sites=has_sites), 1e-9)
+
+    def _seconds(self, *, has_sites: bool) -> float:
+        alike = [trial.seconds for trial in self if bool(trial.draft.sites) == has_sites]
+        return sum(alike) / max(1, len(alike))
 
     def _tell(self, message: str) -> None:
         self._steps.observer("plans", len(self.found), self._expected, message)
