@@ -12,7 +12,7 @@ from virtualpool import processes
 from virtualpool.errors import VirtualPoolError
 from virtualpool.graph.random_numbers import mixed_seed
 from virtualpool.recover.layers import Layer, Order
-from virtualpool.recover.least_squares import NormalEquations
+from virtualpool.recover.least_squares import NormalEquations, Problem
 from virtualpool.recover.refining import Refining, error_of
 from virtualpool.recover.samples import patches, positions, rows_of, targets
 from virtualpool.recover.walk import Walk
@@ -91,23 +91,26 @@ class Solver:
         is_unlike = False
         for number, calls in self._maps(layer, index, judging=False):
             for call, maps in enumerate(calls):
-                rows = self._rows(layer, maps, mixed_seed(self._seed, index, number, call))
-                is_unlike |= rows is None
-                if rows is not None:
-                    equations.add(*rows)
-        unlike = equations.rows.new_full((1,), float(is_unlike))
-        processes.add_up([unlike, *equations.tensors])
-        if not all(bool(each.isfinite().all()) for each in equations.tensors):
+                found = self._rows(layer, maps, mixed_seed(self._seed, index, number, call))
+                is_unlike |= found is None
+                if found is not None:
+                    equations.add(*found)
+        sums = equations.tensors
+        rows = sums[0]
+        unlike = rows.new_full((1,), float(is_unlike))
+        processes.add_up([unlike, *sums])
+        if not all(bool(each.isfinite().all()) for each in sums):
             raise VirtualPoolError(
                 f"{layer.name} reads, or gives in the original, values that are not "
                 "finite; look for NaN in the images and the weights."
             )
-        if bool(unlike) or not bool(equations.rows):
+        if bool(unlike) or not bool(rows):
             return "it reads other positions than in the original"
-        if (share := float(equations.rows) / unknowns) < 1:
+        if (share := float(rows) / unknowns) < 1:
             self.shares[layer.name] = share
         before = layer.state()
-        error = self._take_best(layer, index, [*_candidates(layer, equations)])
+        problem = equations.problem(has_shift=layer.takes_shift)
+        error = self._take_best(layer, index, [*_candidates(layer, problem)])
         self._refine(layer, index, error)
         if all(map(torch.equal, before, layer.state())):
             return "no solution is better on the held-out images"
@@ -183,15 +186,11 @@ class Solver:
         return errors[0]
 
 
-def _candidates(layer: Layer, equations: NormalEquations) -> Iterator[Solution]:
+def _candidates(layer: Layer, problem: Problem) -> Iterator[Solution]:
     weight = layer.weight
     towards = torch.cat([weight, weight], 1) if layer.is_site else weight
-    solutions = [equations.rescaled(towards, has_shift=layer.takes_shift)]
-    solutions += [
-        solution
-        for ridge in _RIDGES
-        if (solution := equations.solve(towards, ridge, has_shift=layer.takes_shift))
-    ]
+    solutions = [problem.rescaled(towards)]
+    solutions += [solution for ridge in _RIDGES if (solution := problem.solve(towards, ridge))]
     for solved, shift in solutions:
         if not layer.is_site:
             yield solved.to(weight), shift
