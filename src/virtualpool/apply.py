@@ -74,6 +74,10 @@ def apply(
             boxes in pixels, are those of the resized image; but a detector of torchvision gives
             boxes of the images that it is given. A model keeps its image scale.
 
+    Returns:
+        A copy of `model`, in its mode and on its device. Its outputs have the same shapes and
+        dtypes.
+
     Raises:
         VirtualPoolError: a name is unknown or not eligible, no site is left to pool, the model is
             fused, it has another border or image scale, it does not run on the example inputs, or

@@ -64,6 +64,10 @@ def sites(model: nn.Module, example_inputs: Any) -> list[Site]:
         model: any module; it is not changed.
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
 
+    Returns:
+        A `Site` for each convolution, eligible or not: its name, its output's shape, its
+        multiply-accumulates, and the reason why it cannot be pooled.
+
     Raises:
         VirtualPoolError: the model does not run on the example inputs.
 

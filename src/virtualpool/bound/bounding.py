@@ -85,6 +85,9 @@ def error_bound(model: nn.Module, site: str, images: Tensor) -> Bound:
         site: the name of an eligible site (see `virtualpool.sites`).
         images: (N, C, H, W), prepared as the network takes them.
 
+    Returns:
+        A `Bound`, whose tensors are (N,) float64, one value an image.
+
     Raises:
         VirtualPoolError: there is no such site or it is not eligible, or the error comes to an
             operation that may multiply it by any number, such as a product of two maps.
@@ -104,6 +107,9 @@ def error_bounds(model: nn.Module, sites: Sequence[str] | str, images: Tensor) -
     """`error_bound` of several sites, each pooled alone; of "all" that are eligible.
 
     The norms of the operations are computed once for all of them.
+
+    Returns:
+        A `Bound` for each site, in the order of `sites`; for "all" in the order of execution.
     """
     check_model(model)
     _check_images(images)

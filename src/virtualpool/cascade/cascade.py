@@ -132,6 +132,9 @@ class Cascade(nn.Module):
             images: (N, C, H, W); their values do not matter.
             options: of `virtualpool.measure.latency`; `batch` is N if it is not given.
 
+        Returns:
+            A new cascade, with `times` in milliseconds a call.
+
         Raises:
             VirtualPoolError: they cannot be timed.
         """

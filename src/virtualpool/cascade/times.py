@@ -40,7 +40,11 @@ class Times:
         return self.fast.median_ms + (1 - answered) * self.slow.median_ms
 
     def speedup(self, answered: float) -> float:
-        """How many times faster than the original that is expected to be."""
+        """How many times faster than the original a call is expected to be.
+
+        Args:
+            answered: the share of images that the fast model answers.
+        """
         return self.slow.median_ms / self.expected_ms(answered)
 
     def to_json(self) -> dict[str, Any]:

@@ -82,6 +82,10 @@ def fuse(model: nn.Module, example_inputs: Any, *, training: bool = False) -> nn
             it is: in training its statistics need full maps, so a recovered map before it is
             interpolated. The model stays in the mode in which it was given.
 
+    Returns:
+        A copy of `model`, on its device. Its outputs have the same shapes and dtypes, and the same
+        values to rounding.
+
     Raises:
         VirtualPoolError: the model has no virtual pool, or does not run on the example inputs.
 

@@ -26,6 +26,9 @@ def macs(model: nn.Module, example_inputs: Any) -> int:
         model: runs on the inputs; not changed.
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
 
+    Returns:
+        Multiply-accumulates for one image: half of the FLOPs that other tools count.
+
     Raises:
         VirtualPoolError: the model does not run on the inputs, or they hold no image.
 

@@ -31,6 +31,10 @@ def by_recalibration(
             (docs/results/frontier.md).
         batch_count: use only the first ones.
 
+    Returns:
+        A function of a model, and of a `Round` if there is one. It changes the model's batch norms
+        in place.
+
     Raises:
         VirtualPoolError: `batch_count` is no whole number above 0. Of the callable: the model is
             fused, it has no batch norm with running statistics, there is no batch, or a statistic

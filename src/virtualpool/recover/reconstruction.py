@@ -97,6 +97,10 @@ def reconstruct(
         seed: decides the positions, and the draws of a model that draws random numbers.
         observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
 
+    Returns:
+        A copy of `pooled`, in its mode and on its device, with new values of its parameters and of
+        its batch norms' statistics.
+
     Raises:
         VirtualPoolError: the model has no virtual pool or is fused, there are fewer than two
             images, a model does not take a batch, or a map is not finite.

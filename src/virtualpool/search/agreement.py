@@ -34,6 +34,9 @@ def output_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
         batches: inputs, or (inputs, labels) pairs whose labels are not used; they are gone
             through once now and once in each evaluation, and must be the same each time.
 
+    Returns:
+        A function of a model that gives a `Score`: 1 for equal outputs, less for others.
+
     Raises:
         VirtualPoolError: there are no batches, they can be gone through only once or differ from
             the first time, or the outputs are no tensors of shape (samples, ...).

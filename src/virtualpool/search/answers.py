@@ -50,6 +50,9 @@ def answer_agreement(original: nn.Module, batches: Iterable[Any]) -> Callable[[n
         batches: images, or pairs of images and labels, which are not used; they are gone through
             once or twice now and once in each evaluation, and must be the same each time.
 
+    Returns:
+        A function of a model that gives a `Score` between 0 and 1.
+
     Raises:
         VirtualPoolError: there are no batches, or they can be gone through only once or differ from
             the first time.

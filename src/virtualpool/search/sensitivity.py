@@ -177,6 +177,10 @@ def sensitivity(
         path: a file that is written after each site; a second start goes on from there.
         observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
 
+    Returns:
+        The sites, the most robust first, each with its score and its drop, in the unit of
+        `evaluate`.
+
     Raises:
         VirtualPoolError: a name is no eligible site, a score is not finite, `path` holds the
             answer to another question, or `recoverable` can be gone through only once.

@@ -86,6 +86,10 @@ def load_data(
         labels: False takes any folder of images, too: its splits train and test, or four of five
             images and the fifth. All labels are 0 then.
 
+    Returns:
+        Batches for training (None where the source has none), batches for testing, and the
+        classes.
+
     Raises:
         VirtualPoolError: the source is not there or laid out otherwise, a download failed, or the
             preprocessing is missing or unknown.

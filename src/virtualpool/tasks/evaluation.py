@@ -38,6 +38,9 @@ def evaluator(
         batches: pairs of (N, C, H, W) images and (N,) labels, such as `load_data(...).test`.
         mixed_precision: "no", or "bf16" or "fp16" to run under autocast.
 
+    Returns:
+        A function of a model that gives a `Score`, a share from 0 to 1.
+
     Raises (when called):
         VirtualPoolError: the model gives something else than (N, classes), another number of
             classes than the data have, or there is no image.

@@ -141,6 +141,9 @@ class Frontier:
             point: one of the points, or its name. One with an image scale resizes images itself;
                 `virtualpool.load(model, file, resizes=False)` gives one for small images.
 
+        Returns:
+            A new model, with the weights of the point and in the form that its file gives.
+
         Raises:
             VirtualPoolError: the weights are missing or broken, or are another model's.
         """
@@ -178,6 +181,9 @@ class Frontier:
             model: the user's own unmodified model, where it is to run; it is not changed.
             example_inputs: the inputs for timing them.
             options: of `virtualpool.measure.latency`.
+
+        Returns:
+            A new frontier with the same files. Latencies are in milliseconds a call.
 
         Raises:
             VirtualPoolError: a model's weights are missing or broken, or it cannot be timed.

@@ -97,6 +97,10 @@ def load_data(
         labels: False takes any folder of images, too: its splits train and test, or four of five
             images and the fifth. Nothing is marked in them, and there are no classes.
 
+    Returns:
+        Batches for training (None where the folder has none), batches for testing, and the
+        classes.
+
     Raises:
         VirtualPoolError: the folder is not there or laid out otherwise, nothing in it can be used,
             or COCO's layout is read without pycocotools.

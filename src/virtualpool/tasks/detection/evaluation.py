@@ -47,6 +47,9 @@ def evaluator(
             the mean over overlaps of 0.5 to 0.95, too.
         mixed_precision: "no", or "bf16" or "fp16" to run under autocast; boxes stay in float32.
 
+    Returns:
+        A function of a model that gives a `Score`, a mean average precision from 0 to 1.
+
     Raises:
         VirtualPoolError: there is no such metric, or it needs pycocotools; when called, the model
             gives no boxes, scores and labels, or there is no object to be found.

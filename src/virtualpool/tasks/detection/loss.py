@@ -18,6 +18,9 @@ def detector_loss(model: nn.Module, batch: Any) -> Tensor:
         batch: a list of (3, H, W) images and a list of targets, dicts with `boxes` of shape (N, 4)
             and `labels` of shape (N,); N may be 0.
 
+    Returns:
+        A scalar that carries gradients.
+
     Raises:
         VirtualPoolError: the model gives no dict of losses, boxes or labels have another shape, or
             the model has too few classes for a label.

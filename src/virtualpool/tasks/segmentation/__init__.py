@@ -158,6 +158,10 @@ def load_data(
         labels: False takes any folder of images, too: its splits train and test, or four of five
             images and the fifth. All pixels of their masks are ignored ones.
 
+    Returns:
+        Batches for training (None where the folder has none), batches for testing, and the
+        classes.
+
     Raises:
         VirtualPoolError: the folder is not there or laid out otherwise, nothing in it can be used,
             the classes are not known, or a mask holds a number that is no class.

@@ -41,6 +41,9 @@ def evaluator(
         ignored: the number of pixels that do not count; as the data set has it, or 255.
         mixed_precision: "no", or "bf16" or "fp16" to run under autocast.
 
+    Returns:
+        A function of a model that gives a `Score`, an mIoU from 0 to 1.
+
     Raises:
         VirtualPoolError: the classes are not known; when called, the model gives no logits of as
             many classes, or there is no image.
