@@ -64,7 +64,7 @@ class Subject:
         if not path.exists():
             pooled = vp.apply(self.model, self.example, sites, border=self.given.border)
             images = self.task.data.some_training_images(self.given.images, self.given.seed)
-            solved = vp.reconstruct(pooled, self.model, images, samples=self.given.samples)
+            solved = vp.reconstruct(pooled, self.model, images)
             vp.save(vp.fuse(solved, self.example), path)
         return vp.load(self.model, path)
 
@@ -189,7 +189,6 @@ def arguments() -> Namespace:
         "--fast", nargs=2, action="append", default=[], metavar=("NAME", "FILE"),
         help="a model of `save`, such as of a run of tune; without --plan no other is tried",
     )  # fmt: skip
-    added.add_argument("--samples", type=int, default=48, help="positions of a map that solve")
     added.add_argument("--max-drop", type=float, nargs="+", default=DROPS)
     added.add_argument("--splits", type=int, default=20)
     added.add_argument("--confidence", type=float, default=0.95)

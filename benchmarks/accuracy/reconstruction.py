@@ -57,7 +57,7 @@ def main() -> None:
 def arguments() -> Namespace:
     added = parser(__doc__)
     added.add_argument("--image-scale", type=float, default=1, help="of the plans")
-    added.add_argument("--samples", type=int, default=48, help="positions of a map that solve")
+    added.add_argument("--samples", type=int, help="positions of a map that solve, if not as usual")
     added.add_argument("--steps", type=int, help="gradient steps of each layer, if not as usual")
     added.add_argument("--timing-batch", type=int, help="images a call that is timed, if at all")
     added.add_argument("--duration-s", type=float, default=10, help="of timing a model")

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 import virtualpool as vp
 from virtualpool import VirtualPoolError
 from virtualpool.graph.inputs import tensors
+from virtualpool.recover import solver
 from virtualpool.recover.reconstruction import reconstruct
+from virtualpool.recover.samples import positions
 
 
 class Residual(nn.Module):
@@ -180,3 +182,22 @@ def test_a_search_recovers_by_reconstruction(tmp_path):
     frontier = rounds(vp.by_reconstruction(original, images().split(40)), "solved")
     before = rounds(lambda model, current: None, "plain")
     assert frontier.points[1].accuracy > before.points[1].accuracy
+
+
+@pytest.mark.parametrize(
+    ("count", "samples", "expected"),
+    [(10, None, {48}), (2, None, {2 * 27, 2 * 72}), (2, 5, {5})],  # 27 and 72 unknowns
+)
+def test_few_images_solve_with_more_of_their_positions(monkeypatch, count, samples, expected):
+    asked = set()
+
+    def noted(size, count, generator):
+        asked.add(count)
+        return positions(size, count, generator)
+
+    monkeypatch.setattr(solver, "positions", noted)
+    original = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3)).eval()
+    images = torch.rand(count, 3, 24, 24)
+    pooled = vp.apply(original, images[:1])
+    vp.reconstruct(pooled, original, images.split(1), samples=samples, steps=0)
+    assert asked == expected

@@ -116,7 +116,7 @@ def by_reconstruction(
     original: nn.Module,
     batches: Iterable[Any],
     *,
-    samples: int = 48,
+    samples: int | None = None,
     steps: int | None = None,
     memory_gib: float = 4.0,
 ) -> Finetune:
@@ -125,7 +125,8 @@ def by_reconstruction(
     Args:
         original: the model before pooling.
         batches: batches of images, of tuples that start with images, or of dicts with images.
-        samples: positions of each map that enter the solve, for each image.
+        samples: positions of each map that enter the solve, for each image; None is 48, and more
+            with few images.
         steps: of gradients for each layer, after its solve; None is two passes over the images.
         memory_gib: about how many GiB the maps of all images may take.
 

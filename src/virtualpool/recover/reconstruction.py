@@ -31,7 +31,7 @@ from virtualpool.progress import shows_progress
 from virtualpool.recover.batches import images_of
 from virtualpool.recover.judging import Judgement, Remembered, judged, results_of, take_best
 from virtualpool.recover.layers import call_order, layers_of, unsolvable
-from virtualpool.recover.limits import COUNT, WEIGHT
+from virtualpool.recover.limits import COUNT, STEPS, WEIGHT
 from virtualpool.recover.refining import Refining, usual_steps
 from virtualpool.recover.solver import Solver
 from virtualpool.recover.walk import Pair, Walk
@@ -53,7 +53,7 @@ def reconstruct(
     original: nn.Module,
     batches: Iterable[Any],
     *,
-    samples: int = 48,
+    samples: int | None = None,
     steps: int | None = None,
     memory_gib: float = 4.0,
     seed: int = 0,
@@ -88,7 +88,8 @@ def reconstruct(
         batches: batches of images (N, C, H, W), of a detector lists of images (C, H, W), tuples
             that start with such, or dicts with images, on any device: a few hundred images to a few
             thousand. Gone through once, and kept. Labels are not read.
-        samples: positions of each map that enter the solve, for each image.
+        samples: positions of each map that enter the solve, for each image. None is 48, and more
+            where these would be fewer than two equations for each weight of an output.
         steps: of Adam for each layer after its solve, on 16 images each; 0 for the closed form
             alone. None is two passes over the images, and 60 steps at least.
         memory_gib: about how many GiB the maps that wait at a layer may take. The others
@@ -120,6 +121,8 @@ def reconstruct(
     _check(pooled, original, batches)
     if steps is not None:
         COUNT.check("steps", steps)
+    if samples is not None:
+        STEPS.check("samples", samples)
     WEIGHT.check("memory_gib", memory_gib)
     if not plan_of(pooled).sites:
         logger.info(
@@ -155,9 +158,9 @@ def reconstruct(
         both = pairs(solved, solving, []), pairs(solved, judging, [])
         shortcuts = {name: each.shortcut for name, each in layers.items() if each.shortcut}
         with Walk(solved, teacher, *both, order, shortcuts, memory_gib) as walk:
-            taken = usual_steps(_images_in(solving)) if steps is None else steps
-            refining = Refining(taken, len(solving))
-            solver = Solver(walk, order, samples, memory_gib, seed, refining)
+            images = _images_in(solving)
+            refining = Refining(usual_steps(images) if steps is None else steps, len(solving))
+            solver = Solver(walk, order, samples, images, memory_gib, seed, refining)
             for done, (name, layer) in enumerate(layers.items()):
                 observer("reconstruction", done, len(layers), name)
                 solver.solve(layer)
@@ -170,7 +173,7 @@ def reconstruct(
         )
     _tell(solver, len(layers), before, after)
     _tell_of_kept(unsolvable(solved, order.calls) | solver.left)
-    _tell_of_few(solver, _images_in(solving))
+    _tell_of_few(solver, images)
     return solved
 
 

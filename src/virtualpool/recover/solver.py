@@ -19,6 +19,10 @@ from virtualpool.recover.walk import Walk
 
 logger = logging.getLogger("virtualpool")
 
+_SAMPLES = 48
+"""Positions of each map that are enough, where there are many images."""
+_ROWS_EACH = 2
+"""Rows for each unknown: with few images, more of their positions enter the solve."""
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
 _BLURS = (0.5, 0.0)
 """Of a site's target, the share that is blurred."""
@@ -36,7 +40,9 @@ class Solver:
     Args:
         walk: both models, over the batches of this process.
         order: in which layers are called.
-        samples: positions of each map that enter the solve, for each image.
+        samples: positions of each map that enter the solve, for each image; None is as many as
+            the layer needs.
+        images: of all processes, that solve.
         memory_gib: the most memory for the equations of one layer.
         seed: decides the positions.
         refining: the gradient steps after each solve.
@@ -51,7 +57,8 @@ class Solver:
         self,
         walk: Walk,
         order: Order,
-        samples: int,
+        samples: int | None,
+        images: int,
         memory_gib: float,
         seed: int,
         refining: Refining,
@@ -60,7 +67,7 @@ class Solver:
         self.left: dict[str, str] = {}
         self.shares: dict[str, float] = {}
         self._walk, self._order = walk, order
-        self._samples, self._seed = samples, seed
+        self._samples, self._images, self._seed = samples, images, seed
         self._refining = refining
         self._memory = max(1.0, memory_gib) * _GIB
 
@@ -144,18 +151,19 @@ class Solver:
         None where the layer gives another map than the original's.
         """
         x, target = maps
+        samples = self._samples or _samples_for(layer, self._images)
         generator = torch.Generator().manual_seed(seed)
         if isinstance(layer.module, nn.Linear):
             if x.shape[:-1] != target.shape[:-1]:
                 return None
-            x, target = rows_of([x, target], self._samples, generator)
+            x, target = rows_of([x, target], samples, generator)
             return x.unsqueeze(0), target.unsqueeze(0)
         x, target = (each if each.ndim == 4 else each.unsqueeze(0) for each in (x, target))
         step = 2 if layer.is_site else 1
         size = -(-target.shape[-2] // step), -(-target.shape[-1] // step)
         if len(x) != len(target) or size != layer.size_for(x):
             return None
-        where = positions(size, self._samples, generator)
+        where = positions(size, samples, generator)
         outputs = [
             targets(target, where, step, blurred=blurred)
             for blurred in ((False, True) if layer.is_site else (False,))
@@ -184,6 +192,10 @@ class Solver:
             layer.set(*candidates[least - 1])
             return errors[least]
         return errors[0]
+
+
+def _samples_for(layer: Layer, images: int) -> int:
+    return max(_SAMPLES, math.ceil(_ROWS_EACH * layer.weight.shape[2] / images))
 
 
 def _candidates(layer: Layer, problem: Problem) -> Iterator[Solution]:
