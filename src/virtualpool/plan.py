@@ -89,12 +89,12 @@ class Plan:
         library: the version of virtualpool that pooled them; None where a file does not say.
         border: what convolutions read beside recovered maps.
         padded: the convolutions that read padded borders.
-        channels: of the ones of them that read other maps beside recovered ones, which channels
-            are recovered; the others keep exact borders.
+        channels: the recovered channels of convolutions in `padded` that read other maps, too. Only
+            these channels have padded borders.
         sums: the sums that are activated on reduced maps, and recovered then.
         image_scale: the side of the images that the network sees, relative to those that the
             original sees.
-        version: of the plan in the file that it was read from, else today's.
+        version: the version of the plan's format, as in its file; today's where it has no file.
     """
 
     sites: tuple[PooledSite, ...] = ()

@@ -26,9 +26,9 @@ class Factor:
     """By how much one layer with weights can multiply an error.
 
     Attributes:
-        name: of the module.
+        name: the module's name.
         paper: sqrt(C) M B, of the largest absolute value (B: the largest norm of a filter).
-        norm: of the root of the sum of squares: an upper bound of the operation's norm.
+        norm: an upper bound of the operation's norm, for norms that are roots of sums of squares.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Bound:
         gradient: L of the paper: the largest slope of the site's map between neighbours, per cell.
         change: norm of the change by the virtual pool, where operations with weights first read it.
         read: norm of the values that they read without it.
-        factors: of the layers with weights that the error comes through, in their order.
+        factors: the layers with weights that the error comes through, in their order.
         paper: the bound of the paper's equation 6.
         bound: ours: from `change` by the norms of the operations that follow.
         error: norm of the change of the output.

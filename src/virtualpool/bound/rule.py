@@ -27,7 +27,7 @@ class Operation:
         node: the node.
         module: the module that it calls, if it calls one.
         owner: the module that the graph was traced from.
-        values: of each node that it reads, the value.
+        values: the value of each node that it reads.
         result: its result.
         call: does the same with other values in place of some that it reads.
     """
@@ -55,7 +55,7 @@ class Operation:
         """Its arguments by name, or its module's attributes in place of the ones after the first.
 
         Args:
-            names: of the arguments in the order of the function.
+            names: the arguments' names, in the order of the function.
         """
         return {
             name: self.values.get(value, value) if isinstance(value, fx.Node) else value
@@ -72,7 +72,7 @@ class Operation:
         """The gain for the error of its first argument.
 
         Raises:
-            UnboundedError: none is known.
+            UnboundedError: no gain is known.
         """
         if self.module is not None and is_hooked(self.module):
             raise UnboundedError("it has hooks")

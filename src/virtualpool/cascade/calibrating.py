@@ -33,9 +33,9 @@ class Calibration:
         max_drop: the drop that was allowed.
         promised: the drop that is not exceeded with `confidence`: `max_drop`, or where that is 0
             the smallest that so many images can promise.
-        confidence: of the promise.
+        confidence: the probability of the promise.
         labelled: whether there were labels; otherwise a drop is disagreement with the original.
-        outcome: with the images that the threshold was chosen with.
+        outcome: the outcome on the images that chose the threshold.
         score: the mean over images that may drop: of classifiers the accuracy, of detectors the
             F1 of an image's boxes, of segmentation networks the mean IoU of an image's classes.
     """

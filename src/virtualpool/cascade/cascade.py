@@ -130,7 +130,7 @@ class Cascade(nn.Module):
 
         Args:
             images: (N, C, H, W); their values do not matter.
-            options: of `virtualpool.measure.latency`; `batch` is N if it is not given.
+            options: options of `virtualpool.measure.latency`; `batch` is N if it is not given.
 
         Returns:
             A new cascade, with `times` in milliseconds a call.
@@ -165,7 +165,7 @@ class Cascade(nn.Module):
 
         Args:
             model: the user's own unmodified model; it is not changed.
-            folder: of `save`.
+            folder: a folder that `save` wrote.
 
         Raises:
             VirtualPoolError: a file is missing, broken, another one than was saved, or of another
@@ -185,7 +185,7 @@ class Cascade(nn.Module):
         Args:
             folder: is made if it is not there.
             example_inputs: images (N, C, H, W), as of `virtualpool.export`.
-            options: of `virtualpool.export`, such as `threads`.
+            options: options of `virtualpool.export`, such as `threads`.
 
         Returns:
             The reports of `virtualpool.export`, by "fast" and "slow".

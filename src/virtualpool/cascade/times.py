@@ -11,8 +11,8 @@ class Times:
     """The latencies of the two models of a cascade, interleaved, with the same images a call.
 
     Attributes:
-        fast: of the fast model.
-        slow: of the original.
+        fast: the fast model's latency.
+        slow: the original's latency.
     """
 
     fast: Latency

@@ -84,7 +84,7 @@ def export(
             the model runs on the example inputs: a detector's "backbone", or "rpn.head".
         calibration: batches for int8, a hundred images or more: inputs, or (inputs, labels)
             pairs whose labels are not used. A quarter of them is kept to compare on.
-        threads: of the runtime; None is torch's number.
+        threads: the runtime's threads; None is torch's number.
         score: the model's accuracy, for the card, where you know it.
 
     Returns:

@@ -35,21 +35,21 @@ class ExportReport:
         runtime: the one that ran it, with its version.
         precision: float32, float16 or int8.
         open_axes: "none", "batch" or "all".
-        size_bytes: of the file, and of those beside it that belong to it.
+        size_bytes: bytes of the file, and of those beside it that belong to it.
         model: the class of the model, its plan, how many of its sites are fused, and the part of it
             that was exported.
         checks: comparisons with the model, in the runtime. Empty for int8, and where the runtime
             is not on this machine.
-        agreement: of int8, with the model on inputs that it was not calibrated with.
+        agreement: how far an int8 file agrees with the model, on inputs that did not calibrate.
         not_run: why it was not run here, if so.
         operators: how often the file has each.
-        latency: of the file, where an original was given.
-        original_latency: of the original's file, interleaved with it.
+        latency: the file's latency, where an original was given.
+        original_latency: the latency of the original's file, interleaved with it.
         hint: the next step, if there is one.
-        score: of the model, where the caller knows it.
+        score: the model's score, where the caller knows it.
         image_scale: the side of the images that the file takes, relative to those that the model
             takes, which resizes them itself.
-        versions: of Python, virtualpool, torch and the format's packages.
+        versions: the versions of Python, virtualpool, torch and the format's packages.
         machine: where it was made and timed.
     """
 

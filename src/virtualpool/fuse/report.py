@@ -47,7 +47,7 @@ class Choice:
     Attributes:
         operation: by the name of its module.
         taken: the way that was taken.
-        milliseconds: of each way.
+        milliseconds: the time of each way.
     """
 
     operation: str

@@ -186,9 +186,9 @@ def latency(
             `max-autotune`, the same with more kernels tried, in CUDA graphs on a GPU; or
             `cudagraph`, eager kernels captured in one CUDA graph (a GPU is needed).
         device: where to run; None is where the first model's parameters are.
-        dtype: of parameters and inputs (float16, bfloat16, float32, float64); None is as given.
+        dtype: for parameters and inputs (float16, bfloat16, float32, float64); None is as given.
         batch: images per call, made by repeating the inputs' images; None is as given.
-        threads: of torch, for the time of the measurement; None is as it is set.
+        threads: torch's threads while it measures; None is as it is set.
         channels_last: memory layout of weights and maps; otherwise they are made contiguous.
         repeats: samples per model, at most.
         duration_s: seconds per model after which no further repeat begins, though never before 3

@@ -34,7 +34,7 @@ class Score(float):
     0.7500
 
     Attributes:
-        standard_error: of the value, or None where it is not known.
+        standard_error: the value's standard error, or None where it is not known.
         samples: how many samples the value is the mean of, or None.
         per_sample: (samples,) float32 tensor, the score of each sample, or None.
         metrics: other measures of the same evaluation, by name, such as "top5".

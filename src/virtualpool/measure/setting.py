@@ -18,9 +18,9 @@ class Setting:
     Attributes:
         device: a torch device, such as `cpu` or `cuda:0`.
         device_name: the processor's own name.
-        dtype: of the parameters, such as `float32`.
+        dtype: the parameters' dtype, such as `float32`.
         batch: images per call.
-        threads: of torch, inside one operation.
+        threads: torch's threads inside one operation.
         mode: `eager` or `compiled`.
         channels_last: whether maps and weights lie in memory with their channels last.
         torch: its version.

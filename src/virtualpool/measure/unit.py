@@ -22,7 +22,7 @@ class Unit:
     '0.713\xa0±\xa00.010'
 
     Attributes:
-        name: of the measure, such as "accuracy".
+        name: the measure's name, such as "accuracy".
         percent: whether scores are shares of one that are written in per cent, and their
             differences in points; others are written as they are.
         decimals: how many are written.

@@ -55,15 +55,15 @@ def faster_rcnn_vgg16(
     pooling, boxes regressed with a smooth L1 loss of beta 1/9, and no dropout in the heads.
 
     Args:
-        classes: of the objects, without the background, which has the label 0.
+        classes: how many classes the objects have, without the background, which has the label 0.
         trunk: a safetensors file with `features.N.weight` and `features.N.bias` for the trunk, as
             torchvision's `vgg16` names them; without it the trunk begins at random.
         anchor_sizes: sides, in pixels of the resized image, of the boxes that proposals begin from;
             each in the proportions 1:2, 1:1 and 2:1.
         hidden: the width of the two fully connected layers.
-        options: of torchvision's `FasterRCNN`. By default the image's shorter side is 600 pixels
-            (`min_size`), its longer one at most 1000 (`max_size`), and 300 proposals are classified
-            (`rpn_post_nms_top_n_test`).
+        options: options of torchvision's `FasterRCNN`. By default the image's shorter side is 600
+            pixels (`min_size`), its longer one at most 1000 (`max_size`), and 300 proposals are
+            classified (`rpn_post_nms_top_n_test`).
 
     Raises:
         VirtualPoolError: the file cannot be read, or holds other weights than the trunk's.

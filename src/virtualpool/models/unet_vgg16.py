@@ -62,10 +62,10 @@ def unet_vgg16(classes: int = 11, *, trunk: Path | str | None = None, **options:
     the decoder, `decoder.0.0` to `decoder.3.3`. As the paper's networks it has no sum.
 
     Args:
-        classes: of the pixels; CamVid has 11.
+        classes: how many classes the pixels have; CamVid has 11.
         trunk: a safetensors file with `features.N.weight` and `features.N.bias` for the trunk, as
             torchvision's `vgg16` names them; without it the trunk begins at random.
-        options: of `UNetVGG16`: the `widths` of the decoder, the deepest first.
+        options: options of `UNetVGG16`: the `widths` of the decoder, the deepest first.
 
     Raises:
         VirtualPoolError: the file cannot be read, or holds other weights than the trunk's.

@@ -127,7 +127,7 @@ def by_reconstruction(
         batches: batches of images, of tuples that start with images, or of dicts with images.
         samples: positions of each map that enter the solve, for each image; None is 48, and more
             with few images.
-        steps: of gradients for each layer, after its solve; None is two passes over the images.
+        steps: gradient steps for each layer, after its solve; None is two passes over the images.
         memory_gib: about how many GiB the maps of all images may take.
 
     Returns:

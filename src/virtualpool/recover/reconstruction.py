@@ -90,7 +90,7 @@ def reconstruct(
             thousand. Gone through once, and kept. Labels are not read.
         samples: positions of each map that enter the solve, for each image. None is 48, and more
             where these would be fewer than two equations for each weight of an output.
-        steps: of Adam for each layer after its solve, on 16 images each; 0 for the closed form
+        steps: Adam's steps for each layer after its solve, on 16 images each; 0 for the closed form
             alone. None is two passes over the images, and 60 steps at least.
         memory_gib: about how many GiB the maps that wait at a layer may take. The others
             wait in temporary files. A layer whose equations take more, and more than one GiB,

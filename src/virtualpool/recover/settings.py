@@ -40,10 +40,10 @@ class Training:
 
     Attributes:
         epochs: its length, 0.5 for half an epoch; a round's own number goes before.
-        learning_rate: of the first step; a round's own number goes before.
+        learning_rate: the first step's rate; a round's own rate goes before.
         optimizer: "sgd" (with momentum) or "adamw".
-        momentum: of SGD.
-        weight_decay: of weights; biases and normalisations have none.
+        momentum: SGD's momentum.
+        weight_decay: the decay of weights; biases and normalisations have none.
         rate_schedule: "paper" multiplies the learning rate by 0.1 at each of `drops`; "cosine" has
             a warm-up and falls to zero.
         drops: where the paper's schedule steps down, as parts of the whole length.
@@ -54,7 +54,7 @@ class Training:
             model then ends with; `None` for none. It averages over less in the first steps.
         clip: the largest gradient norm; longer gradients are shortened to it.
         mixed_precision: "no", "bf16" or "fp16" (GPUs only).
-        seed: of the order of the data, augmentation and dropout.
+        seed: decides the order of the data, augmentation and dropout.
         log_steps: a record of the loss and learning rate after so many steps.
         checkpoint_seconds: a checkpoint at least so often, besides the one at each epoch's end.
     """

@@ -138,7 +138,7 @@ def search(
             `Frontier.lead`; `Frontier.missing` says why a size is left out.
         border: what convolutions read beside recovered maps; see `virtualpool.apply`.
         settings: JSON-able settings of your own; a second start must have the same ones.
-        seed: of all random numbers.
+        seed: decides all random numbers.
         observer: is told of progress; see `Observer`. If not given, a terminal shows it as bars.
 
     Returns:

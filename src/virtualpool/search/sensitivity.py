@@ -36,15 +36,16 @@ class SiteSensitivity:
 
     Attributes:
         name: the site.
-        score: of the model with this site pooled.
+        score: the score of the model with this site pooled.
         drop: how much lower that is than the unmodified model's score.
-        standard_error: of the drop (paired where each sample's score is known), or None.
+        standard_error: the drop's standard error (paired where each sample's score is known), or
+            None.
         before_pool: whether a pooling layer comes next.
         macs: multiply-accumulates of the site's convolution per image, before pooling.
-        recoverable_score: of the model with the layers behind this site reconstructed, or None
-            where that was not asked for.
+        recoverable_score: the score of the model with the layers behind this site reconstructed,
+            or None where that was not asked for.
         recoverable_drop: how much lower that is than the unmodified model's score.
-        recoverable_standard_error: of the recoverable drop.
+        recoverable_standard_error: the standard error of the recoverable drop.
     """
 
     name: str

@@ -26,7 +26,7 @@ def meter(source: str | Path, *, unit: str = "W", interval: float = 1.0) -> Mete
     Args:
         source: `rapl`; `gpu` or `gpu:1`; `jetson` or, with rails, `jetson:VDD_GPU_SOC,VDD_CPU_CV`;
             else the path of a file that holds one number, or a command that prints one.
-        unit: of that number: W, mW, uW for power, J, mJ, uJ, Wh, kWh for energy that only grows.
+        unit: the number's unit: W, mW, uW for power, J, mJ, uJ, Wh, kWh for energy that only grows.
         interval: seconds in which that number is renewed.
 
     Raises:

@@ -67,14 +67,14 @@ def energy(
         models: one model, or models by name; in place of a model that is called with inputs of its
             own, the model and these.
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
-        meter: of `virtualpool.measure.meter`, or your own; None is the sensor of the device.
+        meter: a meter of `virtualpool.measure.meter`, or your own; None is the device's sensor.
         idle: `subtract` measures the power before, when nothing is done, for as long as a block,
             and takes it off; `include` leaves it in.
         mode: this and the next five are as of `virtualpool.measure.latency`.
         device: where to run; None is where the first model's parameters are.
-        dtype: of parameters and inputs; None is as given.
+        dtype: the dtype of parameters and inputs; None is as given.
         batch: images per call; None is as given.
-        threads: of torch; None is as it is set.
+        threads: torch's threads; None is as it is set.
         channels_last: memory layout of weights and maps.
         repeats: blocks of calls per model.
         duration_s: seconds that a block takes, at least; None is 20 readings of the sensor, and 1

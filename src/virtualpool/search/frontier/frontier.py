@@ -180,7 +180,7 @@ class Frontier:
         Args:
             model: the user's own unmodified model, where it is to run; it is not changed.
             example_inputs: the inputs for timing them.
-            options: of `virtualpool.measure.latency`.
+            options: options of `virtualpool.measure.latency`.
 
         Returns:
             A new frontier with the same files. Latencies are in milliseconds a call.

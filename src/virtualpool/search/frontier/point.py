@@ -34,7 +34,7 @@ class Point:
     Attributes:
         name: "original", or the round's name.
         accuracy: its score.
-        standard_error: of the accuracy, or None where it is not known.
+        standard_error: the accuracy's standard error, or None where it is not known.
         latency: how long it takes.
         baseline: how long the unmodified model takes, measured interleaved with it.
         speedup: how many times faster it is than the unmodified model, from the pairs of samples.
@@ -43,16 +43,18 @@ class Point:
         weights: its file, relative to the frontier's directory; None for the original.
         metrics: other measures of the same evaluation, by name.
         drop: how much lower the accuracy is than the original's.
-        drop_standard_error: of the drop (paired where it can be), or None where it is not known.
+        drop_standard_error: the drop's standard error (paired where it can be), or None where it
+            is not known.
         over_limit: whether the drop was more than the search's `max_drop`, which ended it.
-        unfused: how long it takes with its maps interpolated, as the paper writes it.
+        unfused: how long it takes with its maps interpolated, as in the paper.
         fused: how long it takes fused. `latency` is one of the two: the fused form's, unless
             this is slower or not there; the file gives the same form.
-        half_resolution: how long the unmodified model takes there, whose accuracy is not measured.
+        half_resolution: how long the unmodified model takes at half resolution; its accuracy there
+            is not measured.
             All four are interleaved, and None where they were not measured.
         energy: the joules that it takes, where they were measured.
         energy_baseline: the joules that the unmodified model takes, measured interleaved with it.
-        missing: of `fused`, `half_resolution` and `energy`, why they could not be measured.
+        missing: why `fused`, `half_resolution` or `energy` could not be measured.
         unit: the score's meaning and how to write it, or None where it is not known.
     """
 

@@ -38,8 +38,8 @@ class Preparation:
         crop: (rows, columns) of the crops in training, for the augmentations that crop.
         augmentation: "none"; "flip", horizontally; "crop", that and a crop at a random place; or
             "resized crop", a flip and a crop of random place, size and shape.
-        mean: of the colours, which are in [0, 1].
-        std: of the colours.
+        mean: the colours' means; colours are in [0, 1].
+        std: the colours' standard deviations.
     """
 
     resize: int | None = None
