@@ -324,7 +324,7 @@ def test_sites_are_really_reconstructed(start, network, images, monkeypatch):
 
     monkeypatch.setattr(trials, "reconstruct", reconstruct)
     start(names=["2", "5"])
-    assert asked == [(["2", "5"], True, 3, 0), (["2"], True, 3, 0), (["5"], True, 3, 0)]
+    assert asked == [(["2", "5"], True, 2, 0), (["2"], True, 2, 0), (["5"], True, 2, 0)]
 
 
 @pytest.mark.usefixtures("unfused")

@@ -25,9 +25,9 @@ from virtualpool.search.run.forms import fused_if_possible
 from virtualpool.search.steps import Steps
 from virtualpool.words import in_words
 
-_IMAGES = 256
-"""About so many reconstruct a plan that is tried, as they are as good at ranking; all of them a
-model that is kept."""
+_IMAGES, _PART = 256, 0.5
+"""About so many, and about this part of all at most, reconstruct a plan that is tried, as they are
+as good at ranking; all of them a model that is kept."""
 _REPEATS = 7
 """Of a timing; the models that are kept are timed anew."""
 _ATTEMPTS = 3
@@ -50,7 +50,7 @@ class Trials:
     def __init__(
         self, steps: Steps, batches: Iterable[Any], order: Sequence[str], budget: Budget, limit: int
     ) -> None:
-        self._steps, self._batches, self._budget = steps, some_of(batches, _IMAGES), budget
+        self._steps, self._batches, self._budget = steps, some_of(batches, _IMAGES, _PART), budget
         self._places = {name: place for place, name in enumerate(order)}
         self._path = steps.run.directory / "plans.jsonl"
         self.limit = self._expected = limit
@@ -179,16 +179,21 @@ class Trials:
         return best
 
 
-def some_of(batches: Iterable[Any], images: int) -> list[Any]:
-    """About so many images of some batches, as whole batches that are spread evenly.
+def some_of(batches: Iterable[Any], images: int, part: float) -> list[Any]:
+    """About so many images of some batches, and about a part of all at most.
+
+    They are whole batches that are spread evenly.
 
     >>> import torch
-    >>> [int(batch[0, 0]) for batch in some_of(torch.arange(12).view(12, 1).split(2), 6)]
+    >>> batches = torch.arange(12).view(12, 1).split(2)
+    >>> [int(batch[0, 0]) for batch in some_of(batches, 4, 0.5)]
+    [0, 6]
+    >>> [int(batch[0, 0]) for batch in some_of(batches, 12, 0.5)]
     [0, 4, 8]
     """
     every = list(batches)
     found = sum(batch_size((images_of(batch),)) for batch in every)
-    return every[:: max(1, round(found / images))]
+    return every[:: max(round(1 / part), round(found / images))]
 
 
 @contextmanager
