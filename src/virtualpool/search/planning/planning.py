@@ -112,11 +112,11 @@ class _Search:
     def _try_all(self, scales: list[float]) -> None:
         trials = self._trials
         trials.of(self._sites, 1.0, "all sites")
-        left = max(0, int(min(trials.room, trials.limit - len(trials.found))))
+        left = max(0, int(min(trials.room(), trials.limit - len(trials.found))))
         if left:
             self._log(
-                f"a plan takes about {in_words(trials.seconds)}: at most {left} more, "
-                f"{in_words(left * trials.seconds)} without the recovery of the kept ones"
+                f"a plan takes about {in_words(trials.seconds())}: at most {left} more, "
+                f"{in_words(left * trials.seconds())} without the recovery of the kept ones"
             )
         order = self._fitting()
         alone = {each.name: trials.of(each.sites, 1.0, f"{each.name} alone") for each in order}
@@ -144,7 +144,7 @@ class _Search:
     def _fitting(self) -> list[Candidate]:
         """The candidates; larger groups where the budget has no room for each of them."""
         known = sum(Draft(each.sites) in self._trials.found for each in self._candidates)
-        most = (self._trials.room + known) / _NEEDED
+        most = (self._trials.room() + known) / _NEEDED
         if len(self._candidates) <= most:
             return self._candidates
         groups = candidates(self._found, max(1, int(most)))

@@ -63,15 +63,14 @@ class Trials:
     def __iter__(self) -> Iterator[Trial]:
         return iter(self.found.values())
 
-    @property
-    def seconds(self) -> float:
-        """How long a plan with sites takes, by the ones so far."""
-        return self._seconds(has_sites=True)
+    def seconds(self, *, has_sites: bool = True) -> float:
+        """How long a plan takes that has sites or has none, by the ones so far."""
+        alike = [trial.seconds for trial in self if bool(trial.draft.sites) == has_sites]
+        return sum(alike) / max(1, len(alike))
 
-    @property
-    def room(self) -> float:
-        """How many plans with sites the budget has room for, about; infinite without one."""
-        return self._room(has_sites=True)
+    def room(self, *, has_sites: bool = True) -> float:
+        """How many such plans the budget has room for, about; infinite without one."""
+        return self._budget.left(self._share) / max(self.seconds(has_sites=has_sites), 1e-9)
 
     def take_all(self) -> None:
         """From now on the whole budget is for trials: no model is kept so far."""
@@ -100,19 +99,12 @@ class Trials:
         if not self.found:
             return
         has_sites = bool(draft.sites)
-        room = self._room(has_sites=has_sites)
+        room = self.room(has_sites=has_sites)
         self._expected = int(min(self.limit, len(self.found) + room))
         if room < 1:
             kept = ", and half of the budget is kept for the models" if self._share < 1 else ""
-            seconds = self._seconds(has_sites=has_sites)
+            seconds = self.seconds(has_sites=has_sites)
             raise OutOfBudget(f"another one takes about {in_words(seconds)}{kept}")
-
-    def _room(self, *, has_sites: bool) -> float:
-        return self._budget.left(self._share) / max(self._seconds(has_sites=has_sites), 1e-9)
-
-    def _seconds(self, *, has_sites: bool) -> float:
-        alike = [trial.seconds for trial in self if bool(trial.draft.sites) == has_sites]
-        return sum(alike) / max(1, len(alike))
 
     def _tell(self, message: str) -> None:
         self._steps.observer("plans", len(self.found), self._expected, message)
